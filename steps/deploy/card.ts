@@ -104,8 +104,10 @@ function hubDatasets(sources: DataSources | undefined): string[] {
  */
 function runsInTransformersJs({ task, family }: Model): boolean {
   if (isGenerating(task)) return false; // there is no ONNX file
-  return !(task === 'token-classification' && family.type === 'albert') && !(task === 'text-classification' && family.type === 'gpt2');
+  return !UNKNOWN_TO_TRANSFORMERS_JS.includes(`${family.type} for ${task}`);
 }
+
+const UNKNOWN_TO_TRANSFORMERS_JS = ['albert for token-classification', 'gpt2 for text-classification', 'modernbert for question-answering'];
 
 /** The hub's name of the task. */
 const pipelineOf = ({ task }: Model): string => HUB_TASKS[task] ?? task;

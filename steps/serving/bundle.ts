@@ -130,7 +130,7 @@ const onnxFile = path.join('onnx', 'model.onnx');
 async function maxLengthOf(folder: string, config: ConfigFile, encoding: Partial<Encoding>): Promise<number> {
   // RoBERTa's positions start after the padding token's.
   const unused = /roberta|camembert/.test(String(config.model_type)) ? Number(config.pad_token_id ?? 1) + 1 : 0;
-  const usual = config.model_type === 'gpt2' ? 1024 : 512;
+  const usual = { gpt2: 1024, modernbert: 8192 }[String(config.model_type)] ?? 512;
   const most = Number(config.max_position_embeddings ?? config.n_positions ?? usual) - unused;
   const trained = encoding.max_length;
   if (trained !== undefined) {

@@ -120,7 +120,7 @@ export const optionSchemas = {
         items: { type: 'string', minLength: 1 },
         minItems: 1,
         description:
-          'The linear layers that get an adapter, given by the ends of their names. Default: query and value (q_lin and v_lin in DistilBERT).',
+          'The linear layers that get an adapter, given by the ends of their names. Default: query and value (q_lin and v_lin in DistilBERT, Wqkv in ModernBERT).',
       },
       merge: {
         type: 'boolean',

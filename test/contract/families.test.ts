@@ -31,6 +31,10 @@ test.each([
   ['roberta', 'roberta', { ...small, ...wide, type_vocab_size: 1, pad_token_id: 1 }],
   ['distilbert', 'bert-uncased', { vocab_size: 330, dim: 32, n_layers: 2, n_heads: 2, hidden_dim: 64, ...wide }],
   ['albert', 'bert-cased', { ...small, ...wide, embedding_size: 16 }],
+  ['xlm-roberta', 'xlm-roberta', { ...small, ...wide, type_vocab_size: 1, pad_token_id: 1 }],
+  ['camembert', 'camembert', { ...small, ...wide, type_vocab_size: 1, pad_token_id: 1 }],
+  ['electra', 'electra', { ...small, ...wide, embedding_size: 16 }],
+  ['modernbert', 'modernbert', { ...small, ...wide, global_attn_every_n_layers: 2, local_attention: 8, pad_token_id: 317 }],
 ])('%s', async (model_type, tokenizer, config) => {
   const p = project({ 'p.yaml': PIPELINE, 'data.csv': `text,label\n${data.flat().join('')}`, 'in.txt': Object.values(TEXTS).join('\n') });
   cpSync(join(root, 'test/golden/tokenizer', tokenizer), p.path('model'), { recursive: true });
@@ -43,7 +47,8 @@ test.each([
 
   const bundle = `${outputs}/deploy/bundle`;
   const session = await InferenceSession.create(readFileSync(p.path(`${bundle}/onnx/model.onnx`)));
-  expect([...session.inputNames].sort()).toEqual(['attention_mask', 'input_ids', ...(model_type === 'albert' ? ['token_type_ids'] : [])]);
+  const typed = ['albert', 'electra'].includes(model_type);
+  expect([...session.inputNames].sort()).toEqual(['attention_mask', 'input_ids', ...(typed ? ['token_type_ids'] : [])]);
 
   // A bundle uses its ONNX model; for a model folder, one is made from its weights.
   const answers = [];

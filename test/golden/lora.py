@@ -27,6 +27,10 @@ OWN = {
     "roberta": (["query", "value"], ["classifier"]),
     "distilbert": (["q_lin", "v_lin"], ["pre_classifier", "classifier"]),
     "albert": (["query", "value"], ["pooler", "classifier"]),
+    "xlm-roberta": (["query", "value"], ["classifier"]),
+    "camembert": (["query", "value"], ["classifier"]),
+    "electra": (["query", "value"], ["classifier"]),
+    "modernbert": (["Wqkv"], ["head", "classifier"]),
     "gpt2": (["c_attn"], None),
     "t5": (["q", "v"], None),
 }

@@ -22,10 +22,18 @@ from transformers import (
     AlbertForSequenceClassification,
     BertConfig,
     BertForSequenceClassification,
+    CamembertConfig,
+    CamembertForSequenceClassification,
     DistilBertConfig,
     DistilBertForSequenceClassification,
+    ElectraConfig,
+    ElectraForSequenceClassification,
+    ModernBertConfig,
+    ModernBertForSequenceClassification,
     RobertaConfig,
     RobertaForSequenceClassification,
+    XLMRobertaConfig,
+    XLMRobertaForSequenceClassification,
 )
 
 small = {
@@ -46,6 +54,14 @@ small_distilbert = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48} | 
 }
 # Blocks 0 and 1 are of the first group, 2 of the second.
 small_albert = small | {"embedding_size": 16, "num_hidden_layers": 3, "num_hidden_groups": 2, "inner_group_num": 2}
+# Layer 1 reaches 4 tokens on each side, layers 0 and 2 all.
+small_modernbert = small | {"num_hidden_layers": 3, "global_attn_every_n_layers": 2, "local_attention": 8}
+small_modernbert |= {"pad_token_id": 0, "bos_token_id": 1, "cls_token_id": 1, "eos_token_id": 2, "sep_token_id": 2}
+
+
+def lengths_of(config, *lengths):
+    """The outputs for padding without a token in reach depend on how transformers computes attention."""
+    return [max(length, lengths[0] - 4) for length in lengths] if config.model_type == "modernbert" else list(lengths)
 
 
 def make(model):
@@ -54,17 +70,17 @@ def make(model):
     unsettle(model)
     model.save_pretrained(folder / "checkpoint")
 
-    lengths = [21, 7, 16, 1]
+    lengths = lengths_of(config, 21, 7, 16, 1)
     pad = config.pad_token_id
     ids = torch.randint(pad + 1, config.vocab_size, (len(lengths), max(lengths)))
     mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
     ids = ids * mask + pad * (1 - mask)
-    if config.model_type == "roberta":
+    if config.model_type in ("roberta", "xlm-roberta", "camembert"):
         ids[0, 5] = pad  # within a text: it takes no position
     types = (torch.arange(max(lengths)) > 4).long() * mask
     labels = torch.tensor([2, 0, 1, 1])
     values = {"input_ids": ids.tolist(), "attention_mask": mask.tolist()}
-    if hasattr(config, "type_vocab_size"):
+    if getattr(config, "type_vocab_size", 1) > 1:
         with torch.no_grad():
             typed = model(input_ids=ids, attention_mask=mask, token_type_ids=types).logits
         values |= {"token_type_ids": types.tolist(), "logits_with_types": typed.tolist()}
@@ -80,6 +96,10 @@ for kind, config in [
     (DistilBertForSequenceClassification, DistilBertConfig(**small_distilbert)),
     (RobertaForSequenceClassification, RobertaConfig(**small)),
     (AlbertForSequenceClassification, AlbertConfig(**small_albert)),
+    (XLMRobertaForSequenceClassification, XLMRobertaConfig(**small)),
+    (CamembertForSequenceClassification, CamembertConfig(**small, type_vocab_size=1)),
+    (ElectraForSequenceClassification, ElectraConfig(**small, embedding_size=16)),
+    (ModernBertForSequenceClassification, ModernBertConfig(**small_modernbert)),
 ]:
     torch.manual_seed(0)
     make(kind(config).eval())
@@ -105,7 +125,7 @@ def make_task(model, task):
     folder = Path(__file__).parent / config.model_type / task
     unsettle(model)
     model.save_pretrained(folder / "checkpoint")
-    lengths = [13, 7, 11, 1]
+    lengths = lengths_of(config, 13, 7, 11, 1)
     pad = config.pad_token_id
     ids = torch.randint(pad + 1, config.vocab_size, (len(lengths), max(lengths)))
     mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
@@ -126,6 +146,16 @@ tiny = small | {"vocab_size": 41, "hidden_size": 16, "num_attention_heads": 2, "
 tiny_distilbert = {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 24} | {
     key: tiny[key] for key in tiny if key not in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
 }
+tiny_modernbert = small_modernbert | tiny | {"num_hidden_layers": 3}
+BIASES = {"attention_bias": True, "mlp_bias": True, "norm_bias": True, "classifier_bias": True}
+# Other values of ModernBERT's config.
+MODERN = {
+    "multi_label_classification": BIASES | {"classifier_pooling": "mean"},
+    "regression": {"num_hidden_layers": 2, "layer_types": ["full_attention", "sliding_attention"]},
+    "token-classification": {"norm_bias": True, "classifier_activation": "silu", "hidden_activation": "gelu_new"},
+    "question-answering": BIASES,
+    "masked-lm": {"rope_parameters": {"full_attention": {"rope_theta": 100.0}, "sliding_attention": {"rope_theta": 20.0}}},
+}
 CLASSES = {
     "multi_label_classification": "ForSequenceClassification",
     "regression": "ForSequenceClassification",
@@ -138,6 +168,10 @@ for family, options in {
     "DistilBert": tiny_distilbert,
     "Roberta": tiny,
     "Albert": tiny | {"embedding_size": 8, "num_hidden_groups": 2},
+    "XLMRoberta": tiny | {"type_vocab_size": 1},
+    "Camembert": tiny | {"type_vocab_size": 1},
+    "Electra": tiny | {"embedding_size": 8},
+    "ModernBert": tiny_modernbert,
 }.items():
     for task, ending in CLASSES.items():
         torch.manual_seed(0)
@@ -146,6 +180,10 @@ for family, options in {
             own["problem_type"] = task
         if task in ("question-answering", "masked-lm"):
             del own["id2label"], own["label2id"]  # their heads would have as many outputs
+        if family == "ModernBert":
+            own |= MODERN[task]
+        if family == "Electra" and task == "question-answering":
+            own["embedding_size"] = own["hidden_size"]  # then no projection follows the embeddings
         if task == "regression":
             own |= {"id2label": {0: "score"}, "label2id": {"score": 0}}
         config = getattr(transformers, f"{family}Config")(**own)

@@ -74,13 +74,15 @@ for name, options in {
     "bert-uncased": {},
     "bert-cased": {"do_lower_case": False},
     "bert-accents": {"strip_accents": False, "tokenize_chinese_chars": False},
+    "electra": {"do_lower_case": False, "tokenizer_class": "ElectraTokenizer"},
 }.items():
     text = "\n".join(LINES)
     parts = set(re.findall(r"\w+|[^\w\s]", unicodedata.normalize("NFD", text.lower()) + text))
     # A WordPiece trainer breaks ties randomly, so the vocabulary is whole words and all prefixes and suffixes of up to three characters.
     pieces = {part[:i] for part in parts for i in (1, 2, 3)} | {"##" + part[-i:] for part in parts for i in (1, 2, 3)} | {"the", "quick", "meeting"}
     words = SPECIAL["bert"] + sorted(pieces)
-    save(name, "bert", {"vocab.txt": "".join(f"{word}\n" for word in words)}, options, BertTokenizer.from_pretrained)
+    model_type = "electra" if name == "electra" else "bert"
+    save(name, model_type, {"vocab.txt": "".join(f"{word}\n" for word in words)}, options, BertTokenizer.from_pretrained)
 
 for name, load in {"roberta": RobertaTokenizer.from_pretrained, "gpt2": GPT2Tokenizer.from_pretrained}.items():
     trainer = ByteLevelBPETokenizer()

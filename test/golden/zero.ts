@@ -12,4 +12,4 @@ export const KEY_BIAS_WITHIN = /\.c_attn\.bias$/;
  * the last norm's.
  */
 export const SHIFT_OF_ALL =
-  /^qa_outputs\.bias$|\.layer\.1\.output\.LayerNorm\.bias$|\.layer\.1\.output_layer_norm\.bias$|groups\.1\.albert_layers\.0\.full_layer_layer_norm\.bias$/;
+  /^(?:qa_outputs|classifier|head\.norm)\.bias$|\.layer\.1\.output\.LayerNorm\.bias$|\.layer\.1\.output_layer_norm\.bias$|groups\.1\.albert_layers\.0\.full_layer_layer_norm\.bias$/;

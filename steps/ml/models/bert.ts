@@ -1,7 +1,7 @@
 /**
  * BERT (Devlin et al. 2018, https://arxiv.org/abs/1810.04805), as transformers' BertFor… classes compute it. Read
  * from top to bottom: config, family and heads, weights, encoder, embeddings, block, attention. The exports besides
- * the family are for RoBERTa, whose encoder is the same under another name.
+ * the family are for RoBERTa and ELECTRA, whose encoders are the same under other names.
  *
  * In the comments B is the batch, T the tokens of a sequence, H the hidden size, F the intermediate size, V the
  * vocabulary.
@@ -115,16 +115,20 @@ const passOf = (config: BertConfig, weights: nn.Weights, dropout: Dropout): Pass
 export const positions = (weights: nn.Weights, { input_ids }: Record<string, tf.Tensor>): tf.Tensor =>
   firstRows(weights['bert.embeddings.position_embeddings.weight']!, input_ids!.shape[1]!);
 
+/** The defaults of an encoder like BERT; the optional ones are BERT's if they are omitted. */
+type Defaults = Pick<BertConfig, 'model_type' | 'vocab_size' | 'pad_token_id'> &
+  Partial<Pick<BertConfig, 'hidden_size' | 'num_attention_heads' | 'intermediate_size'>>;
+
 /** Reads the config of an encoder with BERT's defaults, except for these. */
-export function configureEncoder(file: ConfigFile, defaults: Pick<BertConfig, 'model_type' | 'vocab_size' | 'pad_token_id'>): BertConfig {
+export function configureEncoder(file: ConfigFile, defaults: Defaults): BertConfig {
   const read = new ConfigReader(file);
   const config: BertConfig = {
     model_type: defaults.model_type,
     vocab_size: read.count('vocab_size', defaults.vocab_size),
-    hidden_size: read.count('hidden_size', 768),
+    hidden_size: read.count('hidden_size', defaults.hidden_size ?? 768),
     num_hidden_layers: read.layers('num_hidden_layers', 12),
-    num_attention_heads: read.count('num_attention_heads', 12),
-    intermediate_size: read.count('intermediate_size', 3072),
+    num_attention_heads: read.count('num_attention_heads', defaults.num_attention_heads ?? 12),
+    intermediate_size: read.count('intermediate_size', defaults.intermediate_size ?? 3072),
     hidden_act: read.oneOf('hidden_act', nn.activationNames, 'gelu'),
     hidden_dropout_prob: read.rate('hidden_dropout_prob', 0.1),
     attention_probs_dropout_prob: read.rate('attention_probs_dropout_prob', 0.1),
@@ -143,13 +147,15 @@ export function configureEncoder(file: ConfigFile, defaults: Pick<BertConfig, 'm
   return config;
 }
 
-export function encoderParameters(base: string, config: BertConfig): nn.Parameters {
+/** `E` is the size of the embeddings. If it is not the hidden size, a linear layer projects the embeddings. */
+export function encoderParameters(base: string, config: BertConfig, E = config.hidden_size): nn.Parameters {
   const { hidden_size: H, intermediate_size: F } = config;
   const parameters: nn.Parameters = {
-    ...nn.embeddingParameters(`${base}.embeddings.word_embeddings`, config.vocab_size, H, config.pad_token_id),
-    ...nn.embeddingParameters(`${base}.embeddings.position_embeddings`, config.max_position_embeddings, H),
-    ...nn.embeddingParameters(`${base}.embeddings.token_type_embeddings`, config.type_vocab_size, H),
-    ...nn.layerNormParameters(`${base}.embeddings.LayerNorm`, H),
+    ...nn.embeddingParameters(`${base}.embeddings.word_embeddings`, config.vocab_size, E, config.pad_token_id),
+    ...nn.embeddingParameters(`${base}.embeddings.position_embeddings`, config.max_position_embeddings, E),
+    ...nn.embeddingParameters(`${base}.embeddings.token_type_embeddings`, config.type_vocab_size, E),
+    ...nn.layerNormParameters(`${base}.embeddings.LayerNorm`, E),
+    ...(E !== H && nn.linearParameters(`${base}.embeddings_project`, E, H)),
   };
   for (let layer = 0; layer < config.num_hidden_layers; layer++) {
     const name = `${base}.encoder.layer.${layer}`;
@@ -208,7 +214,8 @@ function embed({ base, config, weights, dropout }: Pass, { input_ids, token_type
   const typed = token_type_ids && config.type_vocab_size > 1;
   const type = typed ? embedding(typeRows, token_type_ids) : tf.slice(typeRows, 0, 1); // [B, T, H] or [1, H]
   const sum = tf.add(words, tf.add(positions, type)); // [B, T, H]
-  return dropout(nn.layerNorm(sum, weights, `${base}.embeddings.LayerNorm`, config.layer_norm_eps), config.hidden_dropout_prob);
+  const x = dropout(nn.layerNorm(sum, weights, `${base}.embeddings.LayerNorm`, config.layer_norm_eps), config.hidden_dropout_prob);
+  return weights[`${base}.embeddings_project.weight`] ? nn.linear(x, weights, `${base}.embeddings_project`) : x;
 }
 
 /** `tokens` [B, Q, H], all or some of the sequence, attend to `x` [B, T, H], all of them → [B, Q, H]. */

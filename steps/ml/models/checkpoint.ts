@@ -9,12 +9,12 @@ import path from 'node:path';
 import { memoryLimit, StepError } from '../../../engine/step.ts';
 import type { CrossEntropyOptions } from '../runtime/ops.ts';
 import type { Axes, HostTensor, HostTensors, Program } from '../runtime/runtime.ts';
-import { type ConfigFile, labelsOf, type ProblemType, problemOf, type Task, taskOf } from './config.ts';
+import { type ConfigFile, knownTask, labelsOf, type ProblemType, problemOf, type Task, taskOf } from './config.ts';
 import type { Config, Family, GeneratingHead, Head } from './family.ts';
 import { axesFor, programFor } from './heads.ts';
 import { listed, readJson, shown } from './json.ts';
 import type { Parameter, Parameters } from './nn.ts';
-import { normal, random } from './random.ts';
+import { random, truncatedNormal } from './random.ts';
 import { familyOf } from './registry.ts';
 import { float32, openSafetensors, type Safetensors, toFloat32, writeSafetensors } from './safetensors.ts';
 
@@ -79,7 +79,7 @@ export async function startModel(folder: string, start: ModelStart): Promise<Sta
   try {
     const { head: kept, order } = headToKeep(file, start, head, labelled, checkpoint);
     const weights = await readWeights(checkpoint, { ...base, ...kept });
-    for (const name of labelled) if (weights[name]) weights[name] = reorderRows(weights[name], order);
+    if (labels.length > 0) for (const name of labelled) if (weights[name]) weights[name] = reorderRows(weights[name], order);
     const fresh = Object.keys(head).filter((name) => !(name in kept));
     for (const name of fresh) weights[name] = startOne(name, head[name]!, config, seed);
     say(`${Object.keys(base).length + Object.keys(kept).length} weights read from ${checkpoint.source}`);
@@ -153,7 +153,8 @@ export async function saveModel(folder: string, model: Model, weights: HostTenso
   await writeSafetensors(path.join(folder, 'model.safetensors'), Object.fromEntries(stored), { format: 'pt' });
 }
 
-const FLOATS = /^( {2}"(?:initializer_factor|initializer_range|layer_norm_eps|layer_norm_epsilon)": \d+)(?=,?$)/gm;
+const FLOATS =
+  /^( +"(?:initializer_(?:cutoff_)?factor|initializer_range|(?:layer_)?norm_eps|layer_norm_epsilon|(?:global_|local_)?rope_theta)": \d+)(?=,?$)/gm;
 
 /** @throws StepError if there is none, or the folder contains an adapter */
 export async function readConfig(folder: string): Promise<ConfigFile> {
@@ -358,8 +359,10 @@ function headToKeep(
   // The output of a regression has no label name.
   const number = task === 'text-classification' && problem === 'regression' && former.length === 1;
   const sameProblem = task !== 'text-classification' || problemOf(file, former) === problem;
-  const keeps = (sameLabels || number) && sameProblem;
-  if (trained && !keeps && !replaceHead) {
+  const labelless = labels.length === 0;
+  // Heads of several tasks may have the same name. Without labels, only a head of the same task is kept.
+  const keeps = labelless ? knownTask(file) === task : (sameLabels || number) && sameProblem;
+  if (trained && !labelless && !keeps && !replaceHead) {
     const named =
       former.length > 0 ? `the labels ${listed(former)}` : 'labels that id2label in its config.json does not number 0, 1, 2 …, each once';
     const found = sameProblem ? named : problemOf(file, former);
@@ -425,7 +428,7 @@ async function readWeights({ source, entries }: Checkpoint, parameters: Paramete
 /** The same for all layers, with or without the prefix of the base model. */
 const kindOfWeight = (name: string): string =>
   name
-    .replace(/^.*?(?=\b(encoder|transformer)\.)/, '')
+    .replace(/^.*?(?=\b(encoder|transformer)\.)|^model\.(?=layers\.)/, '')
     .replace(/^transformer\.(?=h\.)/, '')
     .replace(/\b\d+\b/g, '#');
 
@@ -447,9 +450,10 @@ const sizeOf = (shape: number[]): number => shape.reduce((product, n) => product
 
 /** Initialization as in transformers: N(0, initializer_range), biases 0, norms 1 and 0, the padding token's row 0. */
 function startOne(name: string, parameter: Parameter, config: Config, seed: number): HostTensor {
-  const { shape, start, deviation = config.initializer_range, paddingRow } = parameter;
+  const { shape, start, deviation = config.initializer_range, cutoff = Infinity, paddingRow } = parameter;
   const size = sizeOf(shape);
-  const data = start === 'normal' ? normal(size, deviation, random('start', seed, name)) : new Float32Array(size);
+  const uniform = random('start', seed, name);
+  const data = start === 'normal' ? truncatedNormal(size, deviation, cutoff, uniform) : new Float32Array(size);
   if (start === 'ones') data.fill(1);
   if (start === 'sinusoids') fillSinusoids(data, shape[1]!);
   if (paddingRow !== undefined) data.fill(0, paddingRow * shape[1]!, (paddingRow + 1) * shape[1]!);

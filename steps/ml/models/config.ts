@@ -105,7 +105,7 @@ export function taskOf(file: ConfigFile, folder: string): Task {
   );
 }
 
-function knownTask(file: ConfigFile): Task | undefined {
+export function knownTask(file: ConfigFile): Task | undefined {
   const names = architecturesOf(file);
   // Older folders name no architecture, and our own first bundles were classifiers.
   if (names.length === 0) return 'text-classification';

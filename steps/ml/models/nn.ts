@@ -14,6 +14,8 @@ export interface Parameter {
    */
   start: 'normal' | 'zeros' | 'ones' | 'sinusoids';
   deviation?: number;
+  /** For `normal`: the maximum distance from 0, in deviations. */
+  cutoff?: number;
   /** The layout of a linear layer's weight: PyTorch's Linear is [out, in], transformers' Conv1D [in, out]. */
   layer?: 'Linear' | 'Conv1D';
   /** Weight decay excludes biases and norms. */
@@ -68,8 +70,9 @@ export const layerNormParameters = (name: string, size: number): Parameters => (
   [`${name}.bias`]: { shape: [size], start: 'zeros', decay: false },
 });
 
+/** A norm without a bias only scales. */
 export const layerNorm = (x: tf.Tensor, weights: Weights, name: string, epsilon: number): tf.Tensor =>
-  ops.layerNorm(x, weights[`${name}.weight`]!, weights[`${name}.bias`]!, epsilon);
+  ops.layerNorm(x, weights[`${name}.weight`]!, weights[`${name}.bias`], epsilon);
 
 export const rmsNormParameters = (name: string, size: number): Parameters => ({
   [`${name}.weight`]: { shape: [size], start: 'ones', decay: false },
@@ -123,16 +126,20 @@ export function additiveMask(attentionMask: tf.Tensor): tf.Tensor {
   return tf.reshape(lowestWhereNot(tf.cast(attentionMask, 'float32')), [batch, 1, 1, length]);
 }
 
-/**
- * int32 [B, T] → [B, 1, T, T]: each token attends to tokens up to itself whose mask is 1. (The sum of two masks would
- * overflow.)
- */
-export function causalMask(attentionMask: tf.Tensor): tf.Tensor {
+/** int32 [B, T] → [B, 1, T, T]: each token attends to tokens up to itself whose mask is 1. */
+export const causalMask = (attentionMask: tf.Tensor): tf.Tensor => maskOfPairs(attentionMask, tf.greaterEqual);
+
+/** The same, but each token attends to tokens at most `reach` positions away, on both sides. */
+export const windowMask = (attentionMask: tf.Tensor, reach: number): tf.Tensor =>
+  maskOfPairs(attentionMask, (query, key) => tf.lessEqual(tf.abs(tf.sub(query, key)), tf.scalar(reach, 'int32')));
+
+/** Keeps the pairs of positions [T, 1] and [1, T] that `kept` selects. (The sum of two masks would overflow.) */
+function maskOfPairs(attentionMask: tf.Tensor, kept: (query: tf.Tensor, key: tf.Tensor) => tf.Tensor): tf.Tensor {
   const [batch, length] = attentionMask.shape as [number, number];
   const index = tf.range(0, length, 1, 'int32');
-  const upToItself = tf.greaterEqual(tf.reshape(index, [length, 1]), tf.reshape(index, [1, length])); // [T, T]
+  const pairs = kept(tf.reshape(index, [length, 1]), tf.reshape(index, [1, length])); // [T, T]
   const real = tf.reshape(tf.cast(attentionMask, 'float32'), [batch, 1, 1, length]);
-  return lowestWhereNot(tf.mul(real, tf.cast(upToItself, 'float32')));
+  return lowestWhereNot(tf.mul(real, tf.cast(pairs, 'float32')));
 }
 
 const lowestWhereNot = (kept: tf.Tensor): tf.Tensor => tf.mul(tf.sub(1, kept), LOWEST);

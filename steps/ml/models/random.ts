@@ -18,6 +18,13 @@ export function random(...words: (string | number)[]): () => number {
   return next;
 }
 
+/** `count` samples from N(0, deviation); samples more than `cutoff` deviations from 0 are drawn again. */
+export function truncatedNormal(count: number, deviation: number, cutoff: number, uniform: () => number): Float32Array {
+  const out = normal(count, deviation, uniform);
+  for (let i = 0; i < count; i++) while (Math.abs(out[i]!) > cutoff * deviation) out[i] = normal(1, deviation, uniform)[0]!;
+  return out;
+}
+
 /** `count` samples from N(0, deviation). */
 export function normal(count: number, deviation: number, uniform: () => number): Float32Array {
   const out = new Float32Array(count);

@@ -5,12 +5,14 @@ import { albert } from './albert.ts';
 import { bert } from './bert.ts';
 import type { ConfigFile } from './config.ts';
 import { distilbert } from './distilbert.ts';
+import { electra } from './electra.ts';
 import type { Family } from './family.ts';
 import { gpt2 } from './gpt2.ts';
-import { roberta } from './roberta.ts';
+import { modernBert } from './modernbert.ts';
+import { camembert, roberta, xlmRoberta } from './roberta.ts';
 import { t5 } from './t5.ts';
 
-const families: Family[] = [bert, roberta, distilbert, albert, gpt2, t5];
+const families: Family[] = [bert, roberta, xlmRoberta, camembert, distilbert, albert, electra, modernBert, gpt2, t5];
 
 /** The family of a model, by its config.json. */
 export function familyOf(config: ConfigFile): Family {

@@ -1,6 +1,8 @@
 /**
  * RoBERTa (Liu et al. 2019, https://arxiv.org/abs/1907.11692), as transformers' RobertaFor… classes compute it:
  * BERT's encoder, from bert.ts, with positions counted from the padding token's id on, and its own heads.
+ * XLM-RoBERTa (Conneau et al. 2019, https://arxiv.org/abs/1911.02116) and CamemBERT (Martin et al. 2019,
+ * https://arxiv.org/abs/1911.03894) are the same network, and their weights have RoBERTa's names.
  *
  * In the comments B is the batch, T the tokens of a sequence, H the hidden size, V the vocabulary.
  */
@@ -10,6 +12,7 @@ import { embedding, linear } from '../runtime/ops.ts';
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { type BertConfig, configureEncoder, encode, encodeFirst, encoderParameters } from './bert.ts';
+import type { ConfigFile } from './config.ts';
 import { type Family, stackDepth } from './family.ts';
 import * as nn from './nn.ts';
 
@@ -22,16 +25,7 @@ export const roberta: Family<BertConfig> = {
   dropouts: ['hidden_dropout_prob', 'attention_probs_dropout_prob', 'classifier_dropout'],
   loraTargets: ['query', 'value'],
 
-  configure(file) {
-    const config = configureEncoder(file, { model_type: 'roberta', vocab_size: 50265, pad_token_id: 1 });
-    const { max_position_embeddings: rows, pad_token_id } = config;
-    if (rows <= pad_token_id + 1)
-      throw new StepError(
-        `config.json: max_position_embeddings ${rows} leaves no position for a token`,
-        `It must be greater than ${pad_token_id + 1}, because RoBERTa counts positions from pad_token_id + 1.`,
-      );
-    return config;
-  },
+  configure: (file) => configure(file, 'roberta', 50265),
 
   // The rows up to that of the padding token are not used for tokens: 514 rows are for 512 tokens.
   maxLength: (config) => config.max_position_embeddings - config.pad_token_id - 1,
@@ -100,6 +94,29 @@ export const roberta: Family<BertConfig> = {
     },
   },
 };
+
+export const xlmRoberta = renamed('xlm-roberta', 'XLMRoberta', 30522);
+export const camembert = renamed('camembert', 'Camembert', 30522);
+
+/** RoBERTa under another name: `classes` is the prefix of its class names in transformers. */
+function renamed(type: string, classes: string, vocabulary: number): Family<BertConfig> {
+  const heads = Object.entries(roberta.heads).map(([task, head]) => {
+    return [task, { ...head, architecture: head.architecture.replace('Roberta', classes) }] as const;
+  });
+  return { ...roberta, type, configure: (file) => configure(file, type, vocabulary), heads: Object.fromEntries(heads) };
+}
+
+/** `vocabulary` is the default of `vocab_size`; all other defaults are the same. */
+function configure(file: ConfigFile, type: string, vocabulary: number): BertConfig {
+  const config = configureEncoder(file, { model_type: type, vocab_size: vocabulary, pad_token_id: 1 });
+  const { max_position_embeddings: rows, pad_token_id } = config;
+  if (rows <= pad_token_id + 1)
+    throw new StepError(
+      `config.json: max_position_embeddings ${rows} leaves no position for a token`,
+      `It must be greater than ${pad_token_id + 1}, because RoBERTa counts positions from pad_token_id + 1.`,
+    );
+  return config;
+}
 
 const passOf = (config: BertConfig, weights: nn.Weights, dropout: Dropout) => ({ base: 'roberta', config, weights, dropout });
 

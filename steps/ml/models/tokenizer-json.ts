@@ -56,7 +56,7 @@ const CONFIGURED = [
   { option: 'add_prefix_space', part: 'pre_tokenizer', type: 'ByteLevel', field: 'add_prefix_space' },
 ];
 
-const CLASSES = /^(Bert|DistilBert|Roberta|GPT2)Tokenizer(Fast)?$/;
+const CLASSES = /^(Bert|DistilBert|Electra|Roberta|GPT2)Tokenizer(Fast)?$/;
 
 /** As in transformers' BertTokenizer. */
 async function wordPiece(folder: string) {

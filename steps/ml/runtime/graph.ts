@@ -4,7 +4,8 @@
  * a table of names.
  *
  * In addition to TensorFlow.js's kernels there are ours: `LayerNorm` (x, gamma, beta; epsilon → y, mean, inverse
- * deviation), `Gelu` (x), `GeluNew` (x) with tanh, and `LogSumExp` (x), along the last axis.
+ * deviation), `Gelu` (x), `GeluNew` (x) with tanh, `LogSumExp` (x), along the last axis, and `Rotate` (x, cos, sin),
+ * which rotates pairs of numbers of the last axis.
  */
 
 export type DType = 'float32' | 'int32' | 'bool';

@@ -217,6 +217,7 @@ export const kernels: Record<string, Kernel> = {
   Softmax: { inputs: ['logits'], infer: ([x]) => ({ attributes: {}, outputs: [{ ...x! }] }) },
   LogSoftmax: { inputs: ['logits'], infer: ([x]) => ({ attributes: {}, outputs: [{ ...x! }] }) },
   LogSumExp: { inputs: ['x'], infer: ([x]) => ({ attributes: {}, outputs: [{ shape: [...x!.shape.slice(0, -1), 1], dtype: 'float32' }] }) },
+  Rotate: { inputs: ['x', 'cos', 'sin'], infer: ([x]) => ({ outputs: [{ ...x! }] }) },
   LayerNorm: {
     inputs: ['x', 'gamma', 'beta'],
     infer: ([x], { epsilon }) => {

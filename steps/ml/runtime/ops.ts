@@ -87,10 +87,10 @@ export const firstRows = (weight: Tensor, count: number): Tensor => embedding(we
 /** The row of an embedding that gets no lookup gradient; a runtime sets it for the weights of a training. */
 export const paddingRows = new WeakMap<Tensor, number>();
 
-/** Normalizes the last axis to mean 0 and (biased) variance 1, then scales and shifts it. */
-export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: number): Tensor {
+/** Normalizes the last axis to mean 0 and (biased) variance 1, then scales it and, if there is a beta, shifts it. */
+export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor | undefined, epsilon: number): Tensor {
   const width = x.shape.at(-1)!;
-  return withGradient([x, gamma, beta], ([x, gamma, beta], save) => {
+  return withGradient([x, gamma, beta ?? tf.zerosLike(gamma)], ([x, gamma, beta], save) => {
     const [y, mean, inverseDeviation] = normalized(x!, gamma!, beta!, epsilon);
     save([x!, gamma!, mean, inverseDeviation]);
     return {
@@ -381,6 +381,37 @@ export function attendWithPast(q: Tensor, k: Tensor, v: Tensor, past: Past, { ma
   const probabilities = tf.softmax(tf.concat([earlier, mask ? tf.add(fresh, mask) : fresh], 3));
   const [toEarlier, toFresh] = tf.split(probabilities, [past.key.shape[2]!, k.shape[2]!], 3) as [Tensor, Tensor];
   return tf.add(tf.matMul(toEarlier, past.value), tf.matMul(toFresh, v));
+}
+
+/** The rotations of the pairs of numbers of a head by position: cos and sin of the angles, [tokens, d / 2] each. */
+export interface RotaryTables {
+  cos: Tensor;
+  sin: Tensor;
+}
+
+/** The tables of the positions from 0 on, for heads of `width`. As in PyTorch, angles are products of float32 numbers. */
+export function rotaryTables(tokens: number, width: number, theta: number): RotaryTables {
+  const frequencies = Float32Array.from({ length: width / 2 }, (_, i) => 1 / Math.fround(theta ** Math.fround((2 * i) / width)));
+  const positions = tf.reshape(tf.cast(tf.range(0, tokens, 1, 'int32'), 'float32'), [tokens, 1]);
+  const angles = tf.mul(positions, tf.tensor(frequencies, [1, width / 2]));
+  return { cos: tf.cos(angles), sin: tf.sin(angles) };
+}
+
+/**
+ * Rotary positions (Su et al. 2021, https://arxiv.org/abs/2104.09864): in x [batch, heads, tokens, d] the numbers i and
+ * i + d / 2 are a pair.
+ */
+export function rotate(x: Tensor, { cos, sin }: RotaryTables): Tensor {
+  return withGradient([x], ([x], save) => {
+    save([cos, sin]);
+    return { value: turned(x!, cos, sin), gradient: (dy, [cos, sin]) => [turned(dy, cos!, tf.neg(sin!))] };
+  });
+}
+
+function turned(x: Tensor, cos: Tensor, sin: Tensor): Tensor {
+  if (tracing()) return kernel('Rotate', { x, cos, sin });
+  const [a, b] = tf.split(x, 2, -1) as [Tensor, Tensor];
+  return tf.concat([tf.sub(tf.mul(a, cos), tf.mul(b, sin)), tf.add(tf.mul(b, cos), tf.mul(a, sin))], -1);
 }
 
 /** [batch, tokens, width] → [batch, heads, tokens, width of a head]. */

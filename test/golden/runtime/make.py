@@ -49,6 +49,28 @@ def attention(w, i):
 
 
 op("attention", attention, {"q": r(2, 4, 12), "k": r(2, 5, 12), "v": r(2, 5, 12)}, mask=mask)
+op("layerNormNoBias", lambda w, i: F.layer_norm(w["x"], (12,), w["gamma"], None, 1e-5), {"x": 3 * r(2, 5, 12) + 1, "gamma": r(12)})
+
+
+def angles(positions, width, theta):
+    """As transformers' rotary embeddings compute them, in single precision."""
+    return positions.float()[:, None] * (1.0 / theta ** (torch.arange(0, width, 2).float() / width))
+
+
+def rotate(w, i):
+    turns = torch.cat((angles(torch.arange(5), 8, 100.0),) * 2, -1).double()
+    a, b = w["x"].chunk(2, -1)
+    return w["x"] * turns.cos() + torch.cat((-b, a), -1) * turns.sin()
+
+
+op("rotate", rotate, {"x": r(2, 3, 5, 8)})
+
+
+def rotary():
+    """Of far positions: there the angles' rounding shows."""
+    positions = torch.tensor([0, 1, 77, 1000, 4095, 8191])
+    turns = angles(positions, 16, 160000.0)
+    return {"positions": positions.tolist(), "cos": turns.cos().flatten().tolist(), "sin": turns.sin().flatten().tolist()}
 
 
 def optimizer(weight_decay, max_norm, scale):
@@ -144,4 +166,4 @@ def toy():
     return {"loss": loss.item(), "gradients": gradients}
 
 
-print(json.dumps({"ops": ops, "optimizer": [optimizer(0.0, 0.0, 1.0), optimizer(0.1, 1.0, 1.0), optimizer(0.01, 1.0, 0.01)], "toy": toy()}))
+print(json.dumps({"ops": ops, "optimizer": [optimizer(0.0, 0.0, 1.0), optimizer(0.1, 1.0, 1.0), optimizer(0.01, 1.0, 0.01)], "toy": toy(), "rotary": rotary()}))

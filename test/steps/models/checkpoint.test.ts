@@ -219,7 +219,7 @@ test('truncated, inconsistent and foreign files are rejected with clear messages
   });
   await expect(start(config(copy(), { model_type: 'mamba' }))).rejects.toMatchObject({
     message: 'model_type "mamba" is not supported',
-    hint: 'Supported: bert, roberta, distilbert, albert, gpt2, t5.',
+    hint: 'Supported: bert, roberta, xlm-roberta, camembert, distilbert, albert, electra, modernbert, gpt2, t5.',
   });
   await expect(start(config(copy(), { hidden_act: 'xielu' }))).rejects.toThrow('config.json: hidden_act "xielu" is not supported');
   await expect(start(config(copy(), { position_embedding_type: 'relative_key' }))).rejects.toThrow(

@@ -12,7 +12,9 @@ import { KEY_BIAS, SHIFT_OF_ALL } from '../../golden/zero.ts';
 import { adamW, COMPILED, whole } from '../runtime/options.ts';
 import { compareStep, difference, int32, withoutDropout } from './golden.ts';
 
-describe.each(['bert', 'roberta', 'distilbert', 'albert'])('%s', (family) => {
+const FAMILIES = ['bert', 'roberta', 'distilbert', 'albert', 'xlm-roberta', 'camembert', 'electra', 'modernbert'];
+
+describe.each(FAMILIES)('%s', (family) => {
   const golden = join(import.meta.dirname, '../../golden', family);
   const values = JSON.parse(readFileSync(join(golden, 'inputs.json'), 'utf8'));
   const inputs = { input_ids: int32(values.input_ids), attention_mask: int32(values.attention_mask) };
@@ -80,80 +82,74 @@ describe.each(['bert', 'roberta', 'distilbert', 'albert'])('%s', (family) => {
 
 const TASKS = ['multi_label_classification', 'regression', 'token-classification', 'question-answering', 'masked-lm'] as const;
 
-describe.each(['bert', 'roberta', 'distilbert', 'albert'].flatMap((family) => TASKS.map((task) => [family, task] as const)))(
-  '%s for %s',
-  (family, task) => {
-    const golden = join(import.meta.dirname, '../../golden', family, task);
-    const values = JSON.parse(readFileSync(join(golden, 'inputs.json'), 'utf8'));
-    const outputs = task === 'question-answering' ? ['start_logits', 'end_logits'] : ['logits'];
-    const inputs = Object.fromEntries(
-      ['input_ids', 'attention_mask', 'token_type_ids'].flatMap((name) => (name in values ? [[name, int32(values[name])]] : [])),
-    );
+describe.each(FAMILIES.flatMap((family) => TASKS.map((task) => [family, task] as const)))('%s for %s', (family, task) => {
+  const golden = join(import.meta.dirname, '../../golden', family, task);
+  const values = JSON.parse(readFileSync(join(golden, 'inputs.json'), 'utf8'));
+  const outputs = task === 'question-answering' ? ['start_logits', 'end_logits'] : ['logits'];
+  const inputs = Object.fromEntries(
+    ['input_ids', 'attention_mask', 'token_type_ids'].flatMap((name) => (name in values ? [[name, int32(values[name])]] : [])),
+  );
 
-    for (const name of ['eager', COMPILED] as const) {
-      test(`${name}: logits, loss, gradients and the weights after a step of AdamW equal those of PyTorch`, async () => {
-        const model = await loadModel(join(golden, 'checkpoint'));
-        const runtime = await openRuntime(name, { threads: 1 });
-        const inference = runtime.inference(model.program, model.weights, model.axes);
-        const found = await inference.run(inputs);
-        for (const output of outputs) expect(difference(found[output]!.data, values[output].flat(2)), output).toBeLessThan(1e-5);
-        await inference.dispose();
-
-        const training = runtime.training(withoutDropout(model), model.weights, {
-          ...OPTIMIZER(model),
-          // Here every token is predicted.
-          axes: task === 'masked-lm' ? {} : model.axes,
-        });
-        const at = { seed: 0, epoch: 1, step: 0, learningRate: 1e-3 };
-        const { loss, gradNorm } = await training.step(whole({ ...inputs, ...labelsOf(values, task) }), at);
-        expect(difference([loss], [values.loss])).toBeLessThan(1e-5);
-        expect(difference([gradNorm], [values.grad_norm])).toBeLessThan(1e-4);
-        const zero = task === 'question-answering' ? [KEY_BIAS, SHIFT_OF_ALL] : [KEY_BIAS];
-        await compareStep(training, golden, Math.min(1, values.grad_norm), (weight) => zero.some((pattern) => pattern.test(weight)));
-        await training.dispose();
-      });
-    }
-
-    test('its ONNX export computes the same, for a batch of any shape', async () => {
+  for (const name of ['eager', COMPILED] as const) {
+    test(`${name}: logits, loss, gradients and the weights after a step of AdamW equal those of PyTorch`, async () => {
       const model = await loadModel(join(golden, 'checkpoint'));
-      const session = await ort.InferenceSession.create(modelOnnx(model));
-      expect([...session.outputNames]).toEqual(outputs);
-      const feeds = session.inputNames.map((input) => {
-        const { data, shape } = inputs[input] ?? { data: inputs.input_ids!.data.map(() => 0), shape: inputs.input_ids!.shape };
-        return [input, new ort.Tensor('int64', BigInt64Array.from(data as Int32Array, BigInt), shape)] as const;
-      });
-      const found = await session.run(Object.fromEntries(feeds));
-      for (const output of outputs)
-        expect(difference(found[output]!.data as Float32Array, values[output].flat(2)), output).toBeLessThan(1e-5);
-      await session.release();
-    });
-  },
-);
+      const runtime = await openRuntime(name, { threads: 1 });
+      const inference = runtime.inference(model.program, model.weights, model.axes);
+      const found = await inference.run(inputs);
+      for (const output of outputs) expect(difference(found[output]!.data, values[output].flat(2)), output).toBeLessThan(1e-5);
+      await inference.dispose();
 
-test.each(['bert', 'roberta', 'distilbert', 'albert'])(
-  '%s: predicting only masked tokens gives the same as predicting all',
-  async (family) => {
-    const golden = join(import.meta.dirname, '../../golden', family, 'masked-lm');
-    const values = JSON.parse(readFileSync(join(golden, 'inputs.json'), 'utf8'));
+      const training = runtime.training(withoutDropout(model), model.weights, {
+        ...OPTIMIZER(model),
+        // Here every token is predicted.
+        axes: task === 'masked-lm' ? {} : model.axes,
+      });
+      const at = { seed: 0, epoch: 1, step: 0, learningRate: 1e-3 };
+      const { loss, gradNorm } = await training.step(whole({ ...inputs, ...labelsOf(values, task) }), at);
+      expect(difference([loss], [values.loss])).toBeLessThan(1e-5);
+      expect(difference([gradNorm], [values.grad_norm])).toBeLessThan(1e-4);
+      const zero = task === 'question-answering' ? [KEY_BIAS, SHIFT_OF_ALL] : [KEY_BIAS];
+      await compareStep(training, golden, Math.min(1, values.grad_norm), (weight) => zero.some((pattern) => pattern.test(weight)));
+      await training.dispose();
+    });
+  }
+
+  test('its ONNX export computes the same, for a batch of any shape', async () => {
     const model = await loadModel(join(golden, 'checkpoint'));
-    const [batch, length] = [values.input_ids.length, values.input_ids[0].length];
-    const flat: number[] = values.labels.flat();
-    const places = flat.flatMap((label, i) => (label === -100 ? [] : [i]));
-    const training = (await openRuntime(COMPILED, { threads: 1 })).training(withoutDropout(model), model.weights, OPTIMIZER(model));
-    // One position too many, like a batch with fewer masked tokens than positions.
-    const given = Object.fromEntries(
-      ['input_ids', 'attention_mask', 'token_type_ids'].flatMap((name) => (name in values ? [[name, int32(values[name])]] : [])),
-    );
-    const { loss } = await training.step(
-      whole({ ...given, label_positions: int32([...places, 0]), labels: int32([...places.map((i) => flat[i]!), -100]) }),
-      { seed: 0, epoch: 1, step: 0, learningRate: 1e-3 },
-    );
-    expect(batch * length).toBe(flat.length);
-    expect(difference([loss], [values.loss])).toBeLessThan(1e-5);
-    await compareStep(training, golden, Math.min(1, values.grad_norm), (weight) => KEY_BIAS.test(weight));
-    await training.dispose();
-  },
-);
+    const session = await ort.InferenceSession.create(modelOnnx(model));
+    expect([...session.outputNames]).toEqual(outputs);
+    const feeds = session.inputNames.map((input) => {
+      const { data, shape } = inputs[input] ?? { data: inputs.input_ids!.data.map(() => 0), shape: inputs.input_ids!.shape };
+      return [input, new ort.Tensor('int64', BigInt64Array.from(data as Int32Array, BigInt), shape)] as const;
+    });
+    const found = await session.run(Object.fromEntries(feeds));
+    for (const output of outputs)
+      expect(difference(found[output]!.data as Float32Array, values[output].flat(2)), output).toBeLessThan(1e-5);
+    await session.release();
+  });
+});
+
+test.each(FAMILIES)('%s: predicting only masked tokens gives the same as predicting all', async (family) => {
+  const golden = join(import.meta.dirname, '../../golden', family, 'masked-lm');
+  const values = JSON.parse(readFileSync(join(golden, 'inputs.json'), 'utf8'));
+  const model = await loadModel(join(golden, 'checkpoint'));
+  const [batch, length] = [values.input_ids.length, values.input_ids[0].length];
+  const flat: number[] = values.labels.flat();
+  const places = flat.flatMap((label, i) => (label === -100 ? [] : [i]));
+  const training = (await openRuntime(COMPILED, { threads: 1 })).training(withoutDropout(model), model.weights, OPTIMIZER(model));
+  // One position too many, like a batch with fewer masked tokens than positions.
+  const given = Object.fromEntries(
+    ['input_ids', 'attention_mask', 'token_type_ids'].flatMap((name) => (name in values ? [[name, int32(values[name])]] : [])),
+  );
+  const { loss } = await training.step(
+    whole({ ...given, label_positions: int32([...places, 0]), labels: int32([...places.map((i) => flat[i]!), -100]) }),
+    { seed: 0, epoch: 1, step: 0, learningRate: 1e-3 },
+  );
+  expect(batch * length).toBe(flat.length);
+  expect(difference([loss], [values.loss])).toBeLessThan(1e-5);
+  await compareStep(training, golden, Math.min(1, values.grad_norm), (weight) => KEY_BIAS.test(weight));
+  await training.dispose();
+});
 
 const OPTIMIZER = (model: Model) => ({
   axes: model.axes,

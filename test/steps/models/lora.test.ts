@@ -23,6 +23,10 @@ const CASES: Record<string, [folder: string, task: Task]> = {
   roberta: ['roberta', 'text-classification'],
   distilbert: ['distilbert', 'text-classification'],
   albert: ['albert', 'text-classification'],
+  'xlm-roberta': ['xlm-roberta', 'text-classification'],
+  camembert: ['camembert', 'text-classification'],
+  electra: ['electra', 'text-classification'],
+  modernbert: ['modernbert', 'text-classification'],
   gpt2: ['gpt2/causal-lm', 'causal-lm'],
   t5: ['t5/gated', 'seq2seq'],
 };

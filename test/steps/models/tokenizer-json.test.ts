@@ -1,11 +1,12 @@
 /**
- * Tokenizers of older folders: ids, types and offsets as from transformers' classes with the same files
- * (test/golden/tokenizer.py).
+ * Tokenizers of older folders, and of families that have a tokenizer.json: ids, types and offsets as from
+ * transformers' classes with the same files (test/golden/tokenizer.py and tokenizer-json.py).
  */
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Tokenizer } from 'tokenizers';
 import { expect, test } from 'vitest';
+import { maskToken, openTokenizer } from '../../../steps/ml/models/tokenizer.ts';
 import { tokenizerJson } from '../../../steps/ml/models/tokenizer-json.ts';
 import { temporary } from '../rig.ts';
 
@@ -20,7 +21,7 @@ interface Expected {
 
 const older = readdirSync(golden).filter((name) => !existsSync(join(golden, name, 'tokenizer.json')));
 
-test.each(older)('%s', async (name) => {
+test.each([...older, 'xlm-roberta', 'camembert', 'modernbert'])('%s', async (name) => {
   const tokenizer = Tokenizer.fromString(await tokenizerJson(join(golden, name)));
   const expected: Expected[] = JSON.parse(readFileSync(join(golden, name, 'expected.json'), 'utf8'));
   expect(expected.length).toBeGreaterThan(15);
@@ -33,6 +34,17 @@ test.each(older)('%s', async (name) => {
   }
 });
 
+test.each(['xlm-roberta', 'camembert', 'electra', 'modernbert'])('the steps open the tokenizer of %s', async (name) => {
+  const tokenizer = await openTokenizer(join(golden, name), { maxLength: 500 });
+  const expected: Expected[] = JSON.parse(readFileSync(join(golden, name, 'expected.json'), 'utf8'));
+  for (const { text, ids, types } of expected) {
+    const [sequence] = await (typeof text === 'string' ? tokenizer.encode([text]) : tokenizer.encodePairs([text]));
+    expect(sequence, String(text)).toMatchObject({ ids, typeIds: types, truncated: false });
+  }
+  const mask = name.startsWith('xlm') || name === 'camembert' ? '<mask>' : '[MASK]';
+  expect(await maskToken(join(golden, name), tokenizer)).toEqual({ token: mask, id: tokenizer.idOf(mask) });
+});
+
 /**
  * A tokenizer.json of one folder with the tokenizer_config.json of another, with the same vocabulary: the latter
  * decides.
@@ -41,6 +53,7 @@ test.each([
   ['bert-uncased', 'bert-cased', undefined],
   ['bert-cased', 'bert-uncased', { do_lower_case: true }],
   ['bert-uncased', 'bert-accents', undefined],
+  ['bert-uncased', 'electra', undefined],
   ['roberta', 'roberta-prefix', undefined],
 ])('tokenizer.json of %s, tokenizer_config.json of %s', async (saved, configured, options) => {
   const folder = temporary();

@@ -120,6 +120,7 @@ const cases: Record<string, (t: X) => tf.Tensor | tf.Tensor[]> = {
   Relu: (t) => tf.relu(t.x!),
   Reshape: (t) => [tf.reshape(tf.reshape(t.x!, [6, -1]), [3, 8]), tf.reshape(t.x!, [-1])],
   Reverse: (t) => [tf.reverse(t.x!, 1), tf.reverse(t.x!, [0, -1])],
+  Rotate: (t) => ops.rotate(tf.expandDims(t.x!, 0), ops.rotaryTables(3, 4, 10)),
   Round: (t) => tf.round(t.x!),
   Rsqrt: (t) => tf.rsqrt(positive(t.x!)),
   Select: (t) => [tf.where(tf.greater(t.x!, 0), t.y!, t.row!), tf.where(tf.equal(t.i!, 2), tf.scalar(9, 'int32'), t.j!)],

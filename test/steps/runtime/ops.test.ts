@@ -12,10 +12,12 @@ type Op = (w: Record<string, tf.Tensor>, i: Record<string, tf.Tensor>) => tf.Ten
 
 const golden = JSON.parse(readFileSync(new URL('../../golden/runtime/runtime.json', import.meta.url), 'utf8')) as {
   ops: Record<string, { weights: Stored; inputs: Stored; output: Stored[string]; gradients: Stored }>;
+  rotary: { positions: number[]; cos: number[]; sin: number[] };
 };
 
 const programs: Record<string, Op> = {
   layerNorm: (w) => ops.layerNorm(w.x!, w.gamma!, w.beta!, 1e-12),
+  layerNormNoBias: (w) => ops.layerNorm(w.x!, w.gamma!, undefined, 1e-5),
   gelu: (w) => ops.gelu(w.x!),
   geluNew: (w) => ops.geluNew(w.x!),
   softmax: (w, i) => ops.softmax(w.x!, i.mask),
@@ -24,6 +26,7 @@ const programs: Record<string, Op> = {
   embedding: (w, i) => ops.embedding(w.weight!, i.ids!),
   crossEntropy: (w, i) => ops.crossEntropy(w.logits!, i.labels!),
   attention: (w, i) => ops.attention(w.q!, w.k!, w.v!, { heads: 3, mask: i.mask, dropout: (x) => x, rate: 0 }),
+  rotate: (w) => ops.rotate(w.x!, ops.rotaryTables(5, 8, 100)),
 };
 
 test('every op with golden values is tested', () => expect(Object.keys(programs).sort()).toEqual(Object.keys(golden.ops).sort()));
@@ -51,6 +54,22 @@ for (const name of ['eager', COMPILED] as const) {
     });
   }
 }
+
+test.each(['eager', COMPILED] as const)(
+  '%s: the rotations of distant positions equal those of PyTorch, whose angles are rounded',
+  async (name) => {
+    const { positions, cos, sin } = golden.rotary;
+    const inference = (await openRuntime(name, { threads: 1, backend: 'cpu' })).inference(
+      () => ({ ...ops.rotaryTables(8192, 16, 160_000) }),
+      {},
+    );
+    const tables = await inference.run({});
+    await inference.dispose();
+    const rows = (table: HostTensor) => positions.flatMap((at) => [...table.data.subarray(8 * at, 8 * at + 8)]);
+    for (const [i, value] of rows(tables.cos!).entries()) expect(Math.abs(value - cos[i]!)).toBeLessThan(1e-6);
+    for (const [i, value] of rows(tables.sin!).entries()) expect(Math.abs(value - sin[i]!)).toBeLessThan(1e-6);
+  },
+);
 
 function hostAll(stored: Stored): HostTensors {
   return Object.fromEntries(

@@ -5,8 +5,10 @@ import { expect, test } from 'vitest';
 import collect from '../../../steps/collect/step.ts';
 import { albert } from '../../../steps/ml/models/albert.ts';
 import { loadModel, startModel } from '../../../steps/ml/models/checkpoint.ts';
+import { electra } from '../../../steps/ml/models/electra.ts';
 import type { Config, Family } from '../../../steps/ml/models/family.ts';
 import { gpt2 } from '../../../steps/ml/models/gpt2.ts';
+import { modernBert } from '../../../steps/ml/models/modernbert.ts';
 import { readSafetensors, toFloat32 } from '../../../steps/ml/models/safetensors.ts';
 import { t5 } from '../../../steps/ml/models/t5.ts';
 import type { TrainingOptions } from '../../../steps/ml/runtime/runtime.ts';
@@ -183,7 +185,7 @@ test('layers that share one set of weights cannot have their own learning rates'
   expect(own('albert.encoder.embedding_hidden_mapping_in.weight')).toEqual(lowest);
 });
 
-test("lower layers of GPT-2, and of T5's decoder above its encoder, learn more slowly", () => {
+test("lower layers of GPT-2, ModernBERT and ELECTRA, and of T5's decoder above its encoder, learn more slowly", () => {
   const options = { layer_wise_learning_rate_decay: 0.5, weight_decay: 0 };
   const ratesOf = (family: Family, file: object) => {
     const rate = parameterGroups(
@@ -206,6 +208,18 @@ test("lower layers of GPT-2, and of T5's decoder above its encoder, learn more s
     'shared.weight',
   ];
   expect(names.map(ofT5)).toEqual([1, 0.5, 0.25, 0.25, 0.125, 0.0625]);
+  const ofModernBert = ratesOf(modernBert, {
+    num_hidden_layers: 2,
+    hidden_size: 8,
+    num_attention_heads: 2,
+    vocab_size: 8,
+    pad_token_id: 0,
+  });
+  const layers = ['final_norm.weight', 'layers.1.attn_norm.weight', 'layers.0.mlp.Wi.weight', 'embeddings.norm.weight'];
+  expect(layers.map((name) => ofModernBert(`model.${name}`))).toEqual([1, 0.5, 0.25, 0.125]);
+  const ofElectra = ratesOf(electra, { num_hidden_layers: 1, hidden_size: 8, embedding_size: 4, vocab_size: 8 });
+  const parts = ['encoder.layer.0.output.dense.weight', 'embeddings_project.weight', 'embeddings.LayerNorm.bias'];
+  expect(parts.map((name) => ofElectra(`electra.${name}`))).toEqual([0.5, 0.25, 0.25]);
 });
 
 test('the family alone knows how deep a weight is, whatever the weights are called', () => {

@@ -148,6 +148,18 @@ class Emitter {
     return this.#node('Mul', [twice[0]!, constant(0.5)], {}, this.#outputs(node));
   }
 
+  #rotate(node: Node): string[] {
+    const [x, cos, sin] = node.inputs.map((value) => this.#name(value)) as [string, string, string];
+    const first = this.#ints([0]); // the first token's position
+    if (this.#options.dialect === 'onnxruntime')
+      return this.#node('RotaryEmbedding', [x, first, cos, sin], {}, this.#outputs(node), MICROSOFT);
+    const [a, b] = this.#node('Split', [x], { axis: -1, num_outputs: 2 }, this.#fresh(2)) as [string, string];
+    const product = (left: string, right: string) => this.#node('Mul', [left, right])[0]!;
+    const [left] = this.#node('Sub', [product(a, cos), product(b, sin)]);
+    const [right] = this.#node('Add', [product(b, cos), product(a, sin)]);
+    return this.#node('Concat', [left!, right!], { axis: -1 }, this.#outputs(node));
+  }
+
   #product(node: Node): string[] {
     const [a, b, bias] = node.inputs as [Value, Value, Value?];
     const { transposeA, transposeB } = node.attributes as { transposeA: boolean; transposeB: boolean };
@@ -420,6 +432,7 @@ class Emitter {
     ...each(['Softmax', 'LogSoftmax'], (_, { kernel, inputs, put }) => put(kernel, inputs(), { axis: -1 })),
     LogSumExp: (emitter, { inputs, put }) => put('ReduceLogSumExp', [...inputs(), emitter.#ints([-1])], { keepdims: 1 }),
     LayerNorm: (_, { a, inputs, put }) => put('LayerNormalization', inputs(), { axis: -1, epsilon: { float: a.epsilon as number } }),
+    Rotate: (emitter, { node }) => emitter.#rotate(node),
     Gelu: (emitter, { node }) => emitter.#gelu(node),
     GeluNew: (emitter, { node }) => emitter.#geluNew(node),
     ...each(['BatchMatMul', '_FusedMatMul'], (emitter, { node }) => emitter.#product(node)),

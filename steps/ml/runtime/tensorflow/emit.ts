@@ -375,6 +375,15 @@ export class GraphEmitter {
       const sum = along('Sum', b.op('Exp', [b.op('Sub', [x, highest])]));
       return [b.op('AddV2', [b.op('Log', [sum]), highest])];
     },
+    Rotate: (_, { node, b, inputs, T, int32 }) => {
+      const [x, cos, sin] = inputs as [string, string, string];
+      const axis = b.scalar(node.inputs[0]!.shape.length - 1, 'int32');
+      const left = b.node('Split', [axis, x], { num_split: { int: 2 }, T });
+      const right = `${left}:1`;
+      const first = b.op('Sub', [b.op('Mul', [left, cos]), b.op('Mul', [right, sin])]);
+      const second = b.op('AddV2', [b.op('Mul', [right, cos]), b.op('Mul', [left, sin])]);
+      return [b.node('ConcatV2', [first, second, axis], { N: { int: 2 }, T, Tidx: int32 })];
+    },
     Gelu: (_, { b, x }) => {
       const phi = b.op('Mul', [b.op('AddV2', [b.op('Erf', [b.op('Mul', [x, b.scalar(Math.SQRT1_2)])]), b.scalar(1)]), b.scalar(0.5)]);
       return [b.op('Mul', [x, phi])];
