@@ -18,8 +18,12 @@ export type ReporterKind = 'pretty' | 'plain' | 'json';
 export async function openReporter(kind: ReporterKind, pipeline: Pipeline): Promise<Reporter> {
   if (kind === 'json') return (await import('./json.ts')).jsonReporter();
   const reporter =
-    kind === 'plain' ? (await import('./plain.ts')).plainReporter(pipeline) : (await import('./live.ts')).prettyReporter(pipeline);
-  return { ...reporter, emit: (event) => reporter.emit(readable(event)) };
+    kind === 'plain' ? (await import('./plain.ts')).plainReporter(pipeline) : new (await import('./live.ts')).LiveReporter(pipeline);
+  return {
+    emit: (event) => reporter.emit(readable(event)),
+    stopping: () => reporter.stopping(),
+    close: () => reporter.close(),
+  };
 }
 
 /** Makes the texts of an event safe for a terminal. `outputLine` does it for output of programs; names of cells are safe already. */

@@ -72,7 +72,7 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
       const values = Object.entries(message.values).map(([name, value]) => [name, typeof value === 'string' ? mask(value) : value]);
       emit({ type: 'progress', cell: cell.name, done: message.done, total: message.total, values: Object.fromEntries(values) });
     } else if (message.type === 'metric')
-      emit({ type: 'metric', cell: cell.name, name: message.name, value: message.value, step: message.step });
+      emit({ type: 'metric', cell: cell.name, name: message.name, value: message.value, step: message.step, better: message.better });
   };
   const death = await work.workers.run({
     place: {

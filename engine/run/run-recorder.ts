@@ -26,7 +26,7 @@ export class RunRecorder {
   #use: number | undefined;
   /** The results that the run uses, and how many of them are registered in the index. */
   readonly #relied = new Set<string>();
-  #told = 0;
+  #registered = 0;
   readonly #fingerprints = new Map<string, string>();
   readonly #fresh: Ended[] = [];
   #others: Ended[] = [];
@@ -68,7 +68,7 @@ export class RunRecorder {
   begin(found: Iterable<{ look?: Known }>): number {
     const { project, pipeline } = this;
     for (const { look } of found) if (look?.result) this.#relied.add(look.fingerprint);
-    this.#told = this.#relied.size;
+    this.#registered = this.#relied.size;
     this.#run = project.records.begin(pipeline, provenanceOf(pipeline));
     if (this.#use !== undefined) project.cache.uses.begin(this.#use, this.#relied);
     void this.#git.then(() => this.#soon());
@@ -79,8 +79,8 @@ export class RunRecorder {
     if (event.type === 'result') this.#results.set(event.cell, event.message);
     if (event.type === 'notice') this.#notices.push({ cell: event.cell, message: event.message });
     if (event.type !== 'metric') return;
-    const { cell, name, value, step } = event;
-    this.#metrics.push({ cell, name, value, step });
+    const { cell, name, value, step, better } = event;
+    this.#metrics.push({ cell, name, value, step, better });
     this.#soon();
   }
 
@@ -117,7 +117,7 @@ export class RunRecorder {
     const counts = { ran, fresh, restored, failed, skipped, canceled };
     const isNew = records.finish(this.#run, seconds, counts, this.#notices, this.#fingerprints);
     if (isNew) this.#keep(this.#fresh);
-    if (this.#use !== undefined) cache.uses.end(this.#use, this.#relied.size > this.#told ? this.#relied : undefined);
+    if (this.#use !== undefined) cache.uses.end(this.#use, this.#relied.size > this.#registered ? this.#relied : undefined);
   }
 
   /** Also called for a run that was interrupted or did not start. */
@@ -175,13 +175,13 @@ interface Ended {
 const PATIENCE = 500;
 
 /** The metrics and results that cells which need not run reported in their last execution. */
-export function formerFigures({ file }: Pipeline, { records }: Project, states: Map<string, CellState>): RunEvent[] {
+export function formerReports({ file }: Pipeline, { records }: Project, states: Map<string, CellState>): RunEvent[] {
   const stands = ({ cell }: { cell: string }) => states.get(cell) === 'fresh' || states.get(cell) === 'restored';
   return [
     ...records
-      .lastFigures(file)
+      .lastMetrics(file)
       .filter(stands)
-      .map(({ cell, name, value }): RunEvent => ({ type: 'metric', cell, name, value })),
+      .map((metric): RunEvent => ({ type: 'metric', ...metric })),
     ...records
       .lastResults(file)
       .filter(stands)

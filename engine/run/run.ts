@@ -26,7 +26,7 @@ import { OrphanReaper } from './process/orphan-reaper.ts';
 import { StepProcesses } from './process/step-processes.ts';
 import type { Usage } from './process/usage.ts';
 import { openProject, type Project } from './project.ts';
-import { formerFigures, RunRecorder } from './run-recorder.ts';
+import { formerReports, RunRecorder } from './run-recorder.ts';
 import { checkResources, demandOf, longestFirst, type MachineResources, machineFor, Pool, walk } from './scheduler.ts';
 import { type Selection, selectCells } from './select-cells.ts';
 import { StepCheckpoints } from './step-checkpoints.ts';
@@ -41,7 +41,7 @@ export interface RunOptions extends Selection {
   /** What a failure means for cells that do not depend on the failed one. Default: stop. */
   onFailure?: 'stop' | 'continue' | 'kill';
   /** Also report the metrics of cells that need not run, because they are still valid. */
-  figures?: boolean;
+  metrics?: boolean;
   /** Aborts on Ctrl-C. */
   signal: AbortSignal;
 }
@@ -87,7 +87,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
     summary = summarize(pipeline, states, seconds);
     if (!locked && summary.failed + summary.canceled === 0) await lock(pipeline, project, work.ended);
     unrecorded = await transcript.end(seconds, summary);
-    if (options.figures && summary.fresh + summary.restored > 0) formerFigures(pipeline, project, states).forEach(emit);
+    if (options.metrics && summary.fresh + summary.restored > 0) formerReports(pipeline, project, states).forEach(emit);
   } finally {
     transcript.close();
     project.close();

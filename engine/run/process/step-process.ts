@@ -11,7 +11,7 @@ import { isNativeError } from 'node:util/types';
 import { type Frame, userStack } from '../../errors.ts';
 import type { Json } from '../../format/scalars.ts';
 import { memoryLimit } from '../../memory-limit.ts';
-import { type StepContext, type StepDefinition, StepError } from '../../step.ts';
+import { type MetricDirection, type StepContext, type StepDefinition, StepError } from '../../step.ts';
 
 type Handed =
   | 'origins'
@@ -41,7 +41,7 @@ export type Message =
   | { type: 'warn'; message: string }
   | { type: 'result'; message: string }
   | { type: 'progress'; done: number; total?: number; values: Record<string, number | string> }
-  | { type: 'metric'; name: string; value: number; step?: number }
+  | { type: 'metric'; name: string; value: number; step?: number; better?: MetricDirection }
   | { type: 'done' }
   /** After `done`: the process can take another step. */
   | { type: 'free' }
@@ -127,7 +127,7 @@ async function run(job: StepJob): Promise<void> {
       warn: (message) => say({ type: 'warn', message: String(message) }),
       result: (message) => say({ type: 'result', message: String(message) }),
       progress: throttled((done, total, values = {}) => say({ type: 'progress', done, total, values })),
-      metric: (name, value, step) => say({ type: 'metric', name, value, step }),
+      metric: (name, value, more) => say({ type: 'metric', name, value, ...(typeof more === 'object' ? more : { step: more }) }),
     });
   } finally {
     over = true;

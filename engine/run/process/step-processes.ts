@@ -65,13 +65,16 @@ function progress({ done, total, values }: Record<string, unknown>): Message | u
 }
 
 /** JSON has no NaN, so NaN arrives as null. */
-function metric({ name, value, step }: Record<string, unknown>): Message {
+function metric({ name, value, step, better }: Record<string, unknown>): Message {
   const figure = value === null ? Number.NaN : value;
   if (typeof name !== 'string' || typeof figure !== 'number' || (step !== undefined && step !== null && !isNumber(step))) {
     const told = `${typeof name === 'string' ? name : JSON.stringify(name)} = ${JSON.stringify(value)}`;
     return { type: 'warn', message: `ignored the metric ${told}: a metric needs a name and a number` };
   }
-  return { type: 'metric', name, value: figure, ...(isNumber(step) ? { step } : {}) };
+  const isDirection = better === 'higher' || better === 'lower';
+  if (better !== undefined && better !== null && !isDirection)
+    return { type: 'warn', message: `ignored the metric ${name}: \`better\` is "higher" or "lower", not ${JSON.stringify(better)}` };
+  return { type: 'metric', name, value: figure, ...(isNumber(step) ? { step } : {}), ...(isDirection ? { better } : {}) };
 }
 
 function texts(message: Record<string, unknown>, keys: string[]): Record<string, string> {
