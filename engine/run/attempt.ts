@@ -33,8 +33,8 @@ export interface Attempt {
   mask: Mask;
   /** GPUs that the cell has alone while it runs. */
   gpus: string[];
-  guard: OrphanReaper;
-  workers: StepProcesses;
+  orphanReaper: OrphanReaper;
+  stepProcesses: StepProcesses;
   meter: Meter;
   signal: AbortSignal;
   emit(event: RunEvent): void;
@@ -74,7 +74,7 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
     } else if (message.type === 'metric')
       emit({ type: 'metric', cell: cell.name, name: message.name, value: message.value, step: message.step, better: message.better });
   };
-  const death = await work.workers.run({
+  const death = await work.stepProcesses.run({
     place: {
       folder: work.pipeline.folder,
       environment: childEnvironment(cell, work.gpus),
@@ -99,12 +99,12 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
   return { message: mask(message), hint: hint && mask(hint), option, detail: stack, stack: frames };
 }
 
-function childOptions({ cell, pipeline, gpus, guard, meter, signal, log }: Attempt): ChildOptions {
+function childOptions({ cell, pipeline, gpus, orphanReaper, meter, signal, log }: Attempt): ChildOptions {
   return {
     folder: pipeline.folder,
     environment: childEnvironment(cell, gpus),
     signal,
-    guard,
+    orphanReaper,
     meter,
     onOutput: (stream, bytes) => log.chunk(stream, bytes),
   };

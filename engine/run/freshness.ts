@@ -99,7 +99,7 @@ async function compareWithHistory(
   return result && { result, differences: await differencesFrom(result, cell, known, project) };
 }
 
-/** How the cell differs from an earlier result. `textOf`: see why.ts. */
+/** How the cell differs from an earlier result. `textOf`: see change-reasons.ts. */
 export async function differencesFrom(
   result: Result,
   cell: Cell,

@@ -65,7 +65,7 @@ export class OutputTransaction {
     }
   }
 
-  /** Moves the staged outputs to their final paths, which `clear` has emptied. */
+  /** Moves the staged outputs to their final paths, which `moveFormerAside` has emptied. */
   async moveStagedIntoPlace(): Promise<void> {
     for (const { name, path, parent } of this.journal.outputs)
       if (!parent) await placeAtomically(this.staged(name), resolve(this.project.root, path));
@@ -73,7 +73,7 @@ export class OutputTransaction {
 
   /**
    * Records that the outputs are complete and belong to the fingerprint. If they cannot be stored now, a later run stores
-   * them (see execute.ts). Even this record may fail on a full disk.
+   * them (see `storeUnstored` in execute.ts). Even this record may fail on a full disk.
    */
   markMade(fingerprint: string, contents: Record<string, Content>): void {
     const outputs = Object.fromEntries(
@@ -124,11 +124,11 @@ export class OutputTransaction {
     const paths = journal?.outputs.map(({ path }) => resolve(project.root, path)) ?? [];
     // This machine cannot check the process. The leases on its outputs show after a while whether it is alive.
     const leases = alive === undefined ? await project.leaseOutputs(paths) : [];
-    const aside = new OutputTransaction(project, folder, journal ?? { cell: 'unknown', stage: 'done', outputs: lost(folder) });
+    const transaction = new OutputTransaction(project, folder, journal ?? { cell: 'unknown', stage: 'done', outputs: lost(folder) });
     try {
-      await aside.#finish();
+      await transaction.#finish();
     } catch (error) {
-      aside.#report([troubleWith(`could not clean up ${relative(project.root, folder)}`, error)]);
+      transaction.#report([troubleWith(`could not clean up ${relative(project.root, folder)}`, error)]);
     } finally {
       for (const lease of leases) lease.release();
     }

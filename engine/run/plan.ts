@@ -37,7 +37,7 @@ export interface PlannedCell {
   /** `off`: `when` is false for this cell or for a cell that it reads. */
   state: PlannedState | 'off';
   why: string;
-  look?: Freshness;
+  freshness?: Freshness;
   /** The current content of the cell's outputs, or their content after restoring. */
   outputs?: Record<string, Content>;
   /** The decision is final: the cell and everything that it reads is fresh. */
@@ -109,10 +109,10 @@ async function planCell(
     return { state: 'depends', why: `${first[0]!.name}${others} must ${first[0]!.outputs ? 'be restored' : 'run'} first`, final: false };
   }
   try {
-    const known = await checkFreshness(cell, pipeline, project, (name) => found.get(name)!.outputs!, force, seen);
-    const { state, why, result } = known;
+    const freshness = await checkFreshness(cell, pipeline, project, (name) => found.get(name)!.outputs!, force, seen);
+    const { state, why, result } = freshness;
     const final = state === 'fresh' && (cell.frozen || above.every((other) => other.final));
-    return { state, why, look: known, outputs: state === 'run' ? undefined : result!.outputs, final };
+    return { state, why, freshness, outputs: state === 'run' ? undefined : result!.outputs, final };
   } catch (error) {
     // The cell will fail. The run reports it when the cell's turn comes, after the other cells.
     return { state: 'run', why: explained(error).message, final: false };
@@ -132,15 +132,15 @@ export function readsAtItsPlace(cell: Cell, other: Cell, { folder }: Pipeline): 
 }
 
 /** Whether a cell with `cache: false` has run with the same inputs and its outputs are unchanged. */
-async function stillThere(cell: Cell, { look: known }: PlannedCell, { records, cache }: Project): Promise<PlannedCell | undefined> {
-  if (!known) return undefined;
+async function stillThere(cell: Cell, { freshness }: PlannedCell, { records, cache }: Project): Promise<PlannedCell | undefined> {
+  if (!freshness) return undefined;
   const outputs: Record<string, Content> = Object.create(null);
   for (const [name, { path }] of Object.entries(cell.outputs)) {
     const content = await contentOf(path, cache.memo).catch(() => undefined);
-    if (!content || records.lastWritten(path, known.fingerprint) !== content.hash) return undefined;
+    if (!content || records.lastWritten(path, freshness.fingerprint) !== content.hash) return undefined;
     outputs[name] = content;
   }
-  return { state: 'fresh', why: '', look: known, outputs, final: true };
+  return { state: 'fresh', why: '', freshness, outputs, final: true };
 }
 
 function outsideSelection(pipeline: Pipeline, missing: Cell[], found: Map<string, PlannedCell>): InvalidError {

@@ -59,7 +59,7 @@ export interface ChildOptions {
   folder: string;
   environment: Record<string, string>;
   signal: AbortSignal;
-  guard: OrphanReaper;
+  orphanReaper: OrphanReaper;
   /** Measures the child from its start to its end. */
   meter?: Meter;
   onOutput(stream: 'stdout' | 'stderr', bytes: Uint8Array): void;
@@ -71,7 +71,7 @@ export interface ChildOptions {
 export async function runChild(command: string, args: string[], options: ChildOptions): Promise<Death> {
   const { execa } = await import('execa');
   options.signal.throwIfAborted();
-  options.guard.begin();
+  options.orphanReaper.begin();
   const child = execa(command, args, {
     cwd: options.folder,
     env: options.environment,
@@ -98,7 +98,7 @@ export async function runChild(command: string, args: string[], options: ChildOp
       );
     throw new StepError(`could not start ${command}: ${reason}`, 'Check that it is installed and on PATH.');
   }
-  options.guard.watch(group);
+  options.orphanReaper.watch(group);
   const measured = options.meter?.watch(group);
   child.stdout?.on('data', (bytes: Uint8Array) => options.onOutput('stdout', bytes));
   child.stderr?.on('data', (bytes: Uint8Array) => options.onOutput('stderr', bytes));
@@ -131,7 +131,7 @@ export async function runChild(command: string, args: string[], options: ChildOp
   clearTimeout(patience);
   if (options.signal.aborted) groups.end('SIGKILL');
   else endGroup(group, 'SIGKILL');
-  options.guard.release(group);
+  options.orphanReaper.release(group);
   return { exitCode: result.exitCode, signal: result.signal };
 }
 

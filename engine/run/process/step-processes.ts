@@ -120,7 +120,7 @@ export class StepProcesses {
   readonly #idle = new Map<string, Worker[]>();
   readonly #living = new Set<Worker>();
 
-  constructor(private readonly guard: OrphanReaper) {}
+  constructor(private readonly orphanReaper: OrphanReaper) {}
 
   /** Resolves when the step has ended: with the death of the process, or undefined if the process lives on. */
   async run(work: StepRun): Promise<Death | undefined> {
@@ -131,7 +131,7 @@ export class StepProcesses {
       if (ending !== 'never begun') return ending;
     }
     work.signal.throwIfAborted();
-    const worker = new Worker(work.place, this.guard);
+    const worker = new Worker(work.place, this.orphanReaper);
     this.#living.add(worker);
     const gone = () => void this.#living.delete(worker);
     worker.dead.then(gone, gone);
@@ -170,7 +170,7 @@ class Worker {
   #turn: Turn | undefined;
   #resting: NodeJS.Timeout | undefined;
 
-  constructor({ folder, environment }: StepProcessSetting, guard: OrphanReaper) {
+  constructor({ folder, environment }: StepProcessSetting, orphanReaper: OrphanReaper) {
     let started: (child: [Subprocess]) => void;
     this.#started = new Promise((resolve) => {
       started = resolve;
@@ -179,7 +179,7 @@ class Worker {
       folder,
       environment,
       signal: this.#ending.signal,
-      guard,
+      orphanReaper,
       onOutput: (stream, bytes) => this.#turn?.output[stream].take(bytes),
       node: { ipc: true, serialization: 'json' },
       onStart: (child) => {
