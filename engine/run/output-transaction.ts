@@ -29,7 +29,7 @@ export class OutputTransaction {
 
   static begin(project: Project, cell: Cell): OutputTransaction {
     const { host, boot, pid, start } = thisProcess();
-    const folder = join(project.places.work, `${host}-${boot}-${pid}-${start}-${++count}`);
+    const folder = join(project.places.work, `${host}-${boot}-${pid}-${start}-${++transactions}`);
     // The commands of a shell step write to the paths of the outputs themselves.
     mkdirSync(cell.action.kind === 'shell' ? folder : join(folder, 'staged'), { recursive: true });
     return new OutputTransaction(project, folder, { cell: cell.name, stage: 'begun', outputs: [] });
@@ -388,7 +388,8 @@ interface Journal {
 /** The name of the journal is the stage of the execution. */
 const JOURNAL = { begun: 'journal.json', done: 'done.json', undone: 'undone.json' };
 
-let count = 0;
+/** Distinguishes the transactions of this process. */
+let transactions = 0;
 
 function readJournal(folder: string): Journal | undefined {
   for (const [stage, name] of Object.entries(JOURNAL)) {

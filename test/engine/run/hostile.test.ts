@@ -48,6 +48,16 @@ test('messages match the contract or are ignored', () => {
     value: 1,
     step: 3,
   });
+  expect(heard({ type: 'metric', name: 'mape', value: 1, better: 'lower' })).toEqual({
+    type: 'metric',
+    name: 'mape',
+    value: 1,
+    better: 'lower',
+  });
+  expect(heard({ type: 'metric', name: 'mape', value: 1, better: 'down' })).toEqual({
+    type: 'warn',
+    message: 'ignored the metric mape: `better` is "higher" or "lower", not "down"',
+  });
   expect(heard({ type: 'error', message: 'no', hint: 'h', option: ['a'] })).toEqual({
     type: 'error',
     message: 'no',
