@@ -60,8 +60,8 @@ function readable(event: RunEvent): RunEvent {
 }
 
 /** Whether to use the live view: it needs an interactive terminal that can move its cursor. */
-export function reporterKind(asked: { json?: boolean; plain?: boolean }): ReporterKind {
-  if (asked.json) return 'json';
+export function reporterKind(options: { json?: boolean; plain?: boolean }): ReporterKind {
+  if (options.json) return 'json';
   const person = process.stdout.isTTY && process.env.TERM !== 'dumb' && !process.env.CI;
-  return asked.plain || !person ? 'plain' : 'pretty';
+  return options.plain || !person ? 'plain' : 'pretty';
 }

@@ -58,9 +58,9 @@ export async function attempt(work: Attempt): Promise<Verdict | undefined> {
 async function runStep(work: Attempt, action: StepAction): Promise<Verdict | undefined> {
   const { cell, log, mask, emit } = work;
   const kills = memoryKills();
-  let ending: Extract<Message, { type: 'done' | 'error' }> | undefined;
-  const hear = (message: Message) => {
-    if (message.type === 'done' || message.type === 'error') ending = message;
+  let last: Extract<Message, { type: 'done' | 'error' }> | undefined;
+  const onMessage = (message: Message) => {
+    if (message.type === 'done' || message.type === 'error') last = message;
     else if (message.type === 'log') log.line('step', message.message);
     else if (message.type === 'warn') {
       log.line('step', message.message);
@@ -75,7 +75,7 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
       emit({ type: 'metric', cell: cell.name, name: message.name, value: message.value, step: message.step, better: message.better });
   };
   const death = await work.stepProcesses.run({
-    place: {
+    setting: {
       folder: work.pipeline.folder,
       environment: childEnvironment(cell, work.gpus),
       threads: cell.resources.cpu ?? (action.definition.threads === 'all' ? availableParallelism() : 1),
@@ -86,16 +86,16 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
     signal: work.signal,
     meter: work.meter,
     onOutput: (stream, bytes) => log.chunk(stream, bytes),
-    hear,
+    onMessage,
   });
   if (work.signal.aborted) return undefined;
-  if (ending?.type === 'done') return undefined;
-  if (!ending)
+  if (last?.type === 'done') return undefined;
+  if (!last)
     return !death || death.exitCode === 0
       ? { message: 'ended its process before it was done', hint: 'return from `run` instead of calling process.exit()' }
       : meaningOf(death, kills, log.tail);
   // The log has the whole stack. The screen shows only the frames in the user's own code.
-  const { message, hint, option, stack, frames } = ending;
+  const { message, hint, option, stack, frames } = last;
   return { message: mask(message), hint: hint && mask(hint), option, detail: stack, stack: frames };
 }
 

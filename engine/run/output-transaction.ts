@@ -219,8 +219,8 @@ export class OutputTransaction {
     try {
       const { outputs }: Unstored = JSON.parse(readFileSync(join(this.folder, MADE), 'utf8'));
       const { kind, hash } = outputs[name]!.content;
-      const found = await contentOf(at, this.project.cache.memo);
-      return found?.kind === kind && found.hash === hash;
+      const content = await contentOf(at, this.project.cache.memo);
+      return content?.kind === kind && content.hash === hash;
     } catch {
       return false; // no record, or the record or the file is unreadable
     }

@@ -125,8 +125,8 @@ export class Records {
         'insert into cells (run, cell, state, why, seconds, failure, log, fingerprint, cpu, memory, result) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
       );
       for (const { cell: name, state, why, seconds, failure, log, fingerprint, usage, result } of cells) {
-        const told = [why ?? null, seconds, failure ?? null, log ? this.#name(log) : null, fingerprint ?? null];
-        insert.run(run, name, state, ...told, usage?.cpuSeconds ?? null, usage?.peakBytes ?? null, result ?? null);
+        const values = [why ?? null, seconds, failure ?? null, log ? this.#name(log) : null, fingerprint ?? null];
+        insert.run(run, name, state, ...values, usage?.cpuSeconds ?? null, usage?.peakBytes ?? null, result ?? null);
       }
       const metric = statement('insert into metrics (run, cell, name, step, value, better) values (?, ?, ?, ?, ?, ?)');
       // SQLite has no NaN.
@@ -214,8 +214,8 @@ export class Records {
     const text = this.#database.use((statement) =>
       statement('select components from components where fingerprint = ?').pluck().get(fingerprint),
     );
-    const found = unsealedJson<Components>(text);
-    return found && fingerprintOf(found) === fingerprint ? found : undefined;
+    const components = unsealedJson<Components>(text);
+    return components && fingerprintOf(components) === fingerprint ? components : undefined;
   }
 
   /** The fingerprint of each cell of the run, fresh ones included. For an interrupted run, only those that are known. */

@@ -73,7 +73,7 @@ async function serve(job: StepJob): Promise<void> {
   idle = false;
   own = 'path' in job.module ? job.module.path : undefined;
   forgetPeak();
-  tell({ type: 'begun' });
+  send({ type: 'begun' });
   const before = surroundings();
   try {
     await run(job);
@@ -83,10 +83,10 @@ async function serve(job: StepJob): Promise<void> {
   if (job.mark === undefined || ended.signal.aborted) return finish({ type: 'done' });
   await write('');
   if (!(await isAsBefore(before))) return finish({ type: 'done' });
-  tell({ type: 'done' });
+  send({ type: 'done' });
   await write(job.mark);
   idle = true;
-  tell({ type: 'free' });
+  send({ type: 'free' });
 }
 
 /** Writes the mark to stdout and stderr after all pending output. */
@@ -108,7 +108,7 @@ async function run(job: StepJob): Promise<void> {
   // Leftovers of one step must not send messages in the name of the next.
   let over = false;
   const say = (message: Message) => {
-    if (!over) tell(message);
+    if (!over) send(message);
   };
   if (own !== undefined) {
     // Otherwise the channel alone would keep this process alive forever if nothing can settle the promise any more.
@@ -224,7 +224,7 @@ function asError(thrown: unknown): Error & { hint?: unknown; option?: unknown } 
   return new Error(typeof thrown === 'string' ? thrown : `threw ${inspect(thrown, { depth: 1, breakLength: Number.POSITIVE_INFINITY })}`);
 }
 
-function tell(message: Message): void {
+function send(message: Message): void {
   if (process.connected) process.send?.(message);
 }
 
