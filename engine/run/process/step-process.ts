@@ -11,7 +11,7 @@ import { isNativeError } from 'node:util/types';
 import { type Frame, userStack } from '../../errors.ts';
 import type { Json } from '../../format/scalars.ts';
 import { memoryLimit } from '../../memory-limit.ts';
-import { type MetricDirection, type StepContext, type StepDefinition, StepError } from '../../step.ts';
+import { type MetricDirection, type MetricNotes, type StepContext, type StepDefinition, StepError } from '../../step.ts';
 
 type Handed =
   | 'origins'
@@ -127,13 +127,19 @@ async function run(job: StepJob): Promise<void> {
       warn: (message) => say({ type: 'warn', message: String(message) }),
       result: (message) => say({ type: 'result', message: String(message) }),
       progress: throttled((done, total, values = {}) => say({ type: 'progress', done, total, values })),
-      metric: (name, value, more) => say({ type: 'metric', name, value, ...(typeof more === 'object' ? more : { step: more }) }),
+      metric: (name, value, more) => say({ type: 'metric', name, value, ...notesOf(more) }),
     });
   } finally {
     over = true;
     process.removeListener('beforeExit', neverSettled);
     process.channel?.ref();
   }
+}
+
+/** The notes of a metric. Anything else is passed on as its step, and the engine reports it. */
+function notesOf(more: number | MetricNotes | undefined): MetricNotes {
+  const isNotes = typeof more === 'object' && Object.keys(Object(more)).every((key) => key === 'step' || key === 'better');
+  return isNotes ? more : { step: more as number };
 }
 
 /** Has only own properties, so that an absent input named `constructor` is undefined. */
