@@ -22,7 +22,7 @@ function lines(cells: Record<string, Record<string, number>>, columns = 80): str
 
 test('a metric has its best value where its step says, and none if the step does not say it', () => {
   const cells = { 'fit[n=1]': { mape: 12.5, map: 0.5 }, 'fit[n=2]': { mape: 3.5, map: 0.75 } };
-  expect(lines(cells)).toEqual(['fit', 'n    mape     map', '1  12.5    0.50', '2   3.5 *  0.75']);
+  expect(lines(cells)).toEqual(['fit', 'n  mape     map', '1  12.5    0.50', '2   3.5 *  0.75']);
 });
 
 test('the same metric with two directions has no best value; a cell of an older run has no say', () => {
