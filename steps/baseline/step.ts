@@ -139,6 +139,7 @@ export default defineStep({
   },
   outputs: { metrics: { kind: 'file', description: 'The metrics of each method, as JSON.' } },
   libraries: ['@duckdb/node-api', 'tokenizers'],
+  reusableProcess: true,
   check(options) {
     const own: readonly string[] = METHODS_OF[options.task];
     const strange = (options.methods ?? []).filter((method) => !own.includes(method));
