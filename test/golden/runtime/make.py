@@ -67,7 +67,7 @@ op("rotate", rotate, {"x": r(2, 3, 5, 8)})
 
 
 def rotary():
-    """Of far positions: there the angles' rounding shows."""
+    """Rotary tables of distant positions, where the rounding of the angles is visible."""
     positions = torch.tensor([0, 1, 77, 1000, 4095, 8191])
     turns = angles(positions, 16, 160000.0)
     return {"positions": positions.tolist(), "cos": turns.cos().flatten().tolist(), "sin": turns.sin().flatten().tolist()}
