@@ -6,8 +6,7 @@
 import { createRequire } from 'node:module';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { pathsAtHome, settleFolders } from '../files/home-paths.ts';
-import { age, size } from '../format/text.ts';
-import { refuseOtherEncodings } from './arguments.ts';
+import { age, refuseOtherEncodings, size } from './arguments.ts';
 
 const { version } = createRequire(import.meta.url)('tunesmith/package.json') as { version: string };
 

@@ -2,20 +2,17 @@
 
 import { join, resolve } from 'node:path';
 import { sha256 } from '../../cache/digest.ts';
-import type { Cell, CellOutput } from '../cell.ts';
-import { cellName, fileName } from '../cell-name.ts';
+import { type Cell, type CellOutput, cellName, fileName } from '../cell.ts';
 import type { Json } from '../format/scalars.ts';
 import { bytesFrom, milliseconds } from '../format/text.ts';
-import type { Draft, Drafts, Point, Step, Steps } from './drafts.ts';
+import type { Draft, Drafts, ParseContext, Point, Step, Steps } from './drafts.ts';
 import { inputsIn } from './inputs.ts';
 import { type Expression, expressionsIn, UNKNOWN } from './interpolate.ts';
 import { fitted, isTreeMap, plain, scalarText, type Tree } from './literals.ts';
 import { pointsOf } from './matrix.ts';
-import type { ParseContext } from './parse-context.ts';
-import { renderCommand } from './render-command.ts';
 import { outputsOf, stepSchema } from './schema.ts';
-import { shown } from './schema-check.ts';
-import { CellScope } from './scope.ts';
+import { displayValue } from './schema-check.ts';
+import { CellScope, renderCommand } from './scope.ts';
 import type { Path } from './source.ts';
 
 /** Reports dependency cycles and drafts their steps as far as possible. `pipeline`: name of the folder for outputs of built-in steps. */
@@ -163,7 +160,7 @@ function isValid(key: string, value: Json, scope: CellScope): boolean {
 
 function duration(text: Json, path: Path, scope: CellScope): number {
   const time = milliseconds(String(text));
-  if (!time) scope.say(scope.place(path), `"${path.join('.')}" takes a time above 0, found ${shown(text)}`, 'For example 90s, 5m or 2h.');
+  if (!time) scope.say(scope.place(path), `"${path.join('.')}" takes a time above 0, found ${displayValue(text)}`, 'For example 90s, 5m or 2h.');
   return time ?? 0;
 }
 
@@ -199,7 +196,7 @@ function* shellOutputs(scope: CellScope): Generator<[string, CellOutput]> {
     if (filled === UNKNOWN) continue;
     const path = fitted(filled, { type: 'string' });
     const wrong = (message: string, hint?: string) => scope.say(scope.place(['outputs', name]), message, hint);
-    if (typeof path !== 'string' || path === '') wrong(`output "${name}" takes a path, found ${shown(path)}`);
+    if (typeof path !== 'string' || path === '') wrong(`output "${name}" takes a path, found ${displayValue(path)}`);
     else if (/[*?]/.test(path))
       wrong(`output "${name}" is a glob`, 'An output is one file or folder. Name the folder that holds the files.');
     else if (/^~[^/]+\//.test(path))
@@ -229,7 +226,7 @@ function* variables(scope: CellScope, templates: Map<string, string>): Generator
     if (value === UNKNOWN) continue;
     const wrong = (what: string) => scope.say(scope.place(['env', name]), `the variable ${name} ${what}`);
     if (Array.isArray(value) || isTreeMap(value)) {
-      wrong(`takes one value, found ${shown(value)}`);
+      wrong(`takes one value, found ${displayValue(value)}`);
       continue;
     }
     const text = value === null ? '' : scalarText(value);

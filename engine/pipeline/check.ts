@@ -4,18 +4,17 @@
  */
 import { basename } from 'node:path';
 import type { Cell, Pipeline } from '../cell.ts';
+import { Problems } from '../errors.ts';
 import { nearest } from '../format/did-you-mean.ts';
 import { draftCells, order } from './cells.ts';
-import type { Draft, Step } from './drafts.ts';
+import { type Draft, ParseContext, type Step } from './drafts.ts';
 import type { Environment } from './environment.ts';
 import type { ReadOptions } from './index.ts';
 import { isTreeMap, plain, type Tree } from './literals.ts';
 import { checkForesight, checkOptions } from './options.ts';
 import { linkPaths } from './output-paths.ts';
 import { Params } from './params.ts';
-import { ParseContext } from './parse-context.ts';
 import type { Given } from './pipeline-cache.ts';
-import { Problems } from './problems.ts';
 import { fileSchema, stepSchema } from './schema.ts';
 import { validator } from './schema-check.ts';
 import { placeIn, readSource } from './source.ts';

@@ -1,11 +1,19 @@
-/** What a pipeline is while it is checked: steps as written, the points of their matrices, and a draft of each cell. */
+/**
+ * A pipeline while it is checked: the state that all parts share, steps as written, the points of their matrices, and a draft of
+ * each cell.
+ */
 
-import type { Cell } from '../cell.ts';
-import type { InputDeclaration } from '../step.ts';
+import { relative } from 'node:path';
+import type { Cell, StepAction } from '../cell.ts';
+import type { Diagnostic, Problems } from '../errors.ts';
+import type { InputDeclaration, StepDefinition } from '../step.ts';
+import type { Environment } from './environment.ts';
 import type { Expression } from './interpolate.ts';
 import type { Tree } from './literals.ts';
-import type { Used } from './resolve-step.ts';
-import type { Path, SourcePath } from './source.ts';
+import type { Params } from './params.ts';
+import type { Declaration } from './schema.ts';
+import type { Validate } from './schema-check.ts';
+import type { Path, SourcePath, SourceText, Within } from './source.ts';
 
 export interface Step {
   name: string;
@@ -75,4 +83,53 @@ export interface Point {
   parents: Map<Step, Draft>;
   /** An error hides its real dimensions. */
   broken: boolean;
+}
+
+export interface Used {
+  uses: string;
+  module: StepAction['module'];
+  definition: Declaration;
+  /** The functions of a built-in step. Code of a custom step runs only in its own process. */
+  check?: StepDefinition['check'];
+  foresee?: StepDefinition['foresee'];
+}
+
+export class ParseContext {
+  params!: Params;
+  /** Checks the types of a step's keys. */
+  checkStep!: Validate;
+  readonly #below: string;
+  readonly #told = new Map<string, string>();
+
+  constructor(
+    readonly source: SourceText,
+    readonly problems: Problems,
+    readonly file: string,
+    readonly folder: string,
+    readonly root: string,
+    readonly readOnly: boolean,
+    readonly outside: Environment,
+  ) {
+    this.#below = folder.endsWith('/') ? folder : `${folder}/`;
+  }
+
+  report(path: Path, message: string, hint?: string, at: 'key' | 'value' = 'value', within?: Within): void {
+    this.problems.add(this.source.diagnostic(path, at, message, hint, within));
+  }
+
+  /** Reports an error of one cell. Other cells of its step have the same error at the same position, so it is reported once. */
+  tell({ name, step }: { name: string; step: string }, diagnostic: Diagnostic): void {
+    const { file, line, column } = diagnostic;
+    const id = JSON.stringify([step, file, line, column]);
+    const first = this.#told.get(id) ?? name;
+    this.#told.set(id, first);
+    if (first === name) this.problems.add(diagnostic);
+  }
+
+  /** `path` is absolute and normal. */
+  relative(path: string): string {
+    // A fast path for paths below the folder, which are the most common ones.
+    if (path.startsWith(this.#below)) return path.slice(this.#below.length);
+    return relative(this.folder, path) || '.';
+  }
 }

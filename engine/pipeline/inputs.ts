@@ -8,7 +8,7 @@ import type { Environment } from './environment.ts';
 import { asText, type Expression, fill, template, UNKNOWN } from './interpolate.ts';
 import { Literal, type Tree, typedCollection } from './literals.ts';
 import { outputsOf } from './schema.ts';
-import { shown } from './schema-check.ts';
+import { displayValue } from './schema-check.ts';
 import type { CellScope, MadeSource } from './scope.ts';
 import type { Path, SourcePath } from './source.ts';
 
@@ -152,7 +152,7 @@ function addPath(given: Tree, path: Path, into: Sources, scope: CellScope, glob?
     return false;
   };
   if (typeof found !== 'string' || found === '')
-    return wrong(`input "${into.role}" takes a path, found ${found === '' ? 'empty text' : shown(found)}`);
+    return wrong(`input "${into.role}" takes a path, found ${found === '' ? 'empty text' : displayValue(found)}`);
   const address = readAddress(found);
   if (address) {
     if ('mistake' in address) return wrong(address.mistake, address.hint);

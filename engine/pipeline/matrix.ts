@@ -1,13 +1,12 @@
 /** The matrix combinations of a step: its own dimensions, and those of every step that it refers to without `[*]`. */
 
-import { cellName, onlyDiffer, placeKey, SHARED } from '../cell-name.ts';
+import { cellName, onlyDiffer, placeKey, SHARED } from '../cell.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
 import { canonicalJson, type Json } from '../format/scalars.ts';
-import type { Drafts, Point, Step } from './drafts.ts';
+import type { Drafts, ParseContext, Point, Step } from './drafts.ts';
 import { expressionsIn, fill, template, UNKNOWN } from './interpolate.ts';
 import { isTreeMap, opened, plain, type Tree } from './literals.ts';
-import type { ParseContext } from './parse-context.ts';
-import { dotted, shown } from './schema-check.ts';
+import { dotted, displayValue } from './schema-check.ts';
 import type { Path, SourcePath } from './source.ts';
 
 /* Combinations of a matrix, with `include` and `exclude` as in GitHub Actions, and the inheritance of dimensions between steps. */
@@ -63,7 +62,7 @@ function checkDistinct(name: string, values: Tree[], wrong: Wrong): void {
   for (const [i, value] of values.entries()) {
     const id = canonicalJson(plain(value));
     if (seen.has(id))
-      wrong([name, i], 'value', `${shown(value)} occurs twice in "${name}"`, 'Each value makes its own cell. Remove one of them.');
+      wrong([name, i], 'value', `${displayValue(value)} occurs twice in "${name}"`, 'Each value makes its own cell. Remove one of them.');
     seen.add(id);
   }
 }
@@ -139,7 +138,7 @@ export function matrixValue(matrix: TreeMap, keys: string[]): { value: Tree } | 
   let value: Tree = matrix;
   for (const [depth, key] of keys.entries()) {
     const so = dotted(['matrix', ...keys.slice(0, depth)]);
-    if (!isTreeMap(value)) return { depth, missing: `${so} is ${shown(value)}, which has no "${key}"`, hint: `Write \${{ ${so} }}.` };
+    if (!isTreeMap(value)) return { depth, missing: `${so} is ${displayValue(value)}, which has no "${key}"`, hint: `Write \${{ ${so} }}.` };
     if (!Object.hasOwn(value, key)) {
       return {
         depth,

@@ -1,14 +1,12 @@
 /** Checks the paths of outputs, and finds the cells whose outputs a path of an input refers to. */
 
 import { basename, dirname, join, resolve } from 'node:path';
-import { type CellInput, type InputSource, lockfilePath } from '../cell.ts';
-import { onlyDiffer, placeKey, SHARED } from '../cell-name.ts';
+import { type CellInput, type InputSource, lockfilePath, onlyDiffer, placeKey, SHARED } from '../cell.ts';
 import { matcher, staticFolder, within } from '../files/glob.ts';
 import { similarPath } from '../format/did-you-mean.ts';
 import { canonicalJson } from '../format/scalars.ts';
-import type { Draft } from './drafts.ts';
+import type { Draft, ParseContext } from './drafts.ts';
 import { traced } from './matrix.ts';
-import type { ParseContext } from './parse-context.ts';
 import type { SourcePath } from './source.ts';
 
 /** An output of a cell and its path. */

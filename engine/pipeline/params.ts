@@ -1,11 +1,10 @@
 /** The parameters of a pipeline: declared in the file, overridden by a params file and by -p. They may refer to each other. */
 import { resolve } from 'node:path';
-import type { Diagnostic } from '../errors.ts';
+import type { Diagnostic, Problems } from '../errors.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
 import type { Json } from '../format/scalars.ts';
 import { type Expression, type ExpressionValue, expressionsIn, fill, UNKNOWN } from './interpolate.ts';
 import { asWritten, isTreeMap, opened, type Tree, typedCollection, typedText } from './literals.ts';
-import type { Problems } from './problems.ts';
 import { type FileKind, flagSource, type Path, readSource, report, type SourcePath, type SourceText } from './source.ts';
 
 /** One source of parameters. A later source overrides an earlier one. */

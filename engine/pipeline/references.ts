@@ -1,8 +1,7 @@
 /** Checks the references of a step: whether they are allowed at their position and whether their targets exist. */
 import { didYouMean } from '../format/did-you-mean.ts';
-import type { Step, Steps } from './drafts.ts';
+import type { ParseContext, Step, Steps } from './drafts.ts';
 import { type Expression, expressionsIn, template } from './interpolate.ts';
-import type { ParseContext } from './parse-context.ts';
 import { parseCommand } from './shell.ts';
 import type { Path, Within } from './source.ts';
 

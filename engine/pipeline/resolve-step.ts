@@ -11,18 +11,9 @@ import { nodeArguments } from '../load-step.ts';
 import { builtin, builtinNames } from '../registry.ts';
 import type { StepDefinition } from '../step.ts';
 import { type Code, CodeError, codeOf } from '../step-code.ts';
+import type { ParseContext, Used } from './drafts.ts';
 import { isOwnFile, PACKAGE } from './environment.ts';
-import type { ParseContext } from './parse-context.ts';
 import type { Declaration } from './schema.ts';
-
-export interface Used {
-  uses: string;
-  module: StepAction['module'];
-  definition: Declaration;
-  /** The functions of a built-in step. Code of a custom step runs only in its own process. */
-  check?: StepDefinition['check'];
-  foresee?: StepDefinition['foresee'];
-}
 
 /** Undefined if there is no such step or it cannot be loaded, which `wrong` reports. */
 export async function find(

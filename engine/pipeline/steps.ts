@@ -1,13 +1,12 @@
 /** Reads the steps of a pipeline: checks the types of their keys, finds what they `use` and follows their references. */
 
-import { onlyDiffer, placeKey, SHARED } from '../cell-name.ts';
+import { onlyDiffer, placeKey, SHARED } from '../cell.ts';
 import { didYouMean, knownAlias, nearest } from '../format/did-you-mean.ts';
-import { Faults, type Step, type Steps } from './drafts.ts';
+import { Faults, type ParseContext, type Step, type Steps, type Used } from './drafts.ts';
 import { template } from './interpolate.ts';
 import { isTreeMap, plain, type Tree } from './literals.ts';
-import type { ParseContext } from './parse-context.ts';
 import { follow } from './references.ts';
-import { find, type Used } from './resolve-step.ts';
+import { find } from './resolve-step.ts';
 import { inputsOf, outputsOf, stepSchema } from './schema.ts';
 import type { Mistake } from './schema-check.ts';
 import type { Path } from './source.ts';

@@ -5,8 +5,7 @@ import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { CacheError, shown } from '../../cache/error.ts';
 import type { GcRootOwner } from '../../cache/gc-roots.ts';
-import type { Pipeline } from '../cell.ts';
-import { fileName } from '../cell-name.ts';
+import { fileName, type Pipeline } from '../cell.ts';
 
 export interface ProjectPaths {
   /** `.tunesmith/` itself. */
