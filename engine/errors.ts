@@ -6,7 +6,8 @@
 import { sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import pc from 'picocolors';
-import { columnsOf, printable, printableName, shortened } from './format/terminal-text.ts';
+import { printable, printableName, shortened } from './format/terminal-text.ts';
+import { columnsOf } from './format/text.ts';
 
 export interface Place {
   /** As printed: relative to the working folder if the file is below it. */

@@ -1,7 +1,7 @@
 /** Formats text for the screen: durations, numbers, and lines cut to a width. */
 
 import { stripVTControlCharacters } from 'node:util';
-import { columnsOfText, printableName, shortened } from './terminal-text.ts';
+import { printableName, shortened } from './terminal-text.ts';
 
 /** "<0.1 s", "0.3 s", "42 s", "1m 05s", "2h 03m". */
 export function duration(seconds: number): string {
@@ -150,3 +150,21 @@ export function bytesFrom(text: string): number {
   const [, count, prefix = '', binary] = /^([\d.]+) ?([kMGT])?(i)?B$/.exec(text)!;
   return Math.round(Number(count) * (binary ? 1024 : 1000) ** ['', 'k', 'M', 'G', 'T'].indexOf(prefix));
 }
+
+/* The width of text on a terminal, in columns. Not the package string-width, which takes 30 ms to load in every command. */
+
+export function columnsOfText(text: string): number {
+  let sum = 0;
+  for (const { segment } of new Intl.Segmenter().segment(stripVTControlCharacters(text))) sum += columnsOf(segment);
+  return sum;
+}
+
+/** `character`: a grapheme. */
+export function columnsOf(character: string): number {
+  if (/^[\p{Mark}\p{Cf}]+$/u.test(character)) return 0;
+  if (character.length > 1 && character.startsWith('�')) return character.length;
+  return character === '  ' || WIDE.test(character) ? 2 : 1;
+}
+
+export const WIDE =
+  /\p{Emoji_Presentation}|\ufe0f|[\p{Script=Han}\p{Script=Hangul}\p{Script=Hiragana}\p{Script=Katakana}\u3000-\u303e\uff01-\uff60\uffe0-\uffe6]/u;

@@ -15,6 +15,47 @@ import type { Declaration } from './schema.ts';
 import type { Validate } from './schema-check.ts';
 import type { Path, SourcePath, SourceText, Within } from './source.ts';
 
+/** What all parts share while one pipeline file is checked. */
+export class ParseContext {
+  params!: Params;
+  /** Checks the types of a step's keys. */
+  checkStep!: Validate;
+  readonly #prefix: string;
+  readonly #reported = new Map<string, string>();
+
+  constructor(
+    readonly source: SourceText,
+    readonly problems: Problems,
+    readonly file: string,
+    readonly folder: string,
+    readonly root: string,
+    readonly readOnly: boolean,
+    readonly environment: Environment,
+  ) {
+    this.#prefix = folder.endsWith('/') ? folder : `${folder}/`;
+  }
+
+  report(path: Path, message: string, hint?: string, at: 'key' | 'value' = 'value', within?: Within): void {
+    this.problems.add(this.source.diagnostic(path, at, message, hint, within));
+  }
+
+  /** Reports an error of one cell. Other cells of its step have the same error at the same position, so it is reported once. */
+  reportForCell({ name, step }: { name: string; step: string }, diagnostic: Diagnostic): void {
+    const { file, line, column } = diagnostic;
+    const id = JSON.stringify([step, file, line, column]);
+    const first = this.#reported.get(id) ?? name;
+    this.#reported.set(id, first);
+    if (first === name) this.problems.add(diagnostic);
+  }
+
+  /** `path` is absolute and normal. */
+  relative(path: string): string {
+    // A fast path for paths below the folder, which are the most common ones.
+    if (path.startsWith(this.#prefix)) return path.slice(this.#prefix.length);
+    return relative(this.folder, path) || '.';
+  }
+}
+
 export interface Step {
   name: string;
   /** Position in the file. */
@@ -24,7 +65,7 @@ export interface Step {
   /** Keys with an error (`matrix`, `with.seed`), whose consequential errors are not reported. */
   faulty: Faults;
   /** The step that it `uses`, if found. */
-  used?: Used;
+  used?: ResolvedStep;
   /** The names of its outputs; undefined if an error hides them. */
   outputs?: string[];
   inputs: Record<string, InputDeclaration>;
@@ -35,6 +76,16 @@ export interface Step {
   needs: ReadonlySet<Step>;
   /** Names of its own and inherited dimensions; known after it has been expanded. */
   dimensions: ReadonlySet<string>;
+}
+
+/** The step that `uses` refers to. */
+export interface ResolvedStep {
+  uses: string;
+  module: StepAction['module'];
+  definition: Declaration;
+  /** The functions of a built-in step. Code of a custom step runs only in its own process. */
+  check?: StepDefinition['check'];
+  foresee?: StepDefinition['foresee'];
 }
 
 /** A set that uses no memory while it is empty, which it usually is. */
@@ -83,53 +134,4 @@ export interface Point {
   parents: Map<Step, Draft>;
   /** An error hides its real dimensions. */
   broken: boolean;
-}
-
-export interface Used {
-  uses: string;
-  module: StepAction['module'];
-  definition: Declaration;
-  /** The functions of a built-in step. Code of a custom step runs only in its own process. */
-  check?: StepDefinition['check'];
-  foresee?: StepDefinition['foresee'];
-}
-
-export class ParseContext {
-  params!: Params;
-  /** Checks the types of a step's keys. */
-  checkStep!: Validate;
-  readonly #below: string;
-  readonly #told = new Map<string, string>();
-
-  constructor(
-    readonly source: SourceText,
-    readonly problems: Problems,
-    readonly file: string,
-    readonly folder: string,
-    readonly root: string,
-    readonly readOnly: boolean,
-    readonly outside: Environment,
-  ) {
-    this.#below = folder.endsWith('/') ? folder : `${folder}/`;
-  }
-
-  report(path: Path, message: string, hint?: string, at: 'key' | 'value' = 'value', within?: Within): void {
-    this.problems.add(this.source.diagnostic(path, at, message, hint, within));
-  }
-
-  /** Reports an error of one cell. Other cells of its step have the same error at the same position, so it is reported once. */
-  tell({ name, step }: { name: string; step: string }, diagnostic: Diagnostic): void {
-    const { file, line, column } = diagnostic;
-    const id = JSON.stringify([step, file, line, column]);
-    const first = this.#told.get(id) ?? name;
-    this.#told.set(id, first);
-    if (first === name) this.problems.add(diagnostic);
-  }
-
-  /** `path` is absolute and normal. */
-  relative(path: string): string {
-    // A fast path for paths below the folder, which are the most common ones.
-    if (path.startsWith(this.#below)) return path.slice(this.#below.length);
-    return relative(this.folder, path) || '.';
-  }
 }

@@ -16,11 +16,11 @@ import {
 } from 'yaml';
 import { type Diagnostic, InvalidError, Problems } from '../errors.ts';
 import { exactNumber } from '../format/scalars.ts';
+import { type Parsed, readInPieces } from './large-source.ts';
 import { Literal, type Tree, writtenScalar } from './literals.ts';
-import type { Given } from './pipeline-cache.ts';
-import { type Parsed, readInPieces } from './step-forms.ts';
+import type { PipelineRequest } from './pipeline-cache.ts';
 import { lineEnd, syntaxErrors } from './syntax-errors.ts';
-import { readText, shownPath } from './text-file.ts';
+import { displayPath, readText } from './text-file.ts';
 
 export type Path = (string | number)[];
 
@@ -57,7 +57,7 @@ const PIPELINE: FileKind = { name: 'pipeline', hint: 'A pipeline is a map with `
 export function readSource(
   path: string,
   problems: Problems,
-  text = readText(path, shownPath(path)),
+  text = readText(path, displayPath(path)),
   kind = PIPELINE,
 ): SourceText & { text: string } {
   const value = text.length > LARGE ? readInPieces(text, parseText) : undefined;
@@ -99,7 +99,7 @@ export function parseText(text: string): Parsed | undefined {
 const PARSING = { prettyErrors: false, merge: true, uniqueKeys: false, logLevel: 'silent' } as const;
 
 function readWhole(path: string, problems: Problems, text: string, kind: FileKind): SourceText & { text: string } {
-  const file = shownPath(path);
+  const file = displayPath(path);
   const lines = new LineCounter();
   const documents = parseAllDocuments(text, { ...PARSING, lineCounter: lines });
   const source = new YamlSource(file, text, lines, kind);
@@ -174,7 +174,7 @@ class YamlSource implements SourceText {
     }
     const asKey = found > 0 && (found < path.length || at === 'key');
     const [start, end] = this.#range(asKey ? key : node) ?? this.#range(key) ?? [0, 0];
-    const expression = within && !asKey ? nthExpression(this.text.slice(start, end), within.nth) : -1;
+    const expression = within && !asKey ? indexOfExpression(this.text.slice(start, end), within.nth) : -1;
     if (expression >= 0) return this.at(start + expression + within!.start, within!.length, message, hint);
     const text = this.text.slice(start, end).split(/\r?\n/, 1)[0]!.trimEnd();
     return this.at(start, found === 0 ? 1 : text.length, message, hint);
@@ -351,7 +351,7 @@ function isMerge({ key }: Pick<Pair, 'key'>): boolean {
   return isScalar(key) && key.type === 'PLAIN' && key.source === '<<';
 }
 
-function nthExpression(raw: string, nth: number): number {
+function indexOfExpression(raw: string, nth: number): number {
   let at = -1;
   for (let i = 0; i <= nth; i++) {
     at = raw.indexOf('${{', at + 1);
@@ -365,11 +365,17 @@ export function report(problems: Problems, at: SourcePath, message: string, hint
 }
 
 /** The position of a step in the text of a pipeline, for errors that occur during a run. */
-export function locateIn({ file, text }: Pick<Given, 'file' | 'text'>, step: string, at: Path, message: string, hint?: string): Diagnostic {
-  return placeIn(readSource(file, new Problems(), text), step, at, message, hint);
+export function locateInText(
+  { file, text }: Pick<PipelineRequest, 'file' | 'text'>,
+  step: string,
+  at: Path,
+  message: string,
+  hint?: string,
+): Diagnostic {
+  return locateStep(readSource(file, new Problems(), text), step, at, message, hint);
 }
 
 /** The position of a step or of one of its keys. */
-export function placeIn(source: SourceText, step: string, at: Path, message: string, hint?: string): Diagnostic {
+export function locateStep(source: SourceText, step: string, at: Path, message: string, hint?: string): Diagnostic {
   return source.diagnostic(['steps', step, ...at], at.length === 0 ? 'key' : 'value', message, hint);
 }
