@@ -10,7 +10,7 @@ import { chmodSync, lstatSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { cp, mkdir, open, readdir, rename } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { diskError, lockedFolder, shown } from './error.ts';
+import { diskError, lockedFolder, printablePath } from './error.ts';
 import { isAlive, thisProcess } from './process.ts';
 
 /* Flushes files and folders to the disk before they are reported, so that a power failure cannot reorder writes. */
@@ -101,7 +101,7 @@ export async function placeAtomically(staged: string, path: string): Promise<voi
   await mkdir(folder, { recursive: true });
   const renamed = tryRename(staged, path);
   if (renamed === 'done') return;
-  if (renamed === 'mounted') return fill(path, staged);
+  if (renamed === 'mounted') return fillMounted(path, staged);
   const here = renamed === 'elsewhere' ? await copyInto(folder, staged) : staged;
   // A folder is replaced in two steps. If the second one fails, the old folder is moved back. In between, the old folder is in
   // the folder for temporary files, which the next process cleans after a kill.
@@ -112,7 +112,7 @@ export async function placeAtomically(staged: string, path: string): Promise<voi
   } catch (error) {
     if (former && existsAt(former) && !existsAt(path)) await rename(former, path);
     if (here !== staged) removeTree(here);
-    if (isMounted(error, path)) return fill(path, staged);
+    if (isMounted(error, path)) return fillMounted(path, staged);
     throw error;
   }
   if (here !== staged) removeTree(staged);
@@ -131,7 +131,7 @@ export async function moveAside(path: string, to: string): Promise<string | unde
   const renamed = tryRename(path, free);
   if (renamed === 'done') return free;
   await rename(await copyInto(folder, path), free);
-  if (renamed === 'mounted') empty(path);
+  if (renamed === 'mounted') emptyFolder(path);
   else removeTree(path);
   return free;
 }
@@ -191,7 +191,7 @@ function isMounted(error: unknown, path: string): boolean {
 }
 
 /** Replaces the content of the folder by the content of `staged`. */
-async function fill(folder: string, staged: string): Promise<void> {
+async function fillMounted(folder: string, staged: string): Promise<void> {
   if (!lstatSync(staged).isDirectory()) {
     const busy = new Error(`EBUSY: resource busy or locked, rename '${staged}' -> '${folder}'`);
     throw Object.assign(busy, { code: 'EBUSY', path: folder });
@@ -203,7 +203,7 @@ async function fill(folder: string, staged: string): Promise<void> {
   removeTree(staged);
 }
 
-function empty(folder: string): void {
+function emptyFolder(folder: string): void {
   for (const name of readdirSync(folder)) removeTree(join(folder, name));
 }
 
@@ -231,7 +231,7 @@ async function copyInto(folder: string, path: string): Promise<string> {
     return copy;
   } catch (error) {
     removeTree(copy);
-    throw diskError(error, `copying ${shown(path)}`, folder);
+    throw diskError(error, `copying ${printablePath(path)}`, folder);
   }
 }
 

@@ -15,7 +15,7 @@
 import { type BigIntStats, chmodSync, lstatSync, readdirSync, readlinkSync, realpathSync, statSync } from 'node:fs';
 import { join, sep } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { BIG, breathe, digest, sha256 } from './digest.ts';
+import { BIG, digest, sha256, yieldIfDue } from './digest.ts';
 import { UnreadableError } from './error.ts';
 import { type Hashes, sameFile, settlesAt, TICK } from './file-hash-cache.ts';
 
@@ -119,7 +119,7 @@ export async function readFolder(
   // `trail`: real paths of the folders that we are in. A link back into one of them is not followed.
   const walk = async (folder: string, prefix: string, trail: string[]): Promise<void> => {
     for (const name of namesIn(folder)) {
-      const pause = breathe();
+      const pause = yieldIfDue();
       if (pause) await pause;
       const at = join(folder, name);
       const path = prefix + name;
@@ -132,7 +132,7 @@ export async function readFolder(
       }
       let real: string | undefined;
       if (stat.isSymbolicLink()) {
-        real = follow ? leadsOut(at, trail) : undefined;
+        real = follow ? targetOutside(at, trail) : undefined;
         stat = real === undefined ? stat : statOf(real, statSync);
         if (real === undefined || !stat) {
           const link = linkText(at);
@@ -145,7 +145,7 @@ export async function readFolder(
         await walk(at, `${path}/`, follow ? [...trail, real ?? join(trail.at(-1)!, name)] : trail);
       } else if (stat.isFile()) {
         const hash = memo.hashOf(stat);
-        const entry: ListingEntry = { path, kind: 'file', ...pick(fileContent(stat, hash ?? '')) };
+        const entry: ListingEntry = { path, kind: 'file', ...hashFields(fileContent(stat, hash ?? '')) };
         entries.push(entry);
         if (hash === undefined) unread.push({ path: at, stat, entry });
       } else {
@@ -159,7 +159,7 @@ export async function readFolder(
   };
   await walk(root, '', follow ? [realOf(root)] : []);
 
-  const read = async ({ path, stat, entry }: (typeof unread)[number]) => Object.assign(entry, pick(await readFile(path, stat, memo)));
+  const read = async ({ path, stat, entry }: (typeof unread)[number]) => Object.assign(entry, hashFields(await readFile(path, stat, memo)));
   const inTurn = async () => {
     for (const file of unread) if (file.stat.size < BIG) await read(file);
   };
@@ -227,12 +227,12 @@ function fileContent(stat: BigIntStats, hash: string): Content {
   return { kind: 'file', hash, size: Number(stat.size), executable: (stat.mode & 0o100n) !== 0n };
 }
 
-function pick({ hash, size, executable }: Content): Pick<ListingEntry, 'hash' | 'size' | 'executable'> {
+function hashFields({ hash, size, executable }: Content): Pick<ListingEntry, 'hash' | 'size' | 'executable'> {
   return { hash, size, executable };
 }
 
 /** The target of a link if it is outside of the outermost folder and is not a folder that we are in. */
-function leadsOut(link: string, trail: string[]): string | undefined {
+function targetOutside(link: string, trail: string[]): string | undefined {
   let real: string;
   try {
     real = realpathSync(link);

@@ -77,7 +77,7 @@ export class SqliteDatabase {
    * For small reads, of which there may be thousands in a row. They share one transaction and its lock until the next turn of
    * the event loop. `nothing`: the result if there is no database.
    */
-  look<T>(nothing: T, work: Work<T>): T {
+  read<T>(nothing: T, work: Work<T>): T {
     if (!this.#opened) return nothing;
     return this.guard(() => {
       if (!this.#reading) {

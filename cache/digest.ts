@@ -72,18 +72,18 @@ export const BIG = 4 << 20;
 /** Hashes a file. Also copies it to `to`, which must not exist yet. */
 export async function digest(from: string, size: number, to?: string): Promise<Digest> {
   if (size >= BIG) return inWorker({ from, to });
-  const pause = breathe();
+  const pause = yieldIfDue();
   if (pause) await pause;
   return digestBytes(from, to);
 }
 
-let lastBreath = performance.now();
+let lastYield = performance.now();
 
 /** A promise to await if this thread has worked so long that timers and signals need a turn. */
-export function breathe(): Promise<void> | undefined {
-  if (performance.now() - lastBreath < 20) return undefined;
+export function yieldIfDue(): Promise<void> | undefined {
+  if (performance.now() - lastYield < 20) return undefined;
   return setImmediate().then(() => {
-    lastBreath = performance.now();
+    lastYield = performance.now();
   });
 }
 

@@ -5,7 +5,7 @@
 
 import { createRequire } from 'node:module';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { pathsAtHome, settleFolders } from '../files/home-paths.ts';
+import { makeFoldersAbsolute, pathsAtHome } from '../files/home-paths.ts';
 import { age, refuseOtherEncodings, size } from './arguments.ts';
 
 const { version } = createRequire(import.meta.url)('tunesmith/package.json') as { version: string };
@@ -19,7 +19,7 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 
-settleFolders(process.env);
+makeFoldersAbsolute(process.env);
 
 const tunesmith = new Command('tunesmith')
   .usage('COMMAND …')

@@ -23,11 +23,11 @@ export interface HttpRequest {
   authorization?: string;
   signal?: AbortSignal;
   /** Decides whether to accept a redirect as the response instead of following it. */
-  until?(response: Response): boolean;
+  acceptRedirect?(response: Response): boolean;
   /** There is a fallback, so give up on the host soon. */
-  hasty?: boolean;
+  failFast?: boolean;
   /** Called with the reason for waiting. */
-  say?(message: string): void;
+  log?(message: string): void;
 }
 
 /** The host did not answer: there is no network, no such host, or the connection broke repeatedly. */
@@ -39,56 +39,59 @@ export class Unreachable extends StepError {
 }
 
 /** Returns the response with any status. Retries 429 and 5xx, and returns them if they persist. */
-export async function ask(url: string, asked: HttpRequest = {}): Promise<Response> {
+export async function sendRequest(url: string, options: HttpRequest = {}): Promise<Response> {
   const host = new URL(url).host;
   for (let attempt = 1; ; attempt++) {
     let response: Response | undefined;
-    let trouble: unknown;
+    let failure: unknown;
     try {
-      response = await follow(url, asked);
+      response = await fetchFollowingRedirects(url, options);
       if (!BUSY.has(response.status)) return response;
     } catch (error) {
-      asked.signal?.throwIfAborted();
-      trouble = error;
+      options.signal?.throwIfAborted();
+      failure = error;
       if (!isTransient(error)) throw new Unreachable(host, reasonOf(error));
     }
-    const wait = pause(attempt, response);
-    if (attempt === (asked.hasty ? 3 : 5) || wait > (asked.hasty ? 5_000 : 300_000)) {
+    const wait = retryDelay(attempt, response);
+    if (attempt === (options.failFast ? 3 : 5) || wait > (options.failFast ? 5_000 : 300_000)) {
       if (response) return response;
-      throw new Unreachable(host, reasonOf(trouble));
+      throw new Unreachable(host, reasonOf(failure));
     }
-    const what = response ? `HTTP status ${response.status}` : reasonOf(trouble);
-    asked.say?.(`${host}: ${what}; retrying in ${Math.ceil(wait / 1000)} s`);
+    const what = response ? `HTTP status ${response.status}` : reasonOf(failure);
+    options.log?.(`${host}: ${what}; retrying in ${Math.ceil(wait / 1000)} s`);
     await response?.body?.cancel();
-    await sleep(wait, undefined, { signal: asked.signal });
+    await sleep(wait, undefined, { signal: options.signal });
   }
 }
 
 const BUSY = new Set([408, 429, 500, 502, 503, 504]);
 
 /** Delay before the next attempt in milliseconds: what the server asks for, otherwise longer each time. */
-export function pause(attempt: number, response?: Response): number {
-  const asked = response?.headers.get('retry-after');
-  if (asked) {
-    const time = /^\d+(\.\d+)?$/.test(asked.trim()) ? Number(asked) * 1000 : Date.parse(asked) - Date.now();
+export function retryDelay(attempt: number, response?: Response): number {
+  const retryAfter = response?.headers.get('retry-after');
+  if (retryAfter) {
+    const time = /^\d+(\.\d+)?$/.test(retryAfter.trim()) ? Number(retryAfter) * 1000 : Date.parse(retryAfter) - Date.now();
     if (Number.isFinite(time)) return Math.max(0, time);
   }
   return 500 * 2 ** (attempt - 1) * (0.75 + Math.random() / 2);
 }
 
 /** Maximum time in milliseconds without data from a host, before or during a response. */
-export function patience(): number {
+export function silenceLimit(): number {
   const seconds = Number(process.env.HF_HUB_DOWNLOAD_TIMEOUT);
   return (seconds > 0 ? seconds : 30) * 1000;
 }
 
-async function follow(url: string, { method = 'GET', headers = {}, authorization, signal, until, hasty }: HttpRequest): Promise<Response> {
+async function fetchFollowingRedirects(
+  url: string,
+  { method = 'GET', headers = {}, authorization, signal, acceptRedirect, failFast }: HttpRequest,
+): Promise<Response> {
   const { origin } = new URL(url);
   let at = url;
   for (let hops = 0; hops <= 10; hops++) {
     const own = authorization !== undefined && new URL(at).origin === origin ? { authorization } : {};
     const silence = new AbortController();
-    const most = hasty ? Math.min(5_000, patience()) : patience();
+    const most = failFast ? Math.min(5_000, silenceLimit()) : silenceLimit();
     const timer = setTimeout(() => silence.abort(new Error(`no answer for ${most / 1000} s`)), most);
     let response: Response;
     try {
@@ -102,7 +105,7 @@ async function follow(url: string, { method = 'GET', headers = {}, authorization
       clearTimeout(timer);
     }
     const to = response.headers.get('location');
-    if (response.status < 300 || response.status > 399 || to === null || until?.(response)) return response;
+    if (response.status < 300 || response.status > 399 || to === null || acceptRedirect?.(response)) return response;
     await response.body?.cancel();
     const next = new URL(to, at);
     // Refuse a redirect from https to http, which an attacker could inject.
@@ -188,27 +191,27 @@ export interface FileHash {
 }
 
 /** Downloads a file. Returns the headers of the HTTP response. */
-export async function download(wanted: DownloadRequest): Promise<Headers> {
-  await mkdir(dirname(wanted.to), { recursive: true }).catch((error) => {
-    throw diskError(error, `making ${dirname(wanted.to)}`, dirname(dirname(wanted.to)));
+export async function download(request: DownloadRequest): Promise<Headers> {
+  await mkdir(dirname(request.to), { recursive: true }).catch((error) => {
+    throw diskError(error, `making ${dirname(request.to)}`, dirname(dirname(request.to)));
   });
-  const part = `${wanted.to}.incomplete`;
+  const part = `${request.to}.incomplete`;
   // A wrong hash may come from the partial download of an earlier engine, so try once more from the start.
   const again = (await sizeOf(part)) > 0;
-  let came = await fetchPart(part, wanted);
-  if (again && !isRight(came)) {
-    await discard(part, wanted);
-    came = await fetchPart(part, wanted);
+  let received = await fetchPart(part, request);
+  if (again && !hashMatches(received)) {
+    await discard(part, request);
+    received = await fetchPart(part, request);
   }
-  if (!isRight(came)) {
-    await discard(part, wanted);
+  if (!hashMatches(received)) {
+    await discard(part, request);
     throw new StepError(
-      `${wanted.what} has the wrong ${NAMES[came.wanted!.kind]}: ${came.actual} instead of ${came.wanted!.hex}`,
+      `${request.what} has the wrong ${NAMES[received.expected!.kind]}: ${received.actual} instead of ${received.expected!.hex}`,
       'The download was deleted. Run again. If that does not help, the server or a proxy sends the wrong file.',
     );
   }
-  await rename(part, wanted.to);
-  return came.headers;
+  await rename(part, request.to);
+  return received.headers;
 }
 
 /** The hash of an existing file. A git hash needs the size before the first byte. */
@@ -220,80 +223,81 @@ export async function hashOfFile(path: string, kind: FileHash['kind']): Promise<
 
 const NAMES = { sha256: 'SHA-256', git: 'git hash', md5: 'MD5' };
 
-interface Came {
+interface Received {
   headers: Headers;
   /** Undefined if unknown. */
-  wanted?: FileHash;
+  expected?: FileHash;
   actual?: string;
 }
 
-function isRight({ wanted, actual }: Came): boolean {
-  return wanted?.hex === actual;
+function hashMatches({ expected, actual }: Received): boolean {
+  return expected?.hex === actual;
 }
 
 /** Requests the missing bytes until the file is complete. */
-async function fetchPart(part: string, wanted: DownloadRequest): Promise<Came> {
-  let told = 0;
+async function fetchPart(part: string, request: DownloadRequest): Promise<Received> {
+  /** The bytes that were reported to `onBytes`. */
+  let reported = 0;
   let ended = false;
   for (let fruitless = 0; ; ) {
     const have = await sizeOf(part);
-    wanted.onBytes?.(have - told);
-    told = have;
-    const response = await ask(wanted.url, {
-      ...wanted,
+    request.onBytes?.(have - reported);
+    reported = have;
+    const response = await sendRequest(request.url, {
+      ...request,
       // No compression, because ranges and sizes refer to the file itself.
-      headers: { ...wanted.headers, 'accept-encoding': 'identity', ...(have > 0 ? { range: `bytes=${have}-` } : {}) },
+      headers: { ...request.headers, 'accept-encoding': 'identity', ...(have > 0 ? { range: `bytes=${have}-` } : {}) },
     });
     if (response.status === 416 && have > 0) {
       await response.body?.cancel();
       const total = rangeOf(response)?.total;
-      if (have === (wanted.size ?? total)) return judge(part, wanted, response.headers);
-      await discard(part, wanted);
+      if (have === (request.size ?? total)) return checkHash(part, request, response.headers);
+      await discard(part, request);
       // The range is beyond the end. The partial file is from an earlier engine or another file, unless it is complete.
-      if (ended) throw ofOtherSize(wanted, total ?? have);
+      if (ended) throw wrongSize(request, total ?? have);
       ended = true;
-      told = 0;
+      reported = 0;
       continue;
     }
-    if (!response.ok || response.body === null) throw await wanted.refused(response);
+    if (!response.ok || response.body === null) throw await request.refused(response);
     const range = response.status === 206 ? rangeOf(response) : undefined;
     const from = range && range.start === have ? have : 0;
     if (range && range.start !== from) {
       await response.body.cancel();
-      await discard(part, wanted);
-      told = 0;
+      await discard(part, request);
+      reported = 0;
       continue;
     }
     const total = range?.total ?? (response.status === 200 ? lengthOf(response) : undefined);
-    if (wanted.size !== undefined && total !== undefined && total < wanted.size) {
+    if (request.size !== undefined && total !== undefined && total < request.size) {
       await response.body.cancel();
-      await discard(part, wanted);
-      throw ofOtherSize(wanted, total);
+      await discard(part, request);
+      throw wrongSize(request, total);
     }
-    const size = wanted.size ?? range?.total ?? lengthOf(response);
-    makeRoom(wanted, (size ?? 0) - from);
-    if (size !== undefined) wanted.onSize?.(size);
-    if (from < told) wanted.onBytes?.(from - told);
-    told = from;
-    const trouble = await receive(response, part, from, wanted, (count) => {
-      told += count;
-      wanted.onBytes?.(count);
+    const size = request.size ?? range?.total ?? lengthOf(response);
+    makeRoom(request, (size ?? 0) - from);
+    if (size !== undefined) request.onSize?.(size);
+    if (from < reported) request.onBytes?.(from - reported);
+    reported = from;
+    const failure = await receive(response, part, from, request, (count) => {
+      reported += count;
+      request.onBytes?.(count);
     });
-    if (!trouble && (size === undefined || told === size)) return judge(part, wanted, response.headers);
-    if (size !== undefined && told > size) {
-      await discard(part, wanted);
-      throw new StepError(`${wanted.what} is too large: received more than ${size} bytes`, 'The download was deleted. Run again.');
+    if (!failure && (size === undefined || reported === size)) return checkHash(part, request, response.headers);
+    if (size !== undefined && reported > size) {
+      await discard(part, request);
+      throw new StepError(`${request.what} is too large: received more than ${size} bytes`, 'The download was deleted. Run again.');
     }
-    fruitless = told > have ? 0 : fruitless + 1;
-    const { host } = new URL(wanted.url);
-    if (fruitless === 5) throw new Unreachable(host, `${trouble ? reasonOf(trouble) : 'the connection broke'}, repeatedly`);
-    const wait = pause(Math.max(1, fruitless));
-    wanted.say?.(`${wanted.what}: ${trouble ? reasonOf(trouble) : 'the connection broke'} after ${told} bytes; resuming`);
-    await sleep(wait, undefined, { signal: wanted.signal });
+    fruitless = reported > have ? 0 : fruitless + 1;
+    const { host } = new URL(request.url);
+    if (fruitless === 5) throw new Unreachable(host, `${failure ? reasonOf(failure) : 'the connection broke'}, repeatedly`);
+    const wait = retryDelay(Math.max(1, fruitless));
+    request.log?.(`${request.what}: ${failure ? reasonOf(failure) : 'the connection broke'} after ${reported} bytes; resuming`);
+    await sleep(wait, undefined, { signal: request.signal });
   }
 }
 
-function ofOtherSize({ what, size }: DownloadRequest, total: number): StepError {
+function wrongSize({ what, size }: DownloadRequest, total: number): StepError {
   return new StepError(
     `${what} has the wrong size: ${total} bytes instead of ${size}`,
     'The download was deleted. Run again. If that does not help, the server or a proxy sends the wrong file.',
@@ -320,7 +324,7 @@ async function receive(
     for (;;) {
       let chunk: Uint8Array | undefined;
       try {
-        chunk = await next(reader);
+        chunk = await readChunk(reader);
       } catch (error) {
         signal?.throwIfAborted();
         return error;
@@ -344,10 +348,10 @@ async function receive(
   }
 }
 
-async function next(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<Uint8Array | undefined> {
+async function readChunk(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<Uint8Array | undefined> {
   let timer: NodeJS.Timeout | undefined;
   const silence = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer for ${patience() / 1000} s`)), patience());
+    timer = setTimeout(() => reject(new Error(`no answer for ${silenceLimit() / 1000} s`)), silenceLimit());
   });
   try {
     const { value } = await Promise.race([reader.read(), silence]);
@@ -362,9 +366,9 @@ async function discard(part: string, { onBytes }: DownloadRequest): Promise<void
   await rm(part, { force: true });
 }
 
-async function judge(part: string, { hash, hashIn }: DownloadRequest, headers: Headers): Promise<Came> {
-  const wanted = hash ?? hashIn?.(headers);
-  return { headers, wanted, actual: wanted && (await hashOfFile(part, wanted.kind)) };
+async function checkHash(part: string, { hash, hashIn }: DownloadRequest, headers: Headers): Promise<Received> {
+  const expected = hash ?? hashIn?.(headers);
+  return { headers, expected, actual: expected && (await hashOfFile(part, expected.kind)) };
 }
 
 function hasher(kind: FileHash['kind'], size: number): Hash {

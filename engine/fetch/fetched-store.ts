@@ -22,18 +22,18 @@ export class FetchedStore {
   constructor(
     /** Created on demand. */
     readonly folder: string,
-    private readonly memo: FileHashCache,
+    private readonly fileHashes: FileHashCache,
   ) {}
 
   /**
    * The folder with that name. If it is missing, `make` writes it into an empty folder and returns the path in it:
    * `owner/name@1a2b3c4`, which messages show.
    */
-  async take(name: string, work: FetchProgress, make: (folder: string) => Promise<string>): Promise<string> {
+  async getOrMake(name: string, work: FetchProgress, make: (folder: string) => Promise<string>): Promise<string> {
     const place = join(this.folder, name);
     return withDownloadLock(`${place}.lock`, work, async () => {
-      const found = await this.#whole(place);
-      if (found === 'damaged') work.say(`${name} in ${this.folder} was changed and will be downloaded again`);
+      const found = await this.#find(place);
+      if (found === 'damaged') work.log(`${name} in ${this.folder} was changed and will be downloaded again`);
       else if (found) return found.path;
       const folder = dirname(place);
       removeAbandoned(folder);
@@ -41,7 +41,7 @@ export class FetchedStore {
       try {
         await mkdir(join(staged, 'files'), { recursive: true });
         const inside = await make(join(staged, 'files'));
-        const { hash } = (await contentOf(join(staged, 'files'), this.memo))!;
+        const { hash } = (await contentOf(join(staged, 'files'), this.fileHashes))!;
         await writeFile(join(staged, 'made.json'), JSON.stringify({ hash, inside }));
         await rm(place, { recursive: true, force: true });
         await rename(staged, place);
@@ -59,7 +59,7 @@ export class FetchedStore {
   }
 
   /** Ignores errors. Without the entry, the next run asks again. */
-  async remember(name: string, text: string): Promise<void> {
+  async writeText(name: string, text: string): Promise<void> {
     const place = join(this.folder, name);
     const made = temporaryIn(dirname(place));
     try {
@@ -71,16 +71,16 @@ export class FetchedStore {
     }
   }
 
-  async recall(name: string): Promise<string | undefined> {
+  async readText(name: string): Promise<string | undefined> {
     return readFile(join(this.folder, name), 'utf8').catch(() => undefined);
   }
 
-  async #whole(place: string): Promise<{ path: string } | 'damaged' | undefined> {
+  async #find(place: string): Promise<{ path: string } | 'damaged' | undefined> {
     const made = await readFile(join(place, 'made.json'), 'utf8').catch(() => undefined);
     if (made === undefined) return undefined;
     try {
       const { hash, inside } = JSON.parse(made) as { hash: string; inside: string };
-      return (await contentOf(join(place, 'files'), this.memo))?.hash === hash ? { path: join(place, 'files', inside) } : 'damaged';
+      return (await contentOf(join(place, 'files'), this.fileHashes))?.hash === hash ? { path: join(place, 'files', inside) } : 'damaged';
     } catch {
       return 'damaged';
     }
@@ -95,14 +95,14 @@ export interface LockOptions {
 
 /** Runs `work` while no other process and no other call in this process has the lock. */
 export async function withDownloadLock<T>(path: string, { signal, onWait }: LockOptions, work: () => Promise<T>): Promise<T> {
-  let told = false;
-  for (let wait = 10; !(await take(path)); wait = Math.min(200, wait * 1.5)) {
+  let notified = false;
+  for (let wait = 10; !(await acquire(path)); wait = Math.min(200, wait * 1.5)) {
     const holder = await readHolder(path);
-    if (holder && !told) {
+    if (holder && !notified) {
       onWait?.(holder.pid);
-      told = true;
+      notified = true;
     }
-    if (await isAbandoned(path, holder)) await remove(path, holder);
+    if (await isAbandoned(path, holder)) await removeAbandonedLock(path, holder);
     else await sleep(wait, undefined, { signal });
   }
   const beat = setInterval(() => utimes(path, new Date(), new Date()).catch(() => {}), BEAT).unref();
@@ -119,7 +119,7 @@ const BEAT = 10_000;
 const SILENCE = 60_000;
 
 /** Creates the lock with its holder in it, in one step, so that a holder that dies is always known. */
-async function take(path: string): Promise<boolean> {
+async function acquire(path: string): Promise<boolean> {
   const folder = dirname(path);
   const written = temporaryIn(folder);
   try {
@@ -156,7 +156,7 @@ async function isAbandoned(path: string, holder: ProcessIdentity | undefined): P
 }
 
 /** Lets only one process remove the lock of a dead holder. A second one could remove the new lock of the first. */
-async function remove(path: string, holder: ProcessIdentity | undefined): Promise<void> {
+async function removeAbandonedLock(path: string, holder: ProcessIdentity | undefined): Promise<void> {
   const guard = `${path}.removal`;
   try {
     await (await open(guard, 'wx')).close();
@@ -178,7 +178,7 @@ async function remove(path: string, holder: ProcessIdentity | undefined): Promis
 export interface FetchProgress extends LockOptions {
   signal: AbortSignal;
   /** Writes a line to the cell's log. */
-  say(message: string): void;
+  log(message: string): void;
   /** Called with the number of bytes and files to download. */
   expect(bytes: number, files: number): void;
   /** Called with the number of received bytes; negative for discarded ones. */

@@ -44,7 +44,7 @@ export class HubCache {
   constructor(
     root: string,
     folder: string,
-    private readonly memo: FileHashCache,
+    private readonly fileHashes: FileHashCache,
   ) {
     this.#root = root.replace(/^~(?=\/|$)/, homedir());
     this.#folder = join(this.#root, folder);
@@ -113,7 +113,7 @@ export class HubCache {
     if (!found) return 'missing';
     if (found.size !== size) return 'damaged';
     if (!hash) return 'sound';
-    const actual = hash.kind === 'sha256' ? (await contentOf(path, this.memo))?.hash : await hashOfFile(path, hash.kind);
+    const actual = hash.kind === 'sha256' ? (await contentOf(path, this.fileHashes))?.hash : await hashOfFile(path, hash.kind);
     return actual === hash.hex ? 'sound' : 'damaged';
   }
 

@@ -9,7 +9,7 @@ export function atHome(path: string, home = homedir()): string {
 }
 
 /** Makes environment variables that hold folders absolute, because steps run in other working folders. */
-export function settleFolders(env: NodeJS.ProcessEnv): void {
+export function makeFoldersAbsolute(env: NodeJS.ProcessEnv): void {
   // An empty or relative HOME would put caches into the working folder. Without HOME, Node asks the system's list of users.
   if (env.HOME !== undefined && !isAbsolute(env.HOME)) delete env.HOME;
   try {

@@ -9,7 +9,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Cell, fileName, type Pipeline, type StepAction } from '../cell.ts';
-import { keepText, keptText } from '../files/kept-text.ts';
+import { readCachedText, writeCachedText } from '../files/cached-text.ts';
 import { packageVersion } from '../files/packages.ts';
 import { type Answers, type Environment, variableIn } from './environment.ts';
 
@@ -44,7 +44,7 @@ type CachedCell = Omit<Cell, 'action' | 'env'> & {
 
 /** The cached cells; undefined if there are none or something has changed. */
 export async function readCached(given: PipelineRequest, environment: Environment): Promise<Pipeline | undefined> {
-  const text = keptText(cacheFile(given));
+  const text = readCachedText(cacheFile(given));
   if (text === undefined) return undefined;
   const cached: CachedPipeline = JSON.parse(text);
   const same = cached.program === installationStamp() && JSON.stringify(cached.given) === JSON.stringify(given);
@@ -74,7 +74,7 @@ export function writeCached(given: PipelineRequest, answers: Answers, { name, de
     cells: cells.map((cell) => toCached(cell, definitions, answers)),
     definitions: [...definitions.keys()],
   };
-  keepText(cacheFile(given), JSON.stringify(cached));
+  writeCachedText(cacheFile(given), JSON.stringify(cached));
 }
 
 function toCached(cell: Cell, definitions: Map<StepAction['definition'], number>, { variables }: Answers): CachedCell {

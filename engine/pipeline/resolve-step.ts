@@ -2,8 +2,8 @@
 
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, extname, join, resolve } from 'node:path';
+import { readCachedText, writeCachedText } from '../files/cached-text.ts';
 import { atHome } from '../files/home-paths.ts';
-import { keepText, keptText } from '../files/kept-text.ts';
 import { packageFolder } from '../files/packages.ts';
 import { didYouMean, nearest } from '../format/did-you-mean.ts';
 import { nodeArguments } from '../load-step.ts';
@@ -87,10 +87,10 @@ export async function describeStep(
     throw error;
   }
   const file = join(root, '.tunesmith', 'descriptions', `${code.hash}.json`);
-  const cached = keptText(file);
+  const cached = readCachedText(file);
   if (cached !== undefined) return { definition: JSON.parse(cached) as Declaration };
   const description = await describeInChild(path, patience);
-  if ('definition' in description && !readOnly) keepText(file, JSON.stringify(description.definition));
+  if ('definition' in description && !readOnly) writeCachedText(file, JSON.stringify(description.definition));
   return description;
 }
 

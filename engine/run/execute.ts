@@ -134,7 +134,7 @@ async function unstoredIn(failed: string, cell: Cell, found: Freshness, { cache 
     if (unstored.fingerprint !== found.fingerprint) return undefined;
     for (const name of Object.keys(cell.outputs)) {
       const { content, at } = unstored.outputs[name]!;
-      if (!sameContent(content, await contentOf(join(failed, at), cache.memo))) return undefined;
+      if (!sameContent(content, await contentOf(join(failed, at), cache.fileHashes))) return undefined;
     }
     return unstored;
   } catch {
@@ -273,7 +273,7 @@ async function storeResult(
   const { cache, records } = project;
   const outputs: Record<string, Content> = Object.create(null);
   for (const [name, { path }] of Object.entries(cell.outputs)) {
-    const content = await contentOf(path, cache.memo);
+    const content = await contentOf(path, cache.fileHashes);
     // A broken link.
     if (!content)
       throw Object.assign(new Error(`output ${name} is a broken link`), { hint: 'create the target of the link, or write a file' });
@@ -288,9 +288,9 @@ async function storeResult(
     project.notice(`${changed} changed while ${cell.name} ran, so its result was not stored; the next run executes it again`, cell.name);
   else if (cell.cache) {
     aside.markMade(found.fingerprint, outputs);
-    for (const input of Object.values(found.inputs)) records.keepManifest(input.hash, await manifestOf(input, cache.memo));
+    for (const input of Object.values(found.inputs)) records.keepManifest(input.hash, await manifestOf(input, cache.fileHashes));
     // Keep gc out, which would remove objects that no result refers to yet.
-    const turn = await cache.turns.publish();
+    const turn = await cache.gcLock.publish();
     try {
       for (const [name, content] of Object.entries(outputs)) await cache.objects.put(cell.outputs[name]!.path, content);
       cache.index.save({
@@ -345,7 +345,7 @@ async function changedMeanwhile(
       const now = new Map(inputs[role]?.sources.map((source) => [source.path, source.content]));
       for (const { path, content, origin, reading } of sources) {
         // The content of other cells' outputs comes from records, so read the file itself here.
-        const current = origin ? await contentOf(path, project.cache.memo) : now.get(path);
+        const current = origin ? await contentOf(path, project.cache.fileHashes) : now.get(path);
         // The cell may have read an edit that was reverted since.
         const before = written.get(path);
         if (sameContent(content, current) && (!before || (await stampsOf(path, reading)) === before.whole)) continue;
@@ -356,7 +356,7 @@ async function changedMeanwhile(
     if (code && cell.action.kind === 'step' && 'path' in cell.action.module) {
       const folder = dirname(cell.action.module.path);
       for (const [file, hash] of Object.entries(code.files)) {
-        if ((await contentOf(resolve(folder, file), project.cache.memo))?.hash !== hash) return file;
+        if ((await contentOf(resolve(folder, file), project.cache.fileHashes))?.hash !== hash) return file;
       }
     }
     // Added files and other changes.
@@ -409,7 +409,7 @@ export async function demandOwnInputs(inputs: Inputs, { pipeline, project }: Exe
   for (const [role, { sources }] of Object.entries(inputs)) {
     for (const { path, content, origin, pinned } of sources) {
       if (!origin || pinned || !existsAt(path)) continue;
-      const now = await contentOf(path, project.cache.memo);
+      const now = await contentOf(path, project.cache.fileHashes);
       if (now && !sameContent(content, now) && project.records.isOurs(path, now.hash))
         throw new StepError(
           `another run has overwritten the input ${role} (${relative(pipeline.folder, path)}), which ${origin.cell} made for this run`,
@@ -428,7 +428,7 @@ export function fetching({ name: cell }: Cell, log: CellLog, { emit }: Execution
   let [done, total, came, next] = [0, 0, 0, 0];
   return {
     signal,
-    say: (message) => log.line('step', message),
+    log: (message) => log.line('step', message),
     expect(bytes, files) {
       total += bytes;
       const size = bytes < 1e5 ? 'under 0.1 MB' : `${(bytes / 1e6).toFixed(1)} MB`;

@@ -55,7 +55,7 @@ export interface Seen {
 export async function resolveInputs(
   cell: Cell,
   pipeline: Pipeline,
-  { cache: { memo }, sources: elsewhere }: { cache: { memo: FileHashCache }; sources: RemoteSources },
+  { cache: { fileHashes }, sources: elsewhere }: { cache: { fileHashes: FileHashCache }; sources: RemoteSources },
   outputsOf: (cell: string) => Record<string, Content>,
   seen: Seen['sources'] = new Map(),
 ): Promise<Inputs> {
@@ -64,7 +64,7 @@ export async function resolveInputs(
     const sources: ResolvedSource[] = [];
     for (const source of input.sources) {
       if (source.kind === 'output') sources.push(madeSource(source, cell, input, pipeline, outputsOf));
-      else if (source.kind === 'path') sources.push(...(await pathSources(source, role, pipeline, memo, seen)));
+      else if (source.kind === 'path') sources.push(...(await pathSources(source, role, pipeline, fileHashes, seen)));
       else sources.push(await remoteSource(source.address, role, elsewhere));
     }
     if (sources.length === 0 && input.declaration.optional) continue;
@@ -89,7 +89,7 @@ export async function fetched(
       if (!source.pinned) sources.push(source);
       else {
         const { address, revision } = source.pinned;
-        if (address.kind !== 'web' && !address.text.includes(`@${revision}`)) work.say(`${address.text} is ${revision.slice(0, 12)}`);
+        if (address.kind !== 'web' && !address.text.includes(`@${revision}`)) work.log(`${address.text} is ${revision.slice(0, 12)}`);
         const found = await atInput(role, () => elsewhere.fetch(source.pinned!, work));
         sources.push(...found.map((one) => ({ ...source, ...one })));
       }

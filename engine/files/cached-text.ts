@@ -8,7 +8,7 @@ import { dirname } from 'node:path';
 import { sealed, unsealed } from '../../cache/database.ts';
 
 /** `path` is two levels below `.tunesmith/`. Creates that folder, ignored by git, if it is missing. */
-export function keepText(path: string, text: string): void {
+export function writeCachedText(path: string, text: string): void {
   const partial = `${path}.${process.pid}`;
   try {
     mkdirSync(dirname(path), { recursive: true });
@@ -25,7 +25,7 @@ export function keepText(path: string, text: string): void {
 }
 
 /** The stored value; undefined if it is missing or damaged. */
-export function keptText(path: string): string | undefined {
+export function readCachedText(path: string): string | undefined {
   try {
     return unsealed(readFileSync(path, 'utf8'));
   } catch {
