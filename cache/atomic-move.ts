@@ -3,6 +3,9 @@
  *
  * A step may create folders without write or search permission, also in the place of a mount point. If the owner can
  * change such permissions, they are changed in order to move or remove the folder.
+ *
+ * Writes are flushed to the disk before they are reported, so that a power failure cannot reorder them. The name of a temporary
+ * file contains the process, so that files of a killed process can be removed.
  */
 
 import { execFile } from 'node:child_process';
@@ -12,88 +15,6 @@ import { basename, dirname, extname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { diskError, lockedFolder, printablePath } from './error.ts';
 import { isAlive, thisProcess } from './process.ts';
-
-/* Flushes files and folders to the disk before they are reported, so that a power failure cannot reorder writes. */
-
-/** Number of files from which one flush of the whole file system is faster than one for each file. */
-const MANY = 64;
-const AT_ONCE = 16;
-
-/** Resolves when the contents of `files` (all on one file system) are on the disk. */
-export async function flushFiles(files: string[]): Promise<void> {
-  if (files.length >= MANY && (await flushFilesystem(dirname(files[0]!)))) return;
-  await flushEach(files, 'r+');
-}
-
-/** Resolves when the entries of `folders`, such as renamed files, are on the disk. Not needed on Windows. */
-export async function flushFolders(folders: string[]): Promise<void> {
-  if (process.platform !== 'win32') await flushEach(folders, 'r');
-}
-
-/** Runs a few at a time, because the number of open files is limited. */
-async function flushEach(paths: string[], mode: string): Promise<void> {
-  const rest = paths.values();
-  const worker = async () => {
-    for (const path of rest) await flush(path, mode);
-  };
-  await Promise.all(Array.from({ length: Math.min(AT_ONCE, paths.length) }, worker));
-}
-
-async function flush(path: string, mode: string): Promise<void> {
-  const handle = await open(path, mode);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-/** Calls syncfs(2) through `sync -f` of GNU coreutils. False if it is not available. */
-async function flushFilesystem(folder: string): Promise<boolean> {
-  if (process.platform !== 'linux') return false;
-  return promisify(execFile)('sync', ['-f', folder]).then(
-    () => true,
-    () => false,
-  );
-}
-
-/* Names of temporary files. A name contains the process, so that files of a killed process can be removed. */
-
-const PREFIX = '.tunesmith-';
-/** Age in milliseconds after which an unchanged file of a process on another host counts as abandoned. */
-const WEEK = 7 * 24 * 3600 * 1000;
-
-let count = 0;
-
-/** A unique path in `folder`. It is short, because the user's names may have the maximum length. */
-export function temporaryIn(folder: string): string {
-  const { host, boot, pid, start } = thisProcess();
-  return join(folder, `${PREFIX}${host}-${boot}-${pid}-${start}-${++count}`);
-}
-
-/** Removes files of dead processes from `folder`. */
-export function removeAbandoned(folder: string): void {
-  for (const name of namesIn(folder)) {
-    if (!name.startsWith(PREFIX)) continue;
-    const [host = '', boot = '', pid = '', start = ''] = name.slice(PREFIX.length).split('-');
-    const path = join(folder, name);
-    const alive = isAlive({ host, boot, pid: Number(pid), start });
-    if (alive ?? Date.now() - (lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0) < WEEK) continue;
-    try {
-      rmSync(path, { recursive: true, force: true });
-    } catch {
-      // Another process removes it, or it belongs to another user.
-    }
-  }
-}
-
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch {
-    return [];
-  }
-}
 
 /** Moves the finished file or folder `staged` to `path` and replaces what is there. */
 export async function placeAtomically(staged: string, path: string): Promise<void> {
@@ -268,4 +189,82 @@ export function existsAt(path: string): boolean {
   } catch {
     return false;
   }
+}
+
+const PREFIX = '.tunesmith-';
+/** Age in milliseconds after which an unchanged file of a process on another host counts as abandoned. */
+const WEEK = 7 * 24 * 3600 * 1000;
+
+let count = 0;
+
+/** A unique path in `folder`. It is short, because the user's names may have the maximum length. */
+export function temporaryIn(folder: string): string {
+  const { host, boot, pid, start } = thisProcess();
+  return join(folder, `${PREFIX}${host}-${boot}-${pid}-${start}-${++count}`);
+}
+
+/** Removes files of dead processes from `folder`. */
+export function removeAbandoned(folder: string): void {
+  for (const name of namesIn(folder)) {
+    if (!name.startsWith(PREFIX)) continue;
+    const [host = '', boot = '', pid = '', start = ''] = name.slice(PREFIX.length).split('-');
+    const path = join(folder, name);
+    const alive = isAlive({ host, boot, pid: Number(pid), start });
+    if (alive ?? Date.now() - (lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0) < WEEK) continue;
+    try {
+      rmSync(path, { recursive: true, force: true });
+    } catch {
+      // Another process removes it, or it belongs to another user.
+    }
+  }
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
+
+/** Number of files from which one flush of the whole file system is faster than one for each file. */
+const MANY = 64;
+const AT_ONCE = 16;
+
+/** Resolves when the contents of `files` (all on one file system) are on the disk. */
+export async function flushFiles(files: string[]): Promise<void> {
+  if (files.length >= MANY && (await flushFilesystem(dirname(files[0]!)))) return;
+  await flushEach(files, 'r+');
+}
+
+/** Resolves when the entries of `folders`, such as renamed files, are on the disk. Not needed on Windows. */
+export async function flushFolders(folders: string[]): Promise<void> {
+  if (process.platform !== 'win32') await flushEach(folders, 'r');
+}
+
+/** Runs a few at a time, because the number of open files is limited. */
+async function flushEach(paths: string[], mode: string): Promise<void> {
+  const rest = paths.values();
+  const worker = async () => {
+    for (const path of rest) await flush(path, mode);
+  };
+  await Promise.all(Array.from({ length: Math.min(AT_ONCE, paths.length) }, worker));
+}
+
+async function flush(path: string, mode: string): Promise<void> {
+  const handle = await open(path, mode);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Calls syncfs(2) through `sync -f` of GNU coreutils. False if it is not available. */
+async function flushFilesystem(folder: string): Promise<boolean> {
+  if (process.platform !== 'linux') return false;
+  return promisify(execFile)('sync', ['-f', folder]).then(
+    () => true,
+    () => false,
+  );
 }

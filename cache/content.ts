@@ -19,41 +19,6 @@ import { BIG, digest, sha256, yieldIfDue } from './digest.ts';
 import { UnreadableError } from './error.ts';
 import { type Hashes, sameFile, settlesAt, TICK } from './file-hash-cache.ts';
 
-/*
- * Permissions of outputs that differ from the umask's default, so that a private file is private again after restoring. They are
- * stored beside the content and not in its hash, because the umask must not change the content.
- */
-
-/** Modes by path inside the output; '' is the output itself. */
-export type Modes = Record<string, number>;
-
-/** Undefined if all are the umask's default. */
-export function modesOf(path: string): Modes | undefined {
-  const modes: [string, number][] = [];
-  const mask = process.umask();
-  const look = (at: string, name: string) => {
-    const stat = lstatSync(at);
-    if (stat.isSymbolicLink()) return;
-    const mode = stat.mode & 0o777;
-    const usual = (stat.isDirectory() || (mode & 0o100) !== 0 ? 0o777 : 0o666) & ~mask;
-    if (mode !== usual) modes.push([name, mode]);
-    if (stat.isDirectory()) for (const below of readdirSync(at)) look(join(at, below), name === '' ? below : `${name}/${below}`);
-  };
-  look(path, '');
-  return modes.length > 0 ? Object.fromEntries(modes) : undefined;
-}
-
-/** Sets modes, folders last, because files in a read-only folder need theirs first. */
-export function applyModes(path: string, modes: Modes, names: Set<string>): void {
-  for (const [name, mode] of Object.entries(modes).sort(([a], [b]) => (a < b ? 1 : -1))) {
-    // The modes may come from an imported archive.
-    if (name !== '' && !names.has(name)) continue;
-    const at = name === '' ? path : join(path, name);
-    const stat = lstatSync(at, { throwIfNoEntry: false });
-    if (stat && !stat.isSymbolicLink()) chmodSync(at, mode & 0o777);
-  }
-}
-
 export interface Content {
   kind: 'file' | 'folder';
   /** SHA-256 in hex; for a folder, of its listing. */
@@ -64,6 +29,13 @@ export interface Content {
   /** Unusual permissions of an output. They are not part of the content. */
   modes?: Modes;
 }
+
+/**
+ * Permissions of outputs that differ from the umask's default, so that a private file is private again after restoring. They are
+ * stored beside the content and not in its hash, because the umask must not change the content. Keys are paths inside the output;
+ * '' is the output itself.
+ */
+export type Modes = Record<string, number>;
 
 export interface ContentOptions {
   /**
@@ -307,12 +279,10 @@ function bytewise(entries: ListingEntry[]): (a: ListingEntry, b: ListingEntry) =
   return (a, b) => Buffer.compare(Buffer.from(a.path), Buffer.from(b.path));
 }
 
-/*
- * The last write to a file or folder as one word, which changes with every write, even if the write is reverted. content.ts
- * gives the content; this shows whether it was the same all the time.
+/**
+ * The last write to a file or folder as one word, which changes with every write, even if the write is reverted. `contentOf` gives
+ * the content; this shows whether it was the same all the time. Undefined if the path does not exist. Does not read the files.
  */
-
-/** Undefined if the path does not exist. Does not read the files. */
 export async function stampsOf(path: string, reading: ContentOptions = {}): Promise<string | undefined> {
   return (await contentOf(path, STAMPS, { ...reading, follow: true }))?.hash;
 }
@@ -326,3 +296,30 @@ export async function stampsWithin(path: string, reading: ContentOptions = {}): 
 
 /** Without ctime, which changes when a hard link is created or removed. */
 const STAMPS: Hashes = { hashOf: ({ dev, ino, size, mtimeNs }) => `${dev}:${ino}:${size}:${mtimeNs}`, learn() {} };
+
+/** Undefined if all are the umask's default. */
+export function modesOf(path: string): Modes | undefined {
+  const modes: [string, number][] = [];
+  const mask = process.umask();
+  const visit = (at: string, name: string) => {
+    const stat = lstatSync(at);
+    if (stat.isSymbolicLink()) return;
+    const mode = stat.mode & 0o777;
+    const usual = (stat.isDirectory() || (mode & 0o100) !== 0 ? 0o777 : 0o666) & ~mask;
+    if (mode !== usual) modes.push([name, mode]);
+    if (stat.isDirectory()) for (const below of readdirSync(at)) visit(join(at, below), name === '' ? below : `${name}/${below}`);
+  };
+  visit(path, '');
+  return modes.length > 0 ? Object.fromEntries(modes) : undefined;
+}
+
+/** Sets modes, folders last, because files in a read-only folder need theirs first. */
+export function applyModes(path: string, modes: Modes, names: Set<string>): void {
+  for (const [name, mode] of Object.entries(modes).sort(([a], [b]) => (a < b ? 1 : -1))) {
+    // The modes may come from an imported archive.
+    if (name !== '' && !names.has(name)) continue;
+    const at = name === '' ? path : join(path, name);
+    const stat = lstatSync(at, { throwIfNoEntry: false });
+    if (stat && !stat.isSymbolicLink()) chmodSync(at, mode & 0o777);
+  }
+}

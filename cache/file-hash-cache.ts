@@ -10,7 +10,7 @@
 import type { BigIntStats } from 'node:fs';
 import { checkOf, type SqliteDatabase } from './database.ts';
 
-export const MEMO_TABLE = `
+export const HASHES_TABLE = `
   create table files (
     device integer not null, inode integer not null, size integer not null, mtime_ns integer not null, ctime_ns integer not null,
     hash text not null,
@@ -18,7 +18,7 @@ export const MEMO_TABLE = `
   );`;
 
 /** Each row has a checksum, because a wrong hash would cause a wrong fingerprint. */
-export const CHECKED_MEMO_TABLE = `
+export const CHECKED_HASHES_TABLE = `
   create table hashes (
     device integer not null, inode integer not null, size integer not null, mtime_ns integer not null, ctime_ns integer not null,
     hash text not null, checked text not null,

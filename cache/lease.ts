@@ -189,12 +189,11 @@ function orAborted(promise: Promise<void>, signal?: AbortSignal): Promise<void> 
   });
 }
 
-/*
+/**
  * A readers-writer lock for gc. Any number of processes may publish results at the same time, but gc removes objects alone, so
  * that no object disappears before the result that refers to it is saved. Both sides register before they check for the
  * other one, so at least one of them always sees the other.
  */
-
 export class GcLock {
   #count = 0;
 

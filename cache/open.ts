@@ -10,7 +10,7 @@ import { accessSync, constants, existsSync, mkdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path';
 import { type DatabaseSchema, SqliteDatabase } from './database.ts';
 import { CacheError, diskError, printablePath } from './error.ts';
-import { CHECKED_MEMO_TABLE, FileHashCache, MEMO_TABLE } from './file-hash-cache.ts';
+import { CHECKED_HASHES_TABLE, FileHashCache, HASHES_TABLE } from './file-hash-cache.ts';
 import { GcRoots, USES_TABLES } from './gc-roots.ts';
 import { CHECKED_RESULTS, RESULTS_TABLE, ResultIndex } from './index.ts';
 import { GcLock, LEASES_TABLE, Leases } from './lease.ts';
@@ -47,9 +47,9 @@ export function openCache(folder: string, options: OpenOptions = {}): Cache {
   const unwritable = options.readOnly ? undefined : makeWritable(folder);
   const readOnly = options.readOnly || unwritable !== undefined;
   const database = new SqliteDatabase(join(folder, 'index.sqlite'), INDEX, { readOnly });
-  const memos = options.fileHashes === undefined ? undefined : openMemo(options.fileHashes, options.readOnly ?? false);
-  const objectMemo = new FileHashCache(database);
-  const memo = memos ? new FileHashCache(memos) : objectMemo;
+  const fileHashDatabase = options.fileHashes === undefined ? undefined : openFileHashes(options.fileHashes, options.readOnly ?? false);
+  const objectHashes = new FileHashCache(database);
+  const memo = fileHashDatabase ? new FileHashCache(fileHashDatabase) : objectHashes;
   const leases = new Leases(database);
   let notified = options.readOnly;
   const staging = options.readOnly ? undefined : (options.staging ?? (readOnly ? undefined : join(folder, 'tmp')));
@@ -60,16 +60,16 @@ export function openCache(folder: string, options: OpenOptions = {}): Cache {
   };
   return {
     index: new ResultIndex(database, notKept),
-    objects: new ObjectStore({ folder, objects: objectMemo, files: memo, readOnly, staging }),
+    objects: new ObjectStore({ folder, objects: objectHashes, files: memo, readOnly, staging }),
     leases,
     gcLock: new GcLock(leases),
     gcRoots: new GcRoots(database),
     fileHashes: memo,
     readOnly,
     close() {
-      for (const last of [() => leases.close(), () => objectMemo.flush(), () => memo.flush()]) ignoringCacheErrors(last);
+      for (const last of [() => leases.close(), () => objectHashes.flush(), () => memo.flush()]) ignoringCacheErrors(last);
       database.close();
-      memos?.close();
+      fileHashDatabase?.close();
     },
   };
 }
@@ -85,11 +85,11 @@ function ignoringCacheErrors(work: () => void): void {
 
 const INDEX: DatabaseSchema = {
   what: 'the index',
-  versions: [RESULTS_TABLE + LEASES_TABLE + MEMO_TABLE, USES_TABLES, CHECKED_RESULTS + CHECKED_MEMO_TABLE],
+  versions: [RESULTS_TABLE + LEASES_TABLE + HASHES_TABLE, USES_TABLES, CHECKED_RESULTS + CHECKED_HASHES_TABLE],
 };
-const MEMO: DatabaseSchema = { what: 'the memo of file hashes', versions: [MEMO_TABLE, CHECKED_MEMO_TABLE] };
+const MEMO: DatabaseSchema = { what: 'the memo of file hashes', versions: [HASHES_TABLE, CHECKED_HASHES_TABLE] };
 
-function openMemo(file: string, readOnly: boolean): SqliteDatabase {
+function openFileHashes(file: string, readOnly: boolean): SqliteDatabase {
   return new SqliteDatabase(file, MEMO, { readOnly: readOnly || makeWritable(dirname(file)) !== undefined });
 }
 

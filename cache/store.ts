@@ -159,7 +159,7 @@ export class ObjectStore {
     }
   }
 
-  /** Removes objects, including damaged copies. Only with the gc lock (see turns.ts), and if no result refers to them. */
+  /** Removes objects, including damaged copies. Only with the gc lock (`GcLock`), and if no result refers to them. */
   async remove(hashes: Iterable<string>): Promise<void> {
     try {
       for (const hash of hashes) {
@@ -400,7 +400,7 @@ async function largeAndSmall<T>(items: T[], sizeOf: (item: T) => number, work: (
   for (const result of ended) if (result.status === 'rejected') throw result.reason;
 }
 
-/** The timestamps of a file with an mtime older than its ctime can be trusted at once (see `Memo.trust`). */
+/** The timestamps of a file with an mtime older than its ctime can be trusted at once (see `FileHashCache.trust`). */
 function backdate(path: string): void {
   // By more than the coarsest clock's tick, FAT's 2 s.
   const earlier = Date.now() / 1000 - 3;

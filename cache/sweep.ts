@@ -57,7 +57,7 @@ export function planSweep(cache: Cache, { candidates, maxSize, keep }: SweepOpti
   return { results, objects, bytes: objects.reduce((sum, hash) => sum + sizes.get(hash)!, 0), left };
 }
 
-/** Removes objects. Only while no process publishes (see turns.ts). */
+/** Removes objects. Only while no process publishes (`GcLock`). */
 export async function sweep(cache: Cache, { results, objects }: Sweep): Promise<void> {
   cache.index.remove(results.map(({ fingerprint }) => fingerprint));
   await cache.objects.remove(objects);

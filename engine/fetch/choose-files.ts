@@ -100,9 +100,7 @@ export function repositoryOf({ type, name, revision }: HubAddress): string {
   return `hf://${type === 'dataset' ? 'datasets/' : ''}${name}${revision === undefined ? '' : `@${revision}`}`;
 }
 
-/* Globs over remote file names, with the same meaning as for local files. */
-
-/** Supports `*`, `?`, `[a-z]`, `{a,b}`, `{1..3}` and `**`. Names are relative. Names that begin with a dot do not match. */
+/** Globs over remote file names, with the same meaning as for local files. Supports `*`, `?`, `[a-z]`, `{a,b}`, `{1..3}` and `**`. Names are relative. Names that begin with a dot do not match. */
 export function matchNames(names: string[], glob: string): string[] {
   const match = matcher(`/${glob.replace(/(?<!\\)\{(-?\d+)\.\.(-?\d+)\}/g, expandRange)}`, '/');
   return names.filter((name) => match(`/${name}`) === 'itself');
@@ -117,9 +115,7 @@ function expandRange(_: string, from: string, to: string): string {
   return `{${all.map((n) => String(n).padStart(width, '0')).join(',')}}`;
 }
 
-/* Resolves a path or glob inside a downloaded folder. */
-
-/** `root`: the downloaded folder or file; `name`: its address. */
+/** Resolves a path or glob inside a downloaded folder. `root`: the downloaded folder or file; `name`: its address. */
 export function resolveInside(root: string, { path }: Address, name: string): Fetched[] {
   if (path === '') return [{ path: root, address: name }];
   const one = isGlob(path) ? undefined : statSync(join(root, path), { throwIfNoEntry: false });

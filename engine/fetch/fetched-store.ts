@@ -1,6 +1,6 @@
 /**
- * A lock file, so that two engines of any projects download the same thing only once. It is a file and not a database,
- * because download caches may be on a network file system. The lock of a dead process is released at once.
+ * Downloaded and unpacked folders in the cache. Each is stored atomically with a hash of its content, and is downloaded again if
+ * its content no longer matches. A lock file makes two engines of any projects download the same thing only once.
  */
 
 import { constants } from 'node:fs';
@@ -13,10 +13,22 @@ import { diskError } from '../../cache/error.ts';
 import type { FileHashCache } from '../../cache/file-hash-cache.ts';
 import { isAlive, type ProcessIdentity, thisProcess } from '../../cache/process.ts';
 
-/*
- * Downloaded and unpacked folders in the cache. Each is stored atomically with a hash of its content, and is downloaded
- * again if its content no longer matches.
- */
+export interface LockOptions {
+  signal?: AbortSignal;
+  /** Called once if another process has the lock. */
+  onWait?(pid: number): void;
+}
+
+/** The context of a download: callbacks for log lines and progress. */
+export interface FetchProgress extends LockOptions {
+  signal: AbortSignal;
+  /** Writes a line to the cell's log. */
+  log(message: string): void;
+  /** Called with the number of bytes and files to download. */
+  expect(bytes: number, files: number): void;
+  /** Called with the number of received bytes; negative for discarded ones. */
+  onBytes(count: number): void;
+}
 
 export class FetchedStore {
   constructor(
@@ -29,11 +41,11 @@ export class FetchedStore {
    * The folder with that name. If it is missing, `make` writes it into an empty folder and returns the path in it:
    * `owner/name@1a2b3c4`, which messages show.
    */
-  async getOrMake(name: string, work: FetchProgress, make: (folder: string) => Promise<string>): Promise<string> {
+  async getOrMake(name: string, progress: FetchProgress, make: (folder: string) => Promise<string>): Promise<string> {
     const place = join(this.folder, name);
-    return withDownloadLock(`${place}.lock`, work, async () => {
+    return withDownloadLock(`${place}.lock`, progress, async () => {
       const found = await this.#find(place);
-      if (found === 'damaged') work.log(`${name} in ${this.folder} was changed and will be downloaded again`);
+      if (found === 'damaged') progress.log(`${name} in ${this.folder} was changed and will be downloaded again`);
       else if (found) return found.path;
       const folder = dirname(place);
       removeAbandoned(folder);
@@ -87,13 +99,10 @@ export class FetchedStore {
   }
 }
 
-export interface LockOptions {
-  signal?: AbortSignal;
-  /** Called once if another process has the lock. */
-  onWait?(pid: number): void;
-}
-
-/** Runs `work` while no other process and no other call in this process has the lock. */
+/**
+ * Runs `work` while no other process and no other call in this process has the lock. It is a file and not a database, because
+ * download caches may be on a network file system. The lock of a dead process is released at once.
+ */
 export async function withDownloadLock<T>(path: string, { signal, onWait }: LockOptions, work: () => Promise<T>): Promise<T> {
   let notified = false;
   for (let wait = 10; !(await acquire(path)); wait = Math.min(200, wait * 1.5)) {
@@ -171,16 +180,4 @@ async function removeAbandonedLock(path: string, holder: ProcessIdentity | undef
   } finally {
     await rm(guard, { force: true });
   }
-}
-
-/* The context of a download: callbacks for log lines and progress. */
-
-export interface FetchProgress extends LockOptions {
-  signal: AbortSignal;
-  /** Writes a line to the cell's log. */
-  log(message: string): void;
-  /** Called with the number of bytes and files to download. */
-  expect(bytes: number, files: number): void;
-  /** Called with the number of received bytes; negative for discarded ones. */
-  onBytes(count: number): void;
 }

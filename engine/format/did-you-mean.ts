@@ -1,4 +1,4 @@
-/** "did you mean …?": suggests the most similar valid word. */
+/** "did you mean …?": suggests the most similar valid word or path. */
 
 import { existsSync, readdirSync } from 'node:fs';
 import { isAbsolute, join, sep } from 'node:path';
@@ -81,16 +81,17 @@ function distance(a: string, b: string): number {
   return old[b.length]!;
 }
 
-/* Suggests an existing path for a missing one: with another case, another Unicode form, or without a typo. */
-
-/** A hint; undefined if no similar path exists. `folder`: where relative paths begin. */
+/**
+ * Suggests an existing path for a missing one: with another case, another Unicode form, or without a typo. Undefined if there is no
+ * similar path. `folder`: where relative paths begin.
+ */
 export function similarPath(path: string, folder: string): string | undefined {
   let at = isAbsolute(path) ? sep : folder;
   const found: string[] = [];
   const differences = new Set<string>();
   for (const part of path.split(/[/\\]/).filter((part) => part !== '' && part !== '.')) {
     const names = part === '..' ? [part] : namesIn(at);
-    const name = names.find((one) => one === part) ?? akin(part, names);
+    const name = names.find((one) => one === part) ?? similarName(part, names);
     if (name === undefined || !existsSync(join(at, name))) return undefined;
     if (name !== part) differences.add(difference(part, name));
     found.push(name);
@@ -100,7 +101,7 @@ export function similarPath(path: string, folder: string): string | undefined {
   return differences.size > 0 ? `did you mean ${meant}?${[...differences].join('')}` : undefined;
 }
 
-function akin(part: string, names: string[]): string | undefined {
+function similarName(part: string, names: string[]): string | undefined {
   return (
     names.find((name) => composed(name) === composed(part)) ?? names.find((name) => folded(name) === folded(part)) ?? nearest(part, names)
   );

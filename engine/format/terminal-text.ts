@@ -1,5 +1,5 @@
 /**
- * Makes untrusted text safe for a terminal. File names, messages, data and generated text may hold characters that move the
+ * Makes untrusted text safe for a terminal and prints it. File names, messages, data and generated text may hold characters that move the
  * cursor, colour the screen, ring the bell or change the text direction. They become visible escapes such as `\x1b`.
  */
 
@@ -60,8 +60,7 @@ function hex(character: string, digits: number): string {
   return character.charCodeAt(0).toString(16).padStart(digits, '0');
 }
 
-/* Terminal colours. NO_COLOR and FORCE_COLOR turn them off and on; otherwise they are on if the stream is a terminal. */
-
+/** NO_COLOR and FORCE_COLOR turn colours off and on; otherwise they are on if the stream is a terminal. */
 export function colorsFor(stream: { isTTY?: boolean }): ReturnType<typeof pico.createColors> {
   const { NO_COLOR, FORCE_COLOR, TERM } = process.env;
   if (FORCE_COLOR !== undefined) return pico.createColors(FORCE_COLOR !== '0' && FORCE_COLOR !== 'false');
@@ -70,9 +69,7 @@ export function colorsFor(stream: { isTTY?: boolean }): ReturnType<typeof pico.c
 
 export type Colors = ReturnType<typeof colorsFor>;
 
-/* Prints the output of commands. Colours are the only escape sequences that reach a terminal. */
-
-/** Prints `text` as it is, without adding a newline. */
+/** Prints `text` without adding a newline. Colours are the only escape sequences that reach a terminal. */
 export function print(text: string, stream: NodeJS.WriteStream = process.stdout): void {
   stream.write(colorsFor(stream).isColorSupported ? printableInColor(text) : printable(text));
 }

@@ -74,6 +74,23 @@ export function width(text: string): number {
   return /^[\x20-\x7e]*$/.test(text) ? text.length : columnsOfText(text);
 }
 
+/** The width of a text on a terminal. Not the package string-width, which takes 30 ms to load in every command. */
+function columnsOfText(text: string): number {
+  let sum = 0;
+  for (const { segment } of new Intl.Segmenter().segment(stripVTControlCharacters(text))) sum += columnsOf(segment);
+  return sum;
+}
+
+/** `character`: a grapheme. */
+export function columnsOf(character: string): number {
+  if (/^[\p{Mark}\p{Cf}]+$/u.test(character)) return 0;
+  if (character.length > 1 && character.startsWith('�')) return character.length;
+  return character === '  ' || WIDE.test(character) ? 2 : 1;
+}
+
+const WIDE =
+  /\p{Emoji_Presentation}|\ufe0f|[\p{Script=Han}\p{Script=Hangul}\p{Script=Hiragana}\p{Script=Katakana}\u3000-\u303e\uff01-\uff60\uffe0-\uffe6]/u;
+
 /** Cuts the end of a text, with an ellipsis, to at most `columns`. */
 export function clip(text: string, columns: number): string {
   if (columns <= 0) return '';
@@ -150,21 +167,3 @@ export function bytesFrom(text: string): number {
   const [, count, prefix = '', binary] = /^([\d.]+) ?([kMGT])?(i)?B$/.exec(text)!;
   return Math.round(Number(count) * (binary ? 1024 : 1000) ** ['', 'k', 'M', 'G', 'T'].indexOf(prefix));
 }
-
-/* The width of text on a terminal, in columns. Not the package string-width, which takes 30 ms to load in every command. */
-
-export function columnsOfText(text: string): number {
-  let sum = 0;
-  for (const { segment } of new Intl.Segmenter().segment(stripVTControlCharacters(text))) sum += columnsOf(segment);
-  return sum;
-}
-
-/** `character`: a grapheme. */
-export function columnsOf(character: string): number {
-  if (/^[\p{Mark}\p{Cf}]+$/u.test(character)) return 0;
-  if (character.length > 1 && character.startsWith('�')) return character.length;
-  return character === '  ' || WIDE.test(character) ? 2 : 1;
-}
-
-export const WIDE =
-  /\p{Emoji_Presentation}|\ufe0f|[\p{Script=Han}\p{Script=Hangul}\p{Script=Hiragana}\p{Script=Katakana}\u3000-\u303e\uff01-\uff60\uffe0-\uffe6]/u;
