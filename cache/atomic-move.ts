@@ -9,7 +9,7 @@
  */
 
 import { execFile } from 'node:child_process';
-import { chmodSync, lstatSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { cp, mkdir, open, readdir, rename } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -38,6 +38,28 @@ export async function placeAtomically(staged: string, path: string): Promise<voi
   }
   if (here !== staged) removeTree(staged);
   if (former) removeTree(former);
+}
+
+/** Writes a text under a temporary name and renames it, so that no reader sees a part of it. Not flushed to the disk. */
+export function replaceFile(path: string, text: string): void {
+  const temporary = temporaryIn(dirname(path));
+  try {
+    writeFileSync(temporary, text);
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  }
+}
+
+/** For a text that only saves time later: creates the folder, and ignores errors such as a full disk or missing permission. */
+export function replaceFileIfPossible(path: string, text: string): void {
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    replaceFile(path, text);
+  } catch {
+    // The next run does without it.
+  }
 }
 
 /**
@@ -219,7 +241,8 @@ export function removeAbandoned(folder: string): void {
   }
 }
 
-function namesIn(folder: string): string[] {
+/** The names in a folder; none if it is missing or cannot be read. */
+export function namesIn(folder: string): string[] {
   try {
     return readdirSync(folder);
   } catch {

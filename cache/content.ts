@@ -50,15 +50,15 @@ export interface ContentOptions {
 }
 
 /** The content at `path`; undefined if it does not exist. Follows a link at `path` itself. */
-export async function contentOf(path: string, memo: Hashes, reading: ContentOptions = {}): Promise<Content | undefined> {
+export async function contentOf(path: string, hashes: Hashes, reading: ContentOptions = {}): Promise<Content | undefined> {
   const stat = statOf(path, statSync);
   if (!stat) return undefined;
   if (stat.isFile()) {
-    const hash = memo.hashOf(stat);
-    return hash === undefined ? readFile(path, stat, memo) : fileContent(stat, hash);
+    const hash = hashes.hashOf(stat);
+    return hash === undefined ? readFile(path, stat, hashes) : fileContent(stat, hash);
   }
   if (!stat.isDirectory()) throw new UnreadableError(path, 'it is neither a file nor a folder');
-  const entries = await readFolder(path, memo, reading);
+  const entries = await readFolder(path, hashes, reading);
   const size = entries.reduce((sum, entry) => sum + entry.size, 0);
   return { kind: 'folder', hash: sha256(formatListing(entries)), size, executable: false };
 }
@@ -74,15 +74,15 @@ export interface ListingEntry {
 }
 
 /** The files and links in a folder by relative path, to find changes between two states. */
-export async function listing(path: string, memo: Hashes, reading: ContentOptions = {}): Promise<Record<string, ListingEntry>> {
-  const entries = await readFolder(path, memo, reading);
+export async function listing(path: string, hashes: Hashes, reading: ContentOptions = {}): Promise<Record<string, ListingEntry>> {
+  const entries = await readFolder(path, hashes, reading);
   return Object.fromEntries(entries.filter((entry) => entry.kind !== 'folder').map((entry) => [entry.path, entry]));
 }
 
 /** Everything in a folder, in the order of its listing. */
 export async function readFolder(
   root: string,
-  memo: Hashes,
+  hashes: Hashes,
   { follow = false, leaveOut, onLeftOut }: ContentOptions = {},
 ): Promise<ListingEntry[]> {
   const entries: ListingEntry[] = [];
@@ -116,7 +116,7 @@ export async function readFolder(
         entries.push({ path, kind: 'folder', hash: '', size: 0, executable: false });
         await walk(at, `${path}/`, follow ? [...trail, real ?? join(trail.at(-1)!, name)] : trail);
       } else if (stat.isFile()) {
-        const hash = memo.hashOf(stat);
+        const hash = hashes.hashOf(stat);
         const entry: ListingEntry = { path, kind: 'file', ...hashFields(fileContent(stat, hash ?? '')) };
         entries.push(entry);
         if (hash === undefined) unread.push({ path: at, stat, entry });
@@ -131,7 +131,8 @@ export async function readFolder(
   };
   await walk(root, '', follow ? [realOf(root)] : []);
 
-  const read = async ({ path, stat, entry }: (typeof unread)[number]) => Object.assign(entry, hashFields(await readFile(path, stat, memo)));
+  const read = async ({ path, stat, entry }: (typeof unread)[number]) =>
+    Object.assign(entry, hashFields(await readFile(path, stat, hashes)));
   const inTurn = async () => {
     for (const file of unread) if (file.stat.size < BIG) await read(file);
   };
@@ -164,18 +165,18 @@ const HEADER = 'tunesmith folder 1';
 /** Reads in progress, so that cells that start together read the same file once. */
 const underway = new Map<string, Promise<Content>>();
 
-async function readFile(path: string, stat: BigIntStats, memo: Hashes): Promise<Content> {
-  if (stat.size < BIG) return readUntilStill(path, stat, memo);
+async function readFile(path: string, stat: BigIntStats, hashes: Hashes): Promise<Content> {
+  if (stat.size < BIG) return readUntilStill(path, stat, hashes);
   const key = `${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeNs}:${stat.ctimeNs}`;
   let reading = underway.get(key);
   if (!reading) {
-    reading = readUntilStill(path, stat, memo).finally(() => underway.delete(key));
+    reading = readUntilStill(path, stat, hashes).finally(() => underway.delete(key));
     underway.set(key, reading);
   }
   return reading;
 }
 
-async function readUntilStill(path: string, stat: BigIntStats, memo: Hashes): Promise<Content> {
+async function readUntilStill(path: string, stat: BigIntStats, hashes: Hashes): Promise<Content> {
   for (let attempt = 0; attempt < 5; attempt++) {
     // A big file was just written. Wait for the next clock tick, so that its hash can be cached.
     const young = settlesAt(stat) - Date.now();
@@ -187,7 +188,7 @@ async function readUntilStill(path: string, stat: BigIntStats, memo: Hashes): Pr
     const after = statOf(path, statSync);
     if (!after) break;
     if (sameFile(stat, after)) {
-      memo.learn(stat, hash, since);
+      hashes.learn(stat, hash, since);
       return fileContent(stat, hash);
     }
     stat = after;

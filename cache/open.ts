@@ -34,7 +34,7 @@ export interface Cache {
 export interface OpenOptions {
   /** Change nothing, not even while opening. */
   readOnly?: boolean;
-  /** The database file of the memo, if the cache is shared or read-only. */
+  /** The database file of the hashes of the user's files, if the cache is shared or read-only. */
   fileHashes?: string;
   /** The folder for restoring, near the targets, if the cache is shared or read-only. */
   staging?: string;
@@ -49,7 +49,7 @@ export function openCache(folder: string, options: OpenOptions = {}): Cache {
   const database = new SqliteDatabase(join(folder, 'index.sqlite'), INDEX, { readOnly });
   const fileHashDatabase = options.fileHashes === undefined ? undefined : openFileHashes(options.fileHashes, options.readOnly ?? false);
   const objectHashes = new FileHashCache(database);
-  const memo = fileHashDatabase ? new FileHashCache(fileHashDatabase) : objectHashes;
+  const fileHashes = fileHashDatabase ? new FileHashCache(fileHashDatabase) : objectHashes;
   const leases = new Leases(database);
   let notified = options.readOnly;
   const staging = options.readOnly ? undefined : (options.staging ?? (readOnly ? undefined : join(folder, 'tmp')));
@@ -60,14 +60,14 @@ export function openCache(folder: string, options: OpenOptions = {}): Cache {
   };
   return {
     index: new ResultIndex(database, notKept),
-    objects: new ObjectStore({ folder, objects: objectHashes, files: memo, readOnly, staging }),
+    objects: new ObjectStore({ folder, objects: objectHashes, files: fileHashes, readOnly, staging }),
     leases,
     gcLock: new GcLock(leases),
     gcRoots: new GcRoots(database),
-    fileHashes: memo,
+    fileHashes,
     readOnly,
     close() {
-      for (const last of [() => leases.close(), () => objectHashes.flush(), () => memo.flush()]) ignoringCacheErrors(last);
+      for (const last of [() => leases.close(), () => objectHashes.flush(), () => fileHashes.flush()]) ignoringCacheErrors(last);
       database.close();
       fileHashDatabase?.close();
     },
@@ -87,10 +87,10 @@ const INDEX: DatabaseSchema = {
   what: 'the index',
   versions: [RESULTS_TABLE + LEASES_TABLE + HASHES_TABLE, USES_TABLES, CHECKED_RESULTS + CHECKED_HASHES_TABLE],
 };
-const MEMO: DatabaseSchema = { what: 'the memo of file hashes', versions: [HASHES_TABLE, CHECKED_HASHES_TABLE] };
+const FILE_HASHES: DatabaseSchema = { what: 'the memo of file hashes', versions: [HASHES_TABLE, CHECKED_HASHES_TABLE] };
 
 function openFileHashes(file: string, readOnly: boolean): SqliteDatabase {
-  return new SqliteDatabase(file, MEMO, { readOnly: readOnly || makeWritable(dirname(file)) !== undefined });
+  return new SqliteDatabase(file, FILE_HASHES, { readOnly: readOnly || makeWritable(dirname(file)) !== undefined });
 }
 
 /** Creates the folder if it is missing. Returns the part of it that is not writable, if any. */

@@ -5,7 +5,7 @@
 
 import { createRequire } from 'node:module';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { makeFoldersAbsolute, pathsAtHome } from '../files/home-paths.ts';
+import { makeFoldersAbsolute, pathsAtHome } from '../files/paths.ts';
 import { age, refuseOtherEncodings, size } from './arguments.ts';
 
 const { version } = createRequire(import.meta.url)('tunesmith/package.json') as { version: string };

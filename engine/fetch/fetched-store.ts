@@ -7,7 +7,7 @@ import { constants } from 'node:fs';
 import { copyFile, link, mkdir, open, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { removeAbandoned, temporaryIn } from '../../cache/atomic-move.ts';
+import { removeAbandoned, replaceFileIfPossible, temporaryIn } from '../../cache/atomic-move.ts';
 import { contentOf } from '../../cache/content.ts';
 import { diskError } from '../../cache/error.ts';
 import type { FileHashCache } from '../../cache/file-hash-cache.ts';
@@ -71,16 +71,8 @@ export class FetchedStore {
   }
 
   /** Ignores errors. Without the entry, the next run asks again. */
-  async writeText(name: string, text: string): Promise<void> {
-    const place = join(this.folder, name);
-    const made = temporaryIn(dirname(place));
-    try {
-      await mkdir(dirname(place), { recursive: true });
-      await writeFile(made, text);
-      await rename(made, place);
-    } catch {
-      await rm(made, { force: true });
-    }
+  writeText(name: string, text: string): void {
+    replaceFileIfPossible(join(this.folder, name), text);
   }
 
   async readText(name: string): Promise<string | undefined> {

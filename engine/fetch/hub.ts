@@ -111,7 +111,7 @@ export class Hub implements AddressProvider<HubAddress> {
     try {
       const files = await this.#api.filesOf(address, commit, { signal });
       const complete = Object.values(files).every(({ blob_id, lfs_sha256 }) => /^[0-9a-f]{40}$/.test(blob_id) || lfs_sha256 !== undefined);
-      if (!this.settings.readOnly && complete) await cache.rememberTree(commit, files);
+      if (!this.settings.readOnly && complete) cache.rememberTree(commit, files);
       return treeOf(files);
     } catch (error) {
       if (!(error instanceof StepError)) throw error;

@@ -37,7 +37,7 @@ export class Kaggle implements AddressProvider<KaggleAddress> {
     const known = await this.store.readText(memory);
     try {
       const version = address.competition ? await this.#stateOf(address) : await this.#newest(address);
-      if (!this.settings.readOnly && version !== known) await this.store.writeText(memory, version);
+      if (!this.settings.readOnly && version !== known) this.store.writeText(memory, version);
       return version;
     } catch (error) {
       if (known === undefined || !(error instanceof StepError)) throw error;
@@ -127,7 +127,7 @@ export class Kaggle implements AddressProvider<KaggleAddress> {
     const kept = await this.store.readText(memory);
     if (kept !== undefined) return JSON.parse(kept);
     const names = (await this.#list(address, version)).map(({ name }) => name).sort();
-    await this.store.writeText(memory, JSON.stringify(names));
+    this.store.writeText(memory, JSON.stringify(names));
     return names;
   }
 

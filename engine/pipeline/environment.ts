@@ -7,8 +7,8 @@ import { existsSync, realpathSync, statSync } from 'node:fs';
 import { isAbsolute, relative, resolve } from 'node:path';
 import { sha256 } from '../../cache/digest.ts';
 import { matches } from '../files/glob.ts';
-import { atHome } from '../files/home-paths.ts';
 import { packageEntry, packageFolder } from '../files/packages.ts';
+import { atHome } from '../files/paths.ts';
 import { CodeError, codeOf } from '../step-code.ts';
 
 /** The recorded answers by question. */

@@ -6,9 +6,10 @@
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { Pipeline } from '../cell.ts';
+import { displayPath } from '../files/paths.ts';
 import { Environment } from './environment.ts';
 import { readCached, writeCached } from './pipeline-cache.ts';
-import { displayPath, readText } from './text-file.ts';
+import { readText } from './text-file.ts';
 
 export interface ReadOptions {
   /** `name=value` of -p. */

@@ -3,7 +3,7 @@
 import { basename, dirname, join, resolve } from 'node:path';
 import { type CellInput, type InputSource, lockfilePath, onlyDiffer, placeKey, SHARED } from '../cell.ts';
 import { matcher, staticFolder, within } from '../files/glob.ts';
-import { similarPath } from '../format/did-you-mean.ts';
+import { similarPath } from '../files/paths.ts';
 import { canonicalJson } from '../format/scalars.ts';
 import type { Draft, ParseContext } from './drafts.ts';
 import { locateValue } from './matrix.ts';

@@ -3,8 +3,8 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { readCachedText, writeCachedText } from '../files/cached-text.ts';
-import { atHome } from '../files/home-paths.ts';
 import { packageFolder } from '../files/packages.ts';
+import { atHome } from '../files/paths.ts';
 import { didYouMean, nearest } from '../format/did-you-mean.ts';
 import { nodeArguments } from '../load-step.ts';
 import { builtin, builtinNames } from '../registry.ts';

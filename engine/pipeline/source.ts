@@ -15,12 +15,13 @@ import {
   type YAMLMap,
 } from 'yaml';
 import { type Diagnostic, InvalidError, Problems } from '../errors.ts';
+import { displayPath } from '../files/paths.ts';
 import { exactNumber } from '../format/scalars.ts';
 import { type Parsed, readInPieces } from './large-source.ts';
 import { Literal, type Tree, writtenScalar } from './literals.ts';
 import type { PipelineRequest } from './pipeline-cache.ts';
 import { lineEnd, syntaxErrors } from './syntax-errors.ts';
-import { displayPath, readText } from './text-file.ts';
+import { readText } from './text-file.ts';
 
 export type Path = (string | number)[];
 

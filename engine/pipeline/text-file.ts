@@ -1,8 +1,10 @@
 /** Reads the text of a file, or explains why it cannot be read. */
 
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { basename, dirname, join, relative, resolve } from 'node:path';
+import { readFileSync, readlinkSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { namesIn } from '../../cache/atomic-move.ts';
 import { InvalidError } from '../errors.ts';
+import { displayPath } from '../files/paths.ts';
 import { nearest } from '../format/did-you-mean.ts';
 
 export function readText(path: string, file: string): string {
@@ -60,17 +62,7 @@ function pipelinesIn(path: string): string | undefined {
 }
 
 function yamlFiles(folder: string): string[] {
-  try {
-    return readdirSync(resolve(folder))
-      .filter((name) => /\.ya?ml$/.test(name))
-      .sort();
-  } catch {
-    return [];
-  }
-}
-
-/** A path for display: relative to the working folder if it is below it. */
-export function displayPath(path: string): string {
-  const short = relative(process.cwd(), path);
-  return short.startsWith('..') || short === '' ? path : short;
+  return namesIn(resolve(folder))
+    .filter((name) => /\.ya?ml$/.test(name))
+    .sort();
 }
