@@ -172,7 +172,7 @@ function renderExpression(part: CommandExpression, path: Path, scope: CellScope)
     .map((one) => (isPath ? pathWord(one) : one));
   if (context === 'arithmetic' && texts.some((one) => !/^[-+]?(0x[\da-f]+|[\d.]+)$/i.test(one))) {
     return wrong(
-      `${source} is ${displayValue(value)}, which is no number that the shell can calculate with`,
+      `${source} is ${displayValue(value)}, which is not a number that the shell can calculate with`,
       '$((…)) accepts only numbers.',
     );
   }

@@ -95,7 +95,7 @@ export default defineStep({
     positive: {
       type: 'string',
       description:
-        'The positive class of two labels, for precision, recall and f1. Default: the last label in sorting order (numbers by value).',
+        'The positive class of two labels, for precision, recall and f1. Default: the last label in sort order (numbers by value).',
     },
   },
   optional: [
@@ -139,6 +139,7 @@ export default defineStep({
   },
   outputs: { metrics: { kind: 'file', description: 'The metrics of each method, as JSON.' } },
   libraries: ['@duckdb/node-api', 'tokenizers'],
+  reusableProcess: true,
   check(options) {
     const own: readonly string[] = METHODS_OF[options.task];
     const strange = (options.methods ?? []).filter((method) => !own.includes(method));

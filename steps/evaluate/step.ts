@@ -1,8 +1,8 @@
 import { defineStep } from '../../engine/step.ts';
-import { runtimeOptions } from '../ml/device/options.ts';
 import { generationOptions } from '../ml/generation/options.ts';
 import { BINARY_METRICS } from '../ml/metrics/classification.ts';
 import { METRIC_NAMES } from '../ml/metrics/registry.ts';
+import { runtimeOptions } from '../ml/runtime/runtime.ts';
 import { metricProblem, positiveAhead, tokensAhead } from '../ml/tasks/upstream.ts';
 
 /** The options that decide which text a given model generates. */
@@ -34,7 +34,7 @@ export default defineStep({
     positive: {
       type: 'string',
       description:
-        'The positive class of two labels, for precision, recall and f1. Default: the last label in sorting order (numbers by value).',
+        'The positive class of two labels, for precision, recall and f1. Default: the last label in sort order (numbers by value).',
     },
     generation: {
       type: 'object',

@@ -24,8 +24,14 @@ export default defineStep({
   version: 2,
   description: 'Selects the cell of a matrix that has the best metric.',
   options: {
-    maximize: { type: 'string', description: 'The metric to maximize. Write a nested field as a.b.' },
-    minimize: { type: 'string', description: 'The metric to minimize. Write a nested field as a.b.' },
+    maximize: {
+      type: 'string',
+      description: 'The metric to maximize. Write a nested field as a.b. Exactly one of `maximize` and `minimize` is required.',
+    },
+    minimize: {
+      type: 'string',
+      description: 'The metric to minimize. Write a nested field as a.b. Exactly one of `maximize` and `minimize` is required.',
+    },
   },
   optional: ['maximize', 'minimize'],
   aliases: {
@@ -49,6 +55,7 @@ export default defineStep({
     pick: { kind: 'any', description: 'A copy of the selected output.' },
     choice: { kind: 'file', description: 'The best cell, its metrics, the cells that tie with it, and all candidates, as JSON.' },
   },
+  reusableProcess: true,
   check({ maximize, minimize }) {
     if (maximize !== undefined && minimize !== undefined)
       return [{ option: 'minimize', message: '`maximize` and `minimize` exclude each other' }];

@@ -223,6 +223,7 @@ export default defineStep({
   outputs: { tokens: { kind: 'folder', description: 'Token ids and labels of each split, and the tokenizer.' } },
   libraries: ['tokenizers'],
   threads: 'all',
+  reusableProcess: true,
   check(options) {
     const problems = optionsOfOtherTasks(options, OPTIONS_OF);
     if (options.truncation && options.text_pair === undefined && OPTIONS_OF[options.task]!.includes('truncation'))

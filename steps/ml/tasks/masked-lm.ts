@@ -9,7 +9,7 @@ import { requireColumn } from '../data/table.ts';
 import { random } from '../models/random.ts';
 import type { TokensInfo } from '../models/token-dataset.ts';
 import { windowsOf } from '../models/tokenizer.ts';
-import type { HostTensors } from '../runtime/runtime.ts';
+import { type HostTensors, IGNORE_INDEX } from '../runtime/runtime.ts';
 import { warnEmpty } from './labels.ts';
 import { best, logSoftmax, type Measurement, type Measuring, type Prepare, rounded, type TaskKind } from './task.ts';
 
@@ -90,7 +90,7 @@ export function maskTokens(
       else if (draw < 0.9) ids[i] = Math.floor(uniform() * vocabulary);
     }
   }
-  if (positions.length === 0) [positions[0], labels[0]] = [0, -100];
+  if (positions.length === 0) [positions[0], labels[0]] = [0, IGNORE_INDEX];
   return {
     ...inputs,
     input_ids: { dtype: 'int32', shape: [batch, length], data: ids },
