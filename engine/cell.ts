@@ -9,7 +9,7 @@ import type { Diagnostic } from './errors.ts';
 import type { LeavingOut } from './files/glob.ts';
 import { canonicalJson, compareBytes, type Json, OTHER_TYPE } from './format/scalars.ts';
 import { inJson } from './format/terminal-text.ts';
-import type { CellOrigin, InputDeclaration, OutputDeclaration, StepDefinition } from './step.ts';
+import type { CellOrigin, InputDeclaration, OutputDeclaration, StepDefinition, Upstream } from './step.ts';
 
 export interface Pipeline {
   name: string;
@@ -198,4 +198,33 @@ export const SHARED = 'macOS and Windows may treat them as the same name. Rename
 /** The path of a pipeline's lockfile, which is beside the pipeline file. */
 export function lockfilePath(pipelineFile: string): string {
   return `${pipelineFile.replace(/\.ya?ml$/i, '')}.lock`;
+}
+
+/**
+ * The cells that a cell's inputs come from, in the form that `foresee` of a step receives. `exists`: whether a cell's outputs exist. Cells further up are
+ * built on demand.
+ */
+export function upstreamOf(cell: Cell, cells: ReadonlyMap<string, Cell>, exists: (cell: string) => boolean): Record<string, Upstream[]> {
+  return Object.fromEntries(
+    Object.entries(cell.inputs).map(([role, { sources }]) => [
+      role,
+      sources.flatMap((source): Upstream[] => {
+        const above = source.kind === 'output' ? cells.get(source.cell) : undefined;
+        if (source.kind !== 'output' || !above) return [];
+        const { action, outputs } = above;
+        return [
+          {
+            cell: above.name,
+            ...(action.kind === 'step' && { uses: action.uses }),
+            options: action.kind === 'step' ? action.options : {},
+            output: source.output,
+            ...(exists(above.name) && { path: outputs[source.output]!.path }),
+            get inputs() {
+              return upstreamOf(above, cells, exists);
+            },
+          },
+        ];
+      }),
+    ]),
+  );
 }

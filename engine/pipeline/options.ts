@@ -1,9 +1,9 @@
 /** Checks the options of cells when their values are known: by their schema and by the step's own `check`. */
 
-import type { Cell } from '../cell.ts';
+import { upstreamOf } from '../cell.ts';
 import { knownAlias } from '../format/did-you-mean.ts';
 import type { Json } from '../format/scalars.ts';
-import type { OptionProblem, OptionSchemas, OptionsOf, Upstream } from '../step.ts';
+import type { OptionProblem, OptionSchemas, OptionsOf } from '../step.ts';
 import type { Draft, ParseContext, ResolvedStep, Step } from './drafts.ts';
 import { locateValue } from './matrix.ts';
 import { optionsSchema } from './schema.ts';
@@ -97,33 +97,4 @@ export function optionPath(option: string): Path {
     .split(/[.[\]]+/)
     .filter((key) => key !== '')
     .map((key) => (/^\d+$/.test(key) ? Number(key) : key));
-}
-
-/**
- * The cells that a cell's inputs come from, in the form that `foresee` of a step receives. `exists`: whether a cell's outputs exist. Cells further up are
- * built on demand.
- */
-export function upstreamOf(cell: Cell, cells: ReadonlyMap<string, Cell>, exists: (cell: string) => boolean): Record<string, Upstream[]> {
-  return Object.fromEntries(
-    Object.entries(cell.inputs).map(([role, { sources }]) => [
-      role,
-      sources.flatMap((source): Upstream[] => {
-        const above = source.kind === 'output' ? cells.get(source.cell) : undefined;
-        if (source.kind !== 'output' || !above) return [];
-        const { action, outputs } = above;
-        return [
-          {
-            cell: above.name,
-            ...(action.kind === 'step' && { uses: action.uses }),
-            options: action.kind === 'step' ? action.options : {},
-            output: source.output,
-            ...(exists(above.name) && { path: outputs[source.output]!.path }),
-            get inputs() {
-              return upstreamOf(above, cells, exists);
-            },
-          },
-        ];
-      }),
-    ]),
-  );
 }
