@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { StepError } from '../../engine/step.ts';
 import { Database, literal, quote } from '../ml/data/database.ts';
 import { namesOf, requireColumn, tableOf } from '../ml/data/table.ts';
+import { betterOf } from '../ml/metrics/registry.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
 import type { BaselineData, ReadColumns } from '../ml/tasks/task.ts';
 import type step from './step.ts';
@@ -30,7 +31,7 @@ export async function baseline({ options, inputs, outputs, log, metric }: Contex
       given,
     );
     for (const [name, { metrics }] of Object.entries(methods)) {
-      for (const [key, value] of Object.entries(metrics)) metric(`${name}.${key}`, value);
+      for (const [key, value] of Object.entries(metrics)) metric(`${name}.${key}`, value, { better: betterOf(key) });
       const told = Object.entries(metrics).map(([key, value]) => `${key} ${value.toFixed(4)}`);
       log(`${name}: ${told.join(', ')}`);
     }

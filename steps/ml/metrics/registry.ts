@@ -1,6 +1,6 @@
 /** The metrics of each task. This module is light, because it is loaded when a pipeline is parsed. */
 
-import { StepError } from '../../../engine/step.ts';
+import { type MetricDirection, StepError } from '../../../engine/step.ts';
 import type { ProblemType, Task } from '../models/config.ts';
 import { listed } from '../models/json.ts';
 import { METRICS as ANSWERS } from './answers.ts';
@@ -27,7 +27,11 @@ export const METRIC_NAMES = [
 ];
 
 /** Metrics for which lower is better. */
-export const SMALLER_IS_BETTER = ['loss', 'log_loss', 'ece', 'hamming_loss', 'mse', 'rmse', 'mae', 'perplexity'];
+const SMALLER_IS_BETTER = ['loss', 'log_loss', 'ece', 'hamming_loss', 'mse', 'rmse', 'mae', 'perplexity'];
+
+export function betterOf(metric: string): MetricDirection {
+  return SMALLER_IS_BETTER.includes(metric) ? 'lower' : 'higher';
+}
 
 export interface TaskMetrics {
   /** All metrics of the task. */
