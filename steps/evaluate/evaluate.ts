@@ -44,7 +44,7 @@ export async function evaluate(context: Context): Promise<void> {
           model,
           folders: { own: inputs.model, tokenizer: inputs.model },
           metrics: ofTexts,
-          asked: options.generation ?? {},
+          overrides: options.generation ?? {},
           batchSize: options.batch_size,
           signal,
           progress: (rows) => progress(rows, split.rows, { texts: 'written' }),
@@ -135,12 +135,11 @@ function intoModel(info: TokensInfo, labels: string[]): Int32Array {
   return Int32Array.from(info.labels, (name) => labels.indexOf(name));
 }
 
-/*
- * Compares how the tokens were made with how the model reads raw inputs. evaluate reads tokens; predict, generate and
- * serve read inputs as in training. If they differ, the metrics do not describe the model's answers.
+/**
+ * Compares how the tokens were made with how the model reads raw inputs, and describes each difference; empty for a model
+ * that tunesmith did not train. evaluate reads tokens; predict, generate and serve read inputs as in training. If they
+ * differ, the metrics do not describe the model's answers.
  */
-
-/** Describes each difference; empty for a model that tunesmith did not train. */
 export async function differencesFromTraining(info: TokensInfo, folders: { tokens: string; model: string }): Promise<string[]> {
   const trained = await readEncoding(folders.model);
   if (trained.fields === undefined) return [];

@@ -1,15 +1,14 @@
 /**
- * The task that a model folder was trained for, as transformers reads it from config.json. It needs no family's code,
- * and so no tensor library.
+ * Reads config.json as transformers does: its fields with defaults, and the task that the model was trained for. It
+ * needs no family's code, and so no tensor library.
  */
 
 import { StepError } from '../../../engine/step.ts';
 
-/* Reads fields of a config.json with transformers' defaults, and rejects values that are not supported. */
-
 /** A config.json as it is. */
 export type ConfigFile = Record<string, unknown>;
 
+/** Reads fields with transformers' defaults, and rejects values that are not supported. */
 export class ConfigReader {
   readonly #file: ConfigFile;
 
@@ -55,9 +54,9 @@ export class ConfigReader {
 
   /** A field of which only one value is supported, which is also its default. */
   only(field: string, value: unknown): void {
-    const found = this.#file[field] ?? value;
-    if (found !== value)
-      throw new StepError(`config.json: ${field} ${JSON.stringify(found)} is not supported`, `Supported: ${JSON.stringify(value)}.`);
+    const given = this.#file[field] ?? value;
+    if (given !== value)
+      throw new StepError(`config.json: ${field} ${JSON.stringify(given)} is not supported`, `Supported: ${JSON.stringify(value)}.`);
   }
 
   /** `field` must be a multiple of `unit`. */
