@@ -90,7 +90,7 @@ export async function startWriter(folder: string): Promise<Writer> {
 }
 
 async function startThread(folder: string, pending: Map<number, Pending>): Promise<Worker> {
-  const worker = new Worker(...workerModule('writing-worker', { folder }));
+  const worker = new Worker(...workerModule('generation-worker', { folder }));
   const rejectAll = (error: Error) => {
     for (const { reject } of pending.values()) reject(error);
   };

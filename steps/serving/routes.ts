@@ -8,11 +8,11 @@ import type { Route, Serving } from './app.ts';
 import { type Bundle, notTaken, tokensOfRun } from './bundle.ts';
 import { type GenerationRequest, startWriter, type Writer } from './generator-thread.ts';
 import { checkCharacters, jsonOf, kindOf, type Limits, RequestRefusal } from './limits.ts';
-import { openQueue, type QueueOutcome } from './queue.ts';
+import { Queue, type QueueOutcome } from './queue.ts';
 import { startWorkers } from './workers.ts';
 
 export async function predictRoute(bundle: Bundle, { limits, measurements }: Serving): Promise<Route> {
-  const queue = openQueue(await startWorkers(bundle), {
+  const queue = new Queue(await startWorkers(bundle), {
     tokens: tokensOfRun(bundle, tokensTogether),
     milliseconds: turn,
     onRun: measurements.batch,

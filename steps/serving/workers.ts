@@ -135,7 +135,7 @@ export const errorOf = ({ message, hint, ofUser }: WorkerFailure): Error => (ofU
  * The module of a thread, beside this one; from source, as in tests, tsx loads it (its `--import` has no effect in
  * threads).
  */
-export function workerModule(name: 'worker' | 'writing-worker', workerData: object): ConstructorParameters<typeof Worker> {
+export function workerModule(name: 'worker' | 'generation-worker', workerData: object): ConstructorParameters<typeof Worker> {
   // Threads share one environment: a library reads the process's, not a thread's copy.
   const options: WorkerOptions = { workerData, env: SHARE_ENV };
   if (!import.meta.url.endsWith('.ts')) return [new URL(`./${name}.js`, import.meta.url), options];
