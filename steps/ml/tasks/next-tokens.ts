@@ -7,10 +7,13 @@ import { type Json, StepError } from '../../../engine/step.ts';
 import type { GeneratingTask } from '../models/config.ts';
 import type { TokensInfo } from '../models/token-dataset.ts';
 import type { HostTensors } from '../runtime/runtime.ts';
-import type { Measurement, Measuring, TaskKind } from './task.ts';
+import { IGNORED, type Measurement, type Measuring, type TaskKind } from './task.ts';
 
-/** `encode`: how a prompt or an input text is encoded. */
-export function nextTokenTask(task: GeneratingTask, own: Pick<TaskKind, 'prepare' | 'baseline' | 'encode'>): TaskKind<Predicted> {
+/** `encode` encodes a prompt or an input text. */
+export function nextTokenTask(
+  task: GeneratingTask,
+  own: Pick<TaskKind, 'prepare' | 'encode' | 'baseline' | 'card' | 'page'>,
+): TaskKind<Predicted> {
   const refuse = (): never => {
     throw new StepError(`a model for ${task} generates texts, which predict does not do`, 'Use `tunesmith generate MODEL "a text"`.');
   };
@@ -19,6 +22,7 @@ export function nextTokenTask(task: GeneratingTask, own: Pick<TaskKind, 'prepare
     fields: [{ name: 'text' }],
     tokenizing: () => ({}),
     ...own,
+    lossInputs: (inputs, _, info) => nextTokens(inputs, info),
     read: refuse,
     answer: refuse,
     measure,
@@ -58,19 +62,12 @@ export function nextTokens(
   return { ...given, decoder_input_ids: { dtype: 'int32', shape: [batch, length], data: shifted } };
 }
 
-const IGNORED = -100;
-
 /** For one sequence. */
-export interface Predicted {
+interface Predicted {
   loss: number;
   hits: number;
   tokens: number;
 }
-
-const NOTHING: Predicted = { loss: 0, hits: 0, tokens: 0 };
-
-const sumOf = (results: readonly Predicted[]): Predicted =>
-  results.reduce((a, b) => ({ loss: a.loss + b.loss, hits: a.hits + b.hits, tokens: a.tokens + b.tokens }), NOTHING);
 
 function measure({ metrics }: Measuring): Measurement<Predicted> {
   let all = NOTHING;
@@ -100,3 +97,8 @@ function measure({ metrics }: Measuring): Measurement<Predicted> {
     report: () => ({ tokens: all.tokens }),
   };
 }
+
+const NOTHING: Predicted = { loss: 0, hits: 0, tokens: 0 };
+
+const sumOf = (results: readonly Predicted[]): Predicted =>
+  results.reduce((a, b) => ({ loss: a.loss + b.loss, hits: a.hits + b.hits, tokens: a.tokens + b.tokens }), NOTHING);
