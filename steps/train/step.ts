@@ -1,6 +1,7 @@
 import { defineStep, type OptionProblem } from '../../engine/step.ts';
 import { runtimeOptions } from '../ml/device/options.ts';
 import { METRIC_NAMES } from '../ml/metrics/registry.ts';
+import { TASK_NAMES } from '../ml/models/config.ts';
 import { metricProblem, positiveAhead, tokensAhead } from '../ml/tasks/upstream.ts';
 import { SCHEDULES } from './schedule.ts';
 
@@ -106,7 +107,7 @@ const step = defineStep({
   description: 'Fine-tunes a model. If the model folder has no weights, trains it from a random initialization.',
   options: {
     task: {
-      enum: ['text-classification', 'token-classification', 'question-answering', 'masked-lm', 'causal-lm', 'seq2seq'],
+      enum: TASK_NAMES,
       description: 'The task to train for. It must be the task that the tokens were made for, which is also the default.',
     },
     replace_head: {
