@@ -1,8 +1,7 @@
 /**
  * Compares a training step of a BERT on our runtimes and in PyTorch, alternating, so that both see the same machine load.
- * Run: node --import tsx bench/training-step.ts PYTHON [tiny
- * mini] [RUNTIME…], where PYTHON has torch and transformers; - leaves PyTorch out. A runtime is onnx, tensorflow, or
- * tensorflow-bf16.
+ * Run: node --import tsx bench/training-step.ts PYTHON [tiny|mini] [RUNTIME…], where PYTHON has torch and transformers;
+ * - leaves PyTorch out. A runtime is onnx, tensorflow, or tensorflow-bf16.
  */
 import { execFileSync } from 'node:child_process';
 import { openRuntime } from '../steps/ml/device/open.ts';

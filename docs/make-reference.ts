@@ -32,6 +32,8 @@ export async function reference(): Promise<string> {
     '',
     '## Built-in steps',
     '',
+    'Inputs and outputs have a kind: `file`, `folder`, or `any` (a file or a folder). Both inputs and options are given under `with`.',
+    '',
     ...steps.flat(),
   ].join('\n');
 }

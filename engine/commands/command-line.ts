@@ -22,17 +22,20 @@ for (const stream of [process.stdout, process.stderr]) {
 
 settleFolders(process.env);
 
+/** Commands whose first form is not their usual one. */
+const LISTED: Record<string, string> = { runs: '', cache: 'COMMAND', gc: 'OPTIONS', show: 'PATH | CELL.OUTPUT' };
+
 const tunesmith = new Command('tunesmith')
   .usage('COMMAND …')
   .description('Declarative, cached pipelines that fine-tune language models.')
   .version(version)
   .exitOverride()
-  // The list of commands shows the first form of each usage; `help COMMAND` shows all forms.
-  .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage().replace(/ \|.*$| ?\[options\]$/, '')}`.trimEnd() })
+  // The list of commands shows a short form of each usage; `help COMMAND` shows all forms.
+  .configureHelp({ subcommandTerm: listed })
   .configureOutput({ outputError: () => {} }) // failed() below prints all errors in the same form
   .addHelpText(
     'after',
-    '\nA cell is one execution of a step. A step with a matrix has one cell for each combination of its values.\nCELL is the name of a step, which means all its cells, or of one cell: train[learning_rate=3e-4].\nFILE is optional if there is only one pipeline.',
+    '\nA cell is one instance of a step. A step with a matrix has one cell for each combination of its values.\nCELL is the name of a step (all its cells) or of one cell: train[learning_rate=3e-4].\nFILE is optional if there is only one pipeline.',
   );
 
 command('run [file...]', 'run a pipeline; skip cells that are up to date', () => import('./run.ts'))
@@ -53,7 +56,7 @@ command('run [file...]', 'run a pipeline; skip cells that are up to date', () =>
   .addOption(
     new Option(
       '--on-failure <what>',
-      'when a cell fails: start no new cells (stop), run cells that do not depend on it (continue), or also end running cells (kill)',
+      'when a cell fails: start no new cells (stop), run the cells that do not depend on it (continue), or stop and end the running cells (kill)',
     )
       .choices(['stop', 'continue', 'kill'])
       .default('stop'),
@@ -65,7 +68,7 @@ command('run [file...]', 'run a pipeline; skip cells that are up to date', () =>
   .usage('[FILE] [options]');
 
 command('verify [words...]', 'run cells again in a clean folder and compare their outputs with the lockfile', () => import('./verify.ts'))
-  .addOption(new Option('--cells <n>', 'number of cells to pick at random if no CELL is given').argParser(count).default(3))
+  .addOption(new Option('--cells <n>', 'number of cells to pick at random if no CELL is named').argParser(count).default(3))
   .addOption(new Option('--seed <n>', 'seed of the random choice of cells (default: a new one each time)').argParser(count))
   .addOption(param())
   .addOption(params())
@@ -116,8 +119,8 @@ command('show <artifact...>', 'preview a table, model, metrics or any other file
   .addOption(new Option('-n, --rows <n>', 'maximum number of rows or lines to show').argParser(count).default(10))
   .option('--run <run>', 'show the output of this run: a number, latest or previous')
   .option('--tensorboard <dir>', 'write the training curves (outputs named `history`) to this folder for TensorBoard')
-  .addHelpText('after', '\nARTIFACT is a path or an output of the pipeline. Write an output as split.data or as [FILE] CELL OUTPUT.')
-  .usage('ARTIFACT [options]');
+  .addHelpText('after', '\nCELL.OUTPUT is an output of the pipeline: split.data, or split data. CELL alone means all its outputs.')
+  .usage('PATH | [FILE] CELL[.OUTPUT] [options]');
 
 command('logs <cell...>', 'print the log of the last run of a cell', () => import('./logs.ts'))
   .addOption(file())
@@ -134,7 +137,7 @@ command('runs [words...]', 'list past runs, show one run, or compare two runs', 
     '\nWithout arguments, the command lists runs. RUN is a number, latest or previous.' +
       '\nWithout RUN, diff compares the latest finished run with the finished run before it of the same pipeline.',
   )
-  .usage('show RUN | diff [RUN [RUN]] [options]');
+  .usage('[show RUN | diff [RUN [RUN]]] [options]');
 
 command('gc', 'remove stored results that are no longer needed', () => import('./gc.ts'))
   .addOption(new Option('--keep-runs <n>', 'keep the results of the last N runs of each pipeline in this project').argParser(count))
@@ -142,14 +145,14 @@ command('gc', 'remove stored results that are no longer needed', () => import('.
   .addOption(
     new Option('--max-size <size>', 'remove the least recently used results until the cache has this size: 500MB, 10GB').argParser(size),
   )
-  .option('--kept', 'also remove .tunesmith/kept: your files that were at the paths of outputs')
-  .option('--failed', 'also remove .tunesmith/failed: partial outputs of cells that have not succeeded since')
+  .option('--kept', 'remove .tunesmith/kept: your files that were at the paths of outputs')
+  .option('--failed', 'remove .tunesmith/failed: partial outputs of cells that have not succeeded since')
   .addOption(new Option('--dry-run', 'print what would be removed, without removing it').conflicts('yes'))
   .option('--yes', 'do not ask for confirmation; required if there is no terminal')
   .option('--json', 'print JSON')
   .addHelpText(
     'after',
-    '\nAt least one of --keep-runs, --older-than and --max-size is required.\nIf several are given, a result is removed only if all of them allow it.' +
+    '\nAt least one of the first five options is required.\nIf several of --keep-runs, --older-than and --max-size are given, a result is removed only if all of them allow it.' +
       '\nFiles in .tunesmith/kept and .tunesmith/failed are listed, but removed only with --kept and --failed (with --older-than, only files of that age).' +
       '\nResults that a lockfile, a run in progress or another project with the same cache refers to are always kept.',
   )
@@ -168,7 +171,7 @@ verify                check the hash of every object; move damaged objects out o
 export FILE [CELL…]   write results and their objects to an archive
 import FILE           add the results of an archive to this cache, checking the hash of every object`,
   )
-  .usage('ls | du | verify | export FILE | import FILE [options]');
+  .usage('ls [CELL…] | du | verify | export FILE [CELL…] | import FILE [options]');
 
 command('doctor', 'check this machine and print what to install', () =>
   import('./doctor.ts').then(({ doctor }) => ({ default: doctor })),
@@ -236,6 +239,12 @@ try {
   process.exitCode = await failed(error);
 }
 
+/** The usage of a command in the list of commands, without its options and its further forms. */
+function listed(command: Command): string {
+  const usage = LISTED[command.name()] ?? command.usage().replace(/ \|.*$| ?\[options\]$/, '');
+  return `${command.name()} ${usage}`.trimEnd();
+}
+
 type Run = (...args: any[]) => unknown;
 
 function command(words: string, description: string, load: () => Promise<{ default: Run }>): Command {
@@ -280,7 +289,7 @@ function readingOptions(command: Command, field: 'text' | 'prompt'): Command {
 function generationOptions(command: Command): Command {
   return readingOptions(command, 'prompt')
     .option('--file <file>', 'file of prompts in JSON, CSV, Parquet or plain lines (- reads stdin); prints {"text", "tokens"} for each')
-    .option('--max-new-tokens <n>', 'maximum number of new tokens (default: 20)', number)
+    .option('--max-new-tokens <n>', 'maximum number of new tokens (default: 20; for a trained seq2seq model its max_target_length)', number)
     .option('--max-length <n>', 'maximum number of tokens, prompt included', number)
     .option('--min-new-tokens <n>', 'minimum number of new tokens', number)
     .option('--min-length <n>', 'minimum number of tokens, prompt included', number)
@@ -299,7 +308,7 @@ function generationOptions(command: Command): Command {
         'when to stop beam search: at num_beams finished texts (true), by a heuristic (false), or if no better text is possible (never)',
       ).choices(['true', 'false', 'never']),
     )
-    .option('--repetition-penalty <x>', 'above 1 makes tokens less likely that already occur', number)
+    .option('--repetition-penalty <x>', 'above 1 makes tokens that already occur less likely', number)
     .addOption(notNegated(new Option('--no-repeat-ngram-size <n>', 'forbid repeating any n-gram of this size').argParser(number)))
     .option('--num-return-sequences <n>', 'number of texts for each prompt', number)
     .option('--stop, --stop-strings <text>', 'stop as soon as the text contains this string (repeatable)', texts)

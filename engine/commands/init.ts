@@ -49,7 +49,7 @@ export async function init(folder = '.'): Promise<void> {
   process.stdout.write(`wrote ${[...written, nearPath(join(folder, MODEL))].join(', ')}\n\n`);
   if (nearPath(folder) !== '.') process.stdout.write(`  cd ${nearPath(folder)}\n`);
   process.stdout.write('  tunesmith run starter.yaml                     takes about 15 seconds; a second run has nothing to do\n');
-  process.stdout.write('  tunesmith show starter.yaml test metrics       shows the metrics of the best model on the test split\n');
+  process.stdout.write('  tunesmith show starter.yaml test.metrics       shows the metrics of the best model on the test split\n');
   process.stdout.write('  tunesmith serve .tunesmith/outputs/starter/deploy/bundle\n');
 }
 

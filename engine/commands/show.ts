@@ -1,4 +1,4 @@
-/** `tunesmith show ARTIFACT`: previews a path or an output of the pipeline (`split.data` or `CELL OUTPUT`). */
+/** `tunesmith show ARTIFACT`: previews a path or an output of the pipeline (`split.data` or `split data`). */
 
 import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';

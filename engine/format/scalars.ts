@@ -12,7 +12,7 @@ export function coreScalar(text: string): string | number | boolean | null {
   return exactNumber(text) ?? text;
 }
 
-/** Parses a number (YAML 1.2 core); undefined if the text is no number or the number would lose digits. */
+/** Parses a number (YAML 1.2 core); undefined if the text is not a number or the number would lose digits. */
 export function exactNumber(text: string): number | undefined {
   if (!/\d/.test(text) || !OTHER_TYPE.test(text)) return undefined;
   const value = Number(text.replace(/^\+/, ''));

@@ -43,7 +43,7 @@ function words(part: CommandExpression, path: Path, scope: CellScope): string {
     .map((one) => (context === 'arithmetic' ? numeral(one) : scalarText(one)))
     .map((one) => (isPath ? pathWord(one) : one));
   if (context === 'arithmetic' && texts.some((one) => !/^[-+]?(0x[\da-f]+|[\d.]+)$/i.test(one))) {
-    return wrong(`${source} is ${shown(value)}, which is no number that the shell can calculate with`, '$((…)) accepts only numbers.');
+    return wrong(`${source} is ${shown(value)}, which is not a number that the shell can calculate with`, '$((…)) accepts only numbers.');
   }
   scope.note(source, scalars.map(scalarText).join(' '));
   return texts.map((one) => word(one, redirected)).join(' ');

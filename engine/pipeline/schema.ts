@@ -187,13 +187,13 @@ export const stepSchema = {
         anyOf: [{ type: 'string', minLength: 1 }, { type: 'array', items: { type: 'string', minLength: 1 } }, SELECTED],
       },
       description:
-        'The files that the command reads, by name: a path, a glob, an address such as hf://owner/name, a list of these, ${{ steps.STEP.OUTPUT }}, ${{ steps.STEP[*].OUTPUT }} (of all cells of a step, in alphabetical order of their names, so that step[n=100] comes before step[n=9]), or {path, exclude, gitignore}.',
+        'The files that the command reads, by name: a path, a glob, an address such as hf://owner/name, a list of these, an output (${{ steps.STEP.OUTPUT }}), or {path, exclude, gitignore}. ${{ steps.STEP[*].OUTPUT }} takes all cells, sorted by name as text: step[n=100] before step[n=9].',
     },
     outputs: {
       type: 'object',
       propertyNames: NAME,
       additionalProperties: { type: 'string', minLength: 1 },
-      description: 'The files and folders that the command writes: names and paths.',
+      description: 'The files and folders that the command writes, as a map from names to paths.',
     },
     env: {
       title: 'a list of names, or a map of names and values',
@@ -239,7 +239,7 @@ export const stepSchema = {
     retry: {
       title: 'a count, or a map with `times`, `delay`, `factor` and `max_delay`',
       description:
-        'Number of retries after a failure, or {times, delay, factor, max_delay}. `delay` is the pause before the first retry. Each further pause is `factor` times as long, at most `max_delay`.',
+        'Number of retries after a failure, or {times, delay, factor, max_delay}. `delay` is the pause before the first retry. Each further pause is `factor` times as long, at most `max_delay`. `factor` needs `delay`, and `max_delay` needs `factor`.',
       anyOf: [
         { type: 'integer', minimum: 0 },
         {

@@ -69,7 +69,7 @@ export default defineStep({
     positive: {
       type: 'string',
       description:
-        'The positive class of two labels, for precision, recall and f1. Default: the last label in sorting order (numbers by value).',
+        'The positive class of two labels, for precision, recall and f1. Default: the last label in sort order (numbers by value).',
     },
   },
   optional: [

@@ -1,5 +1,5 @@
 /**
- * Column types. A text column becomes numbers or booleans only if every value prints back exactly as it was written;
+ * Column types. A text column becomes numbers or booleans only if every value, parsed and written again, gives exactly its text;
  * the option `types` overrides this per column.
  */
 
@@ -77,7 +77,7 @@ async function whyText(database: Database, name: string, { n, numeric, booleanLi
   const kind = numbers ? 'number' : 'boolean';
   const changed = numbers ? (as.fraction ?? as.whole) : value.toLowerCase();
   const isOne = numbers ? numeric === n : booleanLike === n;
-  return keptText(name, { letters: value, source, row }, isOne ? `would become ${changed} as a ${kind}` : `is no ${kind}`);
+  return keptText(name, { letters: value, source, row }, isOne ? `would become ${changed} as a ${kind}` : `is not a ${kind}`);
 }
 
 export const keptText = (name: string, { letters, source, row }: { letters: string; source: string; row: number }, why: string): string =>
@@ -122,7 +122,7 @@ async function cast(database: Database, name: string, wanted: 'number' | 'boolea
   );
   for await (const chunk of rows)
     for (const { source, row, letters: text, value: json } of chunk)
-      rejected.add(source, row, `\`${name}\` is no ${wanted}: ${JSON.stringify(text.slice(0, 60))}`, json);
+      rejected.add(source, row, `\`${name}\` is not a ${wanted}: ${JSON.stringify(text.slice(0, 60))}`, json);
   await database.run(`DELETE FROM raw WHERE ${wrong}`);
   const { whole } = await database.row<{ whole: boolean }>(
     `SELECT coalesce(bool_and(regexp_full_match(${letters}, '[+-]?[0-9]{1,18}|')), false) AS whole FROM raw WHERE ${column} IS NOT NULL`,

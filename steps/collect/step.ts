@@ -49,7 +49,7 @@ export default defineStep({
       many: true,
       optional: true,
       description:
-        'Files, folders or globs: CSV, TSV, JSON, JSON lines, Parquet, text or mail, optionally gzipped. Addresses are allowed as well: `hf://datasets/owner/name`, `kaggle://owner/name/*.csv`. A README.md or dataset_info.json from Hugging Face among them provides the label names.',
+        'Files, folders or globs: CSV, TSV, JSON, JSON lines, Parquet, text or mail, optionally gzipped. Addresses are allowed as well: `hf://datasets/owner/name`, `kaggle://owner/name/*.csv`. If a Hugging Face README.md or dataset_info.json is among the files, it provides the label names.',
     },
     sql: {
       kind: 'file',
@@ -72,7 +72,7 @@ export default defineStep({
       minLength: 1,
       maxLength: 1,
       description:
-        'The field separator of CSV. Default: detected from the header and the first rows (comma, semicolon, tab or bar), or taken from a first line such as `sep=;`.',
+        'The field separator of CSV. Default: detected from the header and the first rows (comma, semicolon, tab or vertical bar), or taken from a first line such as `sep=;`.',
     },
     encoding: {
       enum: ENCODINGS,
@@ -85,7 +85,7 @@ export default defineStep({
       additionalProperties: { enum: ['text', 'number', 'boolean'] },
       minProperties: 1,
       description:
-        'Column types, such as `{ zip: text, price: number }`. By default a column becomes a number or boolean only if every value prints back exactly as it is written; otherwise the log reports the first value that does not. A row whose value does not fit the given type is rejected.',
+        'Column types, such as `{ zip: text, price: number }`. By default a column becomes a number or boolean only if every value, parsed and written again, gives exactly the text in the file; otherwise the log reports the first value that does not. A row whose value does not fit the given type is rejected.',
     },
     header: { type: 'boolean', default: true, description: 'Whether the first line of CSV and TSV files contains the column names.' },
     columns: {

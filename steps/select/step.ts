@@ -24,8 +24,14 @@ export default defineStep({
   version: 2,
   description: 'Selects the cell of a matrix that has the best metric.',
   options: {
-    maximize: { type: 'string', description: 'The metric to maximize. Write a nested field as a.b.' },
-    minimize: { type: 'string', description: 'The metric to minimize. Write a nested field as a.b.' },
+    maximize: {
+      type: 'string',
+      description: 'The metric to maximize. Write a nested field as a.b. Exactly one of `maximize` and `minimize` is required.',
+    },
+    minimize: {
+      type: 'string',
+      description: 'The metric to minimize. Write a nested field as a.b. Exactly one of `maximize` and `minimize` is required.',
+    },
   },
   optional: ['maximize', 'minimize'],
   aliases: {

@@ -43,7 +43,7 @@ export function parameterGroups(
 }
 
 /**
- * A pattern consists of consecutive parts of a name, such as `embeddings` or `layer.0`; `*` matches any letters
+ * A pattern consists of consecutive parts of a name, such as `embeddings` or `layer.0`; `*` matches any characters
  * within one part.
  */
 function matching(pattern: string, names: string[]): string[] {

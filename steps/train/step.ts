@@ -121,7 +121,7 @@ const step = defineStep({
       type: 'integer',
       minimum: 1,
       description:
-        'Total number of optimizer steps. Overrides `epochs`: the training split is repeated as often as needed, and the last epoch may be partial.',
+        'Total number of optimizer steps. Overrides `epochs`: the training split is repeated as often as needed, and the last epoch may be incomplete.',
     },
     batch_size: { type: 'integer', minimum: 1, default: 32, description: 'Number of sequences per forward and backward pass.' },
     gradient_accumulation_steps: {
@@ -140,7 +140,7 @@ const step = defineStep({
     sampler: {
       enum: ['random', 'balanced'],
       default: 'random',
-      description: '`balanced` draws every class of text-classification equally often, and repeats the rows of rare classes.',
+      description: '`balanced` samples every class of text-classification equally often, and repeats the rows of rare classes.',
     },
     optim: {
       enum: ['adamw', 'adafactor', 'sgd'],
@@ -202,7 +202,7 @@ const step = defineStep({
       items: { type: 'string', minLength: 1 },
       minItems: 1,
       description:
-        'Weights that are not trained, given by parts of their names: `embeddings`, `layer.0`, `encoder`. `*` matches any letters within one part.',
+        'Weights that are not trained, given by parts of their names: `embeddings`, `layer.0`, `encoder`. `*` matches any characters within one part.',
     },
     lora: {
       type: 'object',
@@ -284,7 +284,7 @@ const step = defineStep({
           enum: ['loss', ...METRIC_NAMES],
           default: 'loss',
           description:
-            "The metric of the validation split to watch; one of the task's metrics. With more than two labels, text-classification has macro_f1 and its like instead of f1.",
+            "The metric of the validation split to watch; one of the task's metrics. With more than two labels, text-classification has macro_f1 and so on instead of f1.",
         },
         patience: {
           type: 'integer',
@@ -314,13 +314,13 @@ const step = defineStep({
     positive: {
       type: 'string',
       description:
-        'The positive class of two labels, for precision, recall and f1. Default: the last label in sorting order (numbers by value).',
+        'The positive class of two labels, for precision, recall and f1. Default: the last label in sort order (numbers by value).',
     },
     mlm_probability: {
       type: 'number',
       exclusiveMinimum: 0,
       exclusiveMaximum: 1,
-      description: 'The share of tokens that masked-lm masks, drawn anew in each epoch. Default: 0.15.',
+      description: 'The share of tokens that masked-lm masks, chosen anew in each epoch. Default: 0.15.',
     },
     logging_steps: {
       type: 'integer',

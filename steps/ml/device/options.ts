@@ -6,7 +6,7 @@ export const runtimeOptions = {
     enum: ['auto', 'onnx', 'tensorflow', 'eager'],
     default: 'auto',
     description:
-      'The runtime of the tensor program. `auto` is onnx, or tensorflow if it is set up and a short measurement finds it faster. `eager` is for debugging.',
+      'What computes the model. `auto` is onnx, or tensorflow if it is set up and a short measurement finds it faster. `eager` is for debugging.',
   },
   device: {
     enum: ['auto', 'cpu', 'gpu'],

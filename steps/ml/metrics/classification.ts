@@ -193,7 +193,7 @@ function mean(numbers: number[]): number {
 /* The positive class, for precision, recall and f1. */
 
 /**
- * The class named `positive`, by default the last of two in sorting order (numbers by value): models and baselines
+ * The class named `positive`, by default the last of two in sort order (numbers by value): models and baselines
  * may number their labels differently, but must mean the same class. Undefined with more than two labels. Throws,
  * before anything is computed, if a metric does not apply to these labels.
  */

@@ -203,7 +203,7 @@ test('values that are not allowed in a command', async () => {
          |                                                   ^^^^^^^^^^^^^^^^^^^
       = Use text, a number, true or false.
 
-    p.yaml:13:22: error: params.text is "a b", which is no number that the shell can calculate with
+    p.yaml:13:22: error: params.text is "a b", which is not a number that the shell can calculate with
       13 |       - echo $(( 1 + \${{ params.text }} )) \\\${{ params.text }} $\${{ params.text }}
          |                      ^^^^^^^^^^^^^^^^^^
       = $((…)) accepts only numbers.

@@ -135,7 +135,7 @@ test.each([
 test('the log reports the value that kept a column of numbers text', async () => {
   const note = async (...column: string[]) =>
     (await collected({ 'a.csv': `text,n\n${column.map((n) => `t,${n}\n`).join('')}` })).log.filter((line) => line.includes('stays text'));
-  expect(await note('1', '2', 'n/a')).toEqual(['the column `n` stays text: "n/a" (a.csv:4) is no number; set `types` to change that']);
+  expect(await note('1', '2', 'n/a')).toEqual(['the column `n` stays text: "n/a" (a.csv:4) is not a number; set `types` to change that']);
   expect(await note('10001', '00501')).toEqual([
     'the column `n` stays text: "00501" (a.csv:3) would become 501.0 as a number; set `types` to change that',
   ]);
@@ -201,7 +201,7 @@ test('types overrides the inferred type, per column', async () => {
   const json = { 'a.jsonl': '{"text":"a","n":1,"m":2.5}\n{"text":"b","n":1.10,"m":"x"}\n' };
   const fromJson = await collected(json, { types: { n: 'number', m: 'number' }, max_rejected: 0.5 });
   expect(fromJson.columns).toContain('n DOUBLE');
-  expect(fromJson.rejected).toEqual(['a.jsonl:2 `m` is no number: "x"']);
+  expect(fromJson.rejected).toEqual(['a.jsonl:2 `m` is not a number: "x"']);
   expect(values(await collected({ 'a.jsonl': '{"text":"a","n":100.0}\n' }, { types: { n: 'text' } }), 'n')).toEqual(['100.0']);
   expect(await failure(files, { types: { zap: 'text' } })).toMatch(/^the data have no column `zap`/);
 });

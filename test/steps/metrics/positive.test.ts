@@ -9,7 +9,7 @@ test.each([
   [['Spam', 'ham'], 1],
   [['-1', '1'], 1],
   [['', '1'], 1],
-])('the positive label of %j is the last in sorting order, however a model numbers them', (labels, place) => {
+])('the positive label of %j is the last in sort order, however a model numbers them', (labels, place) => {
   expect(positiveClass(labels, undefined, ['f1'])).toBe(place);
   expect(positiveClass(labels, labels[0], ['f1'])).toBe(0);
 });
