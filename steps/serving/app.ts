@@ -14,7 +14,7 @@ import { page } from './page.ts';
 /** The one route that runs the model. */
 export interface Route {
   path: '/predict' | '/generate';
-  /** @throws Refused for an invalid body, or if the server is overloaded */
+  /** @throws RequestRefusal for an invalid body, or if the server is overloaded */
   answer(body: Buffer, c: Context, ticket: Ticket): Promise<Response>;
   /** Number of waiting inputs. */
   readonly waiting: number;
