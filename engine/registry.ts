@@ -22,16 +22,6 @@ export async function builtin(name: string): Promise<StepDefinition | undefined>
   return Object.hasOwn(STEPS, name) ? ((await STEPS[name]!()).default as StepDefinition) : undefined;
 }
 
-/**
- * Whether the process of a step can be reused for the next cell. It cannot if the step loads a tensor library, because the
- * library holds a device, its settings and its memory until the process ends.
- */
-export function leavesNothing(name: string): boolean {
-  return LEAVING_NOTHING.has(name);
-}
-
-const LEAVING_NOTHING = new Set(['collect', 'clean', 'split', 'tokenize', 'select', 'baseline']);
-
 /** `predict` and `serve`. */
 export function serving() {
   return import('../steps/serving/serving.ts');

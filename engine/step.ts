@@ -133,6 +133,11 @@ export interface StepDefinition<
   libraries?: readonly string[];
   /** 'all' for a step that uses all cores and therefore runs alone. Default 'one'. */
   threads?: 'one' | 'all';
+  /**
+   * Whether the next cell may run in the same process. It may not after a step that loads a tensor library, which holds a device,
+   * its settings and its memory until the process ends. Does not enter the fingerprint. For built-in steps only.
+   */
+  reusableProcess?: boolean;
   /** Checks what a schema cannot express, such as options that exclude each other. Pure and fast. For built-in steps only. */
   check?(options: OptionsOf<O>): OptionProblem[];
   /**

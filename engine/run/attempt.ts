@@ -7,7 +7,6 @@ import type { Cell, Pipeline, ShellAction, StepAction } from '../cell.ts';
 import type { RunEvent } from '../events.ts';
 import { memoryKills } from '../memory-limit.ts';
 import { withMatches } from '../pipeline/shell.ts';
-import { leavesNothing } from '../registry.ts';
 import type { CellLog } from './process/cell-log.ts';
 import { type ChildOptions, childEnvironment, runChild } from './process/child-process.ts';
 import { killedMeanwhile, meaningOf, type Verdict } from './process/failure.ts';
@@ -82,7 +81,7 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
     },
     job: jobOf(work, action),
     // A secret goes only to the process of a cell that declares it.
-    shared: 'builtin' in action.module && leavesNothing(action.module.builtin) && cell.secrets.length === 0,
+    shared: 'builtin' in action.module && action.definition.reusableProcess === true && cell.secrets.length === 0,
     signal: work.signal,
     meter: work.meter,
     onOutput: (stream, bytes) => log.chunk(stream, bytes),

@@ -113,6 +113,7 @@ export default defineStep({
   },
   outputs: { metrics: { kind: 'file', description: 'The metrics of each method, as JSON.' } },
   libraries: ['@duckdb/node-api', 'tokenizers'],
+  reusableProcess: true,
   check(options) {
     const own = taskFacts(options.task).baselines;
     const strange = (options.methods ?? []).filter((method) => !own.includes(method));

@@ -124,6 +124,7 @@ export default defineStep({
   },
   optional: ['columns', 'keep_characters', 'label', 'labels', 'max_length'],
   libraries: ['@duckdb/node-api'],
+  reusableProcess: true,
   check(options) {
     const problems: OptionProblem[] = [];
     if (options.keep_characters !== undefined && !options.remove.includes('special_characters'))

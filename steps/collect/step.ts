@@ -136,6 +136,7 @@ export default defineStep({
   },
   optional: ['delimiter', 'types', 'columns', 'decode', 'select', 'where', 'id', 'text', 'required'],
   libraries: ['@duckdb/node-api', 'postal-mime', 'html-to-text'],
+  reusableProcess: true,
   check(options) {
     const problems = [];
     const table = ['auto', 'csv', 'tsv'].includes(options.format);

@@ -10,7 +10,7 @@ import { openRuntime } from '../ml/device/open.ts';
 import { writtenTexts } from '../ml/generation/evaluate-generated.ts';
 import { positiveClass } from '../ml/metrics/classification.ts';
 import { evaluationMetrics } from '../ml/metrics/registry.ts';
-import { loadModel } from '../ml/models/checkpoint.ts';
+import { loadModel, type Model } from '../ml/models/checkpoint.ts';
 import { readEncoding } from '../ml/models/encoding.ts';
 import { listed } from '../ml/models/json.ts';
 import { openSplit, readTokensInfo, type TokensInfo } from '../ml/models/token-dataset.ts';
@@ -27,30 +27,9 @@ export async function evaluate(context: Context): Promise<void> {
   const info = await readTokensInfo(inputs.tokens);
   const split = await openSplit(inputs.tokens, info, options.split);
   const model = await loadModel(inputs.model, info.task);
-  const { labels, problem, config } = model;
-  if (info.problem_type && info.problem_type !== problem)
-    throw new StepError(
-      `the model was trained for ${problem}, but the tokens are for ${info.problem_type}`,
-      'Use tokens that were made like those that it was trained on.',
-    );
-  const { names, ofTexts } = evaluationMetrics(info.task, problem, labels, options.metrics);
-  if (options.generation && ofTexts.length === 0)
-    throw new StepError('`generation` has no effect: no metric needs generated texts', 'Remove `generation`.', ['generation']);
-  const positive =
-    info.task === 'text-classification' && problem === 'single_label_classification'
-      ? positiveClass(labels, options.positive, names)
-      : refusePositive(info, options.positive);
-  if ((await sameTokenizer(inputs.tokens, inputs.model)) === false) {
-    throw new StepError(
-      "the tokens were not made with the model's tokenizer",
-      'Use tokens that were made like those that the model was trained on.',
-    );
-  }
-  const limit = model.family.maxLength(config);
-  if (info.max_length > limit)
-    throw new StepError(`the tokens have a max_length of ${info.max_length}, but the model takes only ${limit} tokens`);
-
-  const differences = await differencesFromTraining(info, inputs as { tokens: string; model: string });
+  const { names, ofTexts, positive } = metricsOf(info, model, options);
+  await checkFit(info, model, inputs);
+  const differences = await differencesFromTraining(info, inputs);
   if (differences.length > 0)
     warn(
       `these tokens were encoded differently from the training, and from what predict, generate and serve do: ${differences.join('; ')}`,
@@ -58,7 +37,7 @@ export async function evaluate(context: Context): Promise<void> {
 
   const runtime = await openRuntime(options.runtime, { threads, device: options.device });
   log(`runtime: ${runtime.description}`);
-  const written =
+  const generated =
     ofTexts.length === 0
       ? undefined
       : await writtenTexts(runtime, split, info, {
@@ -73,34 +52,34 @@ export async function evaluate(context: Context): Promise<void> {
   const inference = runtime.inference(model.program, model.weights, model.axes);
   const predictions = await open(outputs.predictions!, 'w');
   let lines: string[] = [];
-  let place = 0;
-  const write = async () => {
+  let row = 0;
+  const flush = async () => {
     await predictions.appendFile(lines.join(''));
     lines = [];
   };
   try {
-    const { metrics, report, warnings } = await evaluateSplit((batch) => inference.run(batch), split, info, {
-      labels,
-      problem,
-      labelIds: intoModel(info, labels),
+    const evaluated = await evaluateSplit((batch) => inference.run(batch), split, info, {
+      labels: model.labels,
+      problem: model.problem,
+      labelIds: intoModel(info, model.labels),
       metrics: names,
       positive,
       batchSize: options.batch_size,
-      masking: { probability: 0.15, vocabulary: config.vocab_size },
+      masking: { probability: 0.15, vocabulary: model.config.vocab_size },
       signal,
       progress: (rows) => progress(rows, split.rows),
       line: async (line) => {
-        lines.push(`${JSON.stringify({ ...line, ...written?.texts[place++] })}\n`);
-        if (lines.length === 1000) await write();
+        lines.push(`${JSON.stringify({ ...line, ...generated?.texts[row++] })}\n`);
+        if (lines.length === 1000) await flush();
       },
     });
-    await write();
-    for (const warning of warnings) warn(warning);
-    const asked = { ...written?.metrics, ...Object.fromEntries(names.map((name) => [name, metrics[name]!])) };
-    for (const [name, value] of Object.entries(asked)) metric(name, value);
+    await flush();
+    for (const warning of evaluated.warnings) warn(warning);
+    const metrics = { ...generated?.metrics, ...Object.fromEntries(names.map((name) => [name, evaluated.metrics[name]!])) };
+    for (const [name, value] of Object.entries(metrics)) metric(name, value);
     // A perplexity is meaningful only with the context length.
     const block = names.includes('perplexity') ? { block_length: info.max_target_length ?? info.max_length } : {};
-    const all = { split: options.split, rows: split.rows, metrics: asked, ...block, ...report, ...written?.report };
+    const all = { split: options.split, rows: split.rows, metrics, ...block, ...evaluated.report, ...generated?.report };
     await writeFile(outputs.metrics!, `${JSON.stringify(all, null, 2)}\n`);
   } finally {
     await predictions.close();
@@ -109,10 +88,40 @@ export async function evaluate(context: Context): Promise<void> {
   }
 }
 
+/** The metrics to compute, those that need generated texts, and the index of the positive class. */
+function metricsOf(info: TokensInfo, { problem, labels }: Model, options: Context['options']) {
+  if (info.problem_type && info.problem_type !== problem)
+    throw new StepError(
+      `the model was trained for ${problem}, but the tokens are for ${info.problem_type}`,
+      'Use tokens that were made like those that it was trained on.',
+    );
+  const { names, ofTexts } = evaluationMetrics(info.task, problem, labels, options.metrics);
+  if (options.generation && ofTexts.length === 0)
+    throw new StepError('`generation` has no effect: no metric needs generated texts', 'Remove `generation`.', ['generation']);
+  const positive =
+    info.task === 'text-classification' && problem === 'single_label_classification'
+      ? positiveClass(labels, options.positive, names)
+      : refusePositive(info, options.positive);
+  return { names, ofTexts, positive };
+}
+
 function refusePositive(info: TokensInfo, positive: string | undefined): undefined {
   if (positive === undefined) return;
   const { message, hint } = meansNothing(info.task, info.problem_type);
   throw new StepError(message, hint, ['positive']);
+}
+
+/** Checks that tokens and model were made for each other. */
+async function checkFit(info: TokensInfo, { family, config }: Model, inputs: Context['inputs']): Promise<void> {
+  if ((await sameTokenizer(inputs.tokens, inputs.model)) === false) {
+    throw new StepError(
+      "the tokens were not made with the model's tokenizer",
+      'Use tokens that were made like those that the model was trained on.',
+    );
+  }
+  const limit = family.maxLength(config);
+  if (info.max_length > limit)
+    throw new StepError(`the tokens have a max_length of ${info.max_length}, but the model takes only ${limit} tokens`);
 }
 
 /** Maps the labels of the tokens to those of the model, which may have been trained on other tokens. */
@@ -139,22 +148,23 @@ export async function differencesFromTraining(info: TokensInfo, folders: { token
     // The block or window length of causal-lm does not limit prompts.
     (key) => trained[key] !== info[key] && !(info.task === 'causal-lm' && key === 'max_length'),
   );
-  const said = keys.map((key) => `${key} was ${shown(trained[key])} and is ${shown(info[key])}`);
+  const differences = keys.map((key) => `${key} was ${inWords(trained[key])} and is ${inWords(info[key])}`);
   const [before, now] = await Promise.all([readPreprocessing(folders.model), readPreprocessing(folders.tokens)]);
   for (const field of Object.keys(trained.fields)) {
-    const [own, given] = [
+    const [trainedWith, tokenizedWith] = [
       cleaningOf(field, { task: info.task, encoding: trained, preprocessing: before }),
       cleaningOf(field, { task: info.task, encoding: info, preprocessing: now }),
     ].map((steps) => JSON.stringify(steps.map(({ columns: _, ...step }) => step)));
-    if (own !== given) said.push(`\`${field}\` ${otherCleaning(own!, given!)}`);
+    if (trainedWith !== tokenizedWith) differences.push(`\`${field}\` ${otherCleaning(trainedWith!, tokenizedWith!)}`);
   }
-  return said;
+  return differences;
 }
 
-const shown = (value: unknown): string => (value === undefined ? 'not set' : JSON.stringify(value));
+const inWords = (value: unknown): string => (value === undefined ? 'not set' : JSON.stringify(value));
 
-function otherCleaning(own: string, given: string): string {
-  if (given === '[]') return 'was cleaned and is not cleaned (before tokenize, use the clean step of the training with the same options)';
-  if (own === '[]') return 'was not cleaned and is cleaned (remove the clean step)';
+function otherCleaning(trainedWith: string, tokenizedWith: string): string {
+  if (tokenizedWith === '[]')
+    return 'was cleaned and is not cleaned (before tokenize, use the clean step of the training with the same options)';
+  if (trainedWith === '[]') return 'was not cleaned and is cleaned (remove the clean step)';
   return 'was cleaned and is cleaned differently (use the options of the clean step in the training)';
 }

@@ -1,8 +1,8 @@
 import { defineStep } from '../../engine/step.ts';
-import { runtimeOptions } from '../ml/device/options.ts';
 import { generationOptions } from '../ml/generation/options.ts';
 import { BINARY_METRICS } from '../ml/metrics/classification.ts';
 import { METRIC_NAMES } from '../ml/metrics/registry.ts';
+import { runtimeOptions } from '../ml/runtime/runtime.ts';
 import { metricProblem, positiveAhead, tokensAhead } from '../ml/tasks/upstream.ts';
 
 /** The options that decide which text a given model generates. */

@@ -1,5 +1,6 @@
 /** The history of a training: a table row for each evaluation, and each curve as a sparkline. */
 
+import { mean } from '../ml/metrics/counts.ts';
 import { SMALLER_IS_BETTER } from '../ml/metrics/registry.ts';
 import { exportCurves, type HistoryLine, isMeasurement, pointsOf, readHistory } from '../ml/metrics/tensorboard.ts';
 import type { Preview } from './preview.ts';
@@ -98,8 +99,7 @@ const most = (values: number[]): number | undefined => (values.length > 0 ? valu
 export function sparkline(values: number[], columns: number): string {
   const count = Math.min(columns, values.length);
   const means = Array.from({ length: count }, (_, i) => {
-    const part = values.slice(Math.floor((i * values.length) / count), Math.floor(((i + 1) * values.length) / count));
-    return part.reduce((sum, value) => sum + value, 0) / part.length;
+    return mean(values.slice(Math.floor((i * values.length) / count), Math.floor(((i + 1) * values.length) / count)));
   });
   const finite = means.filter(Number.isFinite);
   const [low, high] = [least(finite) ?? 0, most(finite) ?? 0];

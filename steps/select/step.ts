@@ -55,6 +55,7 @@ export default defineStep({
     pick: { kind: 'any', description: 'A copy of the selected output.' },
     choice: { kind: 'file', description: 'The best cell, its metrics, the cells that tie with it, and all candidates, as JSON.' },
   },
+  reusableProcess: true,
   check({ maximize, minimize }) {
     if (maximize !== undefined && minimize !== undefined)
       return [{ option: 'minimize', message: '`maximize` and `minimize` exclude each other' }];

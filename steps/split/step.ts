@@ -82,6 +82,7 @@ export default defineStep({
   },
   optional: ['stratify', 'group', 'key'],
   libraries: ['@duckdb/node-api'],
+  reusableProcess: true,
   check({ ratios, assign, stratify }) {
     const problems: OptionProblem[] = [];
     const sum = ratios.reduce((total, ratio) => total + ratio, 0);

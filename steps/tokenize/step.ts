@@ -208,6 +208,7 @@ export default defineStep({
   outputs: { tokens: { kind: 'folder', description: 'Token ids and labels of each split, and the tokenizer.' } },
   libraries: ['tokenizers'],
   threads: 'all',
+  reusableProcess: true,
   check(options) {
     const problems = optionsOfOtherTasks(options, 'tokenize');
     if (options.truncation && options.text_pair === undefined && taskFacts(options.task).options.tokenize.includes('truncation'))

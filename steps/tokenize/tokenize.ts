@@ -1,7 +1,8 @@
 /**
- * Converts the rows of a table, split by split, to sequences. One file per task beside this one decides how. The
- * tokenizers library tokenizes the next rows on all cores while the previous ones are written.
+ * Converts the rows of a table, split by split, to sequences. The task (steps/ml/tasks) decides how. The tokenizers
+ * library tokenizes the next rows on all cores while the previous ones are written.
  */
+
 import { mkdir } from 'node:fs/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -50,13 +51,7 @@ export async function tokenize(context: Context): Promise<void> {
       ...(names.text !== undefined && { text: names.text }),
       ...context.options,
     };
-    const limit = family.maxLength(config);
-    const length = options.block_size === undefined ? 'max_length' : 'block_size';
-    const maxLength = options[length] ?? limit;
-    if (maxLength > limit)
-      throw new StepError(`${length} ${maxLength} exceeds the model's limit of ${limit} tokens`, `Set ${length} to ${limit} or less.`, [
-        length,
-      ]);
+    const maxLength = maxLengthOf(options, family.maxLength(config));
     const known = splits.has('train') ? undefined : namedLabels(file, task);
     const source: PreparationContext = { database, table, columns, options, config, maxLength, splits, split, known, log, warn };
     const prepared = await taskKind(task).prepare(source);
@@ -88,28 +83,15 @@ export async function tokenize(context: Context): Promise<void> {
     };
     const total = [...splits.values()].reduce((sum, rows) => sum + rows, 0);
     let done = 0;
-    for (const split of splits.keys()) {
-      const writer = new SplitWriter(folder, split, info.columns);
-      const lengths: number[] = new Array(maxLength + 1).fill(0);
-      const rows = encoded(database, { table, split: source.split, ...prepared }, split, encoder, (read) => {
+    for (const name of splits.keys()) {
+      const rows = encoded(database, { table, split, ...prepared }, name, encoder, (read) => {
         done += read;
         context.progress(done, total);
       });
-      for await (const group of prepared.blockSize === undefined ? rows : inBlocks(rows, prepared.blockSize)) {
-        context.signal.throwIfAborted();
-        for (const { example, sequences, truncated } of group) {
-          const values = sequences.map(({ sequence, values }) => ({
-            ...values,
-            input_ids: sequence.ids,
-            ...(typed ? { token_type_ids: sequence.typeIds! } : {}),
-          }));
-          await writer.add(example, values, truncated);
-          for (const { input_ids } of values) lengths[input_ids.length]!++;
-        }
-      }
-      await writer.end();
-      info.splits[split] = writer.info;
-      log(summary(split, writer.info, lengths, prepared.blockSize === undefined ? 'texts' : 'blocks'));
+      const writer = new SplitWriter(folder, name, info.columns);
+      const lengths = await writeSplit(writer, rows, { typed, blockSize: prepared.blockSize, maxLength, signal: context.signal });
+      info.splits[name] = writer.info;
+      log(summary(name, writer.info, lengths, prepared.blockSize === undefined ? 'texts' : 'blocks'));
     }
     prepared.finish?.();
     await writeTokensInfo(folder, info);
@@ -119,6 +101,37 @@ export async function tokenize(context: Context): Promise<void> {
   } finally {
     database.close();
   }
+}
+
+function maxLengthOf(options: Pick<Context['options'], 'max_length' | 'block_size'>, limit: number): number {
+  const name = options.block_size === undefined ? 'max_length' : 'block_size';
+  const length = options[name] ?? limit;
+  if (length > limit)
+    throw new StepError(`${name} ${length} exceeds the model's limit of ${limit} tokens`, `Set ${name} to ${limit} or less.`, [name]);
+  return length;
+}
+
+/** Writes the sequences of one split, and returns how many there are of each length. */
+async function writeSplit(
+  writer: SplitWriter,
+  rows: AsyncGenerator<EncodedRow[]>,
+  { typed, blockSize, maxLength, signal }: { typed: boolean; blockSize: number | undefined; maxLength: number; signal: AbortSignal },
+): Promise<number[]> {
+  const lengths: number[] = new Array(maxLength + 1).fill(0);
+  for await (const group of blockSize === undefined ? rows : inBlocks(rows, blockSize)) {
+    signal.throwIfAborted();
+    for (const { example, sequences, truncated } of group) {
+      const values = sequences.map(({ sequence, values }) => ({
+        ...values,
+        input_ids: sequence.ids,
+        ...(typed ? { token_type_ids: sequence.typeIds! } : {}),
+      }));
+      await writer.add(example, values, truncated);
+      for (const { input_ids } of values) lengths[input_ids.length]!++;
+    }
+  }
+  await writer.end();
+  return lengths;
 }
 
 /** A value for each token. */
@@ -143,13 +156,13 @@ async function splitsOf(database: Database, table: string, split: string): Promi
   return splits;
 }
 
-/** The options of a model's training that decide how its inputs are encoded, if it was trained for this task. */
 /** The names of the fields' columns in the files that collect read, if it renamed them. */
 function filesOf(fields: Record<string, string>, { renamed = {} }: Names): Pick<Encoding, 'files'> {
   const files = Object.entries(fields).filter(([, column]) => Object.hasOwn(renamed, column));
   return files.length > 0 ? { files: Object.fromEntries(files.map(([field, column]) => [field, renamed[column]!])) } : {};
 }
 
+/** The options of a model's training that decide how its inputs are encoded, if it was trained for this task. */
 async function optionsOfTraining(
   folder: string,
   file: ConfigFile,
@@ -157,8 +170,8 @@ async function optionsOfTraining(
 ): Promise<Partial<Context['options']>> {
   const { max_length, truncation, stride, prefix, max_target_length } = await readEncoding(folder);
   if (max_length === undefined || taskOf(file, shown(folder)) !== task) return {};
-  const found = { ...(block_size === undefined && { max_length }), truncation, stride, prefix, max_target_length };
-  return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined));
+  const options = { ...(block_size === undefined && { max_length }), truncation, stride, prefix, max_target_length };
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }
 
 /**
@@ -192,9 +205,9 @@ async function* encoded<R extends Row>(
   let before: Promise<EncodedRow[]> | undefined;
   let groups = 0;
   const finished = async (group: Promise<EncodedRow[]>) => {
-    const found = await group;
-    done(found.length);
-    return found;
+    const rows = await group;
+    done(rows.length);
+    return rows;
   };
   for await (const chunk of rows) {
     for (let i = 0; i < chunk.length; i += AT_ONCE) {
@@ -211,9 +224,9 @@ async function* encoded<R extends Row>(
 
 /** The sequences of each row's input. @throws StepError that reports the first row whose input cannot be encoded */
 async function sequencesOf(rows: Row[], inputs: Input[], encoder: Encoder): Promise<Sequence[][]> {
-  return (await encoder.read(inputs)).map((found, i) => {
-    if (found instanceof StepError) throw new StepError(`row ${rows[i]!.id}: ${found.message}`, found.hint, found.option);
-    return found;
+  return (await encoder.read(inputs)).map((read, i) => {
+    if (read instanceof StepError) throw new StepError(`row ${rows[i]!.id}: ${read.message}`, read.hint, read.option);
+    return read;
   });
 }
 

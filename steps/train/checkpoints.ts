@@ -56,7 +56,7 @@ export class Checkpoints {
   readonly #context: Context;
   readonly #parts: Parts;
   /** The last good checkpoint, read or written: its folder's name and its step. */
-  #last: { name: string; step: number } | undefined;
+  #latest: { name: string; step: number } | undefined;
   #writtenAt = performance.now();
 
   constructor(context: Context, parts: Parts) {
@@ -65,8 +65,8 @@ export class Checkpoints {
   }
 
   /** The last good checkpoint, for messages. */
-  get kept(): { folder: string; step: number } | undefined {
-    return this.#last && { folder: this.#at(this.#last.name), step: this.#last.step };
+  get latest(): { folder: string; step: number } | undefined {
+    return this.#latest && { folder: this.#at(this.#latest.name), step: this.#latest.step };
   }
 
   /** Restores the training from the newest good checkpoint; undefined if there is none. */
@@ -74,11 +74,11 @@ export class Checkpoints {
     const { log, warn } = this.#context;
     const names = await namesIn(this.#context.checkpoints);
     for (const name of names.filter((name) => name.startsWith(UNFINISHED))) await rm(this.#at(name), { recursive: true, force: true });
-    const whole = names.filter((name) => NAME.test(name)).sort(compare);
-    for (const name of whole) {
+    const complete = names.filter((name) => NAME.test(name)).sort(compare);
+    for (const name of complete) {
       try {
         const { progress, saved } = await this.#read(name);
-        this.#last = { name, step: progress.step };
+        this.#latest = { name, step: progress.step };
         const epoch = Math.min(progress.epoch + 1, epochs);
         log(
           `resumes at step ${progress.step} of ${total} (epoch ${epoch}), from a checkpoint of ${saved.slice(0, 19).replace('T', ' ')} UTC`,
@@ -88,7 +88,7 @@ export class Checkpoints {
         warn(`the checkpoint ${name} is skipped: ${(error as Error).message}`);
       }
     }
-    if (whole.length > 0) log('no usable checkpoint is left: the training starts from the beginning');
+    if (complete.length > 0) log('no usable checkpoint is left: the training starts from the beginning');
     return undefined;
   }
 
@@ -105,7 +105,7 @@ export class Checkpoints {
 
   /** Writes a checkpoint when the training is interrupted. */
   async beforeEnding(progress: Progress): Promise<void> {
-    if (progress.step > 0 && nameOf(progress) !== this.#last?.name) await this.write(progress);
+    if (progress.step > 0 && nameOf(progress) !== this.#latest?.name) await this.write(progress);
   }
 
   /** A failed write does not end the training: a full disk may have space the next time. */
@@ -121,8 +121,8 @@ export class Checkpoints {
       await flush(this.#context.checkpoints);
       // Keep this one and the one before it, and none of those that were skipped.
       for (const other of await namesIn(this.#context.checkpoints))
-        if (other !== name && other !== this.#last?.name) await rm(this.#at(other), { recursive: true, force: true });
-      this.#last = { name, step: progress.step };
+        if (other !== name && other !== this.#latest?.name) await rm(this.#at(other), { recursive: true, force: true });
+      this.#latest = { name, step: progress.step };
     } catch (error) {
       await rm(unfinished, { recursive: true, force: true }).catch(() => {});
       this.#context.warn(

@@ -5,6 +5,7 @@
 
 import { mkdirSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
+import { mean } from '../ml/metrics/counts.ts';
 import { EventFile, exportCurves, type HistoryLine, pointsOf } from '../ml/metrics/tensorboard.ts';
 import { type Batch, computedTokens, realTokens } from '../ml/models/batches.ts';
 import type { Split } from '../ml/models/token-dataset.ts';
@@ -76,7 +77,7 @@ export class History {
     this.#context.progress(step, total, {
       // The validation figures come first: on a narrow screen the others are dropped.
       ...this.#course.live(),
-      loss: Number((this.#recent.reduce((a, b) => a + b, 0) / this.#recent.length).toFixed(4)),
+      loss: Number(mean(this.#recent).toFixed(4)),
       epoch: `${epoch}/${epochs}`,
       'tokens/s': this.#measuring.tokensPerSecond(),
       lr: Number(learningRate.toPrecision(3)),

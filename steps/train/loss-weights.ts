@@ -3,7 +3,7 @@
 import { StepError } from '../../engine/step.ts';
 import { isGenerating, type ProblemType, type Task } from '../ml/models/config.ts';
 import type { Split, TokensInfo } from '../ml/models/token-dataset.ts';
-import type { HostTensors } from '../ml/runtime/runtime.ts';
+import { type HostTensors, IGNORE_INDEX } from '../ml/runtime/runtime.ts';
 
 export type ClassWeights = 'balanced' | Record<string, number>;
 
@@ -12,18 +12,18 @@ export const oneOfSeveral = (task: Task, problem: ProblemType): boolean =>
   task === 'token-classification' || (task === 'text-classification' && problem === 'single_label_classification');
 
 /** The weight of each class; `balanced` is scikit-learn's formula: all labels / (classes · labels of the class). */
-export function classWeightsOf(asked: ClassWeights, info: TokensInfo, split: Split): Float32Array {
+export function classWeightsOf(weights: ClassWeights, info: TokensInfo, split: Split): Float32Array {
   const { labels } = info;
-  if (asked !== 'balanced') {
-    const unknown = Object.keys(asked).filter((name) => !labels.includes(name));
-    const missing = labels.filter((name) => !Object.hasOwn(asked, name));
+  if (weights !== 'balanced') {
+    const unknown = Object.keys(weights).filter((name) => !labels.includes(name));
+    const missing = labels.filter((name) => !Object.hasOwn(weights, name));
     if (unknown.length + missing.length > 0)
       throw new StepError(
         unknown.length > 0 ? `there is no label ${unknown.join(', ')}` : `class_weights has no weight for ${missing.join(', ')}`,
         `The labels are ${labels.join(', ')}.`,
         ['class_weights'],
       );
-    return Float32Array.from(labels, (name) => asked[name]!);
+    return Float32Array.from(labels, (name) => weights[name]!);
   }
   const counts = new Array<number>(labels.length).fill(0);
   for (let sequence = 0; sequence < split.sequences; sequence++)
@@ -50,22 +50,19 @@ export function checkLabels(split: Split, { task, problem_type = 'single_label_c
           : isGenerating(task)
             ? [labelsOf(split, sequence), split.highestId + 1, 'label']
             : [[], 0, ''];
-    if (isGenerating(task) && own.every((label) => label === IGNORED))
+    if (isGenerating(task) && own.every((label) => label === IGNORE_INDEX))
       throw new StepError(
         `sequence ${sequence} of the tokens has no label: nothing can be learned from it`,
         'Its target consists of padding only. The tokens are damaged, or tokenize did not make them: tokenize again.',
       );
     for (const label of own)
-      if ((label < 0 && !(label === IGNORED && (task === 'token-classification' || isGenerating(task)))) || label >= end)
+      if ((label < 0 && !(label === IGNORE_INDEX && (task === 'token-classification' || isGenerating(task)))) || label >= end)
         throw new StepError(
           `sequence ${sequence} of the tokens has the ${what} ${label}, which must be between 0 and ${end - 1}`,
           'The tokens are damaged, or tokenize did not make them: tokenize again.',
         );
   }
 }
-
-/** The label of a token that the loss ignores. */
-const IGNORED = -100;
 
 const positionsOf = (split: Split, sequence: number): number[] =>
   ['start_positions', 'end_positions'].flatMap((name) => Array.from(split.values(name, sequence)!));

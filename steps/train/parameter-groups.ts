@@ -26,10 +26,10 @@ export function parameterGroups(
   const names = Object.keys(parameters);
   const frozen = new Set(lora ? names.filter((name) => !lora.has(name)) : freeze.flatMap((pattern) => matching(pattern, names)));
   if (frozen.size === names.length) throw new StepError('all weights are frozen: nothing is left to train', undefined, ['freeze']);
-  const depths = depthsOf(names, family.prefix);
-  const head = 1 + Math.max(...depths.values());
+  const depthOf = (name: string) => family.depthOf(name, config);
+  const head = 1 + Math.max(...names.map((name) => depthOf(name) ?? 0));
   const optionsOf = (name: string): WeightOptions => ({
-    learningRateFactor: layer_wise_learning_rate_decay ** (head - (depths.get(name) ?? head)),
+    learningRateFactor: layer_wise_learning_rate_decay ** (head - (depthOf(name) ?? head)),
     weightDecay: parameters[name]!.decay ? weight_decay : 0,
   });
   const trained = names.filter((name) => !frozen.has(name)).map(optionsOf);
@@ -54,31 +54,3 @@ function matching(pattern: string, names: string[]): string[] {
     'freeze',
   ]);
 }
-
-/**
- * 0 for the embeddings, 1 for the first layer; undefined for everything above the layers: pooler and head. The layers
- * of a decoder follow those of the encoder, whose final norm belongs to its last layer.
- */
-function depthsOf(names: string[], prefix: string): Map<string, number> {
-  const depths = new Map<string, number>();
-  const base = names.filter((name) => prefix === '' || name.startsWith(`${prefix}.`));
-  for (const name of base) if (EMBEDDINGS.test(name)) depths.set(name, 0);
-  for (const stack of [
-    /^encoder\.(?:block\.(\d+)|final_layer_norm)\./,
-    /^decoder\.block\.(\d+)\./,
-    /\.(?:layer|h|albert_layer_groups)\.(\d+)\./,
-  ]) {
-    const below = Math.max(0, ...depths.values());
-    for (const name of base) {
-      const layer = depths.has(name) ? null : stack.exec(name);
-      if (layer) depths.set(name, layer[1] === undefined ? Math.max(...depths.values()) : below + Number(layer[1]) + 1);
-    }
-  }
-  return depths;
-}
-
-/**
- * The embeddings of the BERT family, ALBERT's projection to the width of the layers, and the embeddings of GPT-2 and
- * T5.
- */
-const EMBEDDINGS = /(?:^|\.)(?:embeddings|embedding_hidden_mapping_in|wte|wpe|shared)\./;

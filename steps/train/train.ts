@@ -29,10 +29,27 @@ import { explainMemory, inWords, memoryOf, refuseTooMuch } from './memory.ts';
 import { parameterGroups } from './parameter-groups.ts';
 import { extentOf, schedule, stepsIn, warmupOf } from './schedule.ts';
 import type { TrainContext } from './step.ts';
-import { hidden, openValidation, watchedMetric } from './validation.ts';
+import { maskingProbability, openValidation, watchedMetric } from './validation.ts';
 
 export async function train(context: TrainContext): Promise<void> {
-  const { options, inputs, seed, signal, threads, log, warn } = context;
+  const setup = await prepare(context);
+  try {
+    const loop = await startLoop(setup);
+    await trainEpochs(setup, loop);
+    await saveResult(setup, loop);
+  } finally {
+    setup.data.close();
+    setup.validation?.close();
+    await setup.training.dispose();
+  }
+}
+
+/** Everything that stays the same during the training. */
+type Setup = Awaited<ReturnType<typeof prepare>>;
+
+/** Opens the data, the model and the runtime, and checks that they fit together and into memory. */
+async function prepare(context: TrainContext) {
+  const { options, inputs, seed, threads, log } = context;
   const info = await readTokensInfo(inputs.tokens);
   refuseOptions(info, options);
   if (inputs.continue && options.lora)
@@ -44,11 +61,11 @@ export async function train(context: TrainContext): Promise<void> {
   const data = await openSplit(inputs.tokens, info, 'train');
   const batchSize = options.batch_size * options.gradient_accumulation_steps;
   const extent = extentOf(Math.ceil(data.sequences / batchSize), options);
-  const { perEpoch, total } = extent;
   const validation = await openValidation(context, info);
-  for (const split of validation ? [data, validation.split] : [data]) checkLabels(split, info);
+  const splits = validation ? [data, validation.split] : [data];
+  for (const split of splits) checkLabels(split, info);
   const classWeights = options.class_weights && classWeightsOf(options.class_weights as ClassWeights, info, data);
-  const start = await startModel(inputs.model, {
+  const base = await startModel(inputs.model, {
     task: info.task,
     problem: info.problem_type ?? 'single_label_classification',
     labels: info.labels,
@@ -58,115 +75,151 @@ export async function train(context: TrainContext): Promise<void> {
     loss: { smoothing: options.label_smoothing_factor, classWeights },
     say: log,
   });
-  const lora = options.lora && adapt(start, start.fresh, options.lora as LoraOptions, seed);
-  const model = lora ?? start;
+  const lora = options.lora && adapt(base, base.fresh, options.lora as LoraOptions, seed);
+  const model = lora ?? base;
   if (lora) log(`lora: ${countOf(lora.weights, lora.trained)} of ${countOf(lora.weights)} parameters are trained`);
-  await checkFit(model, info, validation ? [data, validation.split] : [data], inputs);
+  await checkFit(model, info, splits, inputs);
   const continued = inputs.continue ? await continueFrom(inputs.continue, model, extent) : undefined;
-  // Among the runtimes that auto chooses from, tensorflow supports only adamw.
-  const runtimeName = options.runtime === 'auto' && options.optim !== 'adamw' ? 'onnx' : options.runtime;
-  const runtime = await openRuntime(runtimeName, { threads, device: options.device, precision: options.precision });
+  const runtime = await openRuntime(options.runtime, {
+    threads,
+    device: options.device,
+    precision: options.precision,
+    optimizer: options.optim,
+  });
   log(`runtime: ${runtime.description}`);
-
   const trainingOptions = trainingOptionsOf(model, options, lora?.trained);
-  const masking = { probability: hidden(options), vocabulary: model.config.vocab_size, seed };
-  const inputsFor = (part: Batch, epoch: number): HostTensors => taskInputs(data, part, info, { ...masking, epoch });
-  const watched = watchedMetric(options);
+  const masking = { probability: maskingProbability(options), vocabulary: model.config.vocab_size, seed };
+  const inputsOf = (part: Batch, epoch: number): HostTensors => taskInputs(data, part, info, { ...masking, epoch });
   const largest = largestBatch(data, options.batch_size);
-  const parts = options.gradient_accumulation_steps;
-  const memory = memoryOf(model, trainingOptions, { largest: inputsFor(largest, 1), parts, keepsBest: watched !== undefined });
-  log(inWords(memory, shapeOf(largest)));
-  if (!/GPU/.test(runtime.description)) refuseTooMuch(memory, shapeOf(largest));
-  const outOfMemory = (error: unknown): never => {
-    throw explainMemory(error, shapeOf(largest));
-  };
-
+  const largestShape = shapeOf(largest);
+  const memory = memoryOf(model, trainingOptions, {
+    largest: inputsOf(largest, 1),
+    parts: options.gradient_accumulation_steps,
+    keepsBest: watchedMetric(options) !== undefined,
+  });
+  log(inWords(memory, largestShape));
+  if (runtime.device === 'cpu') refuseTooMuch(memory, largestShape);
   const training = runtime.training(model.program, model.weights, trainingOptions);
+  return {
+    context,
+    info,
+    data,
+    batchSize,
+    extent,
+    validation,
+    classWeights,
+    inputsOf,
+    largestShape,
+    base,
+    lora,
+    model,
+    continued,
+    runtime,
+    training,
+  };
+}
+
+/** What the loop changes. */
+type Loop = Awaited<ReturnType<typeof startLoop>>;
+
+/** The start of the training, or the state of the checkpoint or of the finished training that it resumes from. */
+async function startLoop({ context, data, extent, continued, runtime, training }: Setup) {
+  const { options, log, warn } = context;
+  const classes = options.sampler === 'balanced' ? classesOf(data) : undefined;
+  const { num_cycles: cycles, power, lr_end = 1e-7 } = options.lr_scheduler_kwargs ?? {};
+  const { total } = extent;
+  const warmup = warmupOf(options.warmup_steps, total);
+  if (warmup >= total)
+    warn(`warmup_steps: the training has ${total} steps and a warmup of ${warmup}, so the learning rate never reaches learning_rate`);
+  const factor = schedule(options.lr_scheduler_type, warmup, total, { cycles, power, end: lr_end / options.learning_rate });
+  const watched = watchedMetric(options);
+  const stopping = watched && earlyStopping({ ...options.early_stopping, metric: watched.metric });
+  const history = new History(context, extent);
+  const checkpoints = new Checkpoints(context, { runtime, training, history, stopping });
+  const progress: Progress = (await checkpoints.restore(extent)) ?? continued?.restore(training, log) ?? { step: 0, epoch: 0, within: 0 };
+  return { classes, learningRateAt: (step: number) => options.learning_rate * factor(step), stopping, history, checkpoints, progress };
+}
+
+async function trainEpochs(setup: Setup, loop: Loop): Promise<void> {
+  const { context, info, data, batchSize, extent, validation, classWeights, inputsOf, training } = setup;
+  const { options, signal, seed } = context;
+  const { classes, learningRateAt, stopping, history, checkpoints, progress } = loop;
   try {
-    const classes = options.sampler === 'balanced' ? classesOf(data) : undefined;
-    const { num_cycles: cycles, power, lr_end = 1e-7 } = options.lr_scheduler_kwargs ?? {};
-    const shape = { cycles, power, end: lr_end / options.learning_rate };
-    const warmup = warmupOf(options.warmup_steps, total);
-    if (warmup >= total)
-      warn(`warmup_steps: the training has ${total} steps and a warmup of ${warmup}, so the learning rate never reaches learning_rate`);
-    const factor = schedule(options.lr_scheduler_type, warmup, total, shape);
-    const stopping = watched && earlyStopping({ ...options.early_stopping, metric: watched.metric });
-    const history = new History(context, extent);
-    const checkpoints = new Checkpoints(context, { runtime, training, history, stopping });
-    const progress: Progress = (await checkpoints.restore(extent)) ?? continued?.restore(training, log) ?? { step: 0, epoch: 0, within: 0 };
-    const whole = (): Model => ({ ...start, weights: lora ? lora.merged(training.weights()) : training.weights() });
-    const measure = async (epoch: number) => {
-      const trainedUntil = performance.now();
-      const metrics = await validation?.measure(training, model, whole, runtime).catch(outOfMemory);
-      history.measured({ step: progress.step, epoch }, metrics, trainedUntil);
-      if (stopping?.add(metrics![stopping.metric]!)) progress.best = { epoch, step: progress.step, weights: copyOf(training.weights()) };
-    };
-    const measureIfDue = async (epoch: number) => {
-      if (!validation?.isDue(progress.step, total) || progress.measured === progress.step) return;
-      await measure(epoch);
-      progress.measured = progress.step;
-    };
-    try {
-      while (progress.epoch < extent.epochs && !stopping?.stop) {
-        const epoch = progress.epoch + 1;
-        await measureIfDue(epoch); // an interruption may have left it undone
-        for (const batch of trainingBatches(data, batchSize, { seed, epoch, classes }).slice(progress.within, stepsIn(epoch, extent))) {
-          if (stopping?.stop) break;
-          signal.throwIfAborted();
-          const { step } = progress;
-          const learningRate = options.learning_rate * factor(step);
-          // In question answering the loss includes the padding of the context, as in transformers.
-          const parts = partsOf(data, batch, options.batch_size, info.task === 'question-answering');
-          const given = parts.map((part) => inputsFor(part, epoch));
-          const shares = lossSharesOf(given, classWeights);
-          const shared = given.map((inputs, i) => ({ inputs, share: shares[i]! }));
-          const done = await training.step(shared, { seed, epoch, step, learningRate }).catch(outOfMemory);
-          if (!Number.isFinite(done.loss + done.gradNorm)) throw diverged(done.loss, step + 1, epoch, checkpoints.kept, context.folder);
-          progress.step++;
-          progress.within++;
-          history.step({ step: progress.step, epoch, learningRate, ...done }, data, parts);
-          await measureIfDue(epoch);
-          await checkpoints.afterStep(progress);
-          await setImmediate(); // A runtime that never awaits would leave no turn of the event loop for Ctrl-C.
-        }
-        if (progress.within < stepsIn(epoch, extent)) break; // stopped within the epoch
-        if (options.eval_strategy !== 'steps') await measure(epoch);
-        progress.epoch = epoch;
-        progress.within = 0;
-        await checkpoints.afterEpoch(progress);
+    while (progress.epoch < extent.epochs && !stopping?.stop) {
+      const epoch = progress.epoch + 1;
+      if (validation?.isDue(progress, extent.total)) await evaluate(setup, loop, epoch); // an interruption may have left it undone
+      for (const batch of trainingBatches(data, batchSize, { seed, epoch, classes }).slice(progress.within, stepsIn(epoch, extent))) {
+        if (stopping?.stop) break;
+        signal.throwIfAborted();
+        const { step } = progress;
+        const learningRate = learningRateAt(step);
+        // In question answering the loss includes the padding of the context, as in transformers.
+        const parts = partsOf(data, batch, options.batch_size, info.task === 'question-answering');
+        const inputs = parts.map((part) => inputsOf(part, epoch));
+        const shares = lossSharesOf(inputs, classWeights);
+        const done = await training.step(
+          parts.map((_, i) => ({ inputs: inputs[i]!, share: shares[i]! })),
+          { seed, epoch, step, learningRate },
+        );
+        if (!Number.isFinite(done.loss + done.gradNorm)) throw diverged(done.loss, step + 1, epoch, checkpoints.latest, context.folder);
+        progress.step++;
+        progress.within++;
+        history.step({ step: progress.step, epoch, learningRate, ...done }, data, parts);
+        if (validation?.isDue(progress, extent.total)) await evaluate(setup, loop, epoch);
+        await checkpoints.afterStep(progress);
+        await setImmediate(); // A runtime that never awaits would leave no turn of the event loop for Ctrl-C.
       }
-    } catch (error) {
-      if (error === signal.reason) await checkpoints.beforeEnding(progress);
-      throw error;
+      if (progress.within < stepsIn(epoch, extent)) break; // stopped within the epoch
+      if (options.eval_strategy !== 'steps') await evaluate(setup, loop, epoch);
+      progress.epoch = epoch;
+      progress.within = 0;
+      await checkpoints.afterEpoch(progress);
     }
-    const { step, best } = progress;
-    // A training that was interrupted after its last step, which is the last of an epoch, has not counted that epoch.
-    const epoch = Math.ceil(step / perEpoch);
-    const timeOf = (at: { step: number; epoch: number }) => (options.eval_strategy === 'steps' ? `step ${at.step}` : `epoch ${at.epoch}`);
-    if (stopping?.stop) {
-      const { patience } = options.early_stopping!;
-      const { eval_steps = 1 } = options;
-      // The very last evaluation may come before its time.
-      const since = { epoch: epoch - patience!, step: (Math.ceil(step / eval_steps) - patience!) * eval_steps };
-      log(`stopped early: ${stopping.metric} has not improved since ${timeOf(since)}`);
-    }
-    const kept = best ?? { step, epoch, weights: training.weights() };
-    if (kept.step < step) log(`kept the weights of ${timeOf(kept)}, the best by ${stopping!.metric}`);
-    await save(context, info, start, lora, kept.weights, {
-      epochs: Number((step / perEpoch).toFixed(4)),
-      steps: step,
-      steps_per_epoch: perEpoch,
-      kept_epoch: kept.epoch,
-      kept_step: kept.step,
-      runtime: { name: runtime.name, description: runtime.description },
-    });
-    if (options.save_optimizer) await saveOptimizer(context.outputs.model!, training);
-    await history.end({ step: kept.step, ...(best && { metric: stopping!.metric }) });
-  } finally {
-    data.close();
-    validation?.close();
-    await training.dispose();
+  } catch (error) {
+    if (error !== signal.reason) throw explainMemory(error, setup.largestShape);
+    await checkpoints.beforeEnding(progress);
+    throw error;
   }
+}
+
+/** Evaluates on the validation split, if there is one, and remembers the best weights. */
+async function evaluate({ context, validation, training, model, base, lora, runtime }: Setup, loop: Loop, epoch: number): Promise<void> {
+  const { stopping, history, progress } = loop;
+  const trainedUntil = performance.now();
+  const merged = (): Model => ({ ...base, weights: lora ? lora.merged(training.weights()) : training.weights() });
+  const metrics = await validation?.measure(training, model, merged, runtime);
+  history.measured({ step: progress.step, epoch }, metrics, trainedUntil);
+  if (stopping?.add(metrics![stopping.metric]!)) progress.best = { epoch, step: progress.step, weights: copyOf(training.weights()) };
+  if (context.options.eval_strategy === 'steps') progress.measured = progress.step;
+}
+
+/** Saves the best weights if a metric is watched, otherwise the last ones. */
+async function saveResult(setup: Setup, { stopping, history, progress }: Loop): Promise<void> {
+  const { context, extent, runtime, training } = setup;
+  const { options, log } = context;
+  const { step, best } = progress;
+  // A training that was interrupted after its last step, which is the last of an epoch, has not counted that epoch.
+  const epoch = Math.ceil(step / extent.perEpoch);
+  const timeOf = (at: { step: number; epoch: number }) => (options.eval_strategy === 'steps' ? `step ${at.step}` : `epoch ${at.epoch}`);
+  if (stopping?.stop) {
+    const { patience } = options.early_stopping!;
+    const { eval_steps = 1 } = options;
+    // The very last evaluation may come before its time.
+    const since = { epoch: epoch - patience!, step: (Math.ceil(step / eval_steps) - patience!) * eval_steps };
+    log(`stopped early: ${stopping.metric} has not improved since ${timeOf(since)}`);
+  }
+  const kept = best ?? { step, epoch, weights: training.weights() };
+  if (kept.step < step) log(`kept the weights of ${timeOf(kept)}, the best by ${stopping!.metric}`);
+  await saveFolder(setup, kept.weights, {
+    epochs: Number((step / extent.perEpoch).toFixed(4)),
+    steps: step,
+    steps_per_epoch: extent.perEpoch,
+    kept_epoch: kept.epoch,
+    kept_step: kept.step,
+    runtime: { name: runtime.name, description: runtime.description },
+  });
+  if (options.save_optimizer) await saveOptimizer(context.outputs.model!, training);
+  await history.end({ step: kept.step, ...(best && { metric: stopping!.metric }) });
 }
 
 /** Rejects options that do not apply to these tokens. */
@@ -252,12 +305,12 @@ function optimizerOf({
   return optim === 'sgd' ? { name: optim, momentum, nesterov } : { name: optim };
 }
 
-function diverged(loss: number, step: number, epoch: number, kept: Checkpoints['kept'], folder: string): StepError {
+function diverged(loss: number, step: number, epoch: number, latest: Checkpoints['latest'], folder: string): StepError {
   const what = Number.isFinite(loss) ? 'the gradients are' : `the loss is ${loss},`;
-  const where = kept ? `; the last good checkpoint (step ${kept.step}) is at ${path.relative(folder, kept.folder)}` : '';
+  const where = latest ? `; the last good checkpoint (step ${latest.step}) is at ${path.relative(folder, latest.folder)}` : '';
   return new StepError(
     `the training diverged: ${what} not finite at step ${step} (epoch ${epoch})${where}`,
-    `Use a lower learning_rate or a warmup (warmup_steps).${kept ? ' With the same options the training diverges again.' : ''}`,
+    `Use a lower learning_rate or a warmup (warmup_steps).${latest ? ' With the same options the training diverges again.' : ''}`,
     ['learning_rate'],
   );
 }
@@ -265,14 +318,8 @@ function diverged(loss: number, step: number, epoch: number, kept: Checkpoints['
 const copyOf = (weights: HostTensors): HostTensors =>
   Object.fromEntries(Object.entries(weights).map(([name, weight]) => [name, { ...weight, data: weight.data.slice() }]));
 
-async function save(
-  { inputs, outputs, addresses, options, seed }: TrainContext,
-  info: TokensInfo,
-  model: Model,
-  lora: Adapted | undefined,
-  weights: HostTensors,
-  done: { [key: string]: Json },
-) {
+async function saveFolder({ context, info, base: model, lora }: Setup, weights: HostTensors, done: { [key: string]: Json }): Promise<void> {
+  const { inputs, outputs, addresses, options, seed } = context;
   const folder = outputs.model!;
   const alone = lora && !options.lora!.merge;
   // transformers calls this setting `prefix` too.

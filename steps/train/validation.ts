@@ -54,16 +54,16 @@ export class Validation {
   }
 
   /**
-   * With `eval_strategy: steps`, whether an evaluation is due after this many steps; with `epoch` it is due at their
-   * ends. The weights of the last step are always evaluated.
+   * With `eval_strategy: steps`, whether an evaluation is due now; with `epoch` it is due at the end of each epoch. The
+   * weights of the last step are always evaluated.
    */
-  isDue(step: number, total: number): boolean {
+  isDue({ step, measured }: { step: number; measured?: number }, total: number): boolean {
     const { eval_strategy, eval_steps } = this.#context.options;
-    return eval_strategy === 'steps' && step > 0 && (step % eval_steps! === 0 || step === total);
+    return eval_strategy === 'steps' && step > 0 && step !== measured && (step % eval_steps! === 0 || step === total);
   }
 
-  /** `whole` returns the model as it would be saved now, for metrics of generated texts. */
-  async measure(training: Training, model: Model, whole: () => Model, runtime: Runtime): Promise<Record<string, number>> {
+  /** `merged` returns the model as it would be saved now, for metrics of generated texts. */
+  async measure(training: Training, model: Model, merged: () => Model, runtime: Runtime): Promise<Record<string, number>> {
     const { options, inputs, signal } = this.#context;
     const { ofTexts, ...measured } = this.#measured;
     const evaluated = await evaluateSplit((inputs) => training.evaluate(inputs), this.split, this.#info, {
@@ -72,13 +72,13 @@ export class Validation {
       labelIds: Int32Array.from(this.#info.labels, (_, id) => id),
       ...measured,
       batchSize: options.batch_size,
-      masking: { probability: hidden(options), vocabulary: model.config.vocab_size },
+      masking: { probability: maskingProbability(options), vocabulary: model.config.vocab_size },
       signal,
     });
     const written =
       ofTexts.length > 0 &&
       (await writtenTexts(runtime, this.split, this.#info, {
-        model: whole(),
+        model: merged(),
         folders: { own: inputs.model, tokenizer: inputs.tokens },
         metrics: ofTexts,
         asked: {},
@@ -104,7 +104,7 @@ export class Validation {
 }
 
 /** For masked-lm: the share of masked tokens. */
-export const hidden = ({ mlm_probability }: TrainContext['options']): number => mlm_probability ?? 0.15;
+export const maskingProbability = ({ mlm_probability }: TrainContext['options']): number => mlm_probability ?? 0.15;
 
 /** The metrics to compute besides the loss. */
 function measuredOf(options: TrainContext['options'], info: TokensInfo): Measured {

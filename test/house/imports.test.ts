@@ -46,7 +46,7 @@ test.each([
   ['steps/ml/runtime/', [CONTRACT]],
   ['steps/ml/device/', [CONTRACT, 'steps/ml/runtime/']],
   ['steps/ml/models/', [CONTRACT, 'steps/ml/runtime/']],
-  ['steps/ml/metrics/', [CONTRACT, 'steps/ml/models/']],
+  ['steps/ml/metrics/', [CONTRACT, 'steps/ml/models/', 'steps/ml/runtime/']],
   ['steps/ml/tasks/', [CONTRACT, 'steps/ml/']],
   ['steps/ml/generation/', [CONTRACT, 'steps/ml/']],
   ['steps/preview/', [CONTRACT, 'steps/ml/']],

@@ -10,12 +10,10 @@ import { arch, cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { nvidiaIdentity } from '../runtime/gpu.ts';
 import { attention, crossEntropy, embedding, gelu, layerNorm, linear } from '../runtime/ops.ts';
-import type { HostTensors, Precision, Program, Runtime } from '../runtime/runtime.ts';
+import { capabilities, type HostTensors, type OptimizerOptions, type Precision, type Program, type Runtime } from '../runtime/runtime.ts';
 import { installedTensorflow, tensorflowFolder } from '../runtime/tensorflow/setup.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { type Device, openRuntime, tensorflowIsSetUp } from './open.ts';
-
-/* Measures a runtime by a few training steps of a small transformer, with dropout; it takes about two seconds. */
 
 export interface RuntimeTiming {
   /** The time of a step: the best of a few. */
@@ -24,6 +22,7 @@ export interface RuntimeTiming {
   loss: number;
 }
 
+/** Times a few training steps of a small transformer with dropout, which take about two seconds. */
 export async function measure(runtime: Runtime): Promise<RuntimeTiming> {
   const training = runtime.training(program, initialWeights(), {
     optimizer: { name: 'adamw', beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
@@ -89,9 +88,11 @@ export interface RuntimeRequirements {
   threads: number;
   device: Device;
   precision: Precision;
+  optimizer?: OptimizerOptions['name'] | undefined;
 }
 
-type Compiled = 'onnx' | 'tensorflow';
+const COMPILED = ['onnx', 'tensorflow'] as const;
+type Compiled = (typeof COMPILED)[number];
 
 export interface RuntimeChoice {
   name: Compiled;
@@ -103,7 +104,7 @@ export async function chooseRuntime(wanted: RuntimeRequirements): Promise<{ runt
   if (known) return { runtime: await openRuntime(known.name, wanted), why: known.why };
   const opened: Partial<Record<Compiled, Runtime>> = {};
   const failed: Error[] = [];
-  for (const name of ['onnx', 'tensorflow'] as const) {
+  for (const name of COMPILED) {
     try {
       opened[name] = await openRuntime(name, wanted);
     } catch (error) {
@@ -121,7 +122,12 @@ export async function chooseRuntime(wanted: RuntimeRequirements): Promise<{ runt
 
 /** What `auto` means without a measurement; undefined if one is needed first. */
 export function knownChoice(wanted: RuntimeRequirements): RuntimeChoice | undefined {
-  if (wanted.precision === 'bf16') return { name: 'tensorflow', why: 'only tensorflow supports bf16' };
+  const { precision, optimizer = 'adamw' } = wanted;
+  for (const name of COMPILED) {
+    const other = capabilities[name === 'onnx' ? 'tensorflow' : 'onnx'];
+    const missing = !other.precisions.includes(precision) ? precision : !other.optimizers.includes(optimizer) ? optimizer : undefined;
+    if (missing) return { name, why: `only ${name} supports ${missing}` };
+  }
   if (!tensorflowIsSetUp()) return { name: 'onnx', why: 'TensorFlow is not set up' };
   const measured = readKept()[keyOf(wanted)];
   return measured && decide(measured);

@@ -5,7 +5,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { StepError } from '../../../engine/step.ts';
 import { eagerRuntime } from '../runtime/eager.ts';
-import type { Precision, Runtime, RuntimeName } from '../runtime/runtime.ts';
+import { capabilities, type OptimizerOptions, type Precision, type Runtime, type RuntimeName } from '../runtime/runtime.ts';
 import type { Tensorflow } from '../runtime/tensorflow/session.ts';
 import { tensorflowFolder } from '../runtime/tensorflow/setup.ts';
 import { tf } from '../runtime/tfjs.ts';
@@ -17,6 +17,8 @@ export interface RuntimeOptions {
   threads?: number;
   device?: Device;
   precision?: Precision;
+  /** The optimizer of the training that the runtime is for. */
+  optimizer?: OptimizerOptions['name'] | undefined;
   /** The TensorFlow.js backend of `eager`; by default `tensorflow` if it is set up, otherwise `cpu`. */
   backend?: 'cpu' | 'tensorflow';
 }
@@ -25,14 +27,14 @@ export interface RuntimeOptions {
  * @throws StepError if the runtime, the device or the precision is unavailable, with the command or option that helps
  */
 export async function openRuntime(name: 'auto' | RuntimeName, options: RuntimeOptions = {}): Promise<Runtime> {
-  const { threads = availableParallelism(), device = 'auto', precision = 'fp32' } = options;
+  const { threads = availableParallelism(), device = 'auto', precision = 'fp32', optimizer } = options;
   if (name === 'auto') {
     const { chooseRuntime } = await import('./choose.ts');
-    return (await chooseRuntime({ threads, device, precision })).runtime;
+    return (await chooseRuntime({ threads, device, precision, optimizer })).runtime;
   }
-  if (precision === 'bf16' && name !== 'tensorflow')
+  if (!capabilities[name].precisions.includes(precision))
     throw new StepError(
-      `\`precision: bf16\` needs \`runtime: tensorflow\`, not ${name}`,
+      `\`precision: ${precision}\` needs \`runtime: tensorflow\`, not ${name}`,
       'Use `precision: fp32`, or `runtime: tensorflow`.',
       ['precision'],
     );
@@ -48,7 +50,8 @@ export async function openRuntime(name: 'auto' | RuntimeName, options: RuntimeOp
   }
   const { backend = device === 'gpu' || tensorflowIsSetUp() ? 'tensorflow' : 'cpu' } = options;
   if (backend === 'cpu') return eagerRuntime('cpu', `TensorFlow.js ${tf.version.tfjs}, cpu backend, 1 thread`);
-  return eagerRuntime('tensorflow', `TensorFlow.js ${tf.version.tfjs}, ${(await openTensorflow(threads, device)).description}`);
+  const { description, gpu } = await openTensorflow(threads, device);
+  return eagerRuntime('tensorflow', `TensorFlow.js ${tf.version.tfjs}, ${description}`, gpu ? 'gpu' : 'cpu');
 }
 
 export function tensorflowIsSetUp(): boolean {

@@ -4,6 +4,7 @@
  * answers counts.
  */
 
+import { mean } from './counts.ts';
 import { splitAtSpace } from './n-grams.ts';
 
 export interface Answered {
@@ -32,17 +33,17 @@ function best({ truth, predicted }: Answered, score: (truth: string, predicted: 
 
 /** F1 of the words; if an answer is empty, 1 if both are, otherwise 0. */
 function overlap(truth: string, predicted: string): number {
-  const [real, said] = [splitAtSpace(truth), splitAtSpace(predicted)];
-  if (real.length === 0 || said.length === 0) return real.length === said.length ? 1 : 0;
+  const [real, claimed] = [splitAtSpace(truth), splitAtSpace(predicted)];
+  if (real.length === 0 || claimed.length === 0) return real.length === claimed.length ? 1 : 0;
   const left = new Map<string, number>();
   for (const word of real) left.set(word, (left.get(word) ?? 0) + 1);
   let common = 0;
-  for (const word of said) {
+  for (const word of claimed) {
     const count = left.get(word) ?? 0;
     if (count > 0) common++;
     left.set(word, count - 1);
   }
-  return (2 * common) / (real.length + said.length);
+  return (2 * common) / (real.length + claimed.length);
 }
 
 /** Lower case, then without ASCII punctuation, then without articles, then with single spaces. */
@@ -54,5 +55,3 @@ function normalized(answer: string): string {
       .replace(/(?<![\p{L}\p{N}_])(a|an|the)(?![\p{L}\p{N}_])/gu, ' '),
   ).join(' ');
 }
-
-const mean = (numbers: number[]): number => numbers.reduce((sum, n) => sum + n, 0) / numbers.length;

@@ -4,6 +4,7 @@
  * n-grams of orders one and two.
  */
 
+import { mean } from './counts.ts';
 import { type Counter, common, nGrams, splitAtSpace, total } from './n-grams.ts';
 
 const CHARACTER_ORDER = 6;
@@ -76,7 +77,7 @@ function compared(own: Map<string, number>[], theirs: Map<string, number>[]): Ru
 /** In percent, from the mean precision and recall over the orders that both sides have. */
 function fScore(orders: Runs[]): number {
   const both = orders.filter(({ own, theirs }) => own > 0 && theirs > 0);
-  const precision = both.reduce((sum, { hits, own }) => sum + hits / own, 0) / both.length;
-  const recall = both.reduce((sum, { hits, theirs }) => sum + hits / theirs, 0) / both.length;
+  const precision = mean(both.map(({ hits, own }) => hits / own));
+  const recall = mean(both.map(({ hits, theirs }) => hits / theirs));
   return precision + recall > 0 ? (100 * (1 + BETA ** 2) * precision * recall) / (BETA ** 2 * precision + recall) : 0;
 }

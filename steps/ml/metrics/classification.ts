@@ -4,6 +4,7 @@
  */
 
 import { StepError } from '../../../engine/step.ts';
+import { mean, ratio, type Scores, scoresOf, total } from './counts.ts';
 
 export interface Classified {
   classes: number;
@@ -60,16 +61,8 @@ export function confusionMatrix({ classes, truth, predicted }: Classified): numb
   return matrix;
 }
 
-export type ClassScores = {
-  precision: number;
-  recall: number;
-  f1: number;
-  /** The number of examples whose true class this is. */
-  support: number;
-};
-
 /** For each class by name, the predictions of its examples: the confusion matrix by names, without zeros. */
-export function classReport(labels: string[], matrix: number[][]): Record<string, ClassScores & { predicted_as: Record<string, number> }> {
+export function classReport(labels: string[], matrix: number[][]): Record<string, Scores & { predicted_as: Record<string, number> }> {
   return Object.fromEntries(
     perClass(matrix).map((scores, k) => {
       const predicted = labels.flatMap((label, j): [string, number][] => (matrix[k]![j]! > 0 ? [[label, matrix[k]![j]!]] : []));
@@ -78,13 +71,8 @@ export function classReport(labels: string[], matrix: number[][]): Record<string
   );
 }
 
-function perClass(matrix: number[][]): ClassScores[] {
-  return matrix.map((row, k) => {
-    const hit = row[k]!;
-    const support = total(row);
-    const claimed = total(matrix.map((r) => r[k]!));
-    return { precision: ratio(hit, claimed), recall: ratio(hit, support), f1: ratio(2 * hit, claimed + support), support };
-  });
+function perClass(matrix: number[][]): Scores[] {
+  return matrix.map((row, k) => scoresOf({ hits: row[k]!, claimed: total(matrix.map((other) => other[k]!)), support: total(row) }));
 }
 
 function averages(of: 'precision' | 'recall' | 'f1'): Record<string, Metric> {
@@ -98,7 +86,7 @@ function averages(of: 'precision' | 'recall' | 'f1'): Record<string, Metric> {
 }
 
 /** scikit-learn averages over the labels that occur in the truth or among the predictions. */
-function present(matrix: number[][]): ClassScores[] {
+function present(matrix: number[][]): Scores[] {
   return perClass(matrix).filter((s, k) => s.support > 0 || matrix.some((row) => row[k]! > 0));
 }
 
@@ -175,22 +163,6 @@ function needScores(c: Classified, metric: string): ArrayLike<number>[] {
   if (!c.scores) throw new Error(`${metric} needs probabilities`);
   return c.scores;
 }
-
-function ratio(part: number, whole: number): number {
-  return whole === 0 ? 0 : part / whole;
-}
-
-function total(numbers: number[]): number {
-  let sum = 0;
-  for (const x of numbers) sum += x;
-  return sum;
-}
-
-function mean(numbers: number[]): number {
-  return total(numbers) / numbers.length;
-}
-
-/* The positive class, for precision, recall and f1. */
 
 /**
  * The class named `positive`, by default the last of two in sort order (numbers by value): models and baselines

@@ -4,6 +4,8 @@
  * entity, as in the CoNLL script.
  */
 
+import { type Counts, mean, type Scores, scoresOf } from './counts.ts';
+
 export interface Tagged {
   /** Tags of each example: `O`, `B-PER`, `I-PER` … */
   truth: string[][];
@@ -22,15 +24,12 @@ export const METRICS: Record<string, (tagged: Tagged) => number> = {
   /** Counts words, not entities. */
   accuracy({ truth, predicted }) {
     const words = truth.flatMap((tags, i) => tags.map((tag, k): number => (tag === predicted[i]![k] ? 1 : 0)));
-    return words.reduce((sum, hit) => sum + hit, 0) / words.length;
+    return mean(words);
   },
   precision: (tagged) => counted(tagged).micro.precision,
   recall: (tagged) => counted(tagged).micro.recall,
   f1: (tagged) => counted(tagged).micro.f1,
-  macro_f1(tagged) {
-    const types = Object.values(counted(tagged).types);
-    return types.reduce((sum, { f1 }) => sum + f1, 0) / types.length;
-  },
+  macro_f1: (tagged) => mean(Object.values(counted(tagged).types).map(({ f1 }) => f1)),
 };
 
 /** From 0 to 1, and 0 for a division by zero; macro_f1 is NaN if there is no entity. `names` are keys of METRICS. */
@@ -38,17 +37,9 @@ export function entityMetrics(tagged: Tagged, names: readonly string[]): Record<
   return Object.fromEntries(names.map((name) => [name, METRICS[name]!(tagged)]));
 }
 
-export type TypeScores = {
-  precision: number;
-  recall: number;
-  f1: number;
-  /** The number of true entities. */
-  support: number;
-};
-
 /** For each type that occurs, and for all together. */
-export function counted({ truth, predicted }: Tagged): { types: Record<string, TypeScores>; micro: TypeScores } {
-  const counts = new Map<string, { hits: number; claimed: number; support: number }>();
+export function counted({ truth, predicted }: Tagged): { types: Record<string, Scores>; micro: Scores } {
+  const counts = new Map<string, Counts>();
   const all = { hits: 0, claimed: 0, support: 0 };
   const of = (type: string) => {
     if (!counts.has(type)) counts.set(type, { hits: 0, claimed: 0, support: 0 });
@@ -96,11 +87,6 @@ function begins(before: string, typeBefore: string, prefix: string, type: string
   if (prefix === 'B' || prefix === 'S') return true;
   if (['E', 'S', 'O'].includes(before) && (prefix === 'E' || prefix === 'I')) return true;
   return prefix !== 'O' && prefix !== '.' && typeBefore !== type;
-}
-
-function scoresOf({ hits, claimed, support }: { hits: number; claimed: number; support: number }): TypeScores {
-  const ratio = (whole: number, part = hits) => (whole === 0 ? 0 : part / whole);
-  return { precision: ratio(claimed), recall: ratio(support), f1: ratio(claimed + support, 2 * hits), support };
 }
 
 const keyOf = ({ type, begin, end }: Entity): string => `${begin} ${end} ${type}`;

@@ -3,6 +3,8 @@
  * has a flag for every label: 1 if it applies.
  */
 
+import { type Counts, mean, ratio, type Scores, scoresOf, total } from './counts.ts';
+
 export interface LabelSets {
   truth: ArrayLike<number>[];
   predicted: ArrayLike<number>[];
@@ -28,30 +30,19 @@ export function multiLabelMetrics(sets: LabelSets, names: readonly string[]): Re
 }
 
 /** For each label, by name. */
-export function labelReport(labels: string[], sets: LabelSets): Record<string, Record<Of | 'support', number>> {
-  return Object.fromEntries(
-    perLabel(sets).map((counts, k) => [
-      labels[k]!,
-      { precision: score('precision', counts), recall: score('recall', counts), f1: score('f1', counts), support: counts.support },
-    ]),
-  );
-}
-
-interface Counts {
-  hits: number;
-  claimed: number;
-  support: number;
+export function labelReport(labels: string[], sets: LabelSets): Record<string, Scores> {
+  return Object.fromEntries(perLabel(sets).map((counts, k) => [labels[k]!, scoresOf(counts)]));
 }
 
 function averages(of: Of): Record<string, (sets: LabelSets) => number> {
   return {
-    [`micro_${of}`]: (sets) => score(of, summed(perLabel(sets))),
-    [`macro_${of}`]: (sets) => mean(perLabel(sets).map((counts) => score(of, counts))),
+    [`micro_${of}`]: (sets) => scoresOf(summed(perLabel(sets)))[of],
+    [`macro_${of}`]: (sets) => mean(perLabel(sets).map((counts) => scoresOf(counts)[of])),
     [`weighted_${of}`]: (sets) => {
       const counts = perLabel(sets);
-      return ratio(total(counts.map((one) => score(of, one) * one.support)), summed(counts).support);
+      return ratio(total(counts.map((one) => scoresOf(one)[of] * one.support)), summed(counts).support);
     },
-    [`samples_${of}`]: ({ truth, predicted }) => mean(truth.map((row, i) => score(of, countsOf([row], [predicted[i]!])))),
+    [`samples_${of}`]: ({ truth, predicted }) => mean(truth.map((row, i) => scoresOf(countsOf([row], [predicted[i]!]))[of])),
   };
 }
 
@@ -81,10 +72,3 @@ const summed = (counts: Counts[]): Counts => ({
   claimed: total(counts.map(({ claimed }) => claimed)),
   support: total(counts.map(({ support }) => support)),
 });
-
-const score = (of: Of, { hits, claimed, support }: Counts): number =>
-  of === 'precision' ? ratio(hits, claimed) : of === 'recall' ? ratio(hits, support) : ratio(2 * hits, claimed + support);
-
-const ratio = (part: number, whole: number): number => (whole === 0 ? 0 : part / whole);
-const total = (numbers: number[]): number => numbers.reduce((sum, n) => sum + n, 0);
-const mean = (numbers: number[]): number => total(numbers) / numbers.length;

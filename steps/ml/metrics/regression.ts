@@ -1,4 +1,6 @@
-/** Metrics of regression, as defined by scikit-learn and SciPy. */
+/** Metrics of regression, as defined by scikit-learn and SciPy, and the perplexity of language models. */
+
+import { mean } from './counts.ts';
 
 type Metric = (truth: number[], predicted: number[]) => number;
 
@@ -41,20 +43,17 @@ function pearson(a: number[], b: number[]): number {
 
 function ranks(values: number[]): number[] {
   const order = values.map((_, i) => i).sort((a, b) => values[a]! - values[b]!);
-  const found = new Array<number>(values.length);
+  const ranks = new Array<number>(values.length);
   for (let i = 0; i < order.length; ) {
     let end = i;
     while (end < order.length && values[order[end]!] === values[order[i]!]) end++;
-    for (const place of order.slice(i, end)) found[place] = (i + 1 + end) / 2;
+    for (const place of order.slice(i, end)) ranks[place] = (i + 1 + end) / 2;
     i = end;
   }
-  return found;
+  return ranks;
 }
 
-const mean = (numbers: number[]): number => numbers.reduce((sum, n) => sum + n, 0) / numbers.length;
-
-/* Perplexity of a language model: the exponential of the mean loss per token, in nats, over all predicted tokens. */
-
+/** The perplexity of a language model: the exponential of the mean loss per token, in nats, over all predicted tokens. */
 export interface Perplexity {
   /** The summed loss of `tokens` tokens. */
   add(loss: number, tokens: number): void;

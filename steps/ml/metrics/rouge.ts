@@ -1,4 +1,5 @@
 import { random } from '../models/random.ts';
+import { mean } from './counts.ts';
 import { type Counter, common, nGrams } from './n-grams.ts';
 
 /*
@@ -124,8 +125,6 @@ function interval(scores: number[]): [low: number, high: number] {
   };
   return [at(0.025), at(0.975)];
 }
-
-const mean = (numbers: number[]): number => numbers.reduce((sum, n) => sum + n, 0) / numbers.length;
 
 /**
  * The Porter stemmer (Porter 1980, "An algorithm for suffix stripping", Program 14.3) with NLTK's default extensions,

@@ -1,5 +1,6 @@
 /**
- * TensorBoard's event files: TFRecord records (length, its checksum, data, its checksum), each an Event of
+ * The history of a training: JSON lines that are points of its curves, or evaluations; and TensorBoard's event files of
+ * the same curves. These are TFRecord records (length, its checksum, data, its checksum), each an Event of
  * tensorflow/core/util/event.proto with scalars. The wall time is the step in seconds: with the time of day no two
  * runs would write the same bytes, and a lockfile could not match.
  */
@@ -7,9 +8,7 @@
 import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import protobuf from 'protobufjs';
-
-/* The history of a training: JSON lines that are points of its curves, or evaluations. */
+import { FIXED32, FIXED64, LENGTH, type MessageWriter, message, newWriter, tag, VARINT } from '../runtime/protobuf.ts';
 
 export type HistoryLine = { step: number; epoch: number } & Record<string, number>;
 
@@ -81,27 +80,25 @@ export function writeEventFile(folder: string, points: Iterable<readonly [step: 
   // TensorBoard reads any file whose name contains `tfevents`.
   const file = path.join(folder, 'events.out.tfevents.0.tunesmith');
   const records = Array.from(points, ([step, values]) => eventRecord(step, values));
-  writeFileSync(file, Buffer.concat([record(event(0, (writer) => writer.uint32(FILE_VERSION).string('brain.Event:2'))), ...records]));
+  writeFileSync(file, Buffer.concat([record(event(0, (writer) => writer.uint32(tag(3, LENGTH)).string('brain.Event:2'))), ...records]));
   return file;
 }
 
 function eventRecord(step: number, values: Scalars): Buffer {
-  const summary = protobuf.Writer.create();
-  for (const [tag, value] of Object.entries(values)) {
-    const field = protobuf.Writer.create().uint32(TAG).string(tag).uint32(SIMPLE_VALUE).float(value);
-    summary.uint32(VALUE).bytes(field.finish());
-  }
-  return record(event(step, (writer) => writer.uint32(STEP).int64(step).uint32(SUMMARY).bytes(summary.finish())));
+  return record(
+    event(step, (writer) => {
+      writer.uint32(tag(2, VARINT)).int64(step);
+      message(writer, 5, (summary) => {
+        for (const [name, value] of Object.entries(values))
+          message(summary, 1, (field) => field.uint32(tag(1, LENGTH)).string(name).uint32(tag(2, FIXED32)).float(value));
+      });
+    }),
+  );
 }
 
-/** Keys of fields: field number · 8 + wire type. */
-const [WALL_TIME, STEP, FILE_VERSION, SUMMARY] = [0x09, 0x10, 0x1a, 0x2a];
-const VALUE = 0x0a;
-const [TAG, SIMPLE_VALUE] = [0x0a, 0x15];
-
-function event(seconds: number, fill: (writer: protobuf.Writer) => void): Uint8Array {
-  const writer = protobuf.Writer.create();
-  writer.uint32(WALL_TIME).double(seconds);
+function event(seconds: number, fill: (writer: MessageWriter) => void): Uint8Array {
+  const writer = newWriter();
+  writer.uint32(tag(1, FIXED64)).double(seconds); // wall_time
   fill(writer);
   return writer.finish();
 }

@@ -11,7 +11,7 @@ import { attention, betweenLayers, embedding, firstRows, firstToken, linear } fr
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { ConfigReader } from './config.ts';
-import type { Family } from './family.ts';
+import { type Family, stackDepth } from './family.ts';
 import * as nn from './nn.ts';
 
 /** Names and defaults are those of transformers' AlbertConfig. */
@@ -73,6 +73,8 @@ export const albert: Family<AlbertConfig> = {
   maxLength: (config) => config.max_position_embeddings,
 
   sharesLayers: (config) => config.num_hidden_groups < config.num_hidden_layers,
+
+  depthOf: stackDepth(/^albert\.(embeddings|encoder\.embedding_hidden_mapping_in)\./, /^albert\.encoder\.albert_layer_groups\.(\d+)\./),
 
   typed: (config) => config.type_vocab_size > 1,
 

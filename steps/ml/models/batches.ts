@@ -1,6 +1,6 @@
 /** Groups sequences of similar lengths into batches, for little padding. */
 
-import type { HostTensors } from '../runtime/runtime.ts';
+import { type HostTensors, IGNORE_INDEX } from '../runtime/runtime.ts';
 import { random, shuffle } from './random.ts';
 import type { Split, TokensInfo } from './token-dataset.ts';
 
@@ -73,7 +73,7 @@ export function inputsOf(split: Split, { sequences, length, targetLength }: Batc
     if (!column) continue;
     if (column.per !== 'sequence') {
       const width = column.per === 'token' ? length : targetLength;
-      const data = new Int32Array(sequences.length * width).fill({ input_ids: pad_token_id, labels: -100 }[name as string] ?? 0);
+      const data = new Int32Array(sequences.length * width).fill({ input_ids: pad_token_id, labels: IGNORE_INDEX }[name as string] ?? 0);
       for (const [i, sequence] of sequences.entries()) split.read(name, sequence, data, i * width);
       inputs[name] = { dtype: 'int32', shape: [sequences.length, width], data };
     } else {

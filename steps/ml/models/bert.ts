@@ -11,7 +11,7 @@ import { attention, betweenLayers, embedding, firstRows, firstToken, linear } fr
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { type ConfigFile, ConfigReader } from './config.ts';
-import type { Family } from './family.ts';
+import { type Family, stackDepth } from './family.ts';
 import * as nn from './nn.ts';
 
 /** Names and defaults are those of transformers' BertConfig. */
@@ -42,6 +42,8 @@ export const bert: Family<BertConfig> = {
   configure: (file) => configureEncoder(file, { model_type: 'bert', vocab_size: 30522, pad_token_id: 0 }),
 
   maxLength: (config) => config.max_position_embeddings,
+
+  depthOf: stackDepth(/^bert\.embeddings\./, /^bert\.encoder\.layer\.(\d+)\./),
 
   typed: (config) => config.type_vocab_size > 1,
 

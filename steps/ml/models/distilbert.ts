@@ -11,7 +11,7 @@ import { attention, betweenLayers, embedding, firstRows, firstToken, linear } fr
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { ConfigReader } from './config.ts';
-import type { Family } from './family.ts';
+import { type Family, stackDepth } from './family.ts';
 import * as nn from './nn.ts';
 
 const POSITIONS = 'distilbert.embeddings.position_embeddings';
@@ -67,6 +67,8 @@ export const distilbert: Family<DistilBertConfig> = {
   },
 
   maxLength: (config) => config.max_position_embeddings,
+
+  depthOf: stackDepth(/^distilbert\.embeddings\./, /^distilbert\.transformer\.layer\.(\d+)\./),
 
   typed: () => false,
 

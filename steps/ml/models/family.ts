@@ -44,6 +44,11 @@ export interface Family<C extends Config = any> {
    * families.
    */
   sharesLayers?(config: C): boolean;
+  /**
+   * How far a weight of the base model is above the input: 0 for the embeddings, n for the nth layer. Undefined for
+   * everything above the layers: pooler and head.
+   */
+  depthOf(weight: string, config: C): number | undefined;
   /** Whether token types distinguish the two texts of a pair. */
   typed(config: C): boolean;
   /** The weights without a head. */
@@ -51,6 +56,15 @@ export interface Family<C extends Config = any> {
   heads: Partial<Record<Exclude<Task, GeneratingTask>, Head<C>> & Record<GeneratingTask, GeneratingHead<C>>>;
   /** How it generates texts, for families with a head for a generating task. */
   decoder?: DecoderDefinition<C>;
+}
+
+/** `depthOf` for one stack of layers. The patterns match the beginnings of names; the group of `layer` is its number, from 0. */
+export function stackDepth(embeddings: RegExp, layer: RegExp): (weight: string) => number | undefined {
+  return (weight) => {
+    if (embeddings.test(weight)) return 0;
+    const number = layer.exec(weight)?.[1];
+    return number === undefined ? undefined : Number(number) + 1;
+  };
 }
 
 interface HeadWeights<C extends Config> {

@@ -10,7 +10,7 @@ import { attend, attendWithPast, betweenLayers, embedding, firstRows, joinHeads,
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { type ConfigFile, ConfigReader } from './config.ts';
-import type { Family } from './family.ts';
+import { type Family, stackDepth } from './family.ts';
 import * as nn from './nn.ts';
 
 /** Names and defaults are those of transformers' GPT2Config. */
@@ -52,6 +52,8 @@ export const gpt2: Family<Gpt2Config> = {
   configure,
 
   maxLength: (config) => config.n_positions,
+
+  depthOf: stackDepth(/^transformer\.(wte|wpe)\./, /^transformer\.h\.(\d+)\./),
 
   typed: () => false,
 

@@ -10,7 +10,7 @@ import { embedding, linear } from '../runtime/ops.ts';
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { type BertConfig, configureEncoder, encode, encodeFirst, encoderParameters } from './bert.ts';
-import type { Family } from './family.ts';
+import { type Family, stackDepth } from './family.ts';
 import * as nn from './nn.ts';
 
 const POSITIONS = 'roberta.embeddings.position_embeddings';
@@ -35,6 +35,8 @@ export const roberta: Family<BertConfig> = {
 
   // The rows up to that of the padding token are not used for tokens: 514 rows are for 512 tokens.
   maxLength: (config) => config.max_position_embeddings - config.pad_token_id - 1,
+
+  depthOf: stackDepth(/^roberta\.embeddings\./, /^roberta\.encoder\.layer\.(\d+)\./),
 
   typed: (config) => config.type_vocab_size > 1,
 

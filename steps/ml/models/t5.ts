@@ -60,6 +60,15 @@ export const t5: Family<T5Config> = {
 
   maxLength: (config) => config.n_positions,
 
+  // The layers of the decoder follow those of the encoder, whose final norm belongs to its last layer.
+  depthOf(weight, { num_layers }) {
+    const [, encoder, decoder] = /^(?:encoder\.block\.(\d+)|decoder\.block\.(\d+))\./.exec(weight) ?? [];
+    if (weight.startsWith('shared.')) return 0;
+    if (weight.startsWith(`${ENCODER}.final_layer_norm.`)) return num_layers;
+    if (encoder !== undefined) return Number(encoder) + 1;
+    return decoder === undefined ? undefined : num_layers + Number(decoder) + 1;
+  },
+
   typed: () => false,
 
   parameters,

@@ -9,10 +9,11 @@ import { type Gradient, Optimizer } from './optimizers.ts';
 import type { Dropout, HostTensor, HostTensors, OptimizerState, Part, Program, Runtime, Training, TrainingOptions } from './runtime.ts';
 import { onBackend, tf } from './tfjs.ts';
 
-export function eagerRuntime(backend: string, description: string): Runtime {
+export function eagerRuntime(backend: string, description: string, device: Runtime['device'] = 'cpu'): Runtime {
   return {
     name: 'eager',
     description,
+    device,
     inference: (program, weights) => ({
       run: async (inputs) => forward(backend, program, weights, inputs),
       dispose: async () => {},

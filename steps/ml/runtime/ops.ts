@@ -6,7 +6,7 @@
  * natively; on other backends they are composed of TensorFlow.js ops. Both give the same result up to rounding.
  */
 
-import type { Dropout } from './runtime.ts';
+import { type Dropout, IGNORE_INDEX } from './runtime.ts';
 import { tf } from './tfjs.ts';
 
 type Tensor = tf.Tensor;
@@ -119,7 +119,7 @@ function normalized(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: number): [T
   return [tf.add(tf.mul(tf.mul(centered, inverseDeviation), gamma), beta), mean, inverseDeviation];
 }
 
-/** Marks x as all that the next layer reads of earlier ones: the value that recompute.ts keeps. */
+/** Marks x as all that the next layer reads of earlier ones: the value that gradient-checkpointing.ts keeps. */
 export function betweenLayers(x: Tensor): Tensor {
   if (!tracing()) return x;
   return withGradient([x], ([x], save) => {
@@ -220,7 +220,7 @@ export function crossEntropy(logits: Tensor, labels: Tensor, { smoothing = 0, cl
   const flat = tf.reshape(labels, [-1]);
   return withGradient([tf.reshape(logits, [-1, classes])], ([rows], save) => {
     const logProbabilities = tf.logSoftmax(rows as tf.Tensor2D);
-    const counted = tf.cast(tf.notEqual(flat, tf.scalar(IGNORED, 'int32')), 'float32');
+    const counted = tf.cast(tf.notEqual(flat, tf.scalar(IGNORE_INDEX, 'int32')), 'float32');
     const label = tf.oneHot(flat as tf.Tensor1D, classes, 1, 0, 'float32'); // all zeros if the label is −100
     const weights = classWeights && tf.tensor(classWeights, [classes, 1]);
     const weight = weights ? tf.reshape(tf.matMul(label, weights), [-1]) : counted; // of each row's label
@@ -297,7 +297,7 @@ export function vocabularyPredictions(states: Tensor, vocabulary: Tensor, labels
  */
 function placesOf(labels: Tensor): { counted: Tensor; ids: tf.Tensor1D } {
   const flat = tf.reshape(labels, [-1]);
-  const counted = tf.expandDims(tf.cast(tf.notEqual(flat, tf.scalar(IGNORED, 'int32')), 'float32'), 1);
+  const counted = tf.expandDims(tf.cast(tf.notEqual(flat, tf.scalar(IGNORE_INDEX, 'int32')), 'float32'), 1);
   return { counted, ids: tf.maximum(flat, tf.scalar(0, 'int32')) as tf.Tensor1D };
 }
 
@@ -306,8 +306,6 @@ export const logSumExp = (x: Tensor): Tensor => (tracing() ? kernel('LogSumExp',
 
 /** The loss if no label counts. */
 const TINY = 1e-30;
-
-const IGNORED = -100;
 
 /** Mean over all elements of −y log σ(x) − (1 − y) log(1 − σ(x)); labels y are 0 or 1. Both [.., labels]. */
 export function binaryCrossEntropy(logits: Tensor, labels: Tensor): tf.Scalar {

@@ -11,6 +11,35 @@ import type * as tf from '@tensorflow/tfjs';
 
 export type RuntimeName = 'tensorflow' | 'onnx' | 'eager';
 
+/** What a runtime supports. It is known before the runtime is loaded, so that options can be checked early. */
+export interface Capabilities {
+  optimizers: readonly OptimizerOptions['name'][];
+  precisions: readonly Precision[];
+  /** Whether programs become graphs, which gradient checkpointing needs. */
+  compiles: boolean;
+}
+
+export const capabilities: Readonly<Record<RuntimeName, Capabilities>> = {
+  onnx: { optimizers: ['adamw', 'adafactor', 'sgd'], precisions: ['fp32'], compiles: true },
+  tensorflow: { optimizers: ['adamw'], precisions: ['fp32', 'bf16'], compiles: true },
+  eager: { optimizers: ['adamw', 'adafactor', 'sgd'], precisions: ['fp32'], compiles: false },
+};
+
+/** The options of steps that compute with a model: the runtime and the device, as device/open.ts takes them. */
+export const runtimeOptions = {
+  runtime: {
+    enum: ['auto', 'onnx', 'tensorflow', 'eager'],
+    default: 'auto',
+    description:
+      'What computes the model. `auto` is onnx, or tensorflow if it is set up and a short measurement finds it faster. `eager` is for debugging.',
+  },
+  device: {
+    enum: ['auto', 'cpu', 'gpu'],
+    default: 'auto',
+    description: '`auto` uses a GPU if the runtime supports one: tensorflow set up with --gpu. `gpu` is an error if there is none.',
+  },
+} as const;
+
 /**
  * The precision of matrix products. With bf16, everything else stays in fp32: loss, norms, softmax, the optimizer,
  * and the weights themselves.
@@ -49,10 +78,14 @@ export type Axes = Record<string, readonly (string | number)[]>;
  */
 export type Dropout = <T extends tf.Tensor>(x: T, rate: number) => T;
 
+/** The label of a token that the loss ignores, as in PyTorch and transformers. */
+export const IGNORE_INDEX = -100;
+
 export interface Runtime {
   readonly name: RuntimeName;
   /** The underlying library, for the records: "onnxruntime-node 1.30.0, CPU, 2 threads". */
   readonly description: string;
+  readonly device: 'cpu' | 'gpu';
   inference(program: Program, weights: HostTensors, axes?: Axes, options?: InferenceOptions): Inference;
   training(program: Program, weights: HostTensors, options: TrainingOptions): Training;
 }
@@ -77,7 +110,7 @@ export interface AdamWOptions {
   epsilon: number;
 }
 
-/** Described in rules.ts. */
+/** Described in optimizers.ts. */
 export type OptimizerOptions = AdamWOptions | { name: 'sgd'; momentum: number; nesterov: boolean } | { name: 'adafactor' };
 
 /** How one weight is trained. */
@@ -97,7 +130,7 @@ export interface TrainingOptions {
   maxGradNorm: number;
   /** For each weight by name; undefined means frozen: no gradient is computed and nothing changes it. */
   weight: (name: string) => WeightOptions | undefined;
-  /** Gradient checkpointing, in the runtimes that compile: see recompute.ts. */
+  /** Gradient checkpointing, in the runtimes that compile: see gradient-checkpointing.ts. */
   checkpointing?: boolean;
   /** Row `padding` of an embedding gets no lookup gradient: weight name → row. */
   paddingRows?: Record<string, number>;

@@ -57,7 +57,7 @@ export interface TraceOptions {
   padding: Record<string, number>;
   /** See traceInference. */
   free?: boolean;
-  /** Gradient checkpointing: see recompute.ts. */
+  /** Gradient checkpointing: see gradient-checkpointing.ts. */
   checkpointing?: boolean | undefined;
 }
 

@@ -9,9 +9,10 @@ import { requireColumn } from '../data/table.ts';
 import { perplexity } from '../metrics/regression.ts';
 import { openSplit, readTokensInfo, type Split } from '../models/token-dataset.ts';
 import { openTokenizer, type Sequence, windowAt } from '../models/tokenizer.ts';
+import { IGNORE_INDEX } from '../runtime/runtime.ts';
 import { warnEmpty } from './labels.ts';
 import { nextTokenTask } from './next-tokens.ts';
-import { type BaselineRequest, type BaselineResult, type EncodedRow, IGNORED, type Preparation, type PreparationContext } from './task.ts';
+import type { BaselineRequest, BaselineResult, EncodedRow, Preparation, PreparationContext } from './task.ts';
 
 /** A prompt has the special tokens at the beginning of a text, and none of those at its end. */
 export const causalLm = nextTokenTask('causal-lm', {
@@ -95,7 +96,7 @@ const learned = (ids: number[]): EncodedRow['sequences'][number] => ({ sequence:
 /** A last token alone would have no context: the window repeats the tokens before it without learning them again. */
 const endOf = (ids: number[]): EncodedRow['sequences'][number] => ({
   sequence: { ids },
-  values: { labels: ids.map((token, i) => (i < ids.length - 1 ? IGNORED : token)) },
+  values: { labels: ids.map((token, i) => (i < ids.length - 1 ? IGNORE_INDEX : token)) },
 });
 
 /** Prompt and completion are tokenized separately, as at inference, so that their border is a token border. */
@@ -109,7 +110,7 @@ function completed(id: string, begun: number[], completion: Sequence, { config, 
   const whole = [...begun, ...plain(completion), config.eos_token_id!];
   const ids = whole.slice(0, maxLength);
   const unlearned = options.completion_only_loss === false ? 0 : begun.length;
-  const labels = ids.map((token, i) => (i < unlearned ? IGNORED : token));
+  const labels = ids.map((token, i) => (i < unlearned ? IGNORE_INDEX : token));
   return { example: { id }, sequences: [{ sequence: { ids }, values: { labels } }], truncated: whole.length > maxLength };
 }
 

@@ -9,11 +9,10 @@ import { requireColumn } from '../data/table.ts';
 import { random } from '../models/random.ts';
 import type { TokensInfo } from '../models/token-dataset.ts';
 import { windowsOf } from '../models/tokenizer.ts';
-import type { HostTensors } from '../runtime/runtime.ts';
+import { type HostTensors, IGNORE_INDEX } from '../runtime/runtime.ts';
 import { warnEmpty } from './labels.ts';
 import {
   best,
-  IGNORED,
   logSoftmax,
   longTextIsSplit,
   type Masking,
@@ -139,7 +138,7 @@ function maskTokens(
       else if (draw < 0.9) ids[i] = Math.floor(uniform() * vocabulary);
     }
   }
-  if (positions.length === 0) [positions[0], labels[0]] = [0, IGNORED];
+  if (positions.length === 0) [positions[0], labels[0]] = [0, IGNORE_INDEX];
   return {
     ...inputs,
     input_ids: { dtype: 'int32', shape: [batch, length], data: ids },

@@ -6,8 +6,8 @@
 import { type Json, StepError } from '../../../engine/step.ts';
 import type { GeneratingTask } from '../models/config.ts';
 import type { TokensInfo } from '../models/token-dataset.ts';
-import type { HostTensors } from '../runtime/runtime.ts';
-import { IGNORED, type Measurement, type Measuring, type TaskKind } from './task.ts';
+import { type HostTensors, IGNORE_INDEX } from '../runtime/runtime.ts';
+import type { Measurement, Measuring, TaskKind } from './task.ts';
 
 /** `encode` encodes a prompt or an input text. */
 export function nextTokenTask(
@@ -47,18 +47,20 @@ export function nextTokens(
   for (let row = 0; row < batch; row++)
     for (let i = shift; i < length; i++) {
       const label = ids[row * length + i]!;
-      if (label === IGNORED) continue;
+      if (label === IGNORE_INDEX) continue;
       positions.push(row * length + i - shift);
       labels.push(label);
     }
-  if (positions.length === 0) [positions[0], labels[0]] = [0, IGNORED];
+  if (positions.length === 0) [positions[0], labels[0]] = [0, IGNORE_INDEX];
   const given: HostTensors = {
     ...inputs,
     label_positions: { dtype: 'int32', shape: [positions.length], data: Int32Array.from(positions) },
     labels: { dtype: 'int32', shape: [labels.length], data: Int32Array.from(labels) },
   };
   if (task !== 'seq2seq') return given;
-  const shifted = ids.map((_, i) => (i % length === 0 ? decoder_start_token_id! : ids[i - 1] === IGNORED ? pad_token_id : ids[i - 1]!));
+  const shifted = ids.map((_, i) =>
+    i % length === 0 ? decoder_start_token_id! : ids[i - 1] === IGNORE_INDEX ? pad_token_id : ids[i - 1]!,
+  );
   return { ...given, decoder_input_ids: { dtype: 'int32', shape: [batch, length], data: shifted } };
 }
 

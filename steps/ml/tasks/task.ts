@@ -126,9 +126,6 @@ export interface Measurement<R = unknown> {
   warnings?(): string[];
 }
 
-/** The label of a token that is not in the loss. */
-export const IGNORED = -100;
-
 /** Row `row` of an output [batch, width]. */
 export function rowOf({ data, shape }: Outputs[string], row: number): Float32Array {
   const width = shape.slice(1).reduce((product, n) => product * n, 1);

@@ -7,15 +7,16 @@ import { type Json, StepError } from '../../../engine/step.ts';
 import { quote, type Row } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
 import { classReport, confusionMatrix } from '../metrics/classification.ts';
+import { mean } from '../metrics/counts.ts';
 import { counted, entityMetrics } from '../metrics/entities.ts';
 import { markEntities, metricNames } from '../metrics/registry.ts';
 import { type Sequence, windowsOf } from '../models/tokenizer.ts';
+import { IGNORE_INDEX } from '../runtime/runtime.ts';
 import { type LabelCount, labelSet } from './labels.ts';
 import {
   type BaselineRequest,
   type BaselineResult,
   best,
-  IGNORED,
   type InputAndAnswer,
   type Labelling,
   logSoftmax,
@@ -100,7 +101,7 @@ async function prepare(source: PreparationContext): Promise<Preparation<Tagged>>
         const names = JSON.parse(tags) as string[];
         const words = wordsOfTokens(windows[i]!, lists[i]!);
         const begun = new Set(words);
-        const labels = words.map((word) => (word === undefined ? IGNORED : ids.get(names[word]!)!));
+        const labels = words.map((word) => (word === undefined ? IGNORE_INDEX : ids.get(names[word]!)!));
         const sequences = windows[i]!.map((sequence) => ({ sequence, values: { labels: labels.splice(0, sequence.ids.length) } }));
         const unread = names.flatMap((tag, word): [number, string][] => (begun.has(word) ? [] : [[word, tag]]));
         counts.words += names.length;
@@ -258,7 +259,7 @@ function groupsOf(words: Word[], labels: string[]): Group[] {
 /** The score is the mean of the words' probabilities of their labels, as in transformers' pipeline. */
 function entityOf({ entity, words }: Group, text: string): Json {
   const [start, end] = [words[0]!.begin, words.at(-1)!.end];
-  const score = words.reduce((sum, { scores }) => sum + scores[best(scores)]!, 0) / words.length;
+  const score = mean(words.map(({ scores }) => scores[best(scores)]!));
   return { entity, start, end, score: rounded(score), text: text.slice(start, end) };
 }
 
@@ -279,7 +280,7 @@ function measure({ labels, metrics, split, labelIds }: Measuring): Measurement<F
         const tags = new Int32Array(split.length(first + w));
         split.read('labels', first + w, tags, 0);
         for (const [i, tag] of tags.entries()) {
-          if (tag === IGNORED) continue;
+          if (tag === IGNORE_INDEX) continue;
           const logs = logSoftmax(logits.subarray(i * labels.length, (i + 1) * labels.length));
           loss -= logs[labelIds[tag]!]!;
           words++;

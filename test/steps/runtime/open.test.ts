@@ -53,6 +53,14 @@ test('auto is onnx if TensorFlow is set up but cannot be loaded', async () => {
   expect((await openRuntime('auto')).name).toBe('onnx');
 });
 
+test('auto needs no measurement if only one runtime supports the precision or the optimizer', () => {
+  pretend('cpu');
+  const auto = { threads: 2, device: 'auto', precision: 'fp32' } as const;
+  expect(knownChoice({ ...auto, optimizer: 'sgd' })).toEqual({ name: 'onnx', why: 'only onnx supports sgd' });
+  expect(knownChoice({ ...auto, precision: 'bf16' })).toEqual({ name: 'tensorflow', why: 'only tensorflow supports bf16' });
+  expect(knownChoice({ ...auto, optimizer: 'adamw' })).toBeUndefined();
+});
+
 test('auto measures a training whose loss falls', async () => {
   const { milliseconds, loss } = await measure(await openRuntime('onnx'));
   expect(milliseconds).toBeGreaterThan(0);

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import collect from '../../../steps/collect/step.ts';
 import { albert } from '../../../steps/ml/models/albert.ts';
 import { loadModel, startModel } from '../../../steps/ml/models/checkpoint.ts';
-import type { Family } from '../../../steps/ml/models/family.ts';
+import type { Config, Family } from '../../../steps/ml/models/family.ts';
 import { gpt2 } from '../../../steps/ml/models/gpt2.ts';
 import { readSafetensors, toFloat32 } from '../../../steps/ml/models/safetensors.ts';
 import { t5 } from '../../../steps/ml/models/t5.ts';
@@ -206,6 +206,15 @@ test("lower layers of GPT-2, and of T5's decoder above its encoder, learn more s
     'shared.weight',
   ];
   expect(names.map(ofT5)).toEqual([1, 0.5, 0.25, 0.25, 0.125, 0.0625]);
+});
+
+test('the family alone knows how deep a weight is, whatever the weights are called', () => {
+  const names = ['tokens', 'tower one', 'tower two', 'top'];
+  const parameters = Object.fromEntries(names.map((name) => [name, { shape: [1, 1], start: 'zeros' as const, decay: true }]));
+  const family = { type: 'toy', depthOf: (name: string) => ({ tokens: 0, 'tower one': 1, 'tower two': 2 })[name] } as unknown as Family;
+  const options = { layer_wise_learning_rate_decay: 0.5, weight_decay: 0 };
+  const rate = parameterGroups({ family, config: {} as Config, parameters }, options);
+  expect(names.map((name) => rate(name)!.learningRateFactor)).toEqual([0.125, 0.25, 0.5, 1]);
 });
 
 test("as in transformers' Trainer, weight decay treats T5's relative attention biases as biases, whatever their shape", () => {

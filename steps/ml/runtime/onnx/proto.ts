@@ -1,7 +1,7 @@
 /** Writes ONNX's protobuf messages, as far as our models need them. Field numbers are those of onnx.proto. */
 
-import protobuf from 'protobufjs/minimal.js';
 import type { DType } from '../graph.ts';
+import { FIXED32, LENGTH, type MessageWriter, message, newWriter, tag, VARINT } from '../protobuf.ts';
 
 export type OnnxElementType = DType | 'int64';
 
@@ -41,10 +41,8 @@ export interface ModelContent {
   opsets: Record<string, number>;
 }
 
-type Writer = protobuf.Writer;
-
 export function writeModel({ nodes, initializers, inputs, outputs, opsets }: ModelContent): Uint8Array {
-  const writer = protobuf.Writer.create();
+  const writer = newWriter();
   writer.uint32(tag(1, VARINT)).int64(8); // ir_version of opset 18
   writer.uint32(tag(2, LENGTH)).string('tunesmith');
   message(writer, 7, (graph) => {
@@ -60,7 +58,7 @@ export function writeModel({ nodes, initializers, inputs, outputs, opsets }: Mod
   return writer.finish();
 }
 
-function writeNode(w: Writer, { op, domain, inputs, outputs, attributes }: OnnxNode): void {
+function writeNode(w: MessageWriter, { op, domain, inputs, outputs, attributes }: OnnxNode): void {
   for (const input of inputs) w.uint32(tag(1, LENGTH)).string(input);
   for (const output of outputs) w.uint32(tag(2, LENGTH)).string(output);
   w.uint32(tag(4, LENGTH)).string(op);
@@ -78,14 +76,14 @@ function writeNode(w: Writer, { op, domain, inputs, outputs, attributes }: OnnxN
   if (domain) w.uint32(tag(7, LENGTH)).string(domain);
 }
 
-function writeTensor(w: Writer, { name, dtype, shape, bytes }: OnnxTensor): void {
+function writeTensor(w: MessageWriter, { name, dtype, shape, bytes }: OnnxTensor): void {
   for (const n of shape) w.uint32(tag(1, VARINT)).int64(n);
   w.uint32(tag(2, VARINT)).int32(ELEMENT_TYPE[dtype]);
   if (name) w.uint32(tag(8, LENGTH)).string(name);
   w.uint32(tag(9, LENGTH)).bytes(bytes);
 }
 
-function writeInterface(w: Writer, { name, dtype, shape }: InterfaceContent): void {
+function writeInterface(w: MessageWriter, { name, dtype, shape }: InterfaceContent): void {
   w.uint32(tag(1, LENGTH)).string(name);
   message(w, 2, (type) =>
     message(type, 1, (tensor) => {
@@ -99,20 +97,7 @@ function writeInterface(w: Writer, { name, dtype, shape }: InterfaceContent): vo
   );
 }
 
-function message(writer: Writer, field: number, write: (writer: Writer) => void): void {
-  writer.uint32(tag(field, LENGTH)).fork();
-  write(writer);
-  writer.ldelim();
-}
-
 /** AttributeProto.AttributeType. */
 const [FLOAT, INT, STRING, INTS] = [1, 2, 3, 7];
-
-/** Wire types. */
-const VARINT = 0;
-const LENGTH = 2;
-const FIXED32 = 5;
-
-const tag = (field: number, wire: number): number => (field << 3) | wire;
 
 export const elementType = (dtype: OnnxElementType): number => ELEMENT_TYPE[dtype];

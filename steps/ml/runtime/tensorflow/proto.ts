@@ -2,7 +2,7 @@
  * Writes TensorFlow's protobuf messages, as far as our graphs need them. Field numbers are those of its .proto files.
  */
 
-import protobuf from 'protobufjs/minimal.js';
+import { FIXED32, LENGTH, type MessageWriter, message, newWriter, tag, VARINT } from '../protobuf.ts';
 
 export type TensorflowElementType = 'float32' | 'int32' | 'bool' | 'bfloat16' | 'resource';
 
@@ -34,11 +34,9 @@ export interface TensorflowNode {
   attributes: Record<string, TensorflowAttribute>;
 }
 
-type Writer = protobuf.Writer;
-
 /** A SavedModel of one graph, with the tag `serve`. */
 export function writeSavedModel(nodes: TensorflowNode[]): Uint8Array {
-  const writer = protobuf.Writer.create();
+  const writer = newWriter();
   writer.uint32(tag(1, VARINT)).int64(1); // saved_model_schema_version
   message(writer, 2, (metaGraph) => {
     message(metaGraph, 1, (info) => info.uint32(tag(4, LENGTH)).string('serve'));
@@ -56,7 +54,7 @@ export function writeSavedModel(nodes: TensorflowNode[]): Uint8Array {
  */
 const GRAPH_VERSION = 1482;
 
-function writeNode(w: Writer, { name, op, inputs, attributes }: TensorflowNode): void {
+function writeNode(w: MessageWriter, { name, op, inputs, attributes }: TensorflowNode): void {
   w.uint32(tag(1, LENGTH)).string(name).uint32(tag(2, LENGTH)).string(op);
   for (const input of inputs) w.uint32(tag(3, LENGTH)).string(input);
   for (const [key, value] of Object.entries(attributes)) {
@@ -67,7 +65,7 @@ function writeNode(w: Writer, { name, op, inputs, attributes }: TensorflowNode):
   }
 }
 
-function writeAttribute(w: Writer, value: TensorflowAttribute): void {
+function writeAttribute(w: MessageWriter, value: TensorflowAttribute): void {
   if ('text' in value) w.uint32(tag(2, LENGTH)).string(value.text);
   else if ('int' in value) w.uint32(tag(3, VARINT)).int64(value.int);
   else if ('float' in value) w.uint32(tag(4, FIXED32)).float(value.float);
@@ -84,20 +82,7 @@ function writeAttribute(w: Writer, value: TensorflowAttribute): void {
   }
 }
 
-function writeShape(w: Writer, shape: number[] | undefined): void {
+function writeShape(w: MessageWriter, shape: number[] | undefined): void {
   if (!shape) w.uint32(tag(3, VARINT)).bool(true);
   for (const n of shape ?? []) message(w, 2, (dim) => dim.uint32(tag(1, VARINT)).int64(n));
 }
-
-function message(writer: Writer, field: number, write: (writer: Writer) => void): void {
-  writer.uint32(tag(field, LENGTH)).fork();
-  write(writer);
-  writer.ldelim();
-}
-
-/** Wire types. */
-const VARINT = 0;
-const LENGTH = 2;
-const FIXED32 = 5;
-
-const tag = (field: number, wire: number): number => (field << 3) | wire;

@@ -38,11 +38,12 @@ import {
   type Update,
 } from './training.ts';
 
-export function tensorflowRuntime({ binding, description }: Tensorflow, threads: number, precision: Precision): Runtime {
+export function tensorflowRuntime({ binding, description, gpu }: Tensorflow, threads: number, precision: Precision): Runtime {
   const products = precision === 'bf16' ? ', products in bf16' : '';
   return {
     name: 'tensorflow',
     description: `${description}, ${threads} thread${threads === 1 ? '' : 's'}${products}`,
+    device: gpu ? 'gpu' : 'cpu',
     inference: (program, weights, axes = {}) => new TensorflowInference(binding, program, weights, axes, precision),
     training: (program, weights, options) => new TensorflowTraining(binding, program, weights, options, precision),
   };

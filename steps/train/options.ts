@@ -1,0 +1,419 @@
+/** The options of train, and which of them exclude each other. Names follow transformers' TrainingArguments wherever it has an equivalent. */
+
+import type { OptionProblem, OptionSchemas, OptionsOf } from '../../engine/step.ts';
+import { METRIC_NAMES } from '../ml/metrics/registry.ts';
+import { TASK_NAMES } from '../ml/models/config.ts';
+import { capabilities, runtimeOptions } from '../ml/runtime/runtime.ts';
+import { SCHEDULES } from './schedule.ts';
+
+export const optionSchemas = {
+  task: {
+    enum: TASK_NAMES,
+    description: 'The task to train for. It must be the task that the tokens were made for, which is also the default.',
+  },
+  replace_head: {
+    type: 'boolean',
+    default: false,
+    description:
+      'Replaces a head that was trained for other labels with a newly initialized one. Without it, different labels are an error.',
+  },
+  epochs: { type: 'integer', minimum: 1, default: 3, description: 'Number of passes over the training split.' },
+  max_steps: {
+    type: 'integer',
+    minimum: 1,
+    description:
+      'Total number of optimizer steps. Overrides `epochs`: the training split is repeated as often as needed, and the last epoch may be incomplete.',
+  },
+  batch_size: { type: 'integer', minimum: 1, default: 32, description: 'Number of sequences per forward and backward pass.' },
+  gradient_accumulation_steps: {
+    type: 'integer',
+    minimum: 1,
+    default: 1,
+    description:
+      'Number of batches whose gradients are accumulated for one optimizer step. It needs less memory than one batch of batch_size × gradient_accumulation_steps. Without dropout the result is the same; with dropout the masks differ.',
+  },
+  gradient_checkpointing: {
+    type: 'boolean',
+    default: false,
+    description:
+      'Keeps only the activations between layers and recomputes the others in the backward pass. It needs much less memory, costs one more forward pass, and gives the same result.',
+  },
+  sampler: {
+    enum: ['random', 'balanced'],
+    default: 'random',
+    description: '`balanced` samples every class of text-classification equally often, and repeats the rows of rare classes.',
+  },
+  optim: {
+    enum: ['adamw', 'adafactor', 'sgd'],
+    default: 'adamw',
+    description:
+      "The optimizer: torch.optim.AdamW, Adafactor with the settings of transformers' Trainer (needs little memory), or torch.optim.SGD.",
+  },
+  learning_rate: { type: 'number', exclusiveMinimum: 0, default: 5e-5, description: 'The peak learning rate.' },
+  lr_scheduler_type: {
+    enum: SCHEDULES,
+    default: 'linear',
+    description:
+      'How the learning rate changes after the warmup: `linear`, `cosine` and `cosine_with_restarts` decrease it to 0, `polynomial` decreases it to `lr_end`, `inverse_sqrt` divides it by the square root of the step, and `constant` and `constant_with_warmup` keep it.',
+  },
+  lr_scheduler_kwargs: {
+    type: 'object',
+    properties: {
+      num_cycles: {
+        type: 'integer',
+        minimum: 1,
+        description: 'Number of times that `cosine_with_restarts` decreases the learning rate to 0. Default: 1.',
+      },
+      power: { type: 'number', exclusiveMinimum: 0, description: 'The power of `polynomial`. Default: 1.' },
+      lr_end: { type: 'number', minimum: 0, description: 'The final learning rate of `polynomial`. Default: 1e-7.' },
+    },
+    additionalProperties: false,
+    description: 'Options of the schedules `cosine_with_restarts` and `polynomial`.',
+  },
+  warmup_steps: {
+    type: 'number',
+    minimum: 0,
+    default: 0,
+    description: 'Number of steps in which the learning rate rises from 0. A value below 1 is a share of all steps.',
+  },
+  weight_decay: {
+    type: 'number',
+    minimum: 0,
+    default: 0,
+    description: 'Decoupled weight decay, as in AdamW. It applies to all weights except biases and norms.',
+  },
+  max_grad_norm: { type: 'number', minimum: 0, default: 1, description: 'Clips the gradient to this norm. 0 disables clipping.' },
+  momentum: {
+    type: 'number',
+    minimum: 0,
+    exclusiveMaximum: 1,
+    description: 'The momentum factor. Applies only to `optim: sgd`. Default: 0.',
+  },
+  nesterov: { type: 'boolean', description: 'Enables Nesterov momentum. Applies only to `optim: sgd`. Default: false.' },
+  layer_wise_learning_rate_decay: {
+    type: 'number',
+    exclusiveMinimum: 0,
+    maximum: 1,
+    default: 1,
+    description:
+      'Multiplies the learning rate by this factor for each layer further from the head: the head has the full rate, the embeddings the lowest.',
+  },
+  freeze: {
+    type: 'array',
+    items: { type: 'string', minLength: 1 },
+    minItems: 1,
+    description:
+      'Weights that are not trained, given by parts of their names: `embeddings`, `layer.0`, `encoder`. `*` matches any characters within one part.',
+  },
+  lora: {
+    type: 'object',
+    properties: {
+      r: { type: 'integer', minimum: 1, default: 8, description: 'The rank of the adapters.' },
+      alpha: {
+        type: 'number',
+        exclusiveMinimum: 0,
+        default: 8,
+        description: 'The scaling: the output of each adapter is multiplied by alpha / r.',
+      },
+      dropout: { type: 'number', minimum: 0, exclusiveMaximum: 1, default: 0, description: 'The dropout rate of the adapters’ inputs.' },
+      targets: {
+        type: 'array',
+        items: { type: 'string', minLength: 1 },
+        minItems: 1,
+        description:
+          'The linear layers that get an adapter, given by the ends of their names. Default: query and value (q_lin and v_lin in DistilBERT).',
+      },
+      merge: {
+        type: 'boolean',
+        default: true,
+        description:
+          'true: merges the adapters into the model, and also saves them in its folder `adapter`. false: saves only the adapters, for PEFT.',
+      },
+    },
+    additionalProperties: false,
+    description: 'Trains low-rank adapters (LoRA, as in PEFT) and the head, and freezes all other weights.',
+  },
+  label_smoothing_factor: {
+    type: 'number',
+    minimum: 0,
+    exclusiveMaximum: 1,
+    default: 0,
+    description: 'The share of each target that is spread evenly over all labels.',
+  },
+  class_weights: {
+    anyOf: [{ const: 'balanced' }, { type: 'object', additionalProperties: { type: 'number', exclusiveMinimum: 0 } }],
+    description:
+      'The weight of each label in the loss: a map from label to number, or `balanced`, which weights rare labels more (as in scikit-learn).',
+  },
+  adam_beta1: {
+    type: 'number',
+    minimum: 0,
+    exclusiveMaximum: 1,
+    default: 0.9,
+    description: 'The decay rate of the first moment (AdamW).',
+  },
+  adam_beta2: {
+    type: 'number',
+    minimum: 0,
+    exclusiveMaximum: 1,
+    default: 0.999,
+    description: 'The decay rate of the second moment (AdamW).',
+  },
+  adam_epsilon: {
+    type: 'number',
+    exclusiveMinimum: 0,
+    default: 1e-8,
+    description: 'Added to the square root of the second moment (AdamW).',
+  },
+  dropout: {
+    type: 'number',
+    minimum: 0,
+    exclusiveMaximum: 1,
+    description: "Overrides all dropout rates of the model. Default: the rates in the model's config.",
+  },
+  eval_strategy: {
+    enum: ['epoch', 'steps', 'no'],
+    default: 'epoch',
+    description:
+      'When to evaluate on the validation split: after each epoch, after every `eval_steps` steps and after the last one, or never.',
+  },
+  eval_steps: { type: 'integer', minimum: 1, description: 'Number of steps between two evaluations. Needs `eval_strategy: steps`.' },
+  early_stopping: {
+    type: 'object',
+    properties: {
+      metric: {
+        enum: ['loss', ...METRIC_NAMES],
+        default: 'loss',
+        description:
+          "The metric of the validation split to watch; one of the task's metrics. With more than two labels, text-classification has macro_f1 and so on instead of f1.",
+      },
+      patience: {
+        type: 'integer',
+        minimum: 1,
+        default: 1,
+        description: 'Number of evaluations without improvement after which training stops.',
+      },
+      min_delta: {
+        type: 'number',
+        minimum: 0,
+        default: 0,
+        description: 'A value counts as an improvement only if it is better than the last improvement by more than this.',
+      },
+    },
+    additionalProperties: false,
+    description: 'Stops training when a metric no longer improves, and keeps the best weights.',
+  },
+  load_best_model_at_end: {
+    type: 'boolean',
+    default: false,
+    description: 'Trains to the end, and keeps the best weights that were evaluated. `early_stopping` implies it.',
+  },
+  metric_for_best_model: {
+    enum: ['loss', ...METRIC_NAMES],
+    description: "The metric that `load_best_model_at_end` compares; one of the task's metrics. Default: loss.",
+  },
+  positive: {
+    type: 'string',
+    description:
+      'The positive class of two labels, for precision, recall and f1. Default: the last label in sort order (numbers by value).',
+  },
+  mlm_probability: {
+    type: 'number',
+    exclusiveMinimum: 0,
+    exclusiveMaximum: 1,
+    description: 'The share of tokens that masked-lm masks, chosen anew in each epoch. Default: 0.15.',
+  },
+  logging_steps: {
+    type: 'integer',
+    minimum: 1,
+    fingerprint: false,
+    description:
+      "Number of steps between two points of the curves in the run's records. Default: chosen so that there are at most a thousand points, as in the output `history`.",
+  },
+  tensorboard: {
+    type: 'boolean',
+    default: false,
+    fingerprint: false,
+    description:
+      'Writes the event file of the output `tensorboard` during training, so that TensorBoard can follow it. Otherwise it is written at the end.',
+  },
+  save_steps: {
+    type: 'integer',
+    minimum: 1,
+    fingerprint: false,
+    description:
+      'Number of steps between two checkpoints, in addition to those of `save_minutes`. An interrupted run resumes from the last checkpoint.',
+  },
+  save_minutes: {
+    type: 'number',
+    exclusiveMinimum: 0,
+    default: 10,
+    fingerprint: false,
+    description: 'Writes a checkpoint when the last one is this many minutes old.',
+  },
+  save_optimizer: {
+    type: 'boolean',
+    default: false,
+    description: "Saves the optimizer's state in the model folder, so that another step can `continue` this training.",
+  },
+  ...runtimeOptions,
+  precision: {
+    enum: ['fp32', 'bf16'],
+    default: 'fp32',
+    description:
+      'The precision of matrix products. `bf16` needs `runtime: tensorflow` and is faster where the CPU or GPU supports it. Everything else stays in fp32.',
+  },
+  seed: {
+    type: 'integer',
+    minimum: 0,
+    default: 0,
+    description: 'The seed of the random initialization, the order of the rows and the dropout masks.',
+  },
+} as const satisfies OptionSchemas;
+
+export const optional = [
+  'task',
+  'max_steps',
+  'lr_scheduler_kwargs',
+  'momentum',
+  'nesterov',
+  'freeze',
+  'lora',
+  'class_weights',
+  'dropout',
+  'eval_steps',
+  'early_stopping',
+  'metric_for_best_model',
+  'positive',
+  'mlm_probability',
+  'logging_steps',
+  'save_steps',
+] as const satisfies (keyof typeof optionSchemas)[];
+
+export type Options = OptionsOf<typeof optionSchemas>;
+
+/** Every pair of options of which one excludes the other or has no effect, and values that no schema can exclude. */
+export function check(options: Options): OptionProblem[] {
+  return [...scheduleProblems(options), ...optimizerProblems(options), ...doubledProblems(options), ...evaluationProblems(options)];
+}
+
+function scheduleProblems({ warmup_steps, lr_scheduler_type, lr_scheduler_kwargs = {}, learning_rate }: Options): OptionProblem[] {
+  const foreign = Object.keys(lr_scheduler_kwargs)
+    .map((name) => ({ name, schedule: name === 'num_cycles' ? 'cosine_with_restarts' : 'polynomial' }))
+    .filter(({ schedule }) => schedule !== lr_scheduler_type);
+  return [
+    ...problemIf(
+      warmup_steps >= 1 && !Number.isInteger(warmup_steps),
+      'warmup_steps',
+      '`warmup_steps` must be a whole number of steps or a share below 1',
+    ),
+    ...problemIf(
+      lr_scheduler_type === 'constant' && warmup_steps > 0,
+      'warmup_steps',
+      '`lr_scheduler_type: constant` has no warmup: use `constant_with_warmup`',
+    ),
+    ...foreign.map(({ name, schedule }) => ({
+      option: `lr_scheduler_kwargs.${name}`,
+      message: `\`${name}\` applies only to \`lr_scheduler_type: ${schedule}\`, not to ${lr_scheduler_type}`,
+    })),
+    ...problemIf(
+      lr_scheduler_type === 'polynomial' && (lr_scheduler_kwargs.lr_end ?? 1e-7) >= learning_rate,
+      'learning_rate',
+      '`learning_rate` must be greater than `lr_end`, the final learning rate of polynomial (default: 1e-7)',
+    ),
+  ];
+}
+
+/** Problems of the optimizer, and of the runtime that executes it. */
+function optimizerProblems(options: Options): OptionProblem[] {
+  const { optim, runtime, precision } = options;
+  const sgd = (['momentum', 'nesterov'] as const).filter((name) => options[name] !== undefined && optim !== 'sgd');
+  const adamw = (['adam_beta1', 'adam_beta2', 'adam_epsilon'] as const).filter(
+    (name) => options[name] !== optionSchemas[name].default && optim !== 'adamw',
+  );
+  const own = runtime === 'auto' ? undefined : capabilities[runtime];
+  const appliesOnlyTo = (other: string) => (name: string) => ({
+    option: name,
+    message: `\`${name}\` applies only to \`optim: ${other}\`, not to ${optim}`,
+  });
+  return [
+    ...problemIf(
+      own && !own.precisions.includes(precision),
+      'precision',
+      `\`precision: ${precision}\` needs \`runtime: tensorflow\`, not ${runtime}`,
+    ),
+    ...sgd.map(appliesOnlyTo('sgd')),
+    ...problemIf(options.nesterov && !options.momentum, 'nesterov', '`nesterov` needs a `momentum` greater than 0'),
+    ...adamw.map(appliesOnlyTo('adamw')),
+    ...problemIf(
+      options.gradient_checkpointing && own?.compiles === false,
+      'gradient_checkpointing',
+      `\`gradient_checkpointing\` needs a runtime that compiles: \`runtime: ${runtime}\` does not`,
+    ),
+    ...problemIf(
+      own && !own.optimizers.includes(optim),
+      'optim',
+      `\`runtime: ${runtime}\` supports only \`optim: ${own?.optimizers.join(', ')}\`, not ${optim}`,
+    ),
+    ...problemIf(
+      !own && !Object.values(capabilities).some((one) => one.optimizers.includes(optim) && one.precisions.includes(precision)),
+      'precision',
+      `\`precision: ${precision}\` needs \`runtime: tensorflow\`, which supports only \`optim: adamw\`, not ${optim}`,
+    ),
+  ];
+}
+
+/** Options that would do the same thing twice. */
+function doubledProblems({ lora, freeze, save_optimizer, sampler, class_weights }: Options): OptionProblem[] {
+  return [
+    ...problemIf(lora && freeze, 'freeze', '`lora` trains only its adapters and the head: all other weights are frozen already'),
+    ...problemIf(
+      lora && save_optimizer,
+      'save_optimizer',
+      '`save_optimizer` cannot be combined with `lora`, because the adapters are merged: to train further, give the trained model as `model`',
+    ),
+    ...problemIf(
+      sampler === 'balanced' && class_weights === 'balanced',
+      'class_weights',
+      '`sampler: balanced` and `class_weights: balanced` together would weight each class twice',
+    ),
+  ];
+}
+
+/** Problems of the evaluations, and of keeping the best weights by them. */
+function evaluationProblems(options: Options): OptionProblem[] {
+  const { early_stopping, load_best_model_at_end, eval_strategy, eval_steps } = options;
+  const best = early_stopping ? 'early_stopping' : load_best_model_at_end ? 'load_best_model_at_end' : undefined;
+  return [
+    ...problemIf(early_stopping && load_best_model_at_end, 'load_best_model_at_end', '`early_stopping` already keeps the best weights'),
+    ...problemIf(
+      options.metric_for_best_model !== undefined && best !== 'load_best_model_at_end',
+      'metric_for_best_model',
+      `\`metric_for_best_model\` needs \`load_best_model_at_end\`${early_stopping ? '; early_stopping has a metric of its own' : ''}`,
+    ),
+    ...problemIf(best && eval_strategy === 'no', 'eval_strategy', `\`${best}\` needs evaluations: set \`eval_strategy\` to epoch or steps`),
+    ...problemIf(
+      best && eval_strategy === 'epoch' && options.epochs === 1 && options.max_steps === undefined,
+      best!,
+      `\`${best}\` needs more than one epoch, or \`eval_strategy: steps\``,
+    ),
+    ...problemIf(
+      options.positive !== undefined && eval_strategy === 'no',
+      'positive',
+      '`positive` applies to evaluations, and `eval_strategy: no` makes none',
+    ),
+    ...problemIf(eval_strategy === 'steps' && eval_steps === undefined, 'eval_strategy', '`eval_strategy: steps` needs `eval_steps`'),
+    ...problemIf(
+      eval_strategy !== 'steps' && eval_steps !== undefined,
+      'eval_steps',
+      `\`eval_steps\` needs \`eval_strategy: steps\`, not ${eval_strategy}`,
+    ),
+    ...problemIf(
+      best && options.save_optimizer,
+      'save_optimizer',
+      `\`save_optimizer\` saves the state of the last step, but ${best} may keep the weights of an earlier step`,
+    ),
+  ];
+}
+
+const problemIf = (wrong: unknown, option: string, message: string): OptionProblem[] => (wrong ? [{ option, message }] : []);
