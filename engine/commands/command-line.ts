@@ -35,7 +35,7 @@ const tunesmith = new Command('tunesmith')
   .configureOutput({ outputError: () => {} }) // failed() below prints all errors in the same form
   .addHelpText(
     'after',
-    '\nA cell is one instance of a step. A step with a matrix has one cell for each combination of its values.\nCELL is the name of a step (all its cells) or of one cell: train[learning_rate=3e-4].\nFILE is optional if there is only one pipeline.',
+    '\nA cell is one instance of a step. A step with a matrix has one cell for each combination of its values.\nCELL is the name of a step (all its cells) or of one cell: "train[learning_rate=3e-4]" (in quotes, because of the shell).\nFILE is optional if there is only one pipeline.',
   );
 
 command('run [file...]', 'run a pipeline; skip cells that are up to date', () => import('./run.ts'))

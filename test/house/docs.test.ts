@@ -66,6 +66,13 @@ function headingIds(page: string): string[] {
   );
 }
 
+test('no sentence of the docs begins with "Of"', () => {
+  const inverted = pages.flatMap((page) =>
+    [...read(page).matchAll(/(?:^|[.:;|] |^- )Of [a-z0-9`].*/gm)].map(([sentence]) => `${page}: ${sentence}`),
+  );
+  expect(inverted).toEqual([]);
+});
+
 test('the README names the commands that CI runs', () => {
   expect(read('README.md')).toContain('npm ci && npm run demo');
   expect(read('README.md')).toContain('npm test');
