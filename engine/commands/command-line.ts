@@ -105,7 +105,7 @@ command(
   .addHelpText('after', '\nA fingerprint is a hash of everything that may change the result of a cell: options, inputs, code and versions.')
   .usage('[FILE] CELL [options]');
 
-command('graph [file]', 'draw the pipeline', () => import('./status.ts').then(({ graph }) => ({ default: graph })))
+command('graph [file]', 'print the pipeline as a graph', () => import('./status.ts').then(({ graph }) => ({ default: graph })))
   .addOption(file())
   .addOption(param())
   .addOption(params())
