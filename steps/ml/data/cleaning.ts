@@ -3,6 +3,7 @@
  * position for each character of a repeated class, and overflow on a text of millions; this code scans the text once.
  */
 
+import { withoutLoose } from '../models/token-prefix.ts';
 import { removeHtml } from './html.ts';
 
 /*
@@ -35,31 +36,30 @@ export interface CleaningOptions {
 export type Removed = Record<Removable, number>;
 
 /** A pure function of text and options, which is the same in clean, predict and serve. Increments `removed`. */
-export const cleanText = (text: string, options: CleaningOptions, removed?: Removed): string => cleaned(text, options, undefined, removed);
+export const cleanText = (text: string, options: CleaningOptions, removed?: Removed): string => cleaned(text, options, false, removed);
 
 /**
  * Cleans the beginning of a text: the result is a prefix of the whole text, cleaned. What depends on the rest of the
- * text is left out. `closed` returns the longest prefix with which nothing that follows combines.
+ * text is left out.
  */
-export const cleanBeginning = (text: string, options: CleaningOptions, closed: (text: string) => string): string =>
-  cleaned(text, options, closed);
+export const cleanBeginning = (text: string, options: CleaningOptions): string => cleaned(text, options, true);
 
-/** @param closed given if the text continues */
-function cleaned(text: string, options: CleaningOptions, closed?: (text: string) => string, removed?: Removed): string {
+/** @param more whether the text continues */
+function cleaned(text: string, options: CleaningOptions, more: boolean, removed?: Removed): string {
   const remove = new Set(options.remove);
   const gone = (what: Removable) => {
     if (removed) removed[what]++;
     return ' ';
   };
   const sure = (part: (text: string) => string) => {
-    if (closed) clean = part(clean);
+    if (more) clean = part(clean);
   };
   let clean = text;
-  if (closed) clean = closed(clean);
+  sure(withoutLoose);
   clean = clean.replace(loneSurrogate, '\ufffd');
   if (remove.has('html')) {
-    clean = removeHtml(clean, () => gone('html'), closed !== undefined);
-    if (closed) clean = closed(clean);
+    clean = removeHtml(clean, () => gone('html'), more);
+    sure(withoutLoose);
   }
   if (remove.has('special_characters')) clean = clean.replace(invisible, () => gone('special_characters').trim());
   if (options.normalize !== 'none') clean = normalized(clean, options.normalize);

@@ -8,7 +8,8 @@ import { existsSync } from 'node:fs';
 import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StepError } from '../../../engine/step.ts';
-import { type CleaningOptions, cleanText, removables } from './cleaning.ts';
+import { type Beginning, beginning } from '../models/token-prefix.ts';
+import { type CleaningOptions, cleanBeginning, cleanText, removables } from './cleaning.ts';
 
 /** One operation on some columns. Version 1 listed no columns: every text was treated alike. */
 export type PreprocessingStep = { columns?: string[] } & ({ decode: 'mail' } | { clean: CleaningOptions });
@@ -39,6 +40,23 @@ export async function preprocess(text: string, steps: Preprocessing, whole?: str
     }
   }
   return text;
+}
+
+/**
+ * The beginning of the preprocessed text, from about the first `length` code units of the text. A mail is decoded as
+ * a whole, because its parts may be anywhere in it.
+ */
+export async function beginningOf(text: string, steps: Preprocessing): Promise<(length: number) => Beginning> {
+  const behind = steps.findLastIndex((step) => 'decode' in step) + 1;
+  const decoded = await preprocess(text, steps.slice(0, behind));
+  return (length) =>
+    steps.slice(behind).reduce(
+      ({ text, more }, step) => {
+        const { clean } = step as { clean: CleaningOptions };
+        return { text: more ? cleanBeginning(text, clean) : cleanText(text, clean), more };
+      },
+      beginning(decoded, length),
+    );
 }
 
 /**

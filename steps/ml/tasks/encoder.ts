@@ -6,12 +6,10 @@
  */
 
 import { StepError } from '../../../engine/step.ts';
-import { type CleaningOptions, cleanBeginning, cleanText } from '../data/cleaning.ts';
-import { type Preprocessing, preprocess, stepsOf } from '../data/preprocessing.ts';
+import { beginningOf, type Preprocessing, preprocess, stepsOf } from '../data/preprocessing.ts';
 import { isGenerating, type Task, taskFacts } from '../models/config.ts';
 import type { Encoding } from '../models/encoding.ts';
 import { shown } from '../models/json.ts';
-import { type Beginning, beginning, withoutLoose } from '../models/token-prefix.ts';
 import { maskToken, openTokenizer, type Sequence, type SpecialToken, type Tokenizer } from '../models/tokenizer.ts';
 import { taskKind } from './registry.ts';
 import type { Input } from './task.ts';
@@ -107,23 +105,6 @@ export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
       }
     },
   };
-}
-
-/**
- * The beginning of the preprocessed text, from about the first `length` code units of the text. A mail is decoded as
- * a whole, because its parts may be anywhere in it.
- */
-export async function beginningOf(text: string, steps: Preprocessing): Promise<(length: number) => Beginning> {
-  const behind = steps.findLastIndex((step) => 'decode' in step) + 1;
-  const decoded = await preprocess(text, steps.slice(0, behind));
-  return (length) =>
-    steps.slice(behind).reduce(
-      ({ text, more }, step) => {
-        const { clean } = step as { clean: CleaningOptions };
-        return { text: more ? cleanBeginning(text, clean, withoutLoose) : cleanText(text, clean), more };
-      },
-      beginning(decoded, length),
-    );
 }
 
 /** Code units that usually contain as many tokens as are read, even between tags. */

@@ -5,11 +5,11 @@
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { type CleaningOptions, cleanBeginning, cleanText, removables } from '../../../steps/ml/data/cleaning.ts';
-import { type Preprocessing, preprocess } from '../../../steps/ml/data/preprocessing.ts';
+import { beginningOf, type Preprocessing, preprocess } from '../../../steps/ml/data/preprocessing.ts';
 import { random } from '../../../steps/ml/models/random.ts';
-import { beginning, withoutLoose } from '../../../steps/ml/models/token-prefix.ts';
+import { beginning } from '../../../steps/ml/models/token-prefix.ts';
 import { openTokenizer } from '../../../steps/ml/models/tokenizer.ts';
-import { beginningOf, openEncoder } from '../../../steps/ml/tasks/encoder.ts';
+import { openEncoder } from '../../../steps/ml/tasks/encoder.ts';
 import { randomText } from '../models/random-texts.ts';
 
 /** Any of the options, the same for the same number. */
@@ -34,7 +34,7 @@ test('a cleaned beginning is what the cleaned text begins with, whatever follows
     for (const share of [0.2, 0.4, 0.6, 0.8]) {
       const begun = beginning(text, Math.floor(text.length * share));
       if (!begun.more) continue;
-      const clean = cleanBeginning(begun.text, options, withoutLoose);
+      const clean = cleanBeginning(begun.text, options);
       // The text itself, and two others that begin so: the next letter alone is as it was.
       const next = text[begun.text.length]!;
       for (const whole of [text, begun.text + next + randomText(-n, 20), begun.text + next]) {
