@@ -45,7 +45,7 @@ test.each([
   ['steps/ml/data/', [CONTRACT]],
   ['steps/ml/runtime/', [CONTRACT]],
   ['steps/ml/device/', [CONTRACT, 'steps/ml/runtime/']],
-  ['steps/ml/models/', [CONTRACT, 'steps/ml/runtime/']],
+  ['steps/ml/models/', [CONTRACT, 'steps/ml/runtime/', 'steps/ml/data/']],
   ['steps/ml/metrics/', [CONTRACT, 'steps/ml/models/', 'steps/ml/runtime/']],
   ['steps/ml/tasks/', [CONTRACT, 'steps/ml/']],
   ['steps/ml/generation/', [CONTRACT, 'steps/ml/']],

@@ -3,8 +3,8 @@
  * position for each character of a repeated class, and overflow on a text of millions; this code scans the text once.
  */
 
-import { withoutLoose } from '../models/token-prefix.ts';
 import { removeHtml } from './html.ts';
+import { withoutLoose } from './token-prefix.ts';
 
 /*
  * The one cleaning function: `clean`, `predict` and `serve` all use it. It is pure, and its time is linear in the

@@ -8,8 +8,8 @@ import { existsSync } from 'node:fs';
 import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StepError } from '../../../engine/step.ts';
-import { type Beginning, beginning } from '../models/token-prefix.ts';
 import { type CleaningOptions, cleanBeginning, cleanText, removables } from './cleaning.ts';
+import { type Beginning, beginning } from './token-prefix.ts';
 
 /** One operation on some columns. Version 1 listed no columns: every text was treated alike. */
 export type PreprocessingStep = { columns?: string[] } & ({ decode: 'mail' } | { clean: CleaningOptions });

@@ -5,8 +5,8 @@ import { copyFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Tokenizer as Library, type Encoding as LibraryEncoding } from 'tokenizers';
 import { StepError } from '../../../engine/step.ts';
+import { type Beginning, beginning, unsureWords, withoutLoose } from '../data/token-prefix.ts';
 import { readJson } from './json.ts';
-import { type Beginning, beginning, unsureWords, withoutLoose } from './token-prefix.ts';
 import { findTokenizerJson, tokenizerJson } from './tokenizer-json.ts';
 
 /** @throws StepError if the tokenizer returns ids without an embedding in the model */

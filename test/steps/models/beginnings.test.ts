@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { beginning, PLAIN, unsureWords, withoutLoose } from '../../../steps/ml/models/token-prefix.ts';
+import { beginning, PLAIN, unsureWords, withoutLoose } from '../../../steps/ml/data/token-prefix.ts';
 import { openTokenizer, type Sequence } from '../../../steps/ml/models/tokenizer.ts';
 import { tokenizerJson } from '../../../steps/ml/models/tokenizer-json.ts';
 
