@@ -133,6 +133,7 @@ export const toy: Family<Config> = {
   loraTargets: [],
   configure: (file) => ({ model_type: 'toy', vocab_size: new ConfigReader(file).count('vocab_size', 10), pad_token_id: 0, initializer_range: 0.02 }),
   maxLength: () => 8,
+  depthOf: () => undefined,
   typed: () => false,
   parameters: () => ({}),
   heads: {},
