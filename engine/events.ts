@@ -1,5 +1,6 @@
 /** The events of a run. The engine emits them; only reporters print. */
 import type { Frame, Place } from './errors.ts';
+import type { MetricDirection } from './step.ts';
 
 export type CellState = 'fresh' | 'restored' | 'ran' | 'failed' | 'skipped' | 'canceled';
 
@@ -12,7 +13,7 @@ export type RunEvent =
   | { type: 'running'; cell: string; why: string; attempt: number; log: string }
   | { type: 'log'; cell: string; stream: 'stdout' | 'stderr' | 'step'; line: string }
   | { type: 'progress'; cell: string; done: number; total?: number; values: Record<string, number | string> }
-  | { type: 'metric'; cell: string; name: string; value: number; step?: number }
+  | { type: 'metric'; cell: string; name: string; value: number; step?: number; better?: MetricDirection }
   /** The result line of a cell. */
   | { type: 'result'; cell: string; message: string }
   /** Something that a user should not miss, such as a kept file or a changed input. Repeated below the summary. */

@@ -32,6 +32,11 @@ export function generation() {
   return import('../steps/serving/generate.ts');
 }
 
+/** The schema of the options of `generate`, of which its flags are made. */
+export async function generationSchema() {
+  return (await import('../steps/ml/generation/options.ts')).generationOptions;
+}
+
 /** `setup tensorflow`. */
 export function setup() {
   return import('../steps/ml/runtime/tensorflow/setup.ts');

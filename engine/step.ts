@@ -217,8 +217,20 @@ export interface StepContext<
   result(message: string): void;
   /** Reports progress. `values` are printed with it, e.g. `{ loss: 0.31, 'tokens/s': 5210 }`. */
   progress(done: number, total?: number, values?: Record<string, number | string>): void;
-  /** Records a metric. With `step`, it is one point of a curve; without, it is a final metric, which the summary prints. */
-  metric(name: string, value: number, step?: number): void;
+  /**
+   * Records a metric. With `step`, it is one point of a curve; without, it is a final metric, which the summary prints. The
+   * table of a sweep marks its best value if `better` says which one is best. A number as third argument is the `step`.
+   */
+  metric(name: string, value: number, more?: number | MetricNotes): void;
+}
+
+/** Which values of a metric are better. */
+export type MetricDirection = 'higher' | 'lower';
+
+export interface MetricNotes {
+  /** The optimizer step, or another position on the x-axis of a curve. */
+  step?: number;
+  better?: MetricDirection;
 }
 
 /**

@@ -31,9 +31,9 @@ export function refuseOtherEncodings(decoded: string[]): void {
 function rawArguments(): Buffer[] {
   try {
     const all = readFileSync('/proc/self/cmdline');
-    const found: Buffer[] = [];
-    for (let start = 0, end = all.indexOf(0); end >= 0; start = end + 1, end = all.indexOf(0, start)) found.push(all.subarray(start, end));
-    return found;
+    const args: Buffer[] = [];
+    for (let start = 0, end = all.indexOf(0); end >= 0; start = end + 1, end = all.indexOf(0, start)) args.push(all.subarray(start, end));
+    return args;
   } catch {
     return []; // not available on this system
   }

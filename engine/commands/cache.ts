@@ -26,19 +26,19 @@ export default async function cache([what = '', ...words]: string[], options: Op
   return command({ root, places: projectPaths({ root }), words, ...options });
 }
 
-interface Asked extends Options {
+interface CacheOptions extends Options {
   root: string;
   places: ProjectPaths;
   words: string[];
 }
 
-const COMMANDS: Record<string, (asked: Asked) => Promise<unknown>> = { ls, du, verify, export: exportTo, import: importFrom };
+const COMMANDS: Record<string, (options: CacheOptions) => Promise<unknown>> = { ls, du, verify, export: exportTo, import: importFrom };
 
-async function ls(asked: Asked): Promise<void> {
-  looking(asked, (cache) => {
-    const found = cache.index.all().filter(named(asked, asked.words)).reverse();
-    if (asked.json) return printLines(found.map((result) => printableJson(result)));
-    const shown = found.slice(0, asked.rows);
+async function ls(options: CacheOptions): Promise<void> {
+  withCache(options, (cache) => {
+    const results = cache.index.all().filter(named(options, options.words)).reverse();
+    if (options.json) return printLines(results.map((result) => printableJson(result)));
+    const shown = results.slice(0, options.rows);
     const rows = shown.map(({ subject, created, outputs, fingerprint }) => [
       subject,
       moment(created),
@@ -46,17 +46,17 @@ async function ls(asked: Asked): Promise<void> {
       fingerprint.slice(0, 12),
     ]);
     const table = tableLines(['result', 'made', 'size', 'fingerprint'], rows, { columns: columns(), right: (c) => c === 2, heading: bold });
-    const empty = asked.file === undefined && asked.words.length === 0 ? 'the cache is empty' : 'there is no such result in the cache';
+    const empty = options.file === undefined && options.words.length === 0 ? 'the cache is empty' : 'there is no such result in the cache';
     printLines([
       ...(rows.length > 0 ? table : [empty]),
-      ...(found.length > shown.length ? [`+ ${count(found.length - shown.length, 'older one')}`] : []),
+      ...(results.length > shown.length ? [`+ ${count(results.length - shown.length, 'older one')}`] : []),
     ]);
   });
 }
 
-async function du(asked: Asked): Promise<void> {
-  none(asked, 'du');
-  looking(asked, (cache) => {
+async function du(options: CacheOptions): Promise<void> {
+  none(options, 'du');
+  withCache(options, (cache) => {
     const sizes = cache.objects.sizes();
     const needed = new Set<string>();
     const steps = new Map<string, { results: number; objects: Set<string> }>();
@@ -75,26 +75,26 @@ async function du(asked: Asked): Promise<void> {
       .map(([step, { results, objects }]) => ({ step, results, bytes: total(objects) }))
       .sort((a, b) => b.bytes - a.bytes);
     const unneeded = total([...sizes.keys()].filter((hash) => !needed.has(hash)));
-    const folders = foldersOf(asked.places)
+    const folders = foldersOf(options.places)
       .map(([name, path]) => ({ name, bytes: sizeOf(path) }))
       .filter(({ bytes }) => bytes > 0);
     const objects = total(sizes.keys());
-    if (asked.json) return printLines([printableJson({ type: 'du', folder: asked.places.cache, objects, unneeded, results, folders })]);
+    if (options.json) return printLines([printableJson({ type: 'du', folder: options.places.cache, objects, unneeded, results, folders })]);
     const rows = results.map(({ step, results, bytes: size }) => [step, results.toLocaleString('en-US'), bytes(size)]);
     printLines([
       ...(rows.length > 0
         ? [...tableLines(['step', 'results', 'objects'], rows, { columns: columns(), right: (c) => c > 0, heading: bold }), '']
         : []),
-      `${count(sizes.size, 'object')} in ${asked.places.cache}: ${bytes(objects)} (objects that several results share count once)`,
+      `${count(sizes.size, 'object')} in ${options.places.cache}: ${bytes(objects)} (objects that several results share count once)`,
       ...(unneeded > 0 ? [`${bytes(unneeded)} of it belong to no result: \`tunesmith gc\` removes them`] : []),
       ...folders.map(({ name, bytes: size }) => `${name}: ${bytes(size)}`),
     ]);
   });
 }
 
-async function verify(asked: Asked): Promise<number> {
-  none(asked, 'verify');
-  const cache = open(asked);
+async function verify(options: CacheOptions): Promise<number> {
+  none(options, 'verify');
+  const cache = open(options);
   try {
     const { objects, bytes: size, damaged } = await cache.objects.verify();
     const broken: ResultEntry[] = [];
@@ -103,7 +103,7 @@ async function verify(asked: Asked): Promise<number> {
       if (states.some((state) => state !== 'ok')) broken.push(result);
     }
     const names = broken.map(({ subject }) => subject);
-    if (asked.json) printLines([printableJson({ type: 'verify', objects, bytes: size, damaged, broken: names })]);
+    if (options.json) printLines([printableJson({ type: 'verify', objects, bytes: size, damaged, broken: names })]);
     else {
       printLines([
         `${count(objects, 'object')} read, ${bytes(size)}: ${damaged.length === 0 ? 'all intact' : `${damaged.length} damaged`}`,
@@ -112,7 +112,7 @@ async function verify(asked: Asked): Promise<number> {
         printLines([
           cache.readOnly
             ? 'the cache is read-only, so the damaged objects stay in place:'
-            : `moved the damaged objects to ${join(asked.places.cache, 'damaged')}:`,
+            : `moved the damaged objects to ${join(options.places.cache, 'damaged')}:`,
           ...damaged.map((hash) => `  ${hash}`),
         ]);
       if (broken.length > 0)
@@ -127,18 +127,18 @@ async function verify(asked: Asked): Promise<number> {
   }
 }
 
-async function exportTo(asked: Asked): Promise<void> {
-  const [file, ...words] = asked.words;
+async function exportTo(options: CacheOptions): Promise<void> {
+  const [file, ...words] = options.words;
   if (file === undefined)
     throw usage('cache export needs the name of the file to write', 'For example: tunesmith cache export results.tar');
-  const cache = open(asked);
+  const cache = open(options);
   try {
-    const chosen = named(asked, words);
+    const chosen = named(options, words);
     const results = [...cache.index.everything()].filter(chosen);
     if (results.length === 0) throw usage('there is no such result in the cache', '`tunesmith cache ls` lists them.');
     const { exportResults } = await import('../../cache/archive.ts');
     const { broken, ...done } = await exportResults(cache, results, resolve(file));
-    if (asked.json) printLines([printableJson({ type: 'export', file, ...done, broken: broken.map(({ subject }) => subject) })]);
+    if (options.json) printLines([printableJson({ type: 'export', file, ...done, broken: broken.map(({ subject }) => subject) })]);
     else {
       printLines([`wrote ${count(done.results, 'result')} with ${count(done.objects, 'object')}, ${bytes(done.bytes)}, to ${file}`]);
       if (broken.length > 0)
@@ -149,16 +149,16 @@ async function exportTo(asked: Asked): Promise<void> {
   }
 }
 
-async function importFrom(asked: Asked): Promise<void> {
-  const [file, ...more] = asked.words;
+async function importFrom(options: CacheOptions): Promise<void> {
+  const [file, ...more] = options.words;
   if (file === undefined || more.length > 0)
     throw usage('cache import needs a file that `cache export` wrote', 'For example: tunesmith cache import results.tar');
-  makeOwnFolder(asked.places);
-  const cache = open(asked);
+  makeOwnFolder(options.places);
+  const cache = open(options);
   try {
     const { importResults } = await import('../../cache/archive.ts');
-    const done = await importResults(cache, asked.places.cache, resolve(file));
-    if (asked.json) return printLines([printableJson({ type: 'import', file, ...done })]);
+    const done = await importResults(cache, options.places.cache, resolve(file));
+    if (options.json) return printLines([printableJson({ type: 'import', file, ...done })]);
     const known = done.known > 0 ? `; ${done.known.toLocaleString('en-US')} ${done.known === 1 ? 'was' : 'were'} already in the cache` : '';
     printLines([`added ${count(done.results, 'result')} with ${count(done.objects, 'object')}, ${bytes(done.bytes)}${known}`]);
   } finally {
@@ -167,12 +167,12 @@ async function importFrom(asked: Asked): Promise<void> {
 }
 
 /** Opens the cache read-only if it does not exist, so that it is not created. */
-function open({ places }: Asked, readOnly = !existsSync(places.cache)): Cache {
+function open({ places }: CacheOptions, readOnly = !existsSync(places.cache)): Cache {
   return openCache(places.cache, { readOnly, memo: places.memo });
 }
 
-function looking(asked: Asked, work: (cache: Cache) => void): void {
-  const cache = open(asked, true);
+function withCache(options: CacheOptions, work: (cache: Cache) => void): void {
+  const cache = open(options, true);
   try {
     work(cache);
   } finally {
@@ -181,7 +181,7 @@ function looking(asked: Asked, work: (cache: Cache) => void): void {
 }
 
 /** A test for the results of the cells and steps `words` in the pipeline `file`. Without words, every result passes. */
-function named({ root, file }: Asked, words: string[]): (result: { subject: string }) => boolean {
+function named({ root, file }: CacheOptions, words: string[]): (result: { subject: string }) => boolean {
   const pipeline = file && relative(root, resolve(file));
   const tests = words.map(cellTest);
   return ({ subject }) => {
@@ -192,7 +192,7 @@ function named({ root, file }: Asked, words: string[]): (result: { subject: stri
   };
 }
 
-function none({ words }: Asked, what: string): void {
+function none({ words }: CacheOptions, what: string): void {
   if (words.length > 0) throw usage(`cache ${what} takes no arguments, but got "${words.join(' ')}"`);
 }
 

@@ -7,6 +7,7 @@ import { createRequire } from 'node:module';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { pathsAtHome, settleFolders } from '../files/home-paths.ts';
 import { age, size } from '../format/text.ts';
+import { generationSchema } from '../registry.ts';
 import { refuseOtherEncodings } from './arguments.ts';
 
 const { version } = createRequire(import.meta.url)('tunesmith/package.json') as { version: string };
@@ -197,11 +198,16 @@ readingOptions(
   .addOption(new Option('--output-format <format>', 'output format (default: jsonl)').choices(['jsonl', 'csv']))
   .usage('BUNDLE FILE [options]');
 
-generationOptions(
+const generate = readingOptions(
   command('generate <model> [prompt...]', 'complete a prompt, streaming the text, or complete all prompts in a file', () =>
     import('./model.ts').then(({ generate }) => ({ default: generate })),
   ),
-).usage('MODEL "PROMPT" | --file FILE [options]');
+  'prompt',
+)
+  .option('--file <file>', 'file of prompts in JSON, CSV, Parquet or plain lines (- reads stdin); prints {"text", "tokens"} for each')
+  .addOption(new Option('--batch-size <n>', 'number of prompts of a file to process at the same time').argParser(count).default(8))
+  .addOption(new Option('--threads <n>', 'number of CPU cores to use (default: all)').argParser(count))
+  .usage('MODEL "PROMPT" | --file FILE [options]');
 
 command(
   'serve <bundle>',
@@ -234,6 +240,8 @@ command('init [dir]', 'create a small example pipeline', () => import('./init.ts
 process.on('uncaughtException', (error) => failed(error).then((code) => process.exit(code)));
 try {
   refuseOtherEncodings(process.argv);
+  // The other commands start without loading a step.
+  if (process.argv.includes('generate')) addGenerationFlags(generate, await generationSchema());
   await tunesmith.parseAsync();
 } catch (error) {
   process.exitCode = await failed(error);
@@ -285,37 +293,27 @@ function readingOptions(command: Command, field: 'text' | 'prompt'): Command {
     .option('--encoding <name>', 'character encoding of the file: utf-16, latin1, windows-1252 … (default: utf-8)');
 }
 
-/** The options have the names of the keys of generation_config.json, which also holds their defaults. */
-function generationOptions(command: Command): Command {
-  return readingOptions(command, 'prompt')
-    .option('--file <file>', 'file of prompts in JSON, CSV, Parquet or plain lines (- reads stdin); prints {"text", "tokens"} for each')
-    .option('--max-new-tokens <n>', 'maximum number of new tokens (default: 20; for a trained seq2seq model its max_target_length)', number)
-    .option('--max-length <n>', 'maximum number of tokens, prompt included', number)
-    .option('--min-new-tokens <n>', 'minimum number of new tokens', number)
-    .option('--min-length <n>', 'minimum number of tokens, prompt included', number)
-    .option('--do-sample', 'sample each token from the predicted distribution')
-    .option('--no-do-sample', 'always take the most likely token, even if generation_config.json sets do_sample')
-    .option('--temperature <t>', 'sampling temperature; below 1 sharpens the distribution', number)
-    .option('--top-k <k>', 'sample from the k most likely tokens (default: 50; 0: all tokens)', number)
-    .option('--top-p <p>', 'sample from the most likely tokens whose probabilities add up to p', number)
-    .option('--min-p <p>', 'sample only from tokens that are at least p times as likely as the most likely token', number)
-    .option('--seed <n>', 'random seed of sampling (default: 0)', number)
-    .option('--num-beams <n>', 'number of beams of beam search', number)
-    .option('--length-penalty <x>', 'divide the score of each beam by its length to the power of x (default: 1)', number)
-    .addOption(
-      new Option(
-        '--early-stopping <when>',
-        'when to stop beam search: at num_beams finished texts (true), by a heuristic (false), or if no better text is possible (never)',
-      ).choices(['true', 'false', 'never']),
-    )
-    .option('--repetition-penalty <x>', 'above 1 makes tokens that already occur less likely', number)
-    .addOption(notNegated(new Option('--no-repeat-ngram-size <n>', 'forbid repeating any n-gram of this size').argParser(number)))
-    .option('--num-return-sequences <n>', 'number of texts for each prompt', number)
-    .option('--stop, --stop-strings <text>', 'stop as soon as the text contains this string (repeatable)', texts)
-    .option('--eos-token-id <id>', 'stop at this token (repeatable)', numbers)
-    .option('--max-time <seconds>', 'stop after this time, in seconds', number)
-    .addOption(new Option('--batch-size <n>', 'number of prompts of a file to process at the same time').argParser(count).default(8))
-    .addOption(new Option('--threads <n>', 'number of CPU cores to use (default: all)').argParser(count));
+/**
+ * Adds a flag for each option of the schema, named as in generation_config.json, with hyphens. The model checks
+ * the values.
+ */
+function addGenerationFlags(command: Command, schema: Record<string, OptionSchema>): void {
+  for (const [name, { type, enum: choices, description }] of Object.entries(schema)) {
+    const flag = `--${name.replaceAll('_', '-')}`;
+    if (type === 'boolean')
+      command.option(flag, description).option(`--no-${flag.slice(2)}`, `turn ${name} off, even if generation_config.json turns it on`);
+    else if (choices) command.addOption(new Option(`${flag} <value>`, description).choices(choices.map(String)).argParser(oneOf(choices)));
+    else if (type === 'array') command.option(`--stop, ${flag} <text>`, `${description} (repeatable)`, texts);
+    else if (Array.isArray(type)) command.option(`${flag} <n>`, `${description} (repeatable)`, numbers);
+    else command.addOption(notNegated(new Option(`${flag} ${type === 'integer' ? '<n>' : '<x>'}`, description).argParser(number)));
+  }
+}
+
+interface OptionSchema {
+  /** One type, or a number and a list of numbers. */
+  type?: string | readonly string[];
+  enum?: readonly (string | boolean)[];
+  description: string;
 }
 
 /** commander treats an option that begins with `no` as a negation. Here `no` is part of the name. */
@@ -344,11 +342,20 @@ function count(value: string): number {
   return Number(value);
 }
 
+/** One of the values in a schema, which are not only texts. */
+function oneOf<T>(values: readonly T[]): (text: string) => T {
+  return (text) => {
+    const value = values.find((value) => String(value) === text);
+    if (value === undefined) throw new InvalidArgumentError(`Allowed choices are ${values.join(', ')}.`);
+    return value;
+  };
+}
+
 /** The generation options check the range. */
 function number(value: string): number {
-  const found = Number(value);
-  if (value.trim() === '' || Number.isNaN(found)) throw new InvalidArgumentError('It must be a number.');
-  return found;
+  const parsed = Number(value);
+  if (value.trim() === '' || Number.isNaN(parsed)) throw new InvalidArgumentError('It must be a number.');
+  return parsed;
 }
 
 function numbers(value: string, all: number[] = []): number[] {

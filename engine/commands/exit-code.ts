@@ -1,4 +1,14 @@
-/** Ends a command that failed: prints a message without a stack trace and returns the exit code. */
+/**
+ * Ends a command that failed: prints a message without a stack trace and returns the exit code.
+ *
+ * | code | meaning |
+ * |---|---|
+ * | 0 | the command succeeded |
+ * | 1 | a cell failed, a check found something (`status --check`, `verify`, `cache verify`, `doctor`), or the command could not do its work |
+ * | 2 | the command line, the pipeline or the model is invalid: nothing was run |
+ * | 70 | a bug in tunesmith (EX_SOFTWARE of sysexits.h) |
+ * | 128 + n | signal n ended the command: 130 after Ctrl-C |
+ */
 
 import { writeFileSync } from 'node:fs';
 import { arch, platform, tmpdir } from 'node:os';
@@ -52,7 +62,7 @@ function stopped(message: string, hint?: string): number {
 }
 
 function bug(error: Error, version: string): number {
-  const told = [
+  const report = [
     `tunesmith ${version}, Node ${process.version}, ${platform()} ${arch()}`,
     `command: ${process.argv[2] ?? ''}`, // not the arguments, which may hold secrets
     '',
@@ -62,7 +72,7 @@ function bug(error: Error, version: string): number {
   const file = join(tmpdir(), `tunesmith-bug-${Date.now()}-${process.pid}.txt`);
   let where = `The details are in ${file}. Please report the bug with that file.`;
   try {
-    writeFileSync(file, `${told}\n`);
+    writeFileSync(file, `${report}\n`);
   } catch {
     where = 'The details could not be written to a file.';
   }

@@ -14,8 +14,8 @@ export default async function explain(words: string[], { json, ...options }: Pip
     throw usage(`explain takes one cell or step${rest.length > 1 ? `, not ${rest.length}` : ''}`, 'For example: tunesmith explain train');
   const explanations = await explainCells(await openPipeline(file, options, { lastRun: true }), rest[0]!);
   const colors = colorsFor(process.stdout);
-  const told = explanations.map((one) => (json ? printableJson(one) : explanationLines(one, colors).join('\n')));
-  print(`${told.join(json ? '\n' : '\n\n')}\n`);
+  const texts = explanations.map((one) => (json ? printableJson(one) : explanationLines(one, colors).join('\n')));
+  print(`${texts.join(json ? '\n' : '\n\n')}\n`);
 }
 
 const STATES = {
@@ -31,8 +31,8 @@ function explanationLines(explanation: Explanation, colors: Colors): string[] {
   const because = why && state !== 'fresh' ? `: ${oneLine(why)}` : '';
   const lines = [`${colors.bold(cell)} ${STATES[state]}${because}`];
   if (last) {
-    const told = last.failure ?? last.why;
-    lines.push(`in run ${last.run}, it ${ENDED[last.state]}${told ? `: ${oneLine(shortened(told, 500))}` : ''}`);
+    const reason = last.failure ?? last.why;
+    lines.push(`in run ${last.run}, it ${ENDED[last.state]}${reason ? `: ${oneLine(shortened(reason, 500))}` : ''}`);
   }
   if (fingerprint && components) {
     const rows = componentRows(components);
@@ -45,11 +45,11 @@ function explanationLines(explanation: Explanation, colors: Colors): string[] {
   }
   if (made) lines.push('', `its result was created on ${moment(made)}`);
   if (against) {
-    const told = differences.flatMap((difference) => differenceLines(difference, colors).map((line) => `  ${line}`));
+    const differing = differences.flatMap((difference) => differenceLines(difference, colors).map((line) => `  ${line}`));
     lines.push(
       '',
       `differences from the most similar other result, created on ${moment(against.created)} (${short(against.fingerprint)})`,
-      ...told,
+      ...differing,
     );
   } else if (fingerprint) lines.push('', 'there is no other result to compare with');
   return lines;

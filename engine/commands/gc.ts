@@ -37,19 +37,19 @@ export default async function gc({ yes, dryRun, json, kept, failed, ...scope }: 
   const remove = !dryRun && !nothing && (yes || person);
   const what = [...(planned ? [gone(planned)] : []), ...going.map(({ path }) => relative(root, path))].join(', ');
   if (!json) printLines([...(planned ? planLines(planned, scope) : []), ...asideLines(root, aside, going)]);
-  const told = (collection: Collection | undefined) => ({
+  const details = (collection: Collection | undefined) => ({
     ...(collection && figures(collection)),
     aside: aside.map((one) => shown(root, one, going)),
   });
   if (!remove || (!yes && !(await agreed(what)))) {
-    if (json) printLines([printableJson({ type: 'gc', removed: false, ...told(planned) })]);
+    if (json) printLines([printableJson({ type: 'gc', removed: false, ...details(planned) })]);
     else if (!nothing)
       printLines(['', person ? 'nothing was removed' : 'nothing was removed; run the command again with --yes to remove these results']);
     return 0;
   }
   const done = wanted ? await collect(root, scope, new AbortController().signal) : undefined;
   removeLeftovers(going);
-  if (json) printLines([printableJson({ type: 'gc', removed: true, ...told(done) })]);
+  if (json) printLines([printableJson({ type: 'gc', removed: true, ...details(done) })]);
   else printLines(['', `removed ${[...(done ? [gone(done)] : []), ...going.map(({ path }) => relative(root, path))].join(', ')}`]);
   return 0;
 }
@@ -103,8 +103,8 @@ function gone({ results, objects, bytes: size, logs }: Collection): string {
 }
 
 function figures({ results, objects, bytes, left, total, kept, logs }: Collection) {
-  const told = results.map(({ subject, fingerprint, lastUsed }) => ({ subject, fingerprint, lastUsed }));
-  return { results: told, objects: objects.length, bytes, left, total, kept, logs: logs.length };
+  const removed = results.map(({ subject, fingerprint, lastUsed }) => ({ subject, fingerprint, lastUsed }));
+  return { results: removed, objects: objects.length, bytes, left, total, kept, logs: logs.length };
 }
 
 /** Asks for confirmation. Ctrl-C and the end of the input mean no. */

@@ -1,6 +1,6 @@
 /**
  * Ctrl-C and other signals during a run. The first signal stops the children and lets the run end in order. The second one
- * ends the process at once; the guard then kills the remaining children (engine/run/process/orphan-reaper.ts).
+ * ends the process at once; a shell then kills the remaining children (run/process/orphan-reaper.ts).
  */
 import { constants } from 'node:os';
 

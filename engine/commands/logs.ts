@@ -22,13 +22,13 @@ export default async function logs(words: string[], options: PipelineOptions & {
 
   const id = options.run === undefined ? undefined : runNamed(pipeline.root, options.run);
   const logOf = id === undefined ? (cell: string) => lastLog(pipeline, cell) : logsOfRun(pipeline.root, id);
-  const found = cells.map(({ name }) => ({ name, log: logOf(name) })).filter(({ log }) => log !== undefined && existsSync(log));
-  if (found.length === 0 && id !== undefined)
+  const logs = cells.map(({ name }) => ({ name, log: logOf(name) })).filter(({ log }) => log !== undefined && existsSync(log));
+  if (logs.length === 0 && id !== undefined)
     throw usage(`${word} has no log of run ${id}`, `The log of its last run: tunesmith logs ${word}`);
-  if (found.length === 0)
+  if (logs.length === 0)
     throw usage(`${word} has no log: it has not run yet`, `Run it: tunesmith run ${shownPath(pipeline.file)} --until ${word}`);
-  for (const [i, { name, log }] of found.entries()) {
-    if (found.length > 1) printLines([`${i > 0 ? '\n' : ''}${name}`]);
+  for (const [i, { name, log }] of logs.entries()) {
+    if (logs.length > 1) printLines([`${i > 0 ? '\n' : ''}${name}`]);
     if (process.stdout.isTTY) await pipe(createReadStream(log!, 'utf8'), visibly, process.stdout, { end: false });
     else await pipe(createReadStream(log!), process.stdout, { end: false });
   }
@@ -41,15 +41,15 @@ async function* visibly(chunks: AsyncIterable<string>): AsyncGenerator<string> {
     const lines = text.replace(/\r\n?/g, '\n');
     return inColor ? printableInColor(lines) : printable(stripVTControlCharacters(lines));
   };
-  let held = '';
+  let rest = '';
   for await (const chunk of chunks) {
-    const text = held + chunk;
+    const text = rest + chunk;
     // A control sequence or a line end may continue in the next chunk.
     const end = /\p{Cc}[^\p{Cc}A-Za-z]{0,40}$/u.exec(text)?.index ?? text.length;
-    held = text.slice(end);
+    rest = text.slice(end);
     yield shown(text.slice(0, end));
   }
-  yield shown(held) + (inColor ? RESET : '');
+  yield shown(rest) + (inColor ? RESET : '');
 }
 
 /** Resets colours that a log leaves on. */

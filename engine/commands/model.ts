@@ -25,15 +25,15 @@ export async function modelFolder(given: string): Promise<string> {
   const cache = openCache(folder);
   try {
     const sources = new RemoteSources({ folder: join(folder, 'sources'), memo: cache.memo, readOnly: false, notice: say });
-    const [found] = await sources.fetch(await sources.pin(address), telling(given));
-    return found!.path;
+    const [fetched] = await sources.fetch(await sources.pin(address), downloadProgress(given));
+    return fetched!.path;
   } finally {
     cache.close();
   }
 }
 
 /** Ctrl-C ends the process. The next call resumes the download. */
-function telling(address: string): FetchProgress {
+function downloadProgress(address: string): FetchProgress {
   let [done, total] = [0, 0];
   let shown = 0;
   return {
@@ -102,7 +102,7 @@ interface GenerateFlags extends Reading {
 }
 
 export async function generate(model: string, [prompt, ...more]: string[], options: GenerateFlags): Promise<void> {
-  const { file, batchSize, threads, earlyStopping, format, column, delimiter, encoding, ...others } = options;
+  const { file, batchSize, threads, format, column, delimiter, encoding, ...others } = options;
   const reading = Object.fromEntries(Object.entries({ format, column, delimiter, encoding }).filter(([, value]) => value !== undefined));
   if ((prompt === undefined) === (file === undefined))
     throw usage(
@@ -116,12 +116,11 @@ export async function generate(model: string, [prompt, ...more]: string[], optio
     throw usage(`--${needless} applies only to a file of prompts`, 'Give the file with --file, or leave the option out.');
   if (more.length > 0)
     throw usage('the prompt consists of several arguments', `Quote it: tunesmith generate ${model} "${[prompt, ...more].join(' ')}"`);
-  const asked = Object.fromEntries(Object.entries(others).map(([name, value]) => [snake(name), value]));
-  if (earlyStopping !== undefined) asked.early_stopping = earlyStopping === 'never' ? 'never' : earlyStopping === 'true';
+  const generationOptions = Object.fromEntries(Object.entries(others).map(([name, value]) => [snake(name), value]));
   const folder = await modelFolder(model);
   const { generateOne, generateAll } = await generation();
-  if (file === undefined) await generateOne(folder, prompt!, asked, { threads }, resultOutput(printable));
-  else await generateAll(folder, file, asked, { batchSize, threads, ...reading }, resultOutput(inJson));
+  if (file === undefined) await generateOne(folder, prompt!, generationOptions, { threads }, resultOutput(printable));
+  else await generateAll(folder, file, generationOptions, { batchSize, threads, ...reading }, resultOutput(inJson));
 }
 
 /** maxNewTokens → max_new_tokens, the name in generation_config.json. */

@@ -40,17 +40,17 @@ export async function choosePipeline(
 ): Promise<string> {
   if (named !== undefined) return named;
   for (const folder of ['.', 'pipelines']) {
-    const found = pipelinesIn(folder);
-    if (found.length === 1) {
-      if (executes) printLines([`using ${found[0]}, the only pipeline ${folder === '.' ? 'here' : `in ${folder}`}`], process.stderr);
-      return found[0]!;
+    const files = pipelinesIn(folder);
+    if (files.length === 1) {
+      if (executes) printLines([`using ${files[0]}, the only pipeline ${folder === '.' ? 'here' : `in ${folder}`}`], process.stderr);
+      return files[0]!;
     }
-    const ran = found.length > 1 && takesLast ? await lastRun(found) : undefined;
+    const ran = files.length > 1 && takesLast ? await lastRun(files) : undefined;
     if (ran) {
-      printLines([`using ${ran}, which ran last among the ${found.length} pipelines here`], process.stderr);
+      printLines([`using ${ran}, which ran last among the ${files.length} pipelines here`], process.stderr);
       return ran;
     }
-    if (found.length > 1) throw usage(`there are ${found.length} pipelines here; name one of them`, found.join('\n'));
+    if (files.length > 1) throw usage(`there are ${files.length} pipelines here; name one of them`, files.join('\n'));
   }
   const last = executes ? undefined : await lastRun();
   if (last) return last;

@@ -56,7 +56,7 @@ async function runOnce(pipeline: Pipeline, options: Options, { emit }: Reporter,
   const { runPipeline } = await import('../run/run.ts');
   const summary = await runPipeline(
     pipeline,
-    { only, from, until, force, locked, jobs, onFailure, figures: !json, signal: interrupted.signal },
+    { only, from, until, force, locked, jobs, onFailure, metrics: !json, signal: interrupted.signal },
     emit,
   );
   if (interrupted.by) return 128 + constants.signals[interrupted.by];

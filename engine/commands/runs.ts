@@ -5,7 +5,7 @@ import { tableLines } from '../format/table.ts';
 import { type Colors, colorsFor, printableJson, printableName, printLines, shortened } from '../format/terminal-text.ts';
 import { bytes, count, duration, figure, moment, oneLine, pad, someOf, width } from '../format/text.ts';
 import { differenceLines, textLines } from '../report/differences.ts';
-import { direction, type Figures, figureLines } from '../report/figures.ts';
+import { type FinalMetrics, metricTables } from '../report/metric-tables.ts';
 import { nearPath, noticeLines, resultLines } from '../report/outcome.ts';
 import { type CellCompared, type Change, type ChosenMetric, chosenMetrics, compareRuns, type RunsCompared } from '../run/compare-runs.ts';
 import { pastRuns, type RunDetails, type RunRecord, readRecords } from '../run/records.ts';
@@ -31,8 +31,8 @@ export function commitOf({ git }: RunRecord): string {
 }
 
 export function countsOf({ counts, state }: RunRecord): string {
-  const told = Object.entries(counts).filter(([, n]) => n > 0);
-  if (told.length > 0) return told.map(([name, n]) => `${n.toLocaleString('en-US')} ${name}`).join(', ');
+  const outcomes = Object.entries(counts).filter(([, n]) => n > 0);
+  if (outcomes.length > 0) return outcomes.map(([name, n]) => `${n.toLocaleString('en-US')} ${name}`).join(', ');
   return state === 'ended' ? 'nothing' : state === 'running' ? 'running' : 'interrupted';
 }
 
@@ -65,7 +65,7 @@ export default async function listRuns(words: string[], options: RunsOptions): P
   }
   const all = pastRuns(root, options.rows);
   const ids = all.map(({ id }) => id);
-  const metrics = chosenMetrics(root, ids, options.metric, direction);
+  const metrics = chosenMetrics(root, ids, options.metric);
   if (options.metric !== undefined && all.length > 0 && metrics.size === 0)
     throw usage(`no cell of these runs has a metric "${options.metric}"`, '`tunesmith runs show` lists the metrics of a run.');
   printLines(options.json ? all.map((run) => printableJson({ ...run, metric: metrics.get(run.id) })) : listLines(all, metrics));
@@ -115,12 +115,13 @@ function runLines(run: RunDetails, colors: Colors): string[] {
     usage ? bytes(usage.peakBytes) : '–',
     oneLine(shortened(failure ?? why ?? '', 500)),
   ]);
-  const figures: Figures = new Map();
-  for (const { cell, name, value, step } of metrics) {
-    if (step === undefined) figures.set(cell, (figures.get(cell) ?? new Map()).set(name, value));
+  const finalMetrics: FinalMetrics = new Map();
+  for (const { cell, name, value, step, better } of metrics) {
+    if (step === undefined) finalMetrics.set(cell, (finalMetrics.get(cell) ?? new Map()).set(name, { value, better }));
   }
-  const told = new Map<string, string[]>();
-  for (const { cell, message } of notices) told.set(message, [...(told.get(message) ?? []), ...(cell === undefined ? [] : [cell])]);
+  const cellsOfNotice = new Map<string, string[]>();
+  for (const { cell, message } of notices)
+    cellsOfNotice.set(message, [...(cellsOfNotice.get(message) ?? []), ...(cell === undefined ? [] : [cell])]);
   const logs = cells.filter(({ state, log }) => state === 'failed' && log).map(({ cell, log }) => `log of ${cell}: ${nearPath(log!)}`);
   const fresh = counts.fresh ? [`${counts.fresh.toLocaleString('en-US')} more were fresh`] : [];
   const heading = ['cell', 'state', 'time', 'CPU', 'memory', 'why'];
@@ -131,11 +132,11 @@ function runLines(run: RunDetails, colors: Colors): string[] {
       ...(rows.length > 0 ? tableLines(heading, rows, { columns, right: (c) => c > 1 && c < 5, heading: colors.bold }) : []),
       ...fresh,
     ]),
-    ...paragraph(figureLines(figures, columns, colors)),
+    ...paragraph(metricTables(finalMetrics, columns, colors)),
     ...paragraph(
       resultLines(new Map(cells.flatMap(({ cell, result }) => (result && !cell.includes('[') ? [[cell, result]] : []))), columns, colors),
     ),
-    ...paragraph(noticeLines(told, columns, colors)),
+    ...paragraph(noticeLines(cellsOfNotice, columns, colors)),
     ...paragraph(logs),
   ];
 }
@@ -200,7 +201,7 @@ function pairNamed(root: string, [first, second]: string[]): [before: number, af
 
 function lines(compared: RunsCompared, colors: Colors): string[] {
   const { before, after, params, setting, text, cells } = compared;
-  const told = [
+  const sections = [
     ...section('params', changeLines(params), colors),
     ...section('pipeline', text ? textLines(text, colors) : [], colors),
     ...section('cells', cellLines(cells, colors), colors),
@@ -208,7 +209,7 @@ function lines(compared: RunsCompared, colors: Colors): string[] {
     ...section('environment', changeLines(setting), colors),
   ];
   const head = `run ${before.id} of ${named(before)} → run ${after.id} of ${named(after)}`;
-  return [head, ...(told.length > 0 ? told : ['', 'no difference'])];
+  return [head, ...(sections.length > 0 ? sections : ['', 'no difference'])];
 }
 
 /** Marks a run that is in progress or was interrupted, because its results are incomplete. */

@@ -23,16 +23,16 @@ interface ShowOptions extends PipelineOptions {
 }
 
 export default async function show(words: string[], options: ShowOptions): Promise<void> {
-  if (options.run === undefined) return tell(await artifactsOf(words, options), options);
+  if (options.run === undefined) return print(await artifactsOf(words, options), options);
   const copies = mkdtempSync(join(tmpdir(), 'tunesmith-show-'));
   try {
-    await tell(await artifactsOfRun(words, options.run, options, copies), options);
+    await print(await artifactsOfRun(words, options.run, options, copies), options);
   } finally {
     rmSync(copies, { recursive: true, force: true });
   }
 }
 
-async function tell(artifacts: Artifact[], options: ShowOptions): Promise<void> {
+async function print(artifacts: Artifact[], options: ShowOptions): Promise<void> {
   if (options.tensorboard !== undefined) return writeCurves(artifacts, options.tensorboard);
   const { preview } = await previews();
   const columns = process.stdout.columns || 120;
@@ -123,20 +123,20 @@ async function artifactsOfRun(words: string[], run: string, options: PipelineOpt
   const [step, output] =
     second !== undefined || point <= word.lastIndexOf(']') ? [word, second] : [word.slice(0, point), word.slice(point + 1)];
   const ofStep = cellTest(step);
-  const { found, gone } = await pastOutputs(
+  const { outputs, gone } = await pastOutputs(
     pipeline,
     number,
     (cell, name) => ofStep(cellOfName(cell)) && (name === undefined || output === undefined || name === output),
     copies,
   );
-  if (found.length === 0)
+  if (outputs.length === 0)
     throw usage(
       gone.length > 0
         ? `the outputs of ${gone.join(', ')} in run ${number} are no longer stored`
         : `run ${number} has no output ${rest.join(' ')}`,
       `\`tunesmith runs show ${number}\` lists its cells.`,
     );
-  return found.map(({ cell, output, path }) => ({ name: `${cell}.${output} of run ${number}`, cell, path }));
+  return outputs.map(({ cell, output, path }) => ({ name: `${cell}.${output} of run ${number}`, cell, path }));
 }
 
 /** Parses `split.data`, `train[rate=0.1].model`, or a cell alone, which means all its outputs. A cell's name may contain points. */

@@ -43,12 +43,12 @@ export async function watch({ file, param, params, json, interrupted, run }: Wat
       return failed(error, version);
     });
     if (signal.aborted) return code;
-    tell(json, { type: 'watching', files: begun ? begun.known.size + begun.inputs.size : texts.size });
+    report(json, { type: 'watching', files: begun ? begun.known.size + begun.inputs.size : texts.size });
     const changed = begun
       ? await change(begun, signal)
       : await mended(mistakes, () => readPipeline(file, { set: param, paramsFile: params, readOnly: true }), signal);
     if (changed === undefined) return 0;
-    tell(json, { type: 'changed', path: changed });
+    report(json, { type: 'changed', path: changed });
   }
 }
 
@@ -98,7 +98,7 @@ function firstDifference(before: WatchSnapshot, now: WatchSnapshot): string | un
   return undefined;
 }
 
-function tell(json: boolean | undefined, event: Extract<RunEvent, { type: 'watching' | 'changed' }>): void {
+function report(json: boolean | undefined, event: Extract<RunEvent, { type: 'watching' | 'changed' }>): void {
   const text =
     event.type === 'watching'
       ? `\nwatching ${count(event.files, 'file')}: any change runs the pipeline again; press Ctrl-C to stop`

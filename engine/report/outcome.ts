@@ -6,7 +6,7 @@ import { placeLines, placeName } from '../errors.ts';
 import type { Failure, RunEvent } from '../events.ts';
 import { type Colors, printableName, readableText } from '../format/terminal-text.ts';
 import { clip, clipMiddle, duration, figure, oneLine, outputLine, someOf, thousands, wrap } from '../format/text.ts';
-import { type Figures, figureLines } from './figures.ts';
+import { type FinalMetric, type FinalMetrics, metricTables } from './metric-tables.ts';
 
 /* The lines below a failed cell: the hint, the end of its log, and the path of the log. */
 
@@ -33,7 +33,7 @@ export function nearPath(path: string): string {
 }
 
 export class RunOutcome {
-  readonly #figures: Figures = new Map();
+  readonly #metrics: FinalMetrics = new Map();
   /** The cells of each notice, by its text. */
   readonly #notices = new Map<string, string[]>();
   /** The result lines of cells. */
@@ -48,8 +48,9 @@ export class RunOutcome {
 
   take(event: RunEvent): void {
     if (event.type === 'metric' && event.step === undefined) {
-      const cell = this.#figures.get(event.cell) ?? new Map<string, number>();
-      this.#figures.set(event.cell, cell.set(event.name, event.value));
+      const { value, better } = event;
+      const metrics = this.#metrics.get(event.cell) ?? new Map<string, FinalMetric>();
+      this.#metrics.set(event.cell, metrics.set(event.name, { value, better }));
     } else if (event.type === 'notice') {
       const cells = this.#notices.get(event.message) ?? [];
       if (event.cell !== undefined && !cells.includes(event.cell)) cells.push(event.cell);
@@ -60,8 +61,8 @@ export class RunOutcome {
 
   /** The result of a cell: its own result line, otherwise its final metrics. */
   resultOf(cell: string): string | undefined {
-    const figures = [...(this.#figures.get(cell) ?? [])].map(([name, value]) => `${name} ${figure(value)}`);
-    return this.#results.get(cell) ?? (figures.length > 0 ? figures.join(', ') : undefined);
+    const metrics = [...(this.#metrics.get(cell) ?? [])].map(([name, { value }]) => `${name} ${figure(value)}`);
+    return this.#results.get(cell) ?? (metrics.length > 0 ? metrics.join(', ') : undefined);
   }
 
   interrupt(): void {
@@ -73,16 +74,15 @@ export class RunOutcome {
     const summary = this.#summary;
     if (!summary) return [];
     const { colors } = this;
-    const results = this.#told(summary);
-    const figures = figureLines(new Map([...this.#inOrder()].filter(([cell]) => !results.has(cell))), columns, colors);
-    const outputs = this.#outputs(columns);
+    const results = this.#shownResults(summary);
+    const metrics = new Map([...this.#metricsInOrder()].filter(([cell]) => !results.has(cell)));
     return [
       this.#counts(summary),
       ...this.#unfinished(summary).map((line) => clip(line, columns)),
-      ...section(figures),
+      ...section(metricTables(metrics, columns, colors)),
       ...section(resultLines(results, columns, colors)),
       ...section(noticeLines(this.#notices, columns, colors)),
-      ...section(outputs.map((line) => colors.dim(line))),
+      ...section(this.#outputs(columns).map((line) => colors.dim(line))),
     ];
   }
 
@@ -99,8 +99,8 @@ export class RunOutcome {
     const counts = (Object.keys(paint) as (keyof typeof paint)[])
       .filter((state) => summary[state] > 0)
       .map((state) => paint[state](`${thousands(summary[state])} ${state}`));
-    const told = counts.length > 0 ? counts.join(', ') : 'no cells';
-    return `${colors.bold(printableName(summary.pipeline))}: ${told} · ${duration(summary.seconds)}`;
+    const outcomes = counts.length > 0 ? counts.join(', ') : 'no cells';
+    return `${colors.bold(printableName(summary.pipeline))}: ${outcomes} · ${duration(summary.seconds)}`;
   }
 
   /** Names the cells that did not finish. */
@@ -120,7 +120,7 @@ export class RunOutcome {
   }
 
   /** Result lines of steps with one cell, which replace their metrics. The results of a sweep are in its table. */
-  #told({ cells }: Extract<RunEvent, { type: 'summary' }>): Map<string, string> {
+  #shownResults({ cells }: Extract<RunEvent, { type: 'summary' }>): Map<string, string> {
     const ended = this.pipeline.cells.filter(
       ({ name, step }) => name === step && ['ran', 'fresh', 'restored'].includes(cells[name]!) && this.#results.has(name),
     );
@@ -128,9 +128,9 @@ export class RunOutcome {
   }
 
   /** The metrics in the order of the pipeline. */
-  #inOrder(): Figures {
+  #metricsInOrder(): FinalMetrics {
     const order = new Map(this.pipeline.cells.map(({ name }, i) => [name, i]));
-    return new Map([...this.#figures].sort(([a], [b]) => (order.get(a) ?? 0) - (order.get(b) ?? 0)));
+    return new Map([...this.#metrics].sort(([a], [b]) => (order.get(a) ?? 0) - (order.get(b) ?? 0)));
   }
 
   /** Paths of the final outputs: those that no other cell of this run reads. */

@@ -13,7 +13,7 @@ export function plainReporter(pipeline: Pipeline): Reporter {
   const colors = colorsFor(process.stdout);
   const outcome = new RunOutcome(pipeline, colors);
   /** The start of each running cell and the time of its last progress line. */
-  const running = new Map<string, { since: number; told: number }>();
+  const running = new Map<string, { since: number; printed: number }>();
 
   const print = (line: string) => process.stdout.write(`${line}\n`);
 
@@ -24,31 +24,31 @@ export function plainReporter(pipeline: Pipeline): Reporter {
         return print(`${event.cell}: waiting for another run of this cell, process ${event.pid}`);
       case 'running': {
         const now = performance.now();
-        running.set(event.cell, { since: now, told: now });
+        running.set(event.cell, { since: now, printed: now });
         const attempt = event.attempt > 1 ? `attempt ${event.attempt}` : event.why;
         return print(`${event.cell}: running${attempt ? colors.dim(` (${oneLine(attempt)})`) : ''}`);
       }
       case 'log':
-        return event.stream === 'step' ? print(`${event.cell}: ${outputLine(event.line, SAID)}`) : undefined;
+        return event.stream === 'step' ? print(`${event.cell}: ${outputLine(event.line, LONGEST_LOG_LINE)}`) : undefined;
       case 'progress': {
         const cell = running.get(event.cell);
         const now = performance.now();
-        if (!cell || now - cell.told < EVERY) return;
-        cell.told = now;
+        if (!cell || now - cell.printed < EVERY) return;
+        cell.printed = now;
         const { done, total, values } = event;
         const left = remaining(event, (now - cell.since) / 1000);
-        const told = [
+        const fields = [
           total
             ? `${done.toLocaleString('en-US')}/${total.toLocaleString('en-US')} (${Math.floor((100 * done) / total)}%)`
             : done.toLocaleString('en-US'),
           ...valuesOf(values),
           ...(left === undefined ? [] : [`about ${duration(left)} left`]),
         ];
-        return print(`${event.cell}: ${told.join(', ')}`);
+        return print(`${event.cell}: ${fields.join(', ')}`);
       }
       case 'cell':
         running.delete(event.cell);
-        return told(event).forEach(print);
+        return finishedLines(event).forEach(print);
       case 'plan':
         return planLines(printableName(pipeline.name), event.cells, process.stdout.columns || Number.POSITIVE_INFINITY, colors).forEach(
           print,
@@ -57,7 +57,7 @@ export function plainReporter(pipeline: Pipeline): Reporter {
   };
 
   /** The lines of a finished cell. The summary counts fresh, skipped and canceled cells, because there may be a thousand. */
-  const told = (event: Extract<RunEvent, { type: 'cell' }>): string[] => {
+  const finishedLines = (event: Extract<RunEvent, { type: 'cell' }>): string[] => {
     const { cell, state, seconds, why, failure } = event;
     if (state === 'ran') {
       const result = outcome.resultOf(cell);
@@ -81,7 +81,7 @@ export function plainReporter(pipeline: Pipeline): Reporter {
 }
 
 /** Maximum number of characters of a line that a step logs. It is long, so that such lines are rarely cut. */
-const SAID = 2000;
+const LONGEST_LOG_LINE = 2000;
 
 /** Milliseconds between two progress lines of one cell. */
 const EVERY = 10_000;

@@ -43,8 +43,8 @@ function headline(pipeline: string, total: number, cells: Plan, colors: Colors):
     [many('depends'), 'undecided until the cells before them have run'],
     [many('restore'), 'to restore'],
   ] as const;
-  const told = counts.filter(([n]) => n > 0).map(([n, what]) => `${thousands(n)} ${what}`);
-  if (told.length === 0)
+  const parts = counts.filter(([n]) => n > 0).map(([n, what]) => `${thousands(n)} ${what}`);
+  if (parts.length === 0)
     return `${colors.bold(pipeline)}: ${total === 1 ? 'the one cell is fresh' : `all ${count(total, 'cell')} are fresh`}`;
-  return `${colors.bold(pipeline)}: ${told.join(', ')}, ${thousands(many('fresh'))} fresh`;
+  return `${colors.bold(pipeline)}: ${parts.join(', ')}, ${thousands(many('fresh'))} fresh`;
 }

@@ -18,8 +18,12 @@ export type ReporterKind = 'pretty' | 'plain' | 'json';
 export async function openReporter(kind: ReporterKind, pipeline: Pipeline): Promise<Reporter> {
   if (kind === 'json') return (await import('./json.ts')).jsonReporter();
   const reporter =
-    kind === 'plain' ? (await import('./plain.ts')).plainReporter(pipeline) : (await import('./live.ts')).prettyReporter(pipeline);
-  return { ...reporter, emit: (event) => reporter.emit(readable(event)) };
+    kind === 'plain' ? (await import('./plain.ts')).plainReporter(pipeline) : new (await import('./live.ts')).LiveReporter(pipeline);
+  return {
+    emit: (event) => reporter.emit(readable(event)),
+    stopping: () => reporter.stopping(),
+    close: () => reporter.close(),
+  };
 }
 
 /** Makes the texts of an event safe for a terminal. `outputLine` does it for output of programs; names of cells are safe already. */
@@ -56,8 +60,8 @@ function readable(event: RunEvent): RunEvent {
 }
 
 /** Whether to use the live view: it needs an interactive terminal that can move its cursor. */
-export function reporterKind(asked: { json?: boolean; plain?: boolean }): ReporterKind {
-  if (asked.json) return 'json';
+export function reporterKind(options: { json?: boolean; plain?: boolean }): ReporterKind {
+  if (options.json) return 'json';
   const person = process.stdout.isTTY && process.env.TERM !== 'dumb' && !process.env.CI;
-  return asked.plain || !person ? 'plain' : 'pretty';
+  return options.plain || !person ? 'plain' : 'pretty';
 }

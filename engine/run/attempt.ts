@@ -32,8 +32,8 @@ export interface Attempt {
   mask: Mask;
   /** GPUs that the cell has alone while it runs. */
   gpus: string[];
-  guard: OrphanReaper;
-  workers: StepProcesses;
+  orphanReaper: OrphanReaper;
+  stepProcesses: StepProcesses;
   meter: Meter;
   signal: AbortSignal;
   emit(event: RunEvent): void;
@@ -57,9 +57,9 @@ export async function attempt(work: Attempt): Promise<Verdict | undefined> {
 async function runStep(work: Attempt, action: StepAction): Promise<Verdict | undefined> {
   const { cell, log, mask, emit } = work;
   const kills = memoryKills();
-  let ending: Extract<Message, { type: 'done' | 'error' }> | undefined;
-  const hear = (message: Message) => {
-    if (message.type === 'done' || message.type === 'error') ending = message;
+  let last: Extract<Message, { type: 'done' | 'error' }> | undefined;
+  const onMessage = (message: Message) => {
+    if (message.type === 'done' || message.type === 'error') last = message;
     else if (message.type === 'log') log.line('step', message.message);
     else if (message.type === 'warn') {
       log.line('step', message.message);
@@ -71,10 +71,10 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
       const values = Object.entries(message.values).map(([name, value]) => [name, typeof value === 'string' ? mask(value) : value]);
       emit({ type: 'progress', cell: cell.name, done: message.done, total: message.total, values: Object.fromEntries(values) });
     } else if (message.type === 'metric')
-      emit({ type: 'metric', cell: cell.name, name: message.name, value: message.value, step: message.step });
+      emit({ type: 'metric', cell: cell.name, name: message.name, value: message.value, step: message.step, better: message.better });
   };
-  const death = await work.workers.run({
-    place: {
+  const death = await work.stepProcesses.run({
+    setting: {
       folder: work.pipeline.folder,
       environment: childEnvironment(cell, work.gpus),
       threads: cell.resources.cpu ?? (action.definition.threads === 'all' ? availableParallelism() : 1),
@@ -85,25 +85,25 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
     signal: work.signal,
     meter: work.meter,
     onOutput: (stream, bytes) => log.chunk(stream, bytes),
-    hear,
+    onMessage,
   });
   if (work.signal.aborted) return undefined;
-  if (ending?.type === 'done') return undefined;
-  if (!ending)
+  if (last?.type === 'done') return undefined;
+  if (!last)
     return !death || death.exitCode === 0
       ? { message: 'ended its process before it was done', hint: 'return from `run` instead of calling process.exit()' }
       : meaningOf(death, kills, log.tail);
   // The log has the whole stack. The screen shows only the frames in the user's own code.
-  const { message, hint, option, stack, frames } = ending;
+  const { message, hint, option, stack, frames } = last;
   return { message: mask(message), hint: hint && mask(hint), option, detail: stack, stack: frames };
 }
 
-function childOptions({ cell, pipeline, gpus, guard, meter, signal, log }: Attempt): ChildOptions {
+function childOptions({ cell, pipeline, gpus, orphanReaper, meter, signal, log }: Attempt): ChildOptions {
   return {
     folder: pipeline.folder,
     environment: childEnvironment(cell, gpus),
     signal,
-    guard,
+    orphanReaper,
     meter,
     onOutput: (stream, bytes) => log.chunk(stream, bytes),
   };

@@ -50,9 +50,9 @@ function phraseOf({ what, before, after, files, total = 0 }: Difference): string
 
 /** All differences. `uses`: the name of the step's code in the pipeline. */
 export function differences(before: Components, after: Components, uses: string, { manifestOf, textOf }: KnownContents): Difference[] {
-  const found: Difference[] = [];
+  const differences: Difference[] = [];
   const values = (what: string, a: unknown, b: unknown) => {
-    if (!same(a, b)) found.push({ what, before: text(a), after: text(b) });
+    if (!same(a, b)) differences.push({ what, before: text(a), after: text(b) });
   };
   values('step', before.step, after.step);
   values(`version of ${after.step}`, before.version, after.version);
@@ -61,28 +61,28 @@ export function differences(before: Components, after: Components, uses: string,
     const files = before.code && after.code && codeDifferences(before.code.files, after.code.files, textOf);
     const packages = changedKeys(before.code?.packages ?? {}, after.code?.packages ?? {});
     if (!files || files.length > 0 || packages.length === 0)
-      found.push({ what: `code of ${uses}`, ...(files && files.length > 0 ? { files } : {}) });
+      differences.push({ what: `code of ${uses}`, ...(files && files.length > 0 ? { files } : {}) });
     for (const name of packages) values(`library ${name}`, before.code?.packages[name], after.code?.packages[name]);
   }
   for (const name of changedKeys(before.libraries ?? {}, after.libraries ?? {})) {
     values(`library ${name}`, before.libraries?.[name], after.libraries?.[name]);
   }
   const changed = changedValues(before, after);
-  found.push(...changed);
+  differences.push(...changed);
   if (!same(before.commands, after.commands) && (changed.length === 0 || before.written?.commands !== after.written?.commands)) {
     const [a, b] = [before.commands?.join('\n'), after.commands?.join('\n')];
-    found.push({ what: 'command', ...(a !== undefined && b !== undefined ? { texts: { before: a, after: b } } : {}) });
+    differences.push({ what: 'command', ...(a !== undefined && b !== undefined ? { texts: { before: a, after: b } } : {}) });
   }
   values('shell', before.shell, after.shell);
   for (const [path, a, b] of leaves(before.options ?? {}, after.options ?? {})) values(`option ${path}`, a, b);
-  for (const role of changedKeys(before.inputs, after.inputs)) found.push(inputDifference(role, before, after, manifestOf));
+  for (const role of changedKeys(before.inputs, after.inputs)) differences.push(inputDifference(role, before, after, manifestOf));
   for (const name of changedKeys(before.env, after.env)) {
     if (changed.length > 0 && isSameText(name, before, after)) continue;
-    found.push(envDifference(name, own(before.env, name), own(after.env, name)));
+    differences.push(envDifference(name, own(before.env, name), own(after.env, name)));
   }
   if (!same(before.outputs, after.outputs))
-    found.push({ what: 'outputs', before: before.outputs.join(', '), after: after.outputs.join(', ') });
-  return found;
+    differences.push({ what: 'outputs', before: before.outputs.join(', '), after: after.outputs.join(', ') });
+  return differences;
 }
 
 /** Changed values in commands and variables: "params.word: hello → bye". Reported if they changed a command or variable. */
@@ -118,14 +118,14 @@ export function componentsIn(result: Result): Components {
 
 export function compare(before: Manifest, after: Manifest): FileDifference[] {
   const old = new Map(before);
-  const found: FileDifference[] = [];
+  const differences: FileDifference[] = [];
   for (const [name, content] of after) {
-    if (!old.has(name)) found.push({ name, change: 'added' });
-    else if (old.get(name) !== content) found.push({ name, change: 'changed' });
+    if (!old.has(name)) differences.push({ name, change: 'added' });
+    else if (old.get(name) !== content) differences.push({ name, change: 'changed' });
     old.delete(name);
   }
-  for (const name of old.keys()) found.push({ name, change: 'removed' });
-  return found;
+  for (const name of old.keys()) differences.push({ name, change: 'removed' });
+  return differences;
 }
 
 function codeDifferences(before: Record<string, string>, after: Record<string, string>, textOf: KnownContents['textOf']): FileDifference[] {

@@ -2,6 +2,7 @@
 
 import type { CellState } from '../events.ts';
 import { canonicalJson, compareBytes, type Json } from '../format/scalars.ts';
+import type { MetricDirection } from '../step.ts';
 import { type Difference, differences, type Texts } from './change-reasons.ts';
 import type { Components } from './fingerprint.ts';
 import { type Records, type RunRecord, readRecords } from './records.ts';
@@ -57,7 +58,7 @@ export function compareRuns(root: string, before: number, after: number): RunsCo
           ...whatChanged(records, from, to),
           before: from === undefined ? undefined : (ends[0]!.get(cell) ?? 'fresh'),
           after: to === undefined ? undefined : (ends[1]!.get(cell) ?? 'fresh'),
-          metrics: figures(records, cell, from, to),
+          metrics: comparedMetrics(records, cell, from, to),
         };
       }),
     };
@@ -74,10 +75,10 @@ function whatChanged(records: Records, from: string | undefined, to: string | un
   return { change: 'changed', differences: differences(before, after, after.step ?? '', memory) };
 }
 
-function figures(records: Records, cell: string, from: string | undefined, to: string | undefined): CellCompared['metrics'] {
+function comparedMetrics(records: Records, cell: string, from: string | undefined, to: string | undefined): CellCompared['metrics'] {
   const [before, after] = [from, to].map(
     (fingerprint) =>
-      new Map(fingerprint === undefined ? [] : records.figures(cell, fingerprint).map(({ name, value }) => [name, value] as const)),
+      new Map(fingerprint === undefined ? [] : records.finalMetrics(cell, fingerprint).map(({ name, value }) => [name, value] as const)),
   );
   const names = [...new Set([...before!.keys(), ...after!.keys()])];
   return names.map((name) => ({ name, before: before!.get(name), after: after!.get(name) }));
@@ -114,19 +115,14 @@ export interface ChosenMetric {
   cell: string;
 }
 
-/** The metrics by number of the run. `asked`: a metric of any cell. `better`: compares two values, if the direction is known. */
-export function chosenMetrics(
-  root: string,
-  runs: readonly number[],
-  asked: string | undefined,
-  better: (name: string) => 'up' | 'down' | undefined,
-): Map<number, ChosenMetric> {
+/** The metrics by number of the run. `wanted`: a metric of any cell. */
+export function chosenMetrics(root: string, runs: readonly number[], wanted: string | undefined): Map<number, ChosenMetric> {
   const chosen = new Map<number, ChosenMetric>();
   readRecords(root, (records) => {
     const judged = new Map<string, string | undefined>();
-    const withFigures = records.cellsWithFigures();
+    const withMetrics = records.cellsWithMetrics();
     for (const run of runs) {
-      const metric = chosenOf(records, run, asked, { judged, withFigures, better });
+      const metric = chosenOf(records, run, wanted, { judged, withMetrics });
       if (metric) chosen.set(run, metric);
     }
   });
@@ -136,30 +132,25 @@ export function chosenMetrics(
 interface Known {
   /** A cache by fingerprint, because runs share many results. */
   judged: Map<string, string | undefined>;
-  withFigures: Set<string>;
-  better(name: string): 'up' | 'down' | undefined;
+  withMetrics: Set<string>;
 }
 
-function chosenOf(
-  records: Records,
-  run: number,
-  asked: string | undefined,
-  { judged, withFigures, better }: Known,
-): ChosenMetric | undefined {
-  const found: ChosenMetric[] = [];
+/** The metric of the last `select` step; otherwise the best value if the metric has a direction, and the last one if not. */
+function chosenOf(records: Records, run: number, wanted: string | undefined, { judged, withMetrics }: Known): ChosenMetric | undefined {
+  const candidates: (ChosenMetric & { better?: MetricDirection })[] = [];
   for (const [cell, fingerprint] of [...records.fingerprints(run)].sort(([a], [b]) => compareBytes(a, b))) {
-    if (!withFigures.has(cell)) continue;
-    if (!judged.has(fingerprint)) judged.set(fingerprint, asked ?? judgedBy(records.components(fingerprint)));
+    if (!withMetrics.has(cell)) continue;
+    if (!judged.has(fingerprint)) judged.set(fingerprint, wanted ?? judgedBy(records.components(fingerprint)));
     const name = judged.get(fingerprint);
     if (name === undefined) continue;
-    const figure = records.figures(cell, fingerprint).find((figure) => figure.name === name.replace(SELECT, ''));
-    if (figure && Number.isFinite(figure.value)) found.push({ name, value: figure.value, cell });
+    const metric = records.finalMetrics(cell, fingerprint).find((metric) => metric.name === name.replace(SELECT, ''));
+    if (metric && Number.isFinite(metric.value)) candidates.push({ name, value: metric.value, cell, better: metric.better });
   }
-  const selected = found.filter(({ name }) => name.startsWith(SELECT)).at(-1);
-  if (selected) return { ...selected, name: selected.name.slice(SELECT.length) };
-  const way = found.length > 1 ? better(found[0]!.name) : undefined;
-  if (!way) return found.at(-1);
-  return found.reduce((best, one) => ((way === 'up' ? one.value > best.value : one.value < best.value) ? one : best));
+  const selected = candidates.filter(({ name }) => name.startsWith(SELECT)).at(-1);
+  const direction = candidates[0]?.better;
+  const isBetter = (a: ChosenMetric, b: ChosenMetric) => (direction === 'higher' ? a.value > b.value : a.value < b.value);
+  const chosen = selected ?? (direction ? candidates.reduce((best, one) => (isBetter(one, best) ? one : best)) : candidates.at(-1));
+  return chosen && { name: chosen.name.replace(SELECT, ''), value: chosen.value, cell: chosen.cell };
 }
 
 /** Marks the metric of a `select` step, which takes precedence over others. */

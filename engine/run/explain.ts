@@ -34,13 +34,13 @@ export async function explainCells(pipeline: Pipeline, word: string): Promise<Ex
   if (cells.length === 0) throw new InvalidError([unknownCell(pipeline, word)]);
   const project = openProject(pipeline, true, () => {});
   try {
-    const found = await planCells(pipeline, project, new Set(pipeline.cells.map(({ name }) => name)), false);
+    const plan = await planCells(pipeline, project, new Set(pipeline.cells.map(({ name }) => name)), false);
     const explanations: Explanation[] = [];
     for (const cell of cells) {
-      const { state, why, look } = found.get(cell.name)!;
+      const { state, why, freshness } = plan.get(cell.name)!;
       const last = project.records.lastEnd(pipeline.file, cell.name);
-      const known = look ? await comparison(cell, pipeline, project, look) : { differences: [] };
-      explanations.push({ cell: cell.name, state, why, last, ...known });
+      const details = freshness ? await comparison(cell, pipeline, project, freshness) : { differences: [] };
+      explanations.push({ cell: cell.name, state, why, last, ...details });
     }
     return explanations;
   } finally {
@@ -52,9 +52,9 @@ async function comparison(
   cell: Cell,
   pipeline: Pipeline,
   project: Project,
-  look: Freshness,
+  freshness: Freshness,
 ): Promise<Omit<Explanation, 'cell' | 'state' | 'why'>> {
-  const { fingerprint, components } = look;
+  const { fingerprint, components } = freshness;
   const history = project.cache.index.history(subjectOf(cell, pipeline), AMONG);
   const last = project.records.lastFingerprint(pipeline.file, cell.name);
   const others = history.filter((result) => result.fingerprint !== fingerprint);
@@ -66,7 +66,7 @@ async function comparison(
     components,
     made: project.cache.index.find(fingerprint)?.created,
     against: result && { fingerprint: result.fingerprint, created: result.created },
-    differences: result ? await differencesFrom(result, cell, look, project, textOf) : [],
+    differences: result ? await differencesFrom(result, cell, freshness, project, textOf) : [],
   };
 }
 

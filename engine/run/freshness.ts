@@ -71,8 +71,8 @@ async function standing(cell: Cell, pipeline: Pipeline, project: Project): Promi
 async function differingOutputs(cell: Cell, result: Result, project: Project): Promise<Map<string, Content | undefined>> {
   const differing = new Map<string, Content | undefined>();
   for (const [name, { path }] of Object.entries(cell.outputs)) {
-    const found = await contentAt(path, project);
-    if (!sameContent(result.outputs[name], found)) differing.set(name, found);
+    const content = await contentAt(path, project);
+    if (!sameContent(result.outputs[name], content)) differing.set(name, content);
   }
   return differing;
 }
@@ -99,7 +99,7 @@ async function compareWithHistory(
   return result && { result, differences: await differencesFrom(result, cell, known, project) };
 }
 
-/** How the cell differs from an earlier result. `textOf`: see why.ts. */
+/** How the cell differs from an earlier result. `textOf`: see change-reasons.ts. */
 export async function differencesFrom(
   result: Result,
   cell: Cell,
@@ -139,9 +139,9 @@ async function whyRun(cell: Cell, pipeline: Pipeline, project: Project, known: P
   return comparison ? phrase(comparison.differences) : 'first run';
 }
 
-/** `found`: the current content of each differing output. */
-function whyRestore(cell: Cell, { records }: Project, fingerprint: string, found: Map<string, Content | undefined>): string {
-  const reasons = [...found].map(([name, content]) => {
+/** `differing`: the current content of each differing output. */
+function whyRestore(cell: Cell, { records }: Project, fingerprint: string, differing: Map<string, Content | undefined>): string {
+  const reasons = [...differing].map(([name, content]) => {
     const { path } = cell.outputs[name]!;
     if (!existsAt(path)) return records.everWrote(path) ? 'output was deleted' : 'found in the cache';
     if (!content || !records.isOurs(path, content.hash)) return 'output was edited';

@@ -35,8 +35,8 @@ export function leftovers(root: string, olderThan = 0): Leftover[] {
 }
 
 /** Throws if one cannot be removed. */
-export function removeLeftovers(found: Leftover[]): void {
-  for (const { path } of found) removeTree(path);
+export function removeLeftovers(leftovers: Leftover[]): void {
+  for (const { path } of leftovers) removeTree(path);
 }
 
 /** Whether a run is in progress, which may store files in `failed/`. */

@@ -30,16 +30,16 @@ export class LockfileCheck {
     throw new LockfileError(`there is no ${basename(path)} to compare results with`, 'Run without --locked to write it.');
   }
 
-  /** Throws LockError with all cells that already differ. */
-  async check(pipeline: Pipeline, selected: Set<string>, found: Map<string, PlannedCell>): Promise<void> {
+  /** Throws LockfileError with all cells that already differ. */
+  async checkPlan(pipeline: Pipeline, selected: Set<string>, plan: Map<string, PlannedCell>): Promise<void> {
     const wrong: string[] = [];
     for (const cell of pipeline.cells) {
-      const surveyed = found.get(cell.name);
-      if (!selected.has(cell.name) || !surveyed || surveyed.state === 'off') continue;
-      const look = surveyed.look ?? (await this.#foresee(cell, pipeline, found));
-      const why = look && ((await this.#whyOther(cell, look)) ?? (surveyed.outputs && this.#whyOtherBytes(cell, surveyed.outputs)));
+      const planned = plan.get(cell.name);
+      if (!selected.has(cell.name) || !planned || planned.state === 'off') continue;
+      const known = planned.freshness ?? (await this.#expected(cell, pipeline, plan));
+      const why = known && ((await this.#whyOther(cell, known)) ?? (planned.outputs && this.#whyOtherBytes(cell, planned.outputs)));
       if (why) wrong.push(`${cell.name}: ${why}`);
-      else if (!look && !this.lock.has(cell.name)) wrong.push(`${cell.name}: it is not in the lockfile`);
+      else if (!known && !this.lock.has(cell.name)) wrong.push(`${cell.name}: it is not in the lockfile`);
     }
     if (wrong.length === 0) return;
     const shown = [...wrong.slice(0, SHOWN), ...(wrong.length > SHOWN ? [`and ${wrong.length - SHOWN} more`] : [])];
@@ -49,15 +49,15 @@ export class LockfileCheck {
     );
   }
 
-  /** Throws LockError if the cell's fingerprint differs from the lockfile. */
-  async demand(cell: Cell, look: Freshness): Promise<void> {
-    const why = await this.#whyOther(cell, look);
+  /** Throws LockfileError if the cell's fingerprint differs from the lockfile. */
+  async checkCell(cell: Cell, freshness: Freshness): Promise<void> {
+    const why = await this.#whyOther(cell, freshness);
     if (why) throw new LockfileError(`differs from ${basename(this.path)}: ${why}`, ACCEPT);
-    if (look.state !== 'run') this.demandBytes(cell, look.result!.outputs);
+    if (freshness.state !== 'run') this.checkOutputs(cell, freshness.result!.outputs);
   }
 
-  /** Throws LockError if the cell's outputs differ from the lockfile. */
-  demandBytes(cell: Cell, outputs: Record<string, Content>): void {
+  /** Throws LockfileError if the cell's outputs differ from the lockfile. */
+  checkOutputs(cell: Cell, outputs: Record<string, Content>): void {
     const why = this.#whyOtherBytes(cell, outputs);
     if (why)
       throw new LockfileError(
@@ -78,11 +78,11 @@ export class LockfileCheck {
   }
 
   /** The fingerprint of a cell if the cells before it produce the locked outputs; undefined if it is not known yet. */
-  async #foresee(cell: Cell, pipeline: Pipeline, found: Map<string, PlannedCell>): Promise<Known | undefined> {
+  async #expected(cell: Cell, pipeline: Pipeline, plan: Map<string, PlannedCell>): Promise<Known | undefined> {
     const above = pipeline.cells.filter(({ name }) => cell.reads.includes(name));
     if (above.some((other) => !this.lock.has(other.name) || readsAtItsPlace(cell, other, pipeline))) return undefined;
     const outputsOf = (name: string) =>
-      found.get(name)?.outputs ??
+      plan.get(name)?.outputs ??
       Object.fromEntries(Object.entries(this.lock.get(name)!.outputs).map(([output, bytes]) => [output, contentOfLocked(bytes)]));
     // A missing entry or input is reported when the cell's turn comes.
     if (above.some(({ name, outputs }) => Object.keys(outputs).some((output) => !Object.hasOwn(outputsOf(name), output)))) return undefined;
@@ -114,8 +114,8 @@ export function otherBytes(before: Record<string, string>, now: Record<string, C
   const bytesBefore = (name: string) => (Object.hasOwn(before, name) ? before[name] : undefined);
   const bytesNow = (name: string) => (Object.hasOwn(now, name) ? lockedBytes(now[name]!) : undefined);
   const other = names.filter((name) => bytesBefore(name) !== bytesNow(name));
-  const told = other.map((name) => `output ${name} (${brief(bytesBefore(name))} → ${brief(bytesNow(name))})`);
-  return told.length > 0 ? told.join(', ') : undefined;
+  const changes = other.map((name) => `output ${name} (${brief(bytesBefore(name))} → ${brief(bytesNow(name))})`);
+  return changes.length > 0 ? changes.join(', ') : undefined;
 }
 
 function brief(bytes: string | undefined): string {

@@ -5,10 +5,13 @@
  */
 
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { basename, dirname } from 'node:path';
+import { basename, dirname, relative } from 'node:path';
 import { temporaryIn } from '../../cache/atomic-move.ts';
 import type { Content } from '../../cache/content.ts';
+import { lockfilePath, type Pipeline } from '../cell.ts';
 import { compareBytes } from '../format/scalars.ts';
+import { explained } from './process/failure.ts';
+import type { Project } from './project.ts';
 
 export interface LockfileEntry {
   fingerprint: string;
@@ -44,23 +47,42 @@ export function contentOfLocked(bytes: string): Content {
   return { kind: kind === 'folder' ? 'folder' : 'file', hash, size: 0, executable: kind === 'program' };
 }
 
-/** Reads a lockfile; undefined if there is none. Throws LockError for an invalid format. */
+/** Reads a lockfile; undefined if there is none. Throws LockfileError for an invalid format. */
 export function readLockfile(path: string): Lockfile | undefined {
   const text = textOf(path);
   return text === undefined ? undefined : parse(text, path);
 }
 
 /**
- * Writes the lockfile: new entries for `ended` (undefined: no reliable result), and unchanged entries for the others of
- * `cells`. Removes cells that the pipeline no longer has. Does not touch the file if nothing changes.
+ * Writes the lockfile after a run: new entries for the cells of `entries` (undefined: no reliable result), and unchanged
+ * entries for the other cells. Takes a lease, because other engines may be writing it for other cells of this pipeline.
  */
-export function updateLockfile(path: string, cells: string[], ended: Map<string, LockfileEntry | undefined>): void {
+export async function writeLockfile(
+  { file, cells }: Pipeline,
+  { root, records, notice }: Project,
+  entries: Map<string, LockfileEntry | undefined>,
+): Promise<void> {
+  const path = lockfilePath(file);
+  const lease = await records.leases.acquire(`lock ${path}`);
+  const names = cells.map(({ name }) => name);
+  try {
+    updateLockfile(path, names, entries);
+  } catch (error) {
+    // The results are stored, so a missing lockfile is no reason to fail.
+    notice(`could not write ${relative(root, path)}: ${explained(error).message}`);
+  } finally {
+    lease.release();
+  }
+}
+
+/** Removes cells that the pipeline no longer has. Does not touch the file if nothing changes. */
+function updateLockfile(path: string, cells: string[], entries: Map<string, LockfileEntry | undefined>): void {
   const text = textOf(path);
   // If all entries are new, the old file does not matter, even if it is invalid.
-  const former: Lockfile = text === undefined || cells.every((name) => ended.has(name)) ? new Map() : parse(text, path);
+  const former: Lockfile = text === undefined || cells.every((name) => entries.has(name)) ? new Map() : parse(text, path);
   const lock: Lockfile = new Map();
   for (const name of cells) {
-    const entry = ended.has(name) ? ended.get(name) : former.get(name);
+    const entry = entries.has(name) ? entries.get(name) : former.get(name);
     if (entry) lock.set(name, entry);
   }
   const now = format(lock);

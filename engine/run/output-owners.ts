@@ -63,7 +63,7 @@ export interface PastOutput {
 }
 
 export interface PastOutputs {
-  found: PastOutput[];
+  outputs: PastOutput[];
   /** Matching cells whose results are no longer stored. */
   gone: string[];
 }
@@ -77,7 +77,7 @@ export async function pastOutputs(
 ): Promise<PastOutputs> {
   const project = openProject(pipeline, false, () => {});
   try {
-    const past: PastOutputs = { found: [], gone: [] };
+    const past: PastOutputs = { outputs: [], gone: [] };
     for (const [cell, fingerprint] of project.records.fingerprints(run)) {
       if (!wanted(cell)) continue;
       const outputs = Object.entries(project.cache.index.find(fingerprint)?.outputs ?? {});
@@ -88,12 +88,12 @@ export async function pastOutputs(
         if (!wanted(cell, output)) continue;
         const path = join(into, fileName(cell), output);
         await project.cache.objects.restore(content, path);
-        past.found.push({ cell, output, path });
+        past.outputs.push({ cell, output, path });
       }
       if (stored === 0) past.gone.push(cell);
     }
     // The records have cells in the order in which they ended.
-    past.found.sort((a, b) => compareBytes(a.cell, b.cell));
+    past.outputs.sort((a, b) => compareBytes(a.cell, b.cell));
     return past;
   } finally {
     project.close();

@@ -29,7 +29,7 @@ export class OutputTransaction {
 
   static begin(project: Project, cell: Cell): OutputTransaction {
     const { host, boot, pid, start } = thisProcess();
-    const folder = join(project.places.work, `${host}-${boot}-${pid}-${start}-${++count}`);
+    const folder = join(project.places.work, `${host}-${boot}-${pid}-${start}-${++transactions}`);
     // The commands of a shell step write to the paths of the outputs themselves.
     mkdirSync(cell.action.kind === 'shell' ? folder : join(folder, 'staged'), { recursive: true });
     return new OutputTransaction(project, folder, { cell: cell.name, stage: 'begun', outputs: [] });
@@ -65,7 +65,7 @@ export class OutputTransaction {
     }
   }
 
-  /** Moves the staged outputs to their final paths, which `clear` has emptied. */
+  /** Moves the staged outputs to their final paths, which `moveFormerAside` has emptied. */
   async moveStagedIntoPlace(): Promise<void> {
     for (const { name, path, parent } of this.journal.outputs)
       if (!parent) await placeAtomically(this.staged(name), resolve(this.project.root, path));
@@ -73,7 +73,7 @@ export class OutputTransaction {
 
   /**
    * Records that the outputs are complete and belong to the fingerprint. If they cannot be stored now, a later run stores
-   * them (see execute.ts). Even this record may fail on a full disk.
+   * them (see `storeUnstored` in execute.ts). Even this record may fail on a full disk.
    */
   markMade(fingerprint: string, contents: Record<string, Content>): void {
     const outputs = Object.fromEntries(
@@ -124,11 +124,11 @@ export class OutputTransaction {
     const paths = journal?.outputs.map(({ path }) => resolve(project.root, path)) ?? [];
     // This machine cannot check the process. The leases on its outputs show after a while whether it is alive.
     const leases = alive === undefined ? await project.leaseOutputs(paths) : [];
-    const aside = new OutputTransaction(project, folder, journal ?? { cell: 'unknown', stage: 'done', outputs: lost(folder) });
+    const transaction = new OutputTransaction(project, folder, journal ?? { cell: 'unknown', stage: 'done', outputs: lost(folder) });
     try {
-      await aside.#finish();
+      await transaction.#finish();
     } catch (error) {
-      aside.#report([troubleWith(`could not clean up ${relative(project.root, folder)}`, error)]);
+      transaction.#report([troubleWith(`could not clean up ${relative(project.root, folder)}`, error)]);
     } finally {
       for (const lease of leases) lease.release();
     }
@@ -219,8 +219,8 @@ export class OutputTransaction {
     try {
       const { outputs }: Unstored = JSON.parse(readFileSync(join(this.folder, MADE), 'utf8'));
       const { kind, hash } = outputs[name]!.content;
-      const found = await contentOf(at, this.project.cache.memo);
-      return found?.kind === kind && found.hash === hash;
+      const content = await contentOf(at, this.project.cache.memo);
+      return content?.kind === kind && content.hash === hash;
     } catch {
       return false; // no record, or the record or the file is unreadable
     }
@@ -388,7 +388,8 @@ interface Journal {
 /** The name of the journal is the stage of the execution. */
 const JOURNAL = { begun: 'journal.json', done: 'done.json', undone: 'undone.json' };
 
-let count = 0;
+/** Distinguishes the transactions of this process. */
+let transactions = 0;
 
 function readJournal(folder: string): Journal | undefined {
   for (const [stage, name] of Object.entries(JOURNAL)) {

@@ -37,7 +37,7 @@ export interface PlannedCell {
   /** `off`: `when` is false for this cell or for a cell that it reads. */
   state: PlannedState | 'off';
   why: string;
-  look?: Freshness;
+  freshness?: Freshness;
   /** The current content of the cell's outputs, or their content after restoring. */
   outputs?: Record<string, Content>;
   /** The decision is final: the cell and everything that it reads is fresh. */
@@ -51,7 +51,7 @@ export async function planCells(
   selected: Set<string>,
   force: boolean,
 ): Promise<Map<string, PlannedCell>> {
-  const found = new Map<string, PlannedCell>();
+  const plan = new Map<string, PlannedCell>();
   const above = ancestorsOf(pipeline, selected);
   const seen: Seen = { sources: new Map(), results: project.cache.index.findAll(project.records.lastFingerprints(pipeline.file)) };
   // Ask for all of them at the same time instead of waiting for each answer.
@@ -60,26 +60,26 @@ export async function planCells(
   for (const cell of pipeline.cells) {
     const isSelected = selected.has(cell.name);
     if (!isSelected && !above.has(cell.name)) continue;
-    let state = await planCell(cell, found, byName, pipeline, project, force && isSelected, seen);
+    let state = await planCell(cell, plan, byName, pipeline, project, force && isSelected, seen);
     if (!isSelected && state.state === 'run' && !cell.cache) state = (await stillThere(cell, state, project)) ?? state;
-    found.set(cell.name, state);
+    plan.set(cell.name, state);
   }
-  const unmade = pipeline.cells.filter(({ name, frozen }) => frozen && found.get(name)?.state === 'run');
-  if (unmade.length > 0) throw await neverMade(pipeline, unmade, found);
-  const missing = pipeline.cells.filter(({ name }) => above.has(name) && ['run', 'depends'].includes(found.get(name)!.state));
-  if (missing.length > 0) throw outsideSelection(pipeline, missing, found);
-  return found;
+  const unmade = pipeline.cells.filter(({ name, frozen }) => frozen && plan.get(name)?.state === 'run');
+  if (unmade.length > 0) throw await neverMade(pipeline, unmade, plan);
+  const missing = pipeline.cells.filter(({ name }) => above.has(name) && ['run', 'depends'].includes(plan.get(name)!.state));
+  if (missing.length > 0) throw outsideSelection(pipeline, missing, plan);
+  return plan;
 }
 
 /** Reports frozen cells without a stored result. */
-async function neverMade({ locate }: Pipeline, cells: Cell[], found: Map<string, PlannedCell>): Promise<InvalidError> {
+async function neverMade({ locate }: Pipeline, cells: Cell[], plan: Map<string, PlannedCell>): Promise<InvalidError> {
   // Report only the first cell of each step.
   const firsts = cells.filter(({ step }, i) => cells.findIndex((other) => other.step === step) === i);
-  const told = firsts.map(({ name, step }) => {
+  const diagnostics = firsts.map(({ name, step }) => {
     const hint = 'Run it once without `frozen: true`.';
-    return locate(step, ['frozen'], `${name} ${found.get(name)!.why}`, hint);
+    return locate(step, ['frozen'], `${name} ${plan.get(name)!.why}`, hint);
   });
-  return new InvalidError(await Promise.all(told));
+  return new InvalidError(await Promise.all(diagnostics));
 }
 
 function pinAll({ inputs, enabled }: Cell, { sources }: Project): void {
@@ -90,14 +90,14 @@ function pinAll({ inputs, enabled }: Cell, { sources }: Project): void {
 
 async function planCell(
   cell: Cell,
-  found: Map<string, PlannedCell>,
+  plan: Map<string, PlannedCell>,
   byName: Map<string, Cell>,
   pipeline: Pipeline,
   project: Project,
   force: boolean,
   seen: Seen,
 ): Promise<PlannedCell> {
-  const above = cell.reads.map((name) => ({ name, ...found.get(name)! }));
+  const above = cell.reads.map((name) => ({ name, ...plan.get(name)! }));
   if (!cell.enabled) return { state: 'off', why: '`when` is false', final: false };
   const off = above.find(({ state }) => state === 'off');
   if (off) return { state: 'off', why: `it reads ${off.name}, which is skipped`, final: false };
@@ -109,10 +109,10 @@ async function planCell(
     return { state: 'depends', why: `${first[0]!.name}${others} must ${first[0]!.outputs ? 'be restored' : 'run'} first`, final: false };
   }
   try {
-    const known = await checkFreshness(cell, pipeline, project, (name) => found.get(name)!.outputs!, force, seen);
-    const { state, why, result } = known;
+    const freshness = await checkFreshness(cell, pipeline, project, (name) => plan.get(name)!.outputs!, force, seen);
+    const { state, why, result } = freshness;
     const final = state === 'fresh' && (cell.frozen || above.every((other) => other.final));
-    return { state, why, look: known, outputs: state === 'run' ? undefined : result!.outputs, final };
+    return { state, why, freshness, outputs: state === 'run' ? undefined : result!.outputs, final };
   } catch (error) {
     // The cell will fail. The run reports it when the cell's turn comes, after the other cells.
     return { state: 'run', why: explained(error).message, final: false };
@@ -132,18 +132,18 @@ export function readsAtItsPlace(cell: Cell, other: Cell, { folder }: Pipeline): 
 }
 
 /** Whether a cell with `cache: false` has run with the same inputs and its outputs are unchanged. */
-async function stillThere(cell: Cell, { look: known }: PlannedCell, { records, cache }: Project): Promise<PlannedCell | undefined> {
-  if (!known) return undefined;
+async function stillThere(cell: Cell, { freshness }: PlannedCell, { records, cache }: Project): Promise<PlannedCell | undefined> {
+  if (!freshness) return undefined;
   const outputs: Record<string, Content> = Object.create(null);
   for (const [name, { path }] of Object.entries(cell.outputs)) {
     const content = await contentOf(path, cache.memo).catch(() => undefined);
-    if (!content || records.lastWritten(path, known.fingerprint) !== content.hash) return undefined;
+    if (!content || records.lastWritten(path, freshness.fingerprint) !== content.hash) return undefined;
     outputs[name] = content;
   }
-  return { state: 'fresh', why: '', look: known, outputs, final: true };
+  return { state: 'fresh', why: '', freshness, outputs, final: true };
 }
 
-function outsideSelection(pipeline: Pipeline, missing: Cell[], found: Map<string, PlannedCell>): InvalidError {
+function outsideSelection(pipeline: Pipeline, missing: Cell[], plan: Map<string, PlannedCell>): InvalidError {
   const read = new Set(missing.flatMap((cell) => [...cell.reads, ...cell.waits]));
   const last = new Set(missing.filter((cell) => !read.has(cell.name)).map((cell) => cell.step));
   const file = relative(process.cwd(), pipeline.file);
@@ -153,7 +153,7 @@ function outsideSelection(pipeline: Pipeline, missing: Cell[], found: Map<string
       line: 0,
       column: 0,
       length: 0,
-      message: `${name} is not selected, but must run first: ${found.get(name)!.why}`,
+      message: `${name} is not selected, but must run first: ${plan.get(name)!.why}`,
       hint: last.has(step) ? `To run it, use: tunesmith run ${file} --until ${step}` : undefined,
     })),
   );

@@ -16,7 +16,7 @@ export interface ProjectPaths {
   state: string;
   /** Hashes of this project's files, if the cache is shared and elsewhere. */
   memo?: string;
-  /** Staged and former outputs of running cells (see aside.ts). */
+  /** Staged and former outputs of running cells (see output-transaction.ts). */
   work: string;
   kept: string;
   /** Checkpoints of steps by fingerprint (see checkpoints.ts). */

@@ -11,12 +11,13 @@ import { LEASES_TABLE, Leases } from '../../cache/lease.ts';
 import { isAlive, thisProcess } from '../../cache/process.ts';
 import type { Pipeline } from '../cell.ts';
 import type { CellState } from '../events.ts';
+import type { MetricDirection } from '../step.ts';
 import { type Components, fingerprintOf } from './fingerprint.ts';
 import type { Usage } from './process/usage.ts';
 import { projectPaths } from './project-paths.ts';
 import type { Git, Provenance } from './provenance.ts';
 import type { Manifest } from './resolve-inputs.ts';
-import { isCell, isFigure, isNumber, isRun, isText, sealedJson, unsealedJson } from './row-checks.ts';
+import { isCell, isMetric, isNumber, isRun, isText, sealedJson, unsealedJson } from './row-checks.ts';
 
 export interface RunRecord {
   id: number;
@@ -57,6 +58,8 @@ export interface MetricRecord {
   value: number;
   /** Undefined for a final metric. */
   step?: number;
+  /** Undefined if the step does not say it, and in runs of older versions. */
+  better?: MetricDirection;
 }
 
 export interface LogRecord {
@@ -122,13 +125,13 @@ export class Records {
         'insert into cells (run, cell, state, why, seconds, failure, log, fingerprint, cpu, memory, result) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
       );
       for (const { cell: name, state, why, seconds, failure, log, fingerprint, usage, result } of cells) {
-        const told = [why ?? null, seconds, failure ?? null, log ? this.#name(log) : null, fingerprint ?? null];
-        insert.run(run, name, state, ...told, usage?.cpuSeconds ?? null, usage?.peakBytes ?? null, result ?? null);
+        const values = [why ?? null, seconds, failure ?? null, log ? this.#name(log) : null, fingerprint ?? null];
+        insert.run(run, name, state, ...values, usage?.cpuSeconds ?? null, usage?.peakBytes ?? null, result ?? null);
       }
-      const metric = statement('insert into metrics (run, cell, name, step, value) values (?, ?, ?, ?, ?)');
+      const metric = statement('insert into metrics (run, cell, name, step, value, better) values (?, ?, ?, ?, ?, ?)');
       // SQLite has no NaN.
-      for (const { cell: name, name: of, step, value } of metrics)
-        metric.run(run, name, of, step ?? null, Number.isFinite(value) ? value : null);
+      for (const { cell: name, name: of, step, value, better } of metrics)
+        metric.run(run, name, of, step ?? null, Number.isFinite(value) ? value : null, better ?? null);
     });
   }
 
@@ -211,8 +214,8 @@ export class Records {
     const text = this.#database.use((statement) =>
       statement('select components from components where fingerprint = ?').pluck().get(fingerprint),
     );
-    const found = unsealedJson<Components>(text);
-    return found && fingerprintOf(found) === fingerprint ? found : undefined;
+    const components = unsealedJson<Components>(text);
+    return components && fingerprintOf(components) === fingerprint ? components : undefined;
   }
 
   /** The fingerprint of each cell of the run, fresh ones included. For an interrupted run, only those that are known. */
@@ -227,18 +230,18 @@ export class Records {
   }
 
   /** The final metrics of a cell's result, from the run that made it. */
-  figures(cell: string, fingerprint: string): { name: string; value: number }[] {
+  finalMetrics(cell: string, fingerprint: string): MetricRecord[] {
     const rows = this.#database.use((statement) =>
       statement(
-        `select name, value from metrics where step is null and cell = :cell and run =
+        `select cell, name, value, better from metrics where step is null and cell = :cell and run =
            (select max(run) from cells where cell = :cell and fingerprint = :fingerprint and state = 'ran') order by rowid`,
       ).all({ cell, fingerprint }),
-    ) as { name: string; value: number }[];
-    return rows.filter(isFigure);
+    );
+    return metricsIn(rows);
   }
 
   /** Cells of all runs that reported final metrics. */
-  cellsWithFigures(): Set<string> {
+  cellsWithMetrics(): Set<string> {
     return this.#database.use(
       (statement) => new Set(statement('select distinct cell from metrics where step is null').pluck().all() as string[]),
     );
@@ -319,13 +322,13 @@ export class Records {
   }
 
   /** The final metrics of each cell's last result, from the run that made it. */
-  lastFigures(file: string): MetricRecord[] {
+  lastMetrics(file: string): MetricRecord[] {
     const rows = this.#database.use((statement) =>
       statement(
-        `${MADE} select metrics.cell, name, value from made join metrics using (run, cell) where step is null order by metrics.rowid`,
+        `${MADE} select metrics.cell, name, value, better from made join metrics using (run, cell) where step is null order by metrics.rowid`,
       ).all(this.#name(file)),
-    ) as MetricRecord[];
-    return rows.filter(isFigure);
+    );
+    return metricsIn(rows);
   }
 
   /** The result line of each cell's last result, from the run that made it. */
@@ -356,9 +359,7 @@ export class Records {
     return {
       ...runOf(row),
       cells: cells.filter(isCell).map((cell) => this.#cellOf(cell)),
-      metrics: metrics
-        .filter(isFigure)
-        .map(({ cell, name, value, step }) => ({ cell, name, value: value ?? Number.NaN, step: step ?? undefined })),
+      metrics: metricsIn(metrics),
       notices: notices.filter(({ message }) => isText(message)).map(({ cell, message }) => ({ cell: cell ?? undefined, message })),
     };
   }
@@ -397,6 +398,16 @@ const MADE = `with
   last as (select cell, fingerprint, max(run) from ended where state in ('ran', 'restored') group by cell),
   made as (select last.cell, max(ended.run) as run from last join ended using (cell, fingerprint) where state = 'ran' group by last.cell)`;
 
+function metricsIn(rows: unknown[]): MetricRecord[] {
+  return (rows as any[]).filter(isMetric).map(({ cell, name, value, step, better }) => ({
+    cell,
+    name,
+    value: value ?? Number.NaN,
+    step: step ?? undefined,
+    better: better ?? undefined,
+  }));
+}
+
 function runOf({ id, pipeline, started, seconds, counts, setting, git, text, host, boot, pid, start }: any): RunRecord {
   const runs = seconds === null && host !== null && (isAlive({ host, boot, pid, start }) ?? true);
   return {
@@ -428,8 +439,8 @@ export function lastLog(pipeline: Pick<Pipeline, 'root' | 'file'>, cell: string)
 }
 
 /** The final metrics of cells that need not run again. */
-export function lastFigures(pipeline: Pick<Pipeline, 'root' | 'file'>): MetricRecord[] {
-  return readRecords(pipeline.root, (records) => records.lastFigures(pipeline.file)) ?? [];
+export function lastMetrics(pipeline: Pick<Pipeline, 'root' | 'file'>): MetricRecord[] {
+  return readRecords(pipeline.root, (records) => records.lastMetrics(pipeline.file)) ?? [];
 }
 
 /** Undefined if there are no runs. */
@@ -479,5 +490,6 @@ const STATE: DatabaseSchema = {
     update runs set counts = sealed(counts), setting = sealed(setting), git = sealed(git);
     update manifests set files = sealed(files);
     update components set components = sealed(components);`,
+    'alter table metrics add column better text;',
   ],
 };

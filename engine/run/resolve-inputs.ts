@@ -90,8 +90,8 @@ export async function fetched(
       else {
         const { address, revision } = source.pinned;
         if (address.kind !== 'web' && !address.text.includes(`@${revision}`)) work.say(`${address.text} is ${revision.slice(0, 12)}`);
-        const found = await atInput(role, () => elsewhere.fetch(source.pinned!, work));
-        sources.push(...found.map((one) => ({ ...source, ...one })));
+        const files = await atInput(role, () => elsewhere.fetch(source.pinned!, work));
+        sources.push(...files.map((file) => ({ ...source, ...file })));
       }
     }
     await checkFetched(role, cell, sources);
@@ -143,14 +143,14 @@ async function pathSources(
   const leaving = { exclude, gitignore };
   const key = JSON.stringify([pattern, glob, leaving]);
   if (!seen.has(key)) seen.set(key, glob ? globSources(pattern, folder, memo, leaving) : pathSource(pattern, folder, memo, leaving));
-  const found = await seen.get(key)!;
-  if (!glob && found.length === 0) {
+  const sources = await seen.get(key)!;
+  if (!glob && sources.length === 0) {
     throw new StepError(
       `input ${role}: ${pattern} does not exist`,
       'Create it, or correct the path. Paths are relative to the pipeline file.',
     );
   }
-  return found;
+  return sources;
 }
 
 /** Its revision is the hash of its content. */
@@ -170,13 +170,13 @@ async function atInput<T>(role: string, work: () => Promise<T>): Promise<T> {
 
 async function globSources(pattern: string, folder: string, memo: FileHashCache, leaving: LeavingOut): Promise<ResolvedSource[]> {
   const base = isAbsolute(pattern) ? staticFolder(pattern) : folder;
-  const found: ResolvedSource[] = [];
+  const sources: ResolvedSource[] = [];
   for (const path of matches(pattern, folder, leaving)) {
     const source = await sourceAt(path, relative(base, path), memo, leaving);
     // A file that was removed after the listing counts as missing.
-    if (source) found.push(source);
+    if (source) sources.push(source);
   }
-  return found;
+  return sources;
 }
 
 async function pathSource(pattern: string, folder: string, memo: FileHashCache, leaving: LeavingOut): Promise<ResolvedSource[]> {

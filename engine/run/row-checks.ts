@@ -21,8 +21,9 @@ export function isCell({ cell, state, seconds }: any): boolean {
   return isText(cell) && STATES.has(state) && isNumber(seconds);
 }
 
-export function isFigure({ cell = '', name, value, step = null }: any): boolean {
-  return isText(cell) && isText(name) && (value === null || isNumber(value)) && (step === null || isNumber(step));
+export function isMetric({ cell, name, value, step = null, better = null }: any): boolean {
+  const isPoint = isText(cell) && isText(name) && (value === null || isNumber(value)) && (step === null || isNumber(step));
+  return isPoint && [null, 'higher', 'lower'].includes(better);
 }
 
 const STATES = new Set(['ran', 'fresh', 'restored', 'failed', 'skipped', 'canceled'] satisfies CellState[] as string[]);

@@ -26,27 +26,27 @@ export class RunRecorder {
   #use: number | undefined;
   /** The results that the run uses, and how many of them are registered in the index. */
   readonly #relied = new Set<string>();
-  #told = 0;
+  #registered = 0;
   readonly #fingerprints = new Map<string, string>();
-  readonly #fresh: Ended[] = [];
-  #others: Ended[] = [];
+  readonly #fresh: EndedCell[] = [];
+  #others: EndedCell[] = [];
   #cells: CellRecord[] = [];
   #metrics: MetricRecord[] = [];
   readonly #notices: Notice[] = [];
   /** By cell. */
   readonly #results = new Map<string, string>();
   #timer: NodeJS.Timeout | undefined;
-  readonly #asking = new AbortController();
+  readonly #gitQuery = new AbortController();
   readonly #git: Promise<void>;
-  #found: Git | undefined;
+  #gitState: Git | undefined;
 
   /** Asks git at the start, because the answer takes a while. */
   constructor(
     private readonly project: Project,
     private readonly pipeline: Pipeline,
   ) {
-    this.#git = gitState(pipeline.folder, this.#asking.signal).then((git) => {
-      this.#found = git;
+    this.#git = gitState(pipeline.folder, this.#gitQuery.signal).then((git) => {
+      this.#gitState = git;
     });
   }
 
@@ -64,28 +64,28 @@ export class RunRecorder {
     }
   }
 
-  /** Returns the number of the run. `found`: what is known about its cells. */
-  begin(found: Iterable<{ look?: Known }>): number {
+  /** Returns the number of the run. `plan`: what is known about its cells. */
+  begin(plan: Iterable<{ freshness?: Known }>): number {
     const { project, pipeline } = this;
-    for (const { look } of found) if (look?.result) this.#relied.add(look.fingerprint);
-    this.#told = this.#relied.size;
+    for (const { freshness } of plan) if (freshness?.result) this.#relied.add(freshness.fingerprint);
+    this.#registered = this.#relied.size;
     this.#run = project.records.begin(pipeline, provenanceOf(pipeline));
     if (this.#use !== undefined) project.cache.uses.begin(this.#use, this.#relied);
     void this.#git.then(() => this.#soon());
     return this.#run;
   }
 
-  hear(event: RunEvent): void {
+  addEvent(event: RunEvent): void {
     if (event.type === 'result') this.#results.set(event.cell, event.message);
     if (event.type === 'notice') this.#notices.push({ cell: event.cell, message: event.message });
     if (event.type !== 'metric') return;
-    const { cell, name, value, step } = event;
-    this.#metrics.push({ cell, name, value, step });
+    const { cell, name, value, step, better } = event;
+    this.#metrics.push({ cell, name, value, step, better });
     this.#soon();
   }
 
   /** `known`: what was found out about the cell, if anything. */
-  ended(cell: Cell, state: CellState, known: Known | undefined, record: Omit<CellRecord, 'cell' | 'state' | 'fingerprint'>): void {
+  addCell(cell: Cell, state: CellState, known: Known | undefined, record: Omit<CellRecord, 'cell' | 'state' | 'fingerprint'>): void {
     if (known) {
       this.#fingerprints.set(cell.name, known.fingerprint);
       (state === 'fresh' ? this.#fresh : this.#others).push({ cell, known });
@@ -105,9 +105,9 @@ export class RunRecorder {
 
   /** Resolves with the error if the run could not be recorded. The results of its cells are reported anyway. */
   async end(seconds: number, counts: Required<RunRecord['counts']>): Promise<CacheError | undefined> {
-    const patience = setTimeout(() => this.#asking.abort(), PATIENCE);
+    const timer = setTimeout(() => this.#gitQuery.abort(), LONGEST_GIT_QUERY);
     await this.#git;
-    clearTimeout(patience);
+    clearTimeout(timer);
     return this.#try(() => this.#finish(seconds, counts));
   }
 
@@ -117,18 +117,18 @@ export class RunRecorder {
     const counts = { ran, fresh, restored, failed, skipped, canceled };
     const isNew = records.finish(this.#run, seconds, counts, this.#notices, this.#fingerprints);
     if (isNew) this.#keep(this.#fresh);
-    if (this.#use !== undefined) cache.uses.end(this.#use, this.#relied.size > this.#told ? this.#relied : undefined);
+    if (this.#use !== undefined) cache.uses.end(this.#use, this.#relied.size > this.#registered ? this.#relied : undefined);
   }
 
   /** Also called for a run that was interrupted or did not start. */
   close(): void {
-    this.#asking.abort();
+    this.#gitQuery.abort();
     clearTimeout(this.#timer);
     if (this.#run === 0) this.#try(() => this.#use !== undefined && this.project.cache.uses.forget([this.#use], []));
   }
 
   #soon(): void {
-    if (this.#asking.signal.aborted) return;
+    if (this.#gitQuery.signal.aborted) return;
     this.#timer ??= setTimeout(() => this.#try(() => this.#write()), 1000).unref();
   }
 
@@ -150,38 +150,38 @@ export class RunRecorder {
     records.add(this.#run, this.#cells, this.#metrics);
     this.#cells = [];
     this.#metrics = [];
-    if (this.#found) records.foundGit(this.#run, this.#found);
-    this.#found = undefined;
+    if (this.#gitState) records.foundGit(this.#run, this.#gitState);
+    this.#gitState = undefined;
     this.#keep(this.#others);
     this.#others = [];
   }
 
   /** The data that later runs compare with. */
-  #keep(ended: Ended[]): void {
+  #keep(cells: EndedCell[]): void {
     const { records } = this.project;
-    for (const { cell, known } of ended) {
+    for (const { cell, known } of cells) {
       if (!records.keepComponents(known.fingerprint, known.components)) continue;
       for (const text of codeTexts(cell, known.components).values()) records.keepText(text);
     }
   }
 }
 
-interface Ended {
+interface EndedCell {
   cell: Cell;
   known: Known;
 }
 
 /** Maximum time that the end of a run waits for git, in milliseconds. Git is slow in very large repositories. */
-const PATIENCE = 500;
+const LONGEST_GIT_QUERY = 500;
 
 /** The metrics and results that cells which need not run reported in their last execution. */
-export function formerFigures({ file }: Pipeline, { records }: Project, states: Map<string, CellState>): RunEvent[] {
+export function formerReports({ file }: Pipeline, { records }: Project, states: Map<string, CellState>): RunEvent[] {
   const stands = ({ cell }: { cell: string }) => states.get(cell) === 'fresh' || states.get(cell) === 'restored';
   return [
     ...records
-      .lastFigures(file)
+      .lastMetrics(file)
       .filter(stands)
-      .map(({ cell, name, value }): RunEvent => ({ type: 'metric', cell, name, value })),
+      .map((metric): RunEvent => ({ type: 'metric', ...metric })),
     ...records
       .lastResults(file)
       .filter(stands)

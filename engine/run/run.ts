@@ -1,21 +1,20 @@
 /**
- * Runs a pipeline: checks every cell, restores or executes the cells that are not fresh in the order of their dependencies, and
- * emits events. look.ts decides whether a cell must run, and execute.ts runs it. This file decides the order, what waits for
- * what, and what a failure or Ctrl-C means for the other cells.
+ * Runs a pipeline: plans every cell, restores or executes the cells that are not fresh in the order of their dependencies, and
+ * emits events. plan.ts and freshness.ts decide whether a cell must run, scheduler.ts when, and execute.ts executes it. This
+ * file takes each cell to its outcome, and decides what a failure or Ctrl-C means for the other cells.
  */
 import { setMaxListeners } from 'node:events';
-import { relative } from 'node:path';
 import { existsAt } from '../../cache/atomic-move.ts';
 import type { Content } from '../../cache/content.ts';
 import { MissingObjectError } from '../../cache/error.ts';
 import type { Lease } from '../../cache/lease.ts';
-import { type Cell, lockfilePath, type Pipeline } from '../cell.ts';
+import type { Cell, Pipeline } from '../cell.ts';
 import type { CellState, Emit, Failure, RunEvent } from '../events.ts';
 import { shortened } from '../format/terminal-text.ts';
 import { StepError } from '../step.ts';
-import type { ExecutionContext } from './execute.ts';
+import type { Execution, ExecutionContext } from './execute.ts';
 import { checkFreshness, type Freshness } from './freshness.ts';
-import { type LockfileEntry, lockfileEntry, updateLockfile } from './lockfile.ts';
+import { type LockfileEntry, lockfileEntry, writeLockfile } from './lockfile.ts';
 import { LockfileCheck } from './lockfile-check.ts';
 import { refuseSharedOutputs } from './output-owners.ts';
 import { clearObstacles, isOwnOutput, keepUserFile, OutputTransaction } from './output-transaction.ts';
@@ -26,7 +25,7 @@ import { OrphanReaper } from './process/orphan-reaper.ts';
 import { StepProcesses } from './process/step-processes.ts';
 import type { Usage } from './process/usage.ts';
 import { openProject, type Project } from './project.ts';
-import { formerFigures, RunRecorder } from './run-recorder.ts';
+import { formerReports, RunRecorder } from './run-recorder.ts';
 import { checkResources, demandOf, longestFirst, type MachineResources, machineFor, Pool, walk } from './scheduler.ts';
 import { type Selection, selectCells } from './select-cells.ts';
 import { StepCheckpoints } from './step-checkpoints.ts';
@@ -41,7 +40,7 @@ export interface RunOptions extends Selection {
   /** What a failure means for cells that do not depend on the failed one. Default: stop. */
   onFailure?: 'stop' | 'continue' | 'kill';
   /** Also report the metrics of cells that need not run, because they are still valid. */
-  figures?: boolean;
+  metrics?: boolean;
   /** Aborts on Ctrl-C. */
   signal: AbortSignal;
 }
@@ -50,14 +49,14 @@ export type Summary = Extract<RunEvent, { type: 'summary' }>;
 
 /** Resolves with the summary, which is also the last event. */
 export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit: Emit): Promise<Summary> {
-  const began = performance.now();
+  const seconds = stopwatch();
   const selected = selectCells(pipeline, options);
   // Notices from before the run are reported right after its start.
   const early: RunEvent[] = [];
-  let tell: Emit = (event) => early.push(event);
-  const notice: Project['notice'] = (message, cell) => tell({ type: 'notice', ...(cell === undefined ? {} : { cell }), message });
+  let report: Emit = (event) => early.push(event);
+  const notice: Project['notice'] = (message, cell) => report({ type: 'notice', ...(cell === undefined ? {} : { cell }), message });
   const project = openProject(pipeline, false, notice, options.signal);
-  const transcript = new RunRecorder(project, pipeline);
+  const recorder = new RunRecorder(project, pipeline);
   let summary: Summary;
   let ended = false;
   let unrecorded: Error | undefined;
@@ -66,30 +65,30 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
     pipeline.remember?.();
     await OutputTransaction.recover(project);
     await StepCheckpoints.removeForgotten(project);
-    await transcript.arrive();
-    const found = await planCells(pipeline, project, selected, options.force ?? false);
-    const locked = options.locked ? LockfileCheck.read(pipeline, project) : undefined;
-    await locked?.check(pipeline, selected, found);
-    const pending = pipeline.cells.filter(({ name }) => selected.has(name) && isPending(found.get(name)));
+    await recorder.arrive();
+    const plan = await planCells(pipeline, project, selected, options.force ?? false);
+    const lockfileCheck = options.locked ? LockfileCheck.read(pipeline, project) : undefined;
+    await lockfileCheck?.checkPlan(pipeline, selected, plan);
+    const pending = pipeline.cells.filter(({ name }) => selected.has(name) && isPending(plan.get(name)));
     const machine = await machineFor(pending);
     await checkResources(pending, machine, pipeline);
-    const run = transcript.begin(found.values());
-    emit({ type: 'start', run, pipeline: pipeline.name, cells: pipeline.cells.flatMap(({ name }) => (selected.has(name) ? [name] : [])) });
-    tell = (event) => {
+    const number = recorder.begin(plan.values());
+    const cells = pipeline.cells.flatMap(({ name }) => (selected.has(name) ? [name] : []));
+    emit({ type: 'start', run: number, pipeline: pipeline.name, cells });
+    report = (event) => {
       if (ended) return;
-      transcript.hear(event);
+      recorder.addEvent(event);
       emit(event);
     };
-    for (const event of early) tell(event);
-    const work = new Run(pipeline, project, options, selected, found, machine, run, tell, transcript, locked);
-    const states = await work.all();
-    const seconds = Math.round(performance.now() - began) / 1000;
-    summary = summarize(pipeline, states, seconds);
-    if (!locked && summary.failed + summary.canceled === 0) await lock(pipeline, project, work.ended);
-    unrecorded = await transcript.end(seconds, summary);
-    if (options.figures && summary.fresh + summary.restored > 0) formerFigures(pipeline, project, states).forEach(emit);
+    for (const event of early) report(event);
+    const run = new Run({ pipeline, project, options, selected, plan, machine, run: number, emit: report, recorder, lockfileCheck });
+    const outcomes = await run.finishAll();
+    summary = summarize(pipeline, outcomes, seconds());
+    if (!lockfileCheck && summary.failed + summary.canceled === 0) await writeLockfile(pipeline, project, run.lockfileEntries);
+    unrecorded = await recorder.end(summary.seconds, summary);
+    if (options.metrics && summary.fresh + summary.restored > 0) formerReports(pipeline, project, outcomes).forEach(emit);
   } finally {
-    transcript.close();
+    recorder.close();
     project.close();
   }
   // The summary is the last event. Notices from closing come before it.
@@ -99,28 +98,27 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
   return summary;
 }
 
-/** Takes a lease, because other engines may be writing the lockfile for other cells of this pipeline. */
-async function lock({ file, cells }: Pipeline, project: Project, ended: Map<string, LockfileEntry | undefined>): Promise<void> {
-  const path = lockfilePath(file);
-  const lease = await project.records.leases.acquire(`lock ${path}`);
-  try {
-    updateLockfile(
-      path,
-      cells.map(({ name }) => name),
-      ended,
-    );
-  } catch (error) {
-    // The results are stored, so a missing lockfile is no reason to fail.
-    project.notice(`could not write ${relative(project.root, path)}: ${explained(error).message}`);
-  } finally {
-    lease.release();
-  }
+/** Everything that a run needs to take its cells to their outcomes. */
+interface RunSetup {
+  pipeline: Pipeline;
+  project: Project;
+  options: RunOptions;
+  /** The names of the selected cells. */
+  selected: Set<string>;
+  plan: Map<string, PlannedCell>;
+  machine: MachineResources;
+  /** The number of the run. */
+  run: number;
+  emit: Emit;
+  recorder: RunRecorder;
+  lockfileCheck?: LockfileCheck;
 }
 
+/** Takes each cell from its plan to its outcome. Each outcome has a method: `#handleFresh`, `#handleRestored` … */
 class Run {
   /** The results of cells for the lockfile; undefined if a result is not stored. */
-  readonly ended = new Map<string, LockfileEntry | undefined>();
-  readonly #states = new Map<string, CellState>();
+  readonly lockfileEntries = new Map<string, LockfileEntry | undefined>();
+  readonly #outcomes = new Map<string, CellState>();
   readonly #outputs = new Map<string, Record<string, Content>>();
   /** Cells outside of the selection whose outputs could not be restored, and why. */
   readonly #unrestored = new Map<string, string>();
@@ -138,18 +136,8 @@ class Run {
   #stopping = false;
   #bug: { error: unknown } | undefined;
 
-  constructor(
-    private readonly pipeline: Pipeline,
-    private readonly project: Project,
-    private readonly options: RunOptions,
-    private readonly selected: Set<string>,
-    private readonly found: Map<string, PlannedCell>,
-    machine: MachineResources,
-    private readonly run: number,
-    private readonly emit: Emit,
-    private readonly transcript: RunRecorder,
-    private readonly locked: LockfileCheck | undefined,
-  ) {
+  constructor(private readonly setup: RunSetup) {
+    const { options, machine } = setup;
     this.#signal = AbortSignal.any([options.signal, this.#kill.signal]);
     // Any number of cells may add listeners.
     setMaxListeners(0, this.#signal);
@@ -158,20 +146,22 @@ class Run {
     this.#executing = new Pool({ cells: this.#jobs, cpu: Math.max(this.#jobs, machine.cpu), memory: machine.memory }, machine.gpus);
   }
 
-  async all(): Promise<Map<string, CellState>> {
+  /** Resolves with the outcome of each selected cell. */
+  async finishAll(): Promise<Map<string, CellState>> {
+    const { pipeline, project, plan, selected } = this.setup;
     const pending: Cell[] = [];
-    for (const cell of this.pipeline.cells) {
-      const found = this.found.get(cell.name);
-      if (!found) continue;
-      if (found.outputs) this.#outputs.set(cell.name, found.outputs);
-      if (!this.selected.has(cell.name)) continue;
-      if (found.state === 'off') this.#recordOutcome(cell, 'skipped', 0, { why: found.why });
-      else if (isPending(found)) pending.push(cell);
-      else this.#handleFresh(cell, found.look!, () => 0);
+    for (const cell of pipeline.cells) {
+      const planned = plan.get(cell.name);
+      if (!planned) continue;
+      if (planned.outputs) this.#outputs.set(cell.name, planned.outputs);
+      if (!selected.has(cell.name)) continue;
+      if (planned.state === 'off') this.#handleSkipped(cell, planned.why);
+      else if (isPending(planned)) pending.push(cell);
+      else this.#handleFresh(cell, planned.freshness!, () => 0);
     }
     if (pending.length > 0) {
-      this.#upstreamChecks = await UpstreamChecks.of(pending, this.pipeline);
-      this.#order = longestFirst(this.pipeline.cells, this.project.records.durations(this.pipeline.file));
+      this.#upstreamChecks = await UpstreamChecks.of(pending, pipeline);
+      this.#order = longestFirst(pipeline.cells, project.records.durations(pipeline.file));
       try {
         await walk([...this.#restorableBefore(pending), ...pending], edgesOf, (cell) => this.#finishCell(cell));
       } finally {
@@ -180,65 +170,65 @@ class Run {
       }
     }
     if (this.#bug) throw this.#bug.error;
-    return this.#states;
+    return this.#outcomes;
   }
 
   /** Cells outside of the selection whose outputs must be restored for cells that run. */
   #restorableBefore(pending: Cell[]): Cell[] {
-    const above = new Set(pending.flatMap((cell) => [...cell.reads, ...cell.waits]));
-    return this.pipeline.cells.filter(
-      ({ name }) => above.has(name) && !this.selected.has(name) && this.found.get(name)!.state === 'restore',
-    );
+    const { pipeline, plan, selected } = this.setup;
+    const dependencies = new Set(pending.flatMap((cell) => [...cell.reads, ...cell.waits]));
+    return pipeline.cells.filter(({ name }) => dependencies.has(name) && !selected.has(name) && plan.get(name)!.state === 'restore');
   }
 
   /** Never rejects, because p-graph would continue but lose track of its tasks. */
   async #finishCell(cell: Cell): Promise<void> {
+    const { pipeline, plan, selected } = this.setup;
     const seconds = stopwatch();
     try {
-      if (!this.selected.has(cell.name)) {
-        const trouble = await this.#restore(cell, this.found.get(cell.name)!.look!);
-        if (trouble) this.#unrestored.set(cell.name, trouble);
+      if (!selected.has(cell.name)) {
+        const problem = await this.#restore(cell, plan.get(cell.name)!.freshness!);
+        if (problem) this.#unrestored.set(cell.name, problem);
         return;
       }
       await this.#failUpstreamProblems();
-      if (this.#states.has(cell.name)) return;
-      const end = this.#blockedBecause(cell);
-      if (end) this.#recordOutcome(cell, end.state, 0, { why: end.why });
-      else await this.#bringUpToDate(cell, seconds);
+      if (this.#outcomes.has(cell.name) || this.#handleBlocked(cell)) return;
+      await this.#bringUpToDate(cell, seconds);
     } catch (error) {
       if (this.#signal.aborted) {
-        if (this.selected.has(cell.name)) this.#recordOutcome(cell, 'canceled', seconds(), {});
+        if (selected.has(cell.name)) this.#handleCanceled(cell, seconds());
         return;
       }
       try {
         const { message, hint, option, detail } = explained(error);
-        if (!this.selected.has(cell.name)) this.#unrestored.set(cell.name, message);
+        if (!selected.has(cell.name)) this.#unrestored.set(cell.name, message);
         else {
-          const place = option && (await placeOf(option, cell, this.pipeline, message));
-          this.#handleFailure(cell, seconds(), { message, place, hint, tail: [], log: this.#writeFailureLog(cell, message, detail) });
+          const place = option && (await placeOf(option, cell, pipeline, message));
+          this.#handleFailed(cell, seconds(), { message, place, hint, tail: [], log: this.#writeFailureLog(cell, message, detail) });
         }
       } catch (bug) {
         this.#bug ??= { error: bug };
         this.#kill.abort();
-        if (this.selected.has(cell.name)) this.#recordOutcome(cell, 'canceled', seconds(), {});
+        if (selected.has(cell.name)) this.#handleCanceled(cell, seconds());
       }
     }
   }
 
   /** Fails cells that cannot succeed as soon as that is known. */
   async #failUpstreamProblems(): Promise<void> {
-    const made: (CellState | undefined)[] = ['ran', 'fresh', 'restored'];
-    const exists = (name: string) => made.includes(this.#states.get(name)) || (!this.selected.has(name) && this.found.get(name)!.final);
+    const { pipeline, plan, selected } = this.setup;
+    const successes: (CellState | undefined)[] = ['ran', 'fresh', 'restored'];
+    const exists = (name: string) => successes.includes(this.#outcomes.get(name)) || (!selected.has(name) && plan.get(name)!.final);
     for (const { cell, at, problem } of this.#upstreamChecks?.problems(exists) ?? []) {
       const { option, message, hint } = problem;
-      const place = await placeOf(option.split('.'), at, this.pipeline, message);
-      this.#handleFailure(cell, 0, { message, place, hint, tail: [], log: this.#writeFailureLog(cell, message) });
+      const place = await placeOf(option.split('.'), at, pipeline, message);
+      this.#handleFailed(cell, 0, { message, place, hint, tail: [], log: this.#writeFailureLog(cell, message) });
     }
   }
 
   /** Writes a log for a cell that failed before it started. */
   #writeFailureLog(cell: Cell, message: string, detail?: string): string {
-    const path = this.project.places.log(this.run, cell.name);
+    const { project, run } = this.setup;
+    const path = project.places.log(run, cell.name);
     const log = new CellLog(
       path,
       (text) => text,
@@ -250,62 +240,79 @@ class Run {
     return path;
   }
 
-  /** The final state of a cell that cannot start; undefined if it can. */
-  #blockedBecause(cell: Cell): { state: 'skipped' | 'canceled'; why: string } | undefined {
+  /** Skips or cancels a cell that cannot start. Returns whether it did. */
+  #handleBlocked(cell: Cell): boolean {
     for (const name of edgesOf(cell)) {
-      const state = this.#states.get(name);
-      const below = state === 'failed' || (state === 'skipped' && this.found.get(name)?.state !== 'off');
-      if (below) return { state: 'skipped', why: `${name} ${state === 'failed' ? 'failed' : 'was skipped'}` };
+      const outcome = this.#outcomes.get(name);
+      if (outcome === 'failed' || (outcome === 'skipped' && this.setup.plan.get(name)?.state !== 'off')) {
+        this.#handleSkipped(cell, `${name} ${outcome === 'failed' ? 'failed' : 'was skipped'}`);
+        return true;
+      }
     }
-    const canceled = edgesOf(cell).find((name) => this.#states.get(name) === 'canceled');
-    if (canceled) return { state: 'canceled', why: `${canceled} was canceled` };
-    if (this.#signal.aborted || this.#stopping)
-      return { state: 'canceled', why: this.options.signal.aborted ? 'interrupted' : 'another cell failed' };
-    return undefined;
+    const canceled = edgesOf(cell).find((name) => this.#outcomes.get(name) === 'canceled');
+    if (canceled) this.#handleCanceled(cell, 0, { why: `${canceled} was canceled` });
+    else if (this.#isStopping()) this.#handleCanceled(cell, 0, { why: this.#whyStopping() });
+    else return false;
+    return true;
+  }
+
+  /** Whether no new cell may start. */
+  #isStopping(): boolean {
+    return this.#stopping || this.#signal.aborted;
+  }
+
+  #whyStopping(): string {
+    return this.setup.options.signal.aborted ? 'interrupted' : 'another cell failed';
   }
 
   /** Brings a cell to its final state: fresh, restored or executed. */
   async #bringUpToDate(cell: Cell, seconds: () => number): Promise<void> {
+    const { plan, lockfileCheck } = this.setup;
     const unrestored = edgesOf(cell).find((name) => this.#unrestored.has(name));
     if (unrestored)
       throw new StepError(`${unrestored} could not be restored: ${this.#unrestored.get(unrestored)}`, 'Select that cell, too.');
-    // The survey's decision is valid unless a cell that this one reads was still undecided.
-    const surveyed = this.found.get(cell.name)!;
-    const settledAbove = cell.frozen || cell.reads.every((name) => this.found.get(name)!.final);
-    let found = (settledAbove && surveyed.look) || (await this.#checkFreshness(cell));
-    await this.locked?.demand(cell, found);
-    if (found.state === 'fresh') return this.#handleFresh(cell, found, seconds);
-    if (found.state === 'restore') {
-      const why = await this.#restore(cell, found);
-      if (why === undefined) return this.#handleRestored(cell, found, seconds);
+    // The plan's decision is valid unless a cell that this one reads was still undecided.
+    const isDecided = cell.frozen || cell.reads.every((name) => plan.get(name)!.final);
+    let freshness = (isDecided && plan.get(cell.name)!.freshness) || (await this.#checkFreshness(cell));
+    await lockfileCheck?.checkCell(cell, freshness);
+    if (freshness.state === 'fresh') return this.#handleFresh(cell, freshness, seconds);
+    if (freshness.state === 'restore') {
+      const why = await this.#restore(cell, freshness);
+      if (why === undefined) return this.#handleRestored(cell, freshness, seconds);
       if (cell.frozen) throw new StepError(`is frozen, and ${why}`, 'Run it once without `frozen: true`.');
-      found = { ...found, state: 'run', why };
+      freshness = { ...freshness, state: 'run', why };
     }
-    await this.#execute(cell, found, seconds);
+    await this.#execute(cell, freshness, seconds);
+  }
+
+  #checkFreshness(cell: Cell): Promise<Freshness> {
+    const { pipeline, project, options } = this.setup;
+    return checkFreshness(cell, pipeline, project, (name) => this.#outputs.get(name)!, options.force ?? false);
   }
 
   /** Restores a cell. Resolves with undefined on success, otherwise with the reason why the cell must run. */
-  async #restore(cell: Cell, found: Freshness): Promise<string | undefined> {
-    const held = await this.#restoring.take(this.#order.get(cell.name)!, { cells: 1, cpu: 0, memory: 0, gpu: 0 });
+  async #restore(cell: Cell, freshness: Freshness): Promise<string | undefined> {
+    const slot = await this.#restoring.take(this.#order.get(cell.name)!, { cells: 1, cpu: 0, memory: 0, gpu: 0 });
     let leases: Lease[] = [];
     try {
-      leases = await this.project.leaseOutputs(pathsOf(cell), this.#leaseOptions(cell));
-      return await this.#restoreOutputs(cell, found);
+      leases = await this.setup.project.leaseOutputs(pathsOf(cell), this.#leaseOptions(cell));
+      return await this.#restoreOutputs(cell, freshness);
     } finally {
       for (const lease of leases) lease.release();
-      held.release();
+      slot.release();
     }
   }
 
   async #restoreOutputs(cell: Cell, { result, fingerprint, differing }: Freshness): Promise<string | undefined> {
+    const { project } = this.setup;
     try {
       for (const name of differing) {
         this.#signal.throwIfAborted();
         const { path } = cell.outputs[name]!;
-        if (existsAt(path) && !(await isOwnOutput(this.project, path))) await keepUserFile(this.project, path, path, cell.name);
-        await clearObstacles(this.project, path, cell.name);
-        await this.project.cache.objects.restore(result!.outputs[name]!, path);
-        this.project.records.wrote(path, result!.outputs[name]!.hash, fingerprint);
+        if (existsAt(path) && !(await isOwnOutput(project, path))) await keepUserFile(project, path, path, cell.name);
+        await clearObstacles(project, path, cell.name);
+        await project.cache.objects.restore(result!.outputs[name]!, path);
+        project.records.wrote(path, result!.outputs[name]!.hash, fingerprint);
       }
       return undefined;
     } catch (error) {
@@ -318,146 +325,147 @@ class Run {
    * Executes a cell with leases on its fingerprint (another project may share the cache) and on its outputs (another run may
    * be active in this project). After waiting for a lease, it uses the result of the other run if there is one.
    */
-  async #execute(cell: Cell, found: Freshness, seconds: () => number): Promise<void> {
-    const enter = () => this.#executing.take(this.#order.get(cell.name)!, demandOf(cell, this.#jobs));
-    let held = await enter();
+  async #execute(cell: Cell, freshness: Freshness, seconds: () => number): Promise<void> {
+    const { project, lockfileCheck } = this.setup;
+    const { why } = freshness;
+    const takeSlot = () => this.#executing.take(this.#order.get(cell.name)!, demandOf(cell, this.#jobs));
+    let slot = await takeSlot();
     const leases: Lease[] = [];
     try {
-      if (this.#isStopping()) return this.#recordOutcome(cell, 'canceled', seconds(), { why: this.#blockedBecause(cell)?.why });
+      if (this.#isStopping()) return this.#handleCanceled(cell, seconds(), { why: this.#whyStopping() });
       let waited = false;
-      const waiting = this.#leaseOptions(cell, () => {
+      const leaseOptions = this.#leaseOptions(cell, () => {
         waited = true;
         // Release the slot while this cell waits.
-        held.release();
+        slot.release();
       });
-      if (cell.cache) leases.push(await this.project.cache.leases.acquire(`cell ${found.fingerprint}`, waiting));
-      const placeLeases = await this.project.leaseOutputs(pathsOf(cell), waiting);
-      leases.push(...placeLeases);
+      if (cell.cache) leases.push(await project.cache.leases.acquire(`cell ${freshness.fingerprint}`, leaseOptions));
+      const outputLeases = await project.leaseOutputs(pathsOf(cell), leaseOptions);
+      leases.push(...outputLeases);
       if (waited) {
-        held = await enter();
-        if (this.#isStopping()) return this.#recordOutcome(cell, 'canceled', seconds(), { why: this.#blockedBecause(cell)?.why });
+        slot = await takeSlot();
+        if (this.#isStopping()) return this.#handleCanceled(cell, seconds(), { why: this.#whyStopping() });
       }
-      const why = found.why;
       if (why !== 'forced' || waited) {
-        const now = await this.#checkFreshness(cell);
-        await this.locked?.demand(cell, now);
-        if (now.state === 'fresh') return this.#handleFresh(cell, now, seconds);
-        if (now.state === 'restore' && (await this.#restoreOutputs(cell, now)) === undefined)
-          return this.#handleRestored(cell, now, seconds);
-        found = now;
+        freshness = await this.#checkFreshness(cell);
+        await lockfileCheck?.checkCell(cell, freshness);
+        if (freshness.state === 'fresh') return this.#handleFresh(cell, freshness, seconds);
+        if (freshness.state === 'restore' && (await this.#restoreOutputs(cell, freshness)) === undefined)
+          return this.#handleRestored(cell, freshness, seconds);
       }
-      const { execute, storeUnstored } = await import('./execute.ts');
-      const surroundings = this.#executionContext(held.gpus, placeLeases);
-      const stored = why === 'forced' || !cell.cache ? undefined : await storeUnstored(cell, found, surroundings);
-      if (stored) {
-        this.#outputs.set(cell.name, stored.outputs);
-        this.ended.set(cell.name, stored.kept ? lockfileEntry(found.fingerprint, stored.outputs) : undefined);
-        return this.#recordOutcome(cell, 'restored', seconds(), { why: 'an earlier run made it but could not store it', look: found });
-      }
-      // The time is the duration of the execution, without waiting.
-      seconds = stopwatch();
-      const execution = await execute(cell, found, why, surroundings);
-      const { fingerprint } = found;
-      if (execution.state === 'ran') {
-        this.#outputs.set(cell.name, execution.outputs);
-        this.ended.set(cell.name, execution.kept ? lockfileEntry(fingerprint, execution.outputs) : undefined);
-        this.#recordOutcome(cell, 'ran', seconds(), { why, look: found, log: execution.log, usage: execution.usage });
-      } else if (execution.state === 'failed')
-        this.#handleFailure(cell, seconds(), execution.failure, { why, look: found, usage: execution.usage });
-      else
-        this.#recordOutcome(cell, 'canceled', seconds(), {
-          why: this.options.signal.aborted ? 'interrupted' : 'another cell failed',
-          log: execution.log,
-          usage: execution.usage,
-        });
+      await this.#executeNow(cell, { ...freshness, why }, this.#executionContext(slot.gpus, outputLeases), seconds);
     } finally {
       for (const lease of leases) lease.release();
-      held.release();
+      slot.release();
     }
   }
 
-  #checkFreshness(cell: Cell): Promise<Freshness> {
-    return checkFreshness(cell, this.pipeline, this.project, (name) => this.#outputs.get(name)!, this.options.force ?? false);
+  /** Executes a cell that has its resources and leases, unless an earlier run made its outputs but could not store them. */
+  async #executeNow(cell: Cell, freshness: Freshness, context: ExecutionContext, seconds: () => number): Promise<void> {
+    const { why } = freshness;
+    const { CellExecution } = await import('./execute.ts');
+    const execution = new CellExecution(cell, freshness, context);
+    const stored = why === 'forced' || !cell.cache ? undefined : await execution.storeUnstored();
+    if (stored) {
+      this.#addResult(cell, freshness, stored.outputs, stored.valid);
+      return this.#recordOutcome(cell, 'restored', seconds(), { why: 'an earlier run made it but could not store it', freshness });
+    }
+    // The time is the duration of the execution, without waiting.
+    const executing = stopwatch();
+    const ended = await execution.run();
+    const { usage } = ended;
+    if (ended.state === 'ran') this.#handleRan(cell, executing(), freshness, ended);
+    else if (ended.state === 'failed') this.#handleFailed(cell, executing(), ended.failure, { why, freshness, usage });
+    else this.#handleCanceled(cell, executing(), { why: this.#whyStopping(), log: ended.log, usage });
   }
 
-  /** Whether no new cell may start. */
-  #isStopping(): boolean {
-    return this.#stopping || this.#signal.aborted;
-  }
-
-  #leaseOptions(cell: Cell, meanwhile?: () => void) {
+  #leaseOptions(cell: Cell, onWait?: () => void) {
     return {
       signal: this.#signal,
       onWait: (pid: number) => {
-        if (pid !== process.pid && this.selected.has(cell.name)) this.emit({ type: 'waiting', cell: cell.name, pid });
-        meanwhile?.();
+        if (pid !== process.pid && this.setup.selected.has(cell.name)) this.setup.emit({ type: 'waiting', cell: cell.name, pid });
+        onWait?.();
       },
     };
   }
 
   #executionContext(gpus: string[], leases: Lease[]): ExecutionContext {
+    const { pipeline, project, run, lockfileCheck, emit } = this.setup;
     return {
-      pipeline: this.pipeline,
-      project: this.project,
-      run: this.run,
+      pipeline,
+      project,
+      run,
       outputsOf: (name) => this.#outputs.get(name)!,
       gpus,
       leases,
-      guard: this.#orphanReaper,
-      workers: this.#stepProcesses,
-      locked: this.locked,
+      orphanReaper: this.#orphanReaper,
+      stepProcesses: this.#stepProcesses,
+      lockfileCheck,
       signal: this.#signal,
-      emit: this.emit,
+      emit,
     };
   }
 
-  #handleFresh(cell: Cell, look: Freshness, seconds: () => number): void {
-    this.#adoptResult(cell, look);
-    this.#recordOutcome(cell, 'fresh', seconds(), { look });
+  #handleSkipped(cell: Cell, why: string): void {
+    this.#recordOutcome(cell, 'skipped', 0, { why });
   }
 
-  #handleRestored(cell: Cell, look: Freshness, seconds: () => number): void {
-    this.#adoptResult(cell, look);
-    this.#recordOutcome(cell, 'restored', seconds(), { why: look.why, look });
+  #handleFresh(cell: Cell, freshness: Freshness, seconds: () => number): void {
+    this.#addResult(cell, freshness, freshness.result!.outputs);
+    this.#recordOutcome(cell, 'fresh', seconds(), { freshness });
   }
 
-  /** Uses a stored result. */
-  #adoptResult(cell: Cell, { result, fingerprint }: Freshness): void {
-    this.#outputs.set(cell.name, result!.outputs);
-    this.ended.set(cell.name, lockfileEntry(fingerprint, result!.outputs));
+  #handleRestored(cell: Cell, freshness: Freshness, seconds: () => number): void {
+    this.#addResult(cell, freshness, freshness.result!.outputs);
+    this.#recordOutcome(cell, 'restored', seconds(), { why: freshness.why, freshness });
   }
 
-  #handleFailure(cell: Cell, seconds: number, failure: Failure, more: Pick<End, 'why' | 'look' | 'usage'> = {}): void {
-    this.#recordOutcome(cell, 'failed', seconds, { ...more, failure, log: failure.log });
-    const mode = this.options.onFailure ?? 'stop';
+  #handleRan(cell: Cell, seconds: number, freshness: Freshness, { outputs, valid, log, usage }: Execution & { state: 'ran' }): void {
+    this.#addResult(cell, freshness, outputs, valid);
+    this.#recordOutcome(cell, 'ran', seconds, { why: freshness.why, freshness, log, usage });
+  }
+
+  #handleFailed(cell: Cell, seconds: number, failure: Failure, details: Pick<Details, 'why' | 'freshness' | 'usage'> = {}): void {
+    this.#recordOutcome(cell, 'failed', seconds, { ...details, failure, log: failure.log });
+    const mode = this.setup.options.onFailure ?? 'stop';
     if (mode !== 'continue') this.#stopping = true;
     if (mode === 'kill') this.#kill.abort();
   }
 
-  #recordOutcome(cell: Cell, state: CellState, seconds: number, { why, failure, look, log, usage }: End): void {
-    this.#states.set(cell.name, state);
-    this.transcript.ended(cell, state, look, {
+  #handleCanceled(cell: Cell, seconds: number, details: Pick<Details, 'why' | 'log' | 'usage'> = {}): void {
+    this.#recordOutcome(cell, 'canceled', seconds, details);
+  }
+
+  /** Adds the result for the cells that read it and for the lockfile. `valid`: the outputs belong to the fingerprint. */
+  #addResult(cell: Cell, { fingerprint }: Freshness, outputs: Record<string, Content>, valid = true): void {
+    this.#outputs.set(cell.name, outputs);
+    this.lockfileEntries.set(cell.name, valid ? lockfileEntry(fingerprint, outputs) : undefined);
+  }
+
+  #recordOutcome(cell: Cell, state: CellState, seconds: number, { why, failure, freshness, log, usage }: Details): void {
+    this.#outcomes.set(cell.name, state);
+    this.setup.recorder.addCell(cell, state, freshness, {
       why,
       seconds,
-      failure: failure && shortened(failure.message, MOST_WRITTEN),
+      failure: failure && shortened(failure.message, LONGEST_MESSAGE),
       log: log || undefined,
       usage,
     });
-    this.emit({ type: 'cell', cell: cell.name, state, seconds, ...(why ? { why } : {}), ...(failure ? { failure } : {}) });
+    this.setup.emit({ type: 'cell', cell: cell.name, state, seconds, ...(why ? { why } : {}), ...(failure ? { failure } : {}) });
   }
 }
 
-/** Maximum number of characters of a message in the records. The log has the full message. */
-const MOST_WRITTEN = 4000;
-
-/** The data of a finished cell. */
-interface End {
+/** The details of an outcome. */
+interface Details {
   why?: string;
   failure?: Failure;
-  look?: Freshness;
+  freshness?: Freshness;
   log?: string;
   usage?: Usage;
 }
+
+/** Maximum number of characters of a message in the records. The log has the full message. */
+const LONGEST_MESSAGE = 4000;
 
 /** The cells that must end before a cell starts. A frozen cell depends on none. */
 function edgesOf({ frozen, reads, waits }: Cell): string[] {
@@ -465,8 +473,8 @@ function edgesOf({ frozen, reads, waits }: Cell): string[] {
 }
 
 /** Whether the cell has or may have something to do. */
-function isPending(found: PlannedCell | undefined): boolean {
-  return found !== undefined && found.state !== 'off' && !found.final;
+function isPending(planned: PlannedCell | undefined): boolean {
+  return planned !== undefined && planned.state !== 'off' && !planned.final;
 }
 
 function stopwatch(): () => number {
@@ -478,11 +486,11 @@ function pathsOf(cell: Cell): string[] {
   return Object.values(cell.outputs).map(({ path }) => path);
 }
 
-function summarize(pipeline: Pipeline, states: Map<string, CellState>, seconds: number): Summary {
+function summarize(pipeline: Pipeline, outcomes: Map<string, CellState>, seconds: number): Summary {
   const counts = { ran: 0, fresh: 0, restored: 0, failed: 0, skipped: 0, canceled: 0 };
   const cells: Record<string, CellState> = Object.create(null);
   for (const { name } of pipeline.cells) {
-    const state = states.get(name);
+    const state = outcomes.get(name);
     if (!state) continue;
     cells[name] = state;
     counts[state]++;

@@ -30,7 +30,7 @@ export interface Demand extends Amounts {
 }
 
 /** Resources in use. `release` returns them and may be called twice. */
-export interface HeldResources {
+export interface Allocation {
   gpus: string[];
   release(): void;
 }
@@ -44,17 +44,17 @@ export class Pool {
   readonly #free: Amounts;
   readonly #gpus: string[];
   #admitting: NodeJS.Immediate | undefined;
-  readonly #line: { demand: Demand; order: number; enter: (held: HeldResources) => void }[] = [];
+  readonly #waiting: { demand: Demand; order: number; enter: (allocation: Allocation) => void }[] = [];
 
   constructor(all: Amounts, gpus: string[] = []) {
     this.#free = { ...all };
     this.#gpus = [...gpus];
   }
 
-  async take(order: number, demand: Demand): Promise<HeldResources> {
-    return new Promise<HeldResources>((enter) => {
-      const place = this.#line.findIndex((other) => other.order > order);
-      this.#line.splice(place < 0 ? this.#line.length : place, 0, { demand, order, enter });
+  async take(order: number, demand: Demand): Promise<Allocation> {
+    return new Promise<Allocation>((enter) => {
+      const place = this.#waiting.findIndex((other) => other.order > order);
+      this.#waiting.splice(place < 0 ? this.#waiting.length : place, 0, { demand, order, enter });
       this.#soon();
     });
   }
@@ -66,30 +66,30 @@ export class Pool {
 
   #admit(): void {
     this.#admitting = undefined;
-    const kept = new Set<keyof Demand>();
-    for (let at = 0; at < this.#line.length && !kept.has('cells'); ) {
-      const { demand, enter } = this.#line[at]!;
+    const reserved = new Set<keyof Demand>();
+    for (let at = 0; at < this.#waiting.length && !reserved.has('cells'); ) {
+      const { demand, enter } = this.#waiting[at]!;
       const wanted = KINDS.filter((kind) => demand[kind] > 0);
       const lacking = wanted.filter((kind) => demand[kind] > (kind === 'gpu' ? this.#gpus.length : this.#free[kind]));
-      if (lacking.length === 0 && !wanted.some((kind) => kept.has(kind))) {
-        this.#line.splice(at, 1);
-        enter(this.#hold(demand));
+      if (lacking.length === 0 && !wanted.some((kind) => reserved.has(kind))) {
+        this.#waiting.splice(at, 1);
+        enter(this.#allocate(demand));
       } else {
-        for (const kind of lacking) kept.add(kind);
+        for (const kind of lacking) reserved.add(kind);
         at++;
       }
     }
   }
 
-  #hold(demand: Demand): HeldResources {
+  #allocate(demand: Demand): Allocation {
     for (const kind of AMOUNTS) this.#free[kind] -= demand[kind];
     const gpus = this.#gpus.splice(0, demand.gpu);
-    let held = true;
+    let released = false;
     return {
       gpus,
       release: () => {
-        if (!held) return;
-        held = false;
+        if (released) return;
+        released = true;
         for (const kind of AMOUNTS) this.#free[kind] += demand[kind];
         this.#gpus.push(...gpus);
         this.#gpus.sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
@@ -142,23 +142,23 @@ export interface MachineResources {
 
 /** Counts GPUs only if one of the cells asks for one, because the driver takes a while to answer. */
 export async function machineFor(cells: Cell[]): Promise<MachineResources> {
-  const asked = cells.some(({ resources }) => (resources.gpu ?? 0) > 0);
-  return { cpu: availableParallelism(), memory: memoryLimit(), gpus: asked ? await gpus() : [] };
+  const needsGpu = cells.some(({ resources }) => (resources.gpu ?? 0) > 0);
+  return { cpu: availableParallelism(), memory: memoryLimit(), gpus: needsGpu ? await gpus() : [] };
 }
 
 /** Throws InvalidError if a cell asks for more than the machine has, because it would wait forever. */
 export async function checkResources(cells: Cell[], machine: MachineResources, pipeline: Pipeline): Promise<void> {
   const mistakes: Diagnostic[] = [];
-  const told = new Set<string>();
+  const reported = new Set<string>();
   for (const { name, step, resources } of cells) {
-    for (const { key, asked, has, hint } of [
-      { key: 'cpu', asked: resources.cpu ?? 0, has: machine.cpu, hint: 'Ask for fewer.' },
-      { key: 'gpu', asked: resources.gpu ?? 0, has: machine.gpus.length, hint: '`tunesmith doctor` lists the GPUs.' },
-      { key: 'memory', asked: resources.memory ?? 0, has: machine.memory, hint: 'Ask for less.' },
+    for (const { key, wanted, has, hint } of [
+      { key: 'cpu', wanted: resources.cpu ?? 0, has: machine.cpu, hint: 'Ask for fewer.' },
+      { key: 'gpu', wanted: resources.gpu ?? 0, has: machine.gpus.length, hint: '`tunesmith doctor` lists the GPUs.' },
+      { key: 'memory', wanted: resources.memory ?? 0, has: machine.memory, hint: 'Ask for less.' },
     ]) {
-      if (asked <= has || told.has(`${step} ${key}`)) continue;
-      told.add(`${step} ${key}`);
-      const message = `${name} asks for ${amount(key, asked)}, but this machine has ${has === 0 ? 'none' : amount(key, has)}`;
+      if (wanted <= has || reported.has(`${step} ${key}`)) continue;
+      reported.add(`${step} ${key}`);
+      const message = `${name} asks for ${amount(key, wanted)}, but this machine has ${has === 0 ? 'none' : amount(key, has)}`;
       mistakes.push(await pipeline.locate(step, ['resources', key], message, hint));
     }
   }
@@ -175,11 +175,11 @@ export function demandOf({ resources: { cpu, gpu = 0, memory = 0 }, action }: Ce
 async function gpus(): Promise<string[]> {
   const visible = process.env.CUDA_VISIBLE_DEVICES;
   if (visible !== undefined) return visible.split(',').flatMap((name) => name.trim() || []);
-  const count = process.env.TUNESMITH_GPUS === undefined ? await counted() : Number(process.env.TUNESMITH_GPUS);
+  const count = process.env.TUNESMITH_GPUS === undefined ? await gpuCount() : Number(process.env.TUNESMITH_GPUS);
   return Array.from({ length: count }, (_, index) => String(index));
 }
 
-async function counted(): Promise<number> {
+async function gpuCount(): Promise<number> {
   try {
     const { stdout } = await promisify(execFile)('nvidia-smi', ['--query-gpu=index', '--format=csv,noheader'], { timeout: 20_000 });
     return stdout.split('\n').filter((line) => /^\d+$/.test(line.trim())).length;

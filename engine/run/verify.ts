@@ -15,7 +15,7 @@ import { type Cell, lockfilePath, type Pipeline } from '../cell.ts';
 import { InvalidError } from '../errors.ts';
 import { RemoteSources } from '../fetch/fetch.ts';
 import { type LeavingOut, leftOutOf, matches, within } from '../files/glob.ts';
-import { execute } from './execute.ts';
+import { CellExecution } from './execute.ts';
 import { componentsOf, fingerprintOf } from './fingerprint.ts';
 import { type Lockfile, type LockfileEntry, lockfileEntry, readLockfile } from './lockfile.ts';
 import { otherBytes, whyOther } from './lockfile-check.ts';
@@ -49,25 +49,25 @@ export interface Verified {
   tail?: string[];
 }
 
-/** `tell` is called for each verified cell. */
-export async function verifyPipeline(pipeline: Pipeline, options: VerifyOptions, tell: (verified: Verified) => void): Promise<void> {
+/** `report` is called for each verified cell. */
+export async function verifyPipeline(pipeline: Pipeline, options: VerifyOptions, report: (verified: Verified) => void): Promise<void> {
   const project = openProject(pipeline, true, () => {});
   const base = mkdtempSync(join(tmpdir(), 'tunesmith-verify-'));
-  const guard = new OrphanReaper();
-  const workers = new StepProcesses(guard);
+  const orphanReaper = new OrphanReaper();
+  const stepProcesses = new StepProcesses(orphanReaper);
   try {
     const lock = readLockfile(lockfilePath(pipeline.file)) ?? (await known(pipeline, project));
-    const verifier = new Verifier(pipeline, project, lock, base, guard, workers, options.signal);
+    const verifier = new Verifier({ pipeline, project, lock, base, orphanReaper, stepProcesses, signal: options.signal });
     for (const cell of chosen(pipeline, lock, options)) {
       if (options.signal.aborted) return;
       const began = performance.now();
       const verdict = await verifier.verify(cell);
       if (options.signal.aborted) return;
-      tell({ cell: cell.name, seconds: Math.round(performance.now() - began) / 1000, ...verdict });
+      report({ cell: cell.name, seconds: Math.round(performance.now() - began) / 1000, ...verdict });
     }
   } finally {
-    await workers.close();
-    guard.close();
+    await stepProcesses.close();
+    orphanReaper.close();
     project.close();
     rmSync(base, { recursive: true, force: true });
   }
@@ -77,8 +77,8 @@ export async function verifyPipeline(pipeline: Pipeline, options: VerifyOptions,
 async function known(pipeline: Pipeline, project: Project): Promise<Lockfile> {
   const lock: Lockfile = new Map();
   const all = new Set(pipeline.cells.map(({ name }) => name));
-  for (const [name, { look }] of await planCells(pipeline, project, all, false))
-    if (look?.result) lock.set(name, lockfileEntry(look.fingerprint, look.result.outputs));
+  for (const [name, { freshness }] of await planCells(pipeline, project, all, false))
+    if (freshness?.result) lock.set(name, lockfileEntry(freshness.fingerprint, freshness.result.outputs));
   return lock;
 }
 
@@ -99,36 +99,40 @@ function chosen(pipeline: Pipeline, lock: Lockfile, { words, count, seed }: Veri
 
 type Verdict = Omit<Verified, 'cell' | 'seconds'>;
 
+interface VerifierSetup {
+  pipeline: Pipeline;
+  project: Project;
+  /** The results to compare with. */
+  lock: Lockfile;
+  /** The folder for the clean folders. */
+  base: string;
+  orphanReaper: OrphanReaper;
+  stepProcesses: StepProcesses;
+  signal: AbortSignal;
+}
+
 class Verifier {
-  /** Cells that had to run again because no cache has their results, and how they ended. */
-  readonly #made = new Map<string, Promise<Verdict>>();
+  /** By cell, because a cell also runs for the cells that read it if no cache has its result. */
+  readonly #verdicts = new Map<string, Promise<Verdict>>();
   #folders = 0;
 
-  constructor(
-    private readonly pipeline: Pipeline,
-    private readonly project: Project,
-    private readonly lock: Lockfile,
-    private readonly base: string,
-    private readonly guard: OrphanReaper,
-    private readonly workers: StepProcesses,
-    private readonly signal: AbortSignal,
-  ) {}
+  constructor(private readonly setup: VerifierSetup) {}
 
   verify(cell: Cell): Promise<Verdict> {
-    let verdict = this.#made.get(cell.name);
+    let verdict = this.#verdicts.get(cell.name);
     if (!verdict) {
       verdict = this.#verify(cell);
-      this.#made.set(cell.name, verdict);
+      this.#verdicts.set(cell.name, verdict);
     }
     return verdict;
   }
 
   async #verify(cell: Cell): Promise<Verdict> {
-    const entry = this.lock.get(cell.name);
+    const entry = this.setup.lock.get(cell.name);
     if (!cell.enabled) return { state: 'unknown', why: 'its `when` is false' };
     if (!entry) return { state: 'unknown', why: 'it has no result yet; run it first' };
-    const root = join(this.base, String(++this.#folders));
-    const moved = movedTo(root, this.pipeline);
+    const root = join(this.setup.base, String(++this.#folders));
+    const moved = movedTo(root, this.setup.pipeline);
     const project = this.#openMoved(moved);
     try {
       return await this.#executeIn(root, cell, entry, moved, project);
@@ -143,13 +147,13 @@ class Verifier {
   async #executeIn(root: string, cell: Cell, entry: LockfileEntry, moved: Pipeline, project: Project): Promise<Verdict> {
     const contents = new Map<string, Record<string, Content>>();
     for (const name of cell.reads) {
-      const above = this.pipeline.cells.find((other) => other.name === name)!;
-      const given = await this.#restore(above, root, project.cache);
-      if (!given)
+      const dependency = this.setup.pipeline.cells.find((other) => other.name === name)!;
+      const outputs = await this.#restore(dependency, root, project.cache);
+      if (!outputs)
         return { state: 'unknown', why: `its input from ${name} is not in the cache, and running ${name} again did not reproduce it` };
-      contents.set(name, given);
+      contents.set(name, outputs);
     }
-    await copyInputs(cell, this.pipeline, root, project);
+    await copyInputs(cell, this.setup.pipeline, root, project);
     const here = { ...moved.cells.find(({ name }) => name === cell.name)!, cache: true };
     const outputsOf = (name: string) => contents.get(name)!;
     const inputs = await resolveInputs(here, moved, project, outputsOf);
@@ -158,29 +162,29 @@ class Verifier {
     if (fingerprint !== entry.fingerprint)
       return {
         state: 'unknown',
-        why: `it has changed since: ${await whyOther(entry.fingerprint, cell, { inputs, components }, this.project)}`,
+        why: `it has changed since: ${await whyOther(entry.fingerprint, cell, { inputs, components }, this.setup.project)}`,
       };
 
-    const look = { inputs, components, fingerprint, state: 'run' as const, why: 'verify', differing: [] };
+    const freshness = { inputs, components, fingerprint, state: 'run' as const, why: 'verify', differing: [] };
     const gpus = (await machineFor([here])).gpus.slice(0, here.resources.gpu ?? 0);
-    const around = {
+    const context = {
       pipeline: moved,
       project,
       run: 1,
       outputsOf,
       gpus,
       leases: [],
-      guard: this.guard,
-      workers: this.workers,
-      signal: this.signal,
+      orphanReaper: this.setup.orphanReaper,
+      stepProcesses: this.setup.stepProcesses,
+      signal: this.setup.signal,
       emit: () => {},
     };
-    const first = await execute(here, look, 'verify', around);
+    const first = await new CellExecution(here, freshness, context).run();
     if (first.state === 'failed') return { state: 'unknown', why: `it failed: ${first.failure.message}`, tail: first.failure.tail };
     if (first.state === 'canceled') return { state: 'unknown', why: 'interrupted' };
     const other = otherBytes(entry.outputs, first.outputs);
     if (!other) return { state: 'same' };
-    const second = await execute(here, look, 'verify', around);
+    const second = await new CellExecution(here, freshness, context).run();
     if (second.state === 'canceled') return { state: 'unknown', why: 'interrupted' };
     const again = second.state === 'failed' || otherBytes(lockfileEntry(fingerprint, first.outputs).outputs, second.outputs) !== undefined;
     return again
@@ -190,7 +194,7 @@ class Verifier {
 
   /** Puts the locked outputs of a cell that is read into the folder: from the cache, otherwise by running the cell. */
   async #restore(above: Cell, root: string, own: Cache): Promise<Record<string, Content> | undefined> {
-    const entry = this.lock.get(above.name);
+    const entry = this.setup.lock.get(above.name);
     if (!entry) return undefined;
     const from = async ({ index, objects }: Cache) => {
       const outputs = index.find(entry.fingerprint)?.outputs;
@@ -203,21 +207,21 @@ class Verifier {
         throw error;
       }
     };
-    const stored = await from(this.project.cache);
+    const stored = await from(this.setup.project.cache);
     if (stored) return stored;
     return (await this.verify(above)).state === 'same' ? from(own) : undefined;
   }
 
   /** Opens the project in a clean folder, with one cache for all cells. Downloads are shared with the real project. */
   #openMoved(moved: Pipeline): Project {
-    const places = { ...projectPaths(moved), cache: join(this.base, 'cache'), memo: undefined };
-    const project = openProject(moved, false, () => {}, this.signal, places);
+    const places = { ...projectPaths(moved), cache: join(this.setup.base, 'cache'), memo: undefined };
+    const project = openProject(moved, false, () => {}, this.setup.signal, places);
     const sources = new RemoteSources({
-      folder: join(this.project.places.cache, 'sources'),
+      folder: join(this.setup.project.places.cache, 'sources'),
       memo: project.cache.memo,
       readOnly: false,
       notice: () => {},
-      signal: this.signal,
+      signal: this.setup.signal,
     });
     return { ...project, sources };
   }

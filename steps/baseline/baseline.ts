@@ -4,6 +4,7 @@ import { StepError } from '../../engine/step.ts';
 import { Database, literal, quote } from '../ml/data/database.ts';
 import { namesOf, requireColumn, tableOf } from '../ml/data/table.ts';
 import { taskFacts } from '../ml/models/config.ts';
+import { betterOf } from '../ml/metrics/registry.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
 import type { ReadColumns } from '../ml/tasks/task.ts';
 import type step from './step.ts';
@@ -27,7 +28,7 @@ export async function baseline({ options, inputs, outputs, log, metric }: Contex
       },
     });
     for (const [name, { metrics }] of Object.entries(methods)) {
-      for (const [key, value] of Object.entries(metrics)) metric(`${name}.${key}`, value);
+      for (const [key, value] of Object.entries(metrics)) metric(`${name}.${key}`, value, { better: betterOf(key) });
       const values = Object.entries(metrics).map(([key, value]) => `${key} ${value.toFixed(4)}`);
       log(`${name}: ${values.join(', ')}`);
     }

@@ -9,7 +9,7 @@ import { readPreprocessing } from '../ml/data/preprocessing.ts';
 import { openRuntime } from '../ml/device/open.ts';
 import { writtenTexts } from '../ml/generation/evaluate-generated.ts';
 import { positiveClass } from '../ml/metrics/classification.ts';
-import { evaluationMetrics } from '../ml/metrics/registry.ts';
+import { betterOf, evaluationMetrics } from '../ml/metrics/registry.ts';
 import { loadModel, type Model } from '../ml/models/checkpoint.ts';
 import { readEncoding } from '../ml/models/encoding.ts';
 import { listed } from '../ml/models/json.ts';
@@ -44,7 +44,7 @@ export async function evaluate(context: Context): Promise<void> {
           model,
           folders: { own: inputs.model, tokenizer: inputs.model },
           metrics: ofTexts,
-          asked: options.generation ?? {},
+          overrides: options.generation ?? {},
           batchSize: options.batch_size,
           signal,
           progress: (rows) => progress(rows, split.rows, { texts: 'written' }),
@@ -76,7 +76,7 @@ export async function evaluate(context: Context): Promise<void> {
     await flush();
     for (const warning of evaluated.warnings) warn(warning);
     const metrics = { ...generated?.metrics, ...Object.fromEntries(names.map((name) => [name, evaluated.metrics[name]!])) };
-    for (const [name, value] of Object.entries(metrics)) metric(name, value);
+    for (const [name, value] of Object.entries(metrics)) metric(name, value, { better: betterOf(name) });
     // A perplexity is meaningful only with the context length.
     const block = names.includes('perplexity') ? { block_length: info.max_target_length ?? info.max_length } : {};
     const all = { split: options.split, rows: split.rows, metrics, ...block, ...evaluated.report, ...generated?.report };
@@ -135,12 +135,11 @@ function intoModel(info: TokensInfo, labels: string[]): Int32Array {
   return Int32Array.from(info.labels, (name) => labels.indexOf(name));
 }
 
-/*
- * Compares how the tokens were made with how the model reads raw inputs. evaluate reads tokens; predict, generate and
- * serve read inputs as in training. If they differ, the metrics do not describe the model's answers.
+/**
+ * Compares how the tokens were made with how the model reads raw inputs, and describes each difference; empty for a model
+ * that tunesmith did not train. evaluate reads tokens; predict, generate and serve read inputs as in training. If they
+ * differ, the metrics do not describe the model's answers.
  */
-
-/** Describes each difference; empty for a model that tunesmith did not train. */
 export async function differencesFromTraining(info: TokensInfo, folders: { tokens: string; model: string }): Promise<string[]> {
   const trained = await readEncoding(folders.model);
   if (trained.fields === undefined) return [];

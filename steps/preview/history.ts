@@ -1,7 +1,7 @@
 /** The history of a training: a table row for each evaluation, and each curve as a sparkline. */
 
 import { mean } from '../ml/metrics/counts.ts';
-import { SMALLER_IS_BETTER } from '../ml/metrics/registry.ts';
+import { betterOf } from '../ml/metrics/registry.ts';
 import { exportCurves, type HistoryLine, isMeasurement, pointsOf, readHistory } from '../ml/metrics/tensorboard.ts';
 import type { Preview } from './preview.ts';
 
@@ -58,7 +58,7 @@ const short = (name: string): string => name.replace(PREFIX, 'val_');
 
 /** The first of the best; undefined if there is nothing to compare. */
 function bestOf(name: string, measured: HistoryLine[]): HistoryLine | undefined {
-  const sign = SMALLER_IS_BETTER.includes(name.slice(PREFIX.length)) ? -1 : 1;
+  const sign = betterOf(name.slice(PREFIX.length)) === 'lower' ? -1 : 1;
   const finite = measured.filter((line) => Number.isFinite(line[name]));
   if (new Set(finite.map((line) => line[name])).size < 2) return undefined;
   return finite.reduce((best, line) => (sign * line[name]! > sign * best[name]! ? line : best));

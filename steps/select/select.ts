@@ -66,7 +66,7 @@ export async function select({
     chosen: best.report,
   };
   await writeFile(outputs.choice!, `${JSON.stringify(choice, null, 2)}\n`);
-  metric(name, best.value);
+  metric(name, best.value, { better: sign > 0 ? 'higher' : 'lower' });
   result(`chose ${origins.pick![picked]!.cell}: ${reason(best, valid, ties, { name, highest: sign > 0 })}`);
 }
 

@@ -288,18 +288,18 @@ export function weightsOfTensors(tensors: Record<string, StoredTensor>): HostTen
  */
 export function misfit(training: Training, weights: HostTensors, slots: OptimizerState['slots']): string | undefined {
   for (const [name, { shape }] of Object.entries(training.weights())) {
-    const found = weights[name];
-    if (!found) return `there is no tensor ${name}`;
-    if (found.shape.join() !== shape.join()) return `${name} is [${found.shape}], but in the model it is [${shape}]`;
+    const tensor = weights[name];
+    if (!tensor) return `there is no tensor ${name}`;
+    if (tensor.shape.join() !== shape.join()) return `${name} is [${tensor.shape}], but in the model it is [${shape}]`;
   }
   const own = training.optimizerState().slots;
   const foreign = Object.keys(slots).find((kind) => !(kind in own));
   if (foreign !== undefined) return `there are tensors ${foreign}/…, which belong to another optimizer`;
-  for (const [kind, values] of Object.entries(own)) {
-    for (const [name, { length }] of Object.entries(values)) {
-      const found = slots[kind]?.[name];
-      if (!found) return `there is no tensor ${kind}/${name}`;
-      if (found.length !== length) return `${kind}/${name} has ${found.length} elements instead of ${length}`;
+  for (const [kind, tensors] of Object.entries(own)) {
+    for (const [name, { length }] of Object.entries(tensors)) {
+      const values = slots[kind]?.[name];
+      if (!values) return `there is no tensor ${kind}/${name}`;
+      if (values.length !== length) return `${kind}/${name} has ${values.length} elements instead of ${length}`;
     }
   }
   return undefined;

@@ -1,6 +1,7 @@
 /** Summarizes how a training went: in a few words while it runs and at its end, with a warning if it overfits. */
 
-import { SMALLER_IS_BETTER } from '../ml/metrics/registry.ts';
+import type { MetricDirection } from '../../engine/step.ts';
+import { betterOf } from '../ml/metrics/registry.ts';
 import { type HistoryLine, isMeasurement } from '../ml/metrics/tensorboard.ts';
 import type { Extent } from './schedule.ts';
 import type { TrainContext } from './step.ts';
@@ -56,14 +57,15 @@ export class Course {
     };
   }
 
-  /** The final figures, from the evaluation whose weights are kept. */
-  figures(kept: Kept): Record<string, number> {
+  /**
+   * The final metrics, from the evaluation whose weights are kept. The loss on the training data has no better direction,
+   * because a low one may only show overfitting.
+   */
+  metrics(kept: Kept): { name: string; value: number; better?: MetricDirection }[] {
     const line = this.#at(kept);
-    if (!line) return {};
-    return {
-      train_loss: line.train_loss!,
-      ...Object.fromEntries(validationOf(line).map(([name, value]) => [`validation_${name}`, value])),
-    };
+    if (!line) return [];
+    const validation = validationOf(line).map(([name, value]) => ({ name: `validation_${name}`, value, better: betterOf(name) }));
+    return [{ name: 'train_loss', value: line.train_loss! }, ...validation];
   }
 
   /** One line with the validation figures by their short names. */
@@ -145,7 +147,7 @@ const validationValue = (line: HistoryLine, name: string): number | undefined =>
 function isBetter(name: string, value: number | undefined, than: number | undefined): boolean {
   if (value === undefined || !Number.isFinite(value)) return false;
   if (than === undefined || !Number.isFinite(than)) return true;
-  return SMALLER_IS_BETTER.includes(name) ? value < than : value > than;
+  return betterOf(name) === 'lower' ? value < than : value > than;
 }
 
 const rounded = (value: number): number => Number(value.toPrecision(4));

@@ -1,4 +1,4 @@
-import { SMALLER_IS_BETTER } from '../ml/metrics/registry.ts';
+import { betterOf } from '../ml/metrics/registry.ts';
 
 /**
  * Watches a metric: which weights are the best by it and, for early stopping, whether it still improves. A value is
@@ -30,7 +30,7 @@ export interface StoppingOptions {
 
 /** Without a patience it never stops, and only reports which value is the best. */
 export function earlyStopping({ metric, patience = Number.POSITIVE_INFINITY, min_delta = 0 }: StoppingOptions): Stopping {
-  const sign = SMALLER_IS_BETTER.includes(metric) ? -1 : 1;
+  const sign = betterOf(metric) === 'lower' ? -1 : 1;
   let best = Number.NEGATIVE_INFINITY;
   let significant = Number.NEGATIVE_INFINITY;
   let waited = 0;

@@ -132,7 +132,7 @@ export class History {
     const { outputs, metric, result, warn } = this.#context;
     await writeFile(outputs.history!, this.#lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
     if (!this.#events) exportCurves(this.#lines, outputs.tensorboard!);
-    for (const [name, value] of Object.entries(this.#course.figures(kept))) metric(name, value);
+    for (const { name, value, better } of this.#course.metrics(kept)) metric(name, value, { better });
     result(this.#course.summary(kept));
     const warning = this.#course.overfitting(kept);
     if (warning) warn(warning);

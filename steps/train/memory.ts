@@ -53,8 +53,8 @@ export function memoryOf(
 
 /** `shape`: of the largest part, such as "32 × 128 tokens". */
 export function inWords(memory: MemoryEstimate, shape: string): string {
-  const told = Object.entries(memory).filter(([, bytes]) => bytes > 0);
-  const parts = told.map(([what, bytes]) => `${WORDS[what as keyof MemoryEstimate](shape)} ${size(bytes)}`);
+  const nonzero = Object.entries(memory).filter(([, bytes]) => bytes > 0);
+  const parts = nonzero.map(([what, bytes]) => `${WORDS[what as keyof MemoryEstimate](shape)} ${size(bytes)}`);
   return `memory: about ${size(sumOf(memory))}: ${parts.join(', ')}`;
 }
 

@@ -48,8 +48,8 @@ export function parameterGroups(
  */
 function matching(pattern: string, names: string[]): string[] {
   const escaped = pattern.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '[^.]*');
-  const found = names.filter((name) => new RegExp(`(^|\\.)${escaped}(\\.|$)`).test(name));
-  if (found.length > 0) return found;
+  const matches = names.filter((name) => new RegExp(`(^|\\.)${escaped}(\\.|$)`).test(name));
+  if (matches.length > 0) return matches;
   throw new StepError(`freeze: no weight matches ${JSON.stringify(pattern)}`, `Names of weights are, for example, ${listed(names, 4)}.`, [
     'freeze',
   ]);

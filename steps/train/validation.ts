@@ -81,7 +81,7 @@ export class Validation {
         model: merged(),
         folders: { own: inputs.model, tokenizer: inputs.tokens },
         metrics: ofTexts,
-        asked: {},
+        overrides: {},
         batchSize: options.batch_size,
         signal,
       }));

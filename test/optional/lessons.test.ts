@@ -5,7 +5,7 @@
 import { cpSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { SMALLER_IS_BETTER } from '../../steps/ml/metrics/registry.ts';
+import { betterOf } from '../../steps/ml/metrics/registry.ts';
 import { project, root } from '../rig.ts';
 
 test.each([
@@ -30,7 +30,7 @@ test.each([
   console.log(`${name}: ${metric} ${metrics[metric].toFixed(3)} (${baselines.join(', ')}) in ${seconds.toFixed(0)} s`);
   expect(seconds).toBeLessThan(atMost);
   expect(Object.keys(methods).length).toBeGreaterThan(1);
-  const better = SMALLER_IS_BETTER.includes(metric) ? -1 : 1;
+  const better = betterOf(metric) === 'lower' ? -1 : 1;
   for (const baseline of Object.values<any>(methods))
     expect(better * (metrics[metric] - baseline.metrics[metric])).toBeGreaterThan(clearly);
 });

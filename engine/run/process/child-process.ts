@@ -59,7 +59,7 @@ export interface ChildOptions {
   folder: string;
   environment: Record<string, string>;
   signal: AbortSignal;
-  guard: OrphanReaper;
+  orphanReaper: OrphanReaper;
   /** Measures the child from its start to its end. */
   meter?: Meter;
   onOutput(stream: 'stdout' | 'stderr', bytes: Uint8Array): void;
@@ -71,7 +71,7 @@ export interface ChildOptions {
 export async function runChild(command: string, args: string[], options: ChildOptions): Promise<Death> {
   const { execa } = await import('execa');
   options.signal.throwIfAborted();
-  options.guard.begin();
+  options.orphanReaper.begin();
   const child = execa(command, args, {
     cwd: options.folder,
     env: options.environment,
@@ -98,17 +98,17 @@ export async function runChild(command: string, args: string[], options: ChildOp
       );
     throw new StepError(`could not start ${command}: ${reason}`, 'Check that it is installed and on PATH.');
   }
-  options.guard.watch(group);
+  options.orphanReaper.watch(group);
   const measured = options.meter?.watch(group);
   child.stdout?.on('data', (bytes: Uint8Array) => options.onOutput('stdout', bytes));
   child.stderr?.on('data', (bytes: Uint8Array) => options.onOutput('stderr', bytes));
   options.onStart?.(child);
 
-  let patience: NodeJS.Timeout | undefined;
+  let killTimer: NodeJS.Timeout | undefined;
   const groups = new Groups(group);
   const end = () => {
     groups.end('SIGTERM');
-    patience = setTimeout(() => groups.end('SIGKILL'), PATIENCE);
+    killTimer = setTimeout(() => groups.end('SIGKILL'), TERMINATION_GRACE);
   };
   options.signal.addEventListener('abort', end, { once: true });
   if (options.signal.aborted) end();
@@ -121,21 +121,22 @@ export async function runChild(command: string, args: string[], options: ChildOp
     setTimeout(() => {
       child.stdout?.destroy();
       child.stderr?.destroy();
-    }, PATIENCE + 1000).unref();
+    }, TERMINATION_GRACE + 1000).unref();
   });
   const result = (await child) as Death;
   options.signal.removeEventListener('abort', end);
   // A grandchild may still be saving its data.
   if (options.signal.aborted)
-    for (const until = performance.now() + PATIENCE; performance.now() < until && groups.areAlive(); ) await sleep(50);
-  clearTimeout(patience);
+    for (const until = performance.now() + TERMINATION_GRACE; performance.now() < until && groups.areAlive(); ) await sleep(50);
+  clearTimeout(killTimer);
   if (options.signal.aborted) groups.end('SIGKILL');
   else endGroup(group, 'SIGKILL');
-  options.guard.release(group);
+  options.orphanReaper.release(group);
   return { exitCode: result.exitCode, signal: result.signal };
 }
 
-const PATIENCE = 5000;
+/** Milliseconds between SIGTERM and SIGKILL. */
+const TERMINATION_GRACE = 5000;
 
 /** The process group of a child, and the groups that its descendants created (setsid, or a shell with job control). */
 class Groups {
@@ -149,12 +150,12 @@ class Groups {
     const processes = allProcesses();
     const below = new Set([this.own]);
     // Repeat, because a parent may have a higher pid than its child.
-    for (let found = true; found; ) {
-      found = false;
+    for (let grew = true; grew; ) {
+      grew = false;
       for (const { pid, parent } of processes.values()) {
         if (!below.has(parent) || below.has(pid)) continue;
         below.add(pid);
-        found = true;
+        grew = true;
       }
     }
     for (const pid of below) {
@@ -193,8 +194,8 @@ interface Process {
 
 /** All live processes by pid, without zombies. Empty if there is no /proc. */
 function allProcesses(): Map<number, Process> {
-  const found = new Map<number, Process>();
-  if (process.platform !== 'linux') return found;
+  const processes = new Map<number, Process>();
+  if (process.platform !== 'linux') return processes;
   for (const name of readdirSync('/proc')) {
     if (!/^\d+$/.test(name)) continue;
     try {
@@ -203,12 +204,12 @@ function allProcesses(): Map<number, Process> {
       const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
       const [state, parent, group] = fields;
       if (state !== 'Z' && state !== 'X')
-        found.set(Number(name), { pid: Number(name), parent: Number(parent), group: Number(group), start: fields[19]! });
+        processes.set(Number(name), { pid: Number(name), parent: Number(parent), group: Number(group), start: fields[19]! });
     } catch {
       // It has just ended.
     }
   }
-  return found;
+  return processes;
 }
 
 function endGroup(group: number, signal: NodeJS.Signals): void {

@@ -1,6 +1,6 @@
 /**
  * Kills the children of an engine that was itself killed. Each run has one small shell in its own session, which reads from a
- * pipe which process groups are alive. When the engine ends in any way, the pipe closes, and the guard kills these groups at
+ * pipe which process groups are alive. When the engine ends in any way, the pipe closes, and the shell kills these groups at
  * once, because the next run may already be recovering their outputs. The children cannot do this themselves: a shell command
  * knows nothing of tunesmith, and a step inside a native library does not react.
  */
@@ -10,7 +10,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 export class OrphanReaper {
   #shell?: ChildProcess;
 
-  /** Starts the guard. Call it before a child starts, so that no child can be orphaned. */
+  /** Starts the shell. Call it before a child starts, so that no child can be orphaned. */
   begin(): void {
     if (this.#shell) return;
     this.#shell = spawn('/bin/sh', ['-c', SCRIPT], {
@@ -19,7 +19,7 @@ export class OrphanReaper {
       cwd: '/',
       env: { PATH: process.env.PATH },
     });
-    // A guard that cannot start or was killed does not stop the run, because it is only a second safety net.
+    // A shell that cannot start or was killed does not stop the run, because it is only a second safety net.
     this.#shell.on('error', () => {});
     this.#shell.stdin?.on('error', () => {});
     this.#shell.unref();

@@ -11,7 +11,7 @@ import { isNativeError } from 'node:util/types';
 import { type Frame, userStack } from '../../errors.ts';
 import type { Json } from '../../format/scalars.ts';
 import { memoryLimit } from '../../memory-limit.ts';
-import { type StepContext, type StepDefinition, StepError } from '../../step.ts';
+import { type MetricDirection, type MetricNotes, type StepContext, type StepDefinition, StepError } from '../../step.ts';
 
 type Handed =
   | 'origins'
@@ -41,7 +41,7 @@ export type Message =
   | { type: 'warn'; message: string }
   | { type: 'result'; message: string }
   | { type: 'progress'; done: number; total?: number; values: Record<string, number | string> }
-  | { type: 'metric'; name: string; value: number; step?: number }
+  | { type: 'metric'; name: string; value: number; step?: number; better?: MetricDirection }
   | { type: 'done' }
   /** After `done`: the process can take another step. */
   | { type: 'free' }
@@ -73,7 +73,7 @@ async function serve(job: StepJob): Promise<void> {
   idle = false;
   own = 'path' in job.module ? job.module.path : undefined;
   forgetPeak();
-  tell({ type: 'begun' });
+  send({ type: 'begun' });
   const before = surroundings();
   try {
     await run(job);
@@ -83,10 +83,10 @@ async function serve(job: StepJob): Promise<void> {
   if (job.mark === undefined || ended.signal.aborted) return finish({ type: 'done' });
   await write('');
   if (!(await isAsBefore(before))) return finish({ type: 'done' });
-  tell({ type: 'done' });
+  send({ type: 'done' });
   await write(job.mark);
   idle = true;
-  tell({ type: 'free' });
+  send({ type: 'free' });
 }
 
 /** Writes the mark to stdout and stderr after all pending output. */
@@ -108,7 +108,7 @@ async function run(job: StepJob): Promise<void> {
   // Leftovers of one step must not send messages in the name of the next.
   let over = false;
   const say = (message: Message) => {
-    if (!over) tell(message);
+    if (!over) send(message);
   };
   if (own !== undefined) {
     // Otherwise the channel alone would keep this process alive forever if nothing can settle the promise any more.
@@ -127,13 +127,19 @@ async function run(job: StepJob): Promise<void> {
       warn: (message) => say({ type: 'warn', message: String(message) }),
       result: (message) => say({ type: 'result', message: String(message) }),
       progress: throttled((done, total, values = {}) => say({ type: 'progress', done, total, values })),
-      metric: (name, value, step) => say({ type: 'metric', name, value, step }),
+      metric: (name, value, more) => say({ type: 'metric', name, value, ...notesOf(more) }),
     });
   } finally {
     over = true;
     process.removeListener('beforeExit', neverSettled);
     process.channel?.ref();
   }
+}
+
+/** The notes of a metric. Anything else is passed on as its step, and the engine reports it. */
+function notesOf(more: number | MetricNotes | undefined): MetricNotes {
+  const isNotes = typeof more === 'object' && Object.keys(Object(more)).every((key) => key === 'step' || key === 'better');
+  return isNotes ? more : { step: more as number };
 }
 
 /** Has only own properties, so that an absent input named `constructor` is undefined. */
@@ -224,7 +230,7 @@ function asError(thrown: unknown): Error & { hint?: unknown; option?: unknown } 
   return new Error(typeof thrown === 'string' ? thrown : `threw ${inspect(thrown, { depth: 1, breakLength: Number.POSITIVE_INFINITY })}`);
 }
 
-function tell(message: Message): void {
+function send(message: Message): void {
   if (process.connected) process.send?.(message);
 }
 

@@ -24,9 +24,9 @@ import type { Meter } from './usage.ts';
  */
 
 /** Undefined for an unknown message. */
-export function heard(said: unknown): Message | undefined {
-  if (said === null || typeof said !== 'object') return undefined;
-  const message = said as Record<string, unknown>;
+export function checkedMessage(received: unknown): Message | undefined {
+  if (received === null || typeof received !== 'object') return undefined;
+  const message = received as Record<string, unknown>;
   switch (message.type) {
     case 'begun':
     case 'done':
@@ -65,13 +65,16 @@ function progress({ done, total, values }: Record<string, unknown>): Message | u
 }
 
 /** JSON has no NaN, so NaN arrives as null. */
-function metric({ name, value, step }: Record<string, unknown>): Message {
+function metric({ name, value, step, better }: Record<string, unknown>): Message {
   const figure = value === null ? Number.NaN : value;
   if (typeof name !== 'string' || typeof figure !== 'number' || (step !== undefined && step !== null && !isNumber(step))) {
-    const told = `${typeof name === 'string' ? name : JSON.stringify(name)} = ${JSON.stringify(value)}`;
-    return { type: 'warn', message: `ignored the metric ${told}: a metric needs a name and a number` };
+    const metric = `${typeof name === 'string' ? name : JSON.stringify(name)} = ${JSON.stringify(value)}`;
+    return { type: 'warn', message: `ignored the metric ${metric}: a metric needs a name and a number` };
   }
-  return { type: 'metric', name, value: figure, ...(isNumber(step) ? { step } : {}) };
+  const isDirection = better === 'higher' || better === 'lower';
+  if (better !== undefined && better !== null && !isDirection)
+    return { type: 'warn', message: `ignored the metric ${name}: \`better\` is "higher" or "lower", not ${JSON.stringify(better)}` };
+  return { type: 'metric', name, value: figure, ...(isNumber(step) ? { step } : {}), ...(isDirection ? { better } : {}) };
 }
 
 function texts(message: Record<string, unknown>, keys: string[]): Record<string, string> {
@@ -101,14 +104,14 @@ export interface StepProcessSetting {
 }
 
 export interface StepRun {
-  place: StepProcessSetting;
+  setting: StepProcessSetting;
   job: Omit<StepJob, 'mark' | 'threads'>;
   /** Whether the process may be reused. */
   shared: boolean;
   signal: AbortSignal;
   meter: Meter;
   onOutput(stream: OutputStream, bytes: Uint8Array): void;
-  hear(message: Message): void;
+  onMessage(message: Message): void;
 }
 
 type OutputStream = 'stdout' | 'stderr';
@@ -117,18 +120,18 @@ export class StepProcesses {
   readonly #idle = new Map<string, Worker[]>();
   readonly #living = new Set<Worker>();
 
-  constructor(private readonly guard: OrphanReaper) {}
+  constructor(private readonly orphanReaper: OrphanReaper) {}
 
   /** Resolves when the step has ended: with the death of the process, or undefined if the process lives on. */
   async run(work: StepRun): Promise<Death | undefined> {
-    const key = JSON.stringify(work.place);
+    const key = JSON.stringify(work.setting);
     for (let idle = this.#take(key, work); idle; idle = this.#take(key, work)) {
       const ending = await this.#give(idle, key, work);
       // The idle process had died, so start a new one for this step.
       if (ending !== 'never begun') return ending;
     }
     work.signal.throwIfAborted();
-    const worker = new Worker(work.place, this.guard);
+    const worker = new Worker(work.setting, this.orphanReaper);
     this.#living.add(worker);
     const gone = () => void this.#living.delete(worker);
     worker.dead.then(gone, gone);
@@ -167,7 +170,7 @@ class Worker {
   #turn: Turn | undefined;
   #resting: NodeJS.Timeout | undefined;
 
-  constructor({ folder, environment }: StepProcessSetting, guard: OrphanReaper) {
+  constructor({ folder, environment }: StepProcessSetting, orphanReaper: OrphanReaper) {
     let started: (child: [Subprocess]) => void;
     this.#started = new Promise((resolve) => {
       started = resolve;
@@ -176,7 +179,7 @@ class Worker {
       folder,
       environment,
       signal: this.#ending.signal,
-      guard,
+      orphanReaper,
       onOutput: (stream, bytes) => this.#turn?.output[stream].take(bytes),
       node: { ipc: true, serialization: 'json' },
       onStart: (child) => {
@@ -228,7 +231,7 @@ class Worker {
 
   /** Keeps the process for a while for more work. */
   rest(): void {
-    this.#resting = setTimeout(() => this.end(), PATIENCE).unref();
+    this.#resting = setTimeout(() => this.end(), LONGEST_IDLE_TIME).unref();
   }
 
   /** Closes the channel, which ends the process at once. */
@@ -238,12 +241,12 @@ class Worker {
   }
 
   async #listen(child: Subprocess): Promise<void> {
-    for await (const message of child.getEachMessage!()) this.#turn?.hear(message);
+    for await (const message of child.getEachMessage!()) this.#turn?.onMessage(message);
   }
 }
 
 /** Maximum idle time of a process in milliseconds, to free its memory. */
-const PATIENCE = 5000;
+const LONGEST_IDLE_TIME = 5000;
 const MARKED_WITHIN = 2000;
 
 const STEP_PROCESS = nodeArguments(new URL(`./step-process${extname(import.meta.url)}`, import.meta.url));
@@ -258,17 +261,17 @@ class Turn {
   readonly free: Promise<void>;
   begun = false;
   #begin: () => void = () => {};
-  readonly #hear: StepRun['hear'];
+  readonly #onMessage: StepRun['onMessage'];
   #free: () => void = () => {};
 
-  constructor({ job, place, shared, hear, onOutput }: StepRun) {
+  constructor({ job, setting, shared, onMessage, onOutput }: StepRun) {
     const mark = shared ? `\0${randomBytes(16).toString('hex')}\n` : undefined;
-    this.job = { ...job, threads: place.threads, mark };
+    this.job = { ...job, threads: setting.threads, mark };
     this.output = {
       stdout: new Output(mark, (bytes) => onOutput('stdout', bytes)),
       stderr: new Output(mark, (bytes) => onOutput('stderr', bytes)),
     };
-    this.#hear = hear;
+    this.#onMessage = onMessage;
     this.begin = new Promise((resolve) => {
       this.#begin = resolve;
     });
@@ -278,14 +281,14 @@ class Turn {
     this.over = Promise.all([this.free, this.output.stdout.marked, this.output.stderr.marked]).then(() => 'over');
   }
 
-  hear(said: unknown): void {
-    const message = heard(said);
+  onMessage(received: unknown): void {
+    const message = checkedMessage(received);
     if (!message) return;
     if (message.type === 'begun') {
       this.begun = true;
       this.#begin();
     } else if (message.type === 'free') this.#free();
-    else this.#hear(message);
+    else this.#onMessage(message);
   }
 }
 
@@ -293,8 +296,8 @@ class Turn {
 class Output {
   readonly marked: Promise<void>;
   readonly #mark: Buffer | undefined;
-  #held = Buffer.alloc(0);
-  #found: () => void = () => {};
+  #pending = Buffer.alloc(0);
+  #resolveMarked: () => void = () => {};
 
   constructor(
     mark: string | undefined,
@@ -302,7 +305,7 @@ class Output {
   ) {
     this.#mark = mark === undefined ? undefined : Buffer.from(mark);
     this.marked = new Promise((resolve) => {
-      this.#found = resolve;
+      this.#resolveMarked = resolve;
     });
   }
 
@@ -311,26 +314,26 @@ class Output {
       this.pass(bytes);
       return;
     }
-    this.#held = Buffer.concat([this.#held, bytes]);
-    const at = this.#held.indexOf(this.#mark);
+    this.#pending = Buffer.concat([this.#pending, bytes]);
+    const at = this.#pending.indexOf(this.#mark);
     if (at >= 0) {
       this.#pass(at);
-      this.#held = Buffer.alloc(0);
-      this.#found();
+      this.#pending = Buffer.alloc(0);
+      this.#resolveMarked();
       return;
     }
     // Hold back text that may be the beginning of the mark.
-    const zero = this.#held.lastIndexOf(0);
-    this.#pass(zero >= 0 && this.#held.length - zero < this.#mark.length ? zero : this.#held.length);
+    const zero = this.#pending.lastIndexOf(0);
+    this.#pass(zero >= 0 && this.#pending.length - zero < this.#mark.length ? zero : this.#pending.length);
   }
 
   /** The end of the output. */
   flush(): void {
-    this.#pass(this.#held.length);
+    this.#pass(this.#pending.length);
   }
 
   #pass(end: number): void {
-    if (end > 0) this.pass(this.#held.subarray(0, end));
-    this.#held = this.#held.subarray(end);
+    if (end > 0) this.pass(this.#pending.subarray(0, end));
+    this.#pending = this.#pending.subarray(end);
   }
 }

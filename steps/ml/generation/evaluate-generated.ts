@@ -17,7 +17,7 @@ export interface GeneratedEvaluation {
   folders: Folders;
   /** Names of the metrics. */
   metrics: readonly string[];
-  asked: GenerationOptions;
+  overrides: GenerationOptions;
   batchSize: number;
   signal: AbortSignal;
   progress?(rows: number): void;
@@ -37,8 +37,8 @@ export async function writtenTexts(
   info: TokensInfo,
   writing: GeneratedEvaluation,
 ): Promise<GeneratedTexts> {
-  const { model, folders, metrics, asked, batchSize, signal, progress } = writing;
-  const options = { ...asked, num_return_sequences: 1 };
+  const { model, folders, metrics, overrides, batchSize, signal, progress } = writing;
+  const options = { ...overrides, num_return_sequences: 1 };
   const predicted = new Array<string>(split.sequences);
   // The length limit is that of the targets in the model's training, as in `generate`; for other models, that of the
   // targets in these tokens.

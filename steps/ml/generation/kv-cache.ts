@@ -149,8 +149,7 @@ export function rowsOf({ dtype, shape, data }: HostTensor, parents: readonly num
   return { dtype, shape: [parents.length, ...shape.slice(1)], data: chosen };
 }
 
-/* A generating model as a search sees it: its decoder's program in a runtime, with a KV cache. */
-
+/** A generating model as a search sees it: its decoder's program in a runtime, with a KV cache. */
 export interface CachedDecoder extends SearchDecoder {
   close(): Promise<void>;
 }

@@ -14,7 +14,8 @@ export const generationOptions = {
   max_new_tokens: {
     type: 'integer',
     minimum: 1,
-    description: 'maximum number of new tokens (default: 20, or as many as max_length allows)',
+    description:
+      'maximum number of new tokens (default: 20, or as many as max_length allows; for a trained seq2seq model its max_target_length)',
   },
   max_length: { type: 'integer', minimum: 1, description: 'maximum number of tokens, prompt included; max_new_tokens takes precedence' },
   min_new_tokens: { type: 'integer', minimum: 0, description: 'minimum number of new tokens' },
@@ -145,17 +146,18 @@ export async function readGeneration(
 ): Promise<OwnGeneration> {
   const own = existsSync(path.join(folder, NAME)) ? ((await readJson(path.join(folder, NAME))) as Record<string, unknown>) : undefined;
   const name = own ? NAME : 'config.json';
-  const said: Record<string, unknown> = own ?? { ...file, eos_token_id: file.eos_token_id ?? config.eos_token_id };
+  const settings: Record<string, unknown> = own ?? { ...file, eos_token_id: file.eos_token_id ?? config.eos_token_id };
   for (const [field, harmless] of Object.entries(NOT_BUILT)) {
-    const value = said[field] ?? harmless;
+    const value = settings[field] ?? harmless;
     if (JSON.stringify(value) !== JSON.stringify(harmless))
       throw new StepError(`${name}: ${field} ${JSON.stringify(value)} is not supported`, `Remove it from ${path.join(folder, name)}.`);
   }
   const options: Record<string, unknown> = {};
-  for (const field of Object.keys(generationOptions)) if (said[field] !== undefined && said[field] !== null) options[field] = said[field];
+  for (const field of Object.keys(generationOptions))
+    if (settings[field] !== undefined && settings[field] !== null) options[field] = settings[field];
   if (typeof options.stop_strings === 'string') options.stop_strings = [options.stop_strings];
   checkOptions(options, (field) => `${name}: ${field}`);
-  const startToken = said.decoder_start_token_id ?? own?.bos_token_id ?? config.decoder_start_token_id ?? config.pad_token_id;
+  const startToken = settings.decoder_start_token_id ?? own?.bos_token_id ?? config.decoder_start_token_id ?? config.pad_token_id;
   if (
     task === 'seq2seq' &&
     (!Number.isSafeInteger(startToken) || (startToken as number) < 0 || (startToken as number) >= config.vocab_size)
@@ -237,9 +239,9 @@ function wrongWith(name: OptionName, value: unknown): string | undefined {
  * Merges the options of a request over those of the model over the defaults. @throws StepError if options conflict,
  * or do not fit a vocabulary of this size
  */
-export function generationConfig(model: GenerationOptions, asked: GenerationOptions, vocabulary: number): GenerationConfig {
-  checkOptions(asked as Record<string, unknown>, (name) => name);
-  const { eos_token_id, ...options } = { ...model, ...asked };
+export function generationConfig(model: GenerationOptions, overrides: GenerationOptions, vocabulary: number): GenerationConfig {
+  checkOptions(overrides as Record<string, unknown>, (name) => name);
+  const { eos_token_id, ...options } = { ...model, ...overrides };
   const config: GenerationConfig = { ...DEFAULTS, ...options, eos_token_id: eos_token_id === undefined ? [] : [eos_token_id].flat() };
   const { num_beams, num_return_sequences, do_sample } = config;
   if (num_beams > vocabulary)

@@ -1,6 +1,6 @@
 /** The metrics of each task. This module is light, because it is loaded when a pipeline is parsed. */
 
-import { StepError } from '../../../engine/step.ts';
+import { type MetricDirection, StepError } from '../../../engine/step.ts';
 import type { ProblemType, Task } from '../models/config.ts';
 import { listed } from '../models/json.ts';
 import { METRICS as ANSWERS } from './answers.ts';
@@ -10,10 +10,8 @@ import { METRICS as GENERATED } from './generated.ts';
 import { METRICS as MULTI_LABEL } from './multi-label.ts';
 import { METRICS as REGRESSION } from './regression.ts';
 
-/* The names of all metrics of all tasks. */
-
 /**
- * Metrics of language models: the exponential of the loss, and the share of tokens (masked ones or next ones) that
+ * Metrics of language models: the exponential of the loss, and the share of tokens (mrequested ones or next ones) that
  * were predicted.
  */
 export const LANGUAGE_METRICS = ['perplexity', 'accuracy'];
@@ -27,7 +25,11 @@ export const METRIC_NAMES = [
 ];
 
 /** Metrics for which lower is better. */
-export const SMALLER_IS_BETTER = ['loss', 'log_loss', 'ece', 'hamming_loss', 'mse', 'rmse', 'mae', 'perplexity'];
+const SMALLER_IS_BETTER = ['loss', 'log_loss', 'ece', 'hamming_loss', 'mse', 'rmse', 'mae', 'perplexity'];
+
+export function betterOf(metric: string): MetricDirection {
+  return SMALLER_IS_BETTER.includes(metric) ? 'lower' : 'higher';
+}
 
 export interface TaskMetrics {
   /** All metrics of the task. */
@@ -78,10 +80,10 @@ function classificationMetrics(problem: ProblemType, labels?: readonly string[])
 }
 
 /** The requested metrics if the task has them; by default its usual ones. */
-export function metricNames(task: Task, problem: ProblemType, labels: string[], asked: string[] | undefined): readonly string[] {
+export function metricNames(task: Task, problem: ProblemType, labels: string[], requested: string[] | undefined): readonly string[] {
   const { known, usual } = taskMetrics(task, problem, labels);
-  refuseUnknown(task, asked, known);
-  return asked ?? usual;
+  refuseUnknown(task, requested, known);
+  return requested ?? usual;
 }
 
 /** The same for evaluate, whose metrics may also need generated texts; these are returned separately. */
@@ -89,16 +91,16 @@ export function evaluationMetrics(
   task: Task,
   problem: ProblemType,
   labels: string[],
-  asked: string[] | undefined,
+  requested: string[] | undefined,
 ): { names: readonly string[]; ofTexts: readonly string[] } {
   const { known, usual } = taskMetrics(task, problem, labels);
   const written = writtenMetrics(task);
-  refuseUnknown(task, asked, [...written.known, ...known]);
-  if (!asked) return { names: usual, ofTexts: written.usual };
-  return { names: asked.filter((name) => known.includes(name)), ofTexts: asked.filter((name) => !known.includes(name)) };
+  refuseUnknown(task, requested, [...written.known, ...known]);
+  if (!requested) return { names: usual, ofTexts: written.usual };
+  return { names: requested.filter((name) => known.includes(name)), ofTexts: requested.filter((name) => !known.includes(name)) };
 }
 
-function refuseUnknown(task: Task, asked: string[] | undefined, known: readonly string[]): void {
-  const unknown = asked?.filter((name) => !known.includes(name)) ?? [];
+function refuseUnknown(task: Task, requested: string[] | undefined, known: readonly string[]): void {
+  const unknown = requested?.filter((name) => !known.includes(name)) ?? [];
   if (unknown.length > 0) throw new StepError(`${task} has no metric ${listed(unknown)}`, `It has ${known.join(', ')}.`, ['metrics']);
 }

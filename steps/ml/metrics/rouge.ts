@@ -1,13 +1,13 @@
-import { random } from '../models/random.ts';
-import { mean } from './counts.ts';
-import { type Counter, common, nGrams } from './n-grams.ts';
-
-/*
+/**
  * ROUGE (Lin 2004) as the package rouge_score computes it with its stemmer: F1 of common words (rouge1), of common
  * bigrams (rouge2), or of the longest common subsequence, over the whole text (rougeL) or line by line (rougeLsum).
  * The best of several references counts. The value is the unweighted mean over the examples, with a confidence
  * interval from a seeded bootstrap.
  */
+
+import { random } from '../models/random.ts';
+import { mean } from './counts.ts';
+import { type Counter, common, nGrams } from './n-grams.ts';
 
 export type RougeType = 'rouge1' | 'rouge2' | 'rougeL' | 'rougeLsum';
 
@@ -31,26 +31,26 @@ const SCORES: Record<RougeType, (reference: string, predicted: string) => number
   rouge1: (reference, predicted) => ofRuns(wordsOf(reference), wordsOf(predicted), 1),
   rouge2: (reference, predicted) => ofRuns(wordsOf(reference), wordsOf(predicted), 2),
   rougeL(reference, predicted) {
-    const [real, said] = [wordsOf(reference), wordsOf(predicted)];
-    return f1(subsequence(real, said).length, real.length, said.length);
+    const [real, candidate] = [wordsOf(reference), wordsOf(predicted)];
+    return f1(subsequence(real, candidate).length, real.length, candidate.length);
   },
   rougeLsum: (reference, predicted) => ofLines(linesOf(reference), linesOf(predicted)),
 };
 
-function ofRuns(real: string[], said: string[], order: number): number {
-  const hits = common(nGrams(real, order), nGrams(said, order));
-  return f1(hits, Math.max(real.length - order + 1, 0), Math.max(said.length - order + 1, 0));
+function ofRuns(real: string[], candidate: string[], order: number): number {
+  const hits = common(nGrams(real, order), nGrams(candidate, order));
+  return f1(hits, Math.max(real.length - order + 1, 0), Math.max(candidate.length - order + 1, 0));
 }
 
 /**
  * A word of a reference's line matches if it is in the longest common subsequence with any line of the output; each
  * word counts at most as often as both texts have it.
  */
-function ofLines(real: string[][], said: string[][]): number {
-  const left = [nGrams(real.flat(), 1), nGrams(said.flat(), 1)];
+function ofLines(real: string[][], candidate: string[][]): number {
+  const left = [nGrams(real.flat(), 1), nGrams(candidate.flat(), 1)];
   let hits = 0;
   for (const line of real) {
-    const places = new Set(said.flatMap((other) => subsequence(line, other)));
+    const places = new Set(candidate.flatMap((other) => subsequence(line, other)));
     for (const place of [...places].sort((a, b) => a - b)) {
       const word = line[place]!;
       if (left.some((counts) => (counts.get(word) ?? 0) === 0)) continue;
@@ -58,25 +58,25 @@ function ofLines(real: string[][], said: string[][]): number {
       hits++;
     }
   }
-  return f1(hits, real.flat().length, said.flat().length);
+  return f1(hits, real.flat().length, candidate.flat().length);
 }
 
 /**
  * Indices in `real` of a longest common subsequence. If there are several, it is the one that rouge_score finds,
  * because their unions differ.
  */
-function subsequence(real: string[], said: string[]): number[] {
-  const width = said.length + 1;
+function subsequence(real: string[], candidate: string[]): number[] {
+  const width = candidate.length + 1;
   const longest = new Int32Array((real.length + 1) * width);
   for (let i = 1; i <= real.length; i++)
-    for (let j = 1; j <= said.length; j++)
+    for (let j = 1; j <= candidate.length; j++)
       longest[i * width + j] =
-        real[i - 1] === said[j - 1]
+        real[i - 1] === candidate[j - 1]
           ? longest[(i - 1) * width + j - 1]! + 1
           : Math.max(longest[(i - 1) * width + j]!, longest[i * width + j - 1]!);
   const places: number[] = [];
-  for (let i = real.length, j = said.length; i > 0 && j > 0; ) {
-    if (real[i - 1] === said[j - 1]) {
+  for (let i = real.length, j = candidate.length; i > 0 && j > 0; ) {
+    if (real[i - 1] === candidate[j - 1]) {
       places.push(--i);
       j--;
     } else if (longest[i * width + j - 1]! > longest[(i - 1) * width + j]!) j--;
@@ -97,15 +97,15 @@ const stems = new Map<string, string>();
 function stemOf(word: string): string {
   const known = stems.get(word);
   if (known !== undefined) return known;
-  const found = stem(word);
-  if (stems.size < 100_000) stems.set(word, found);
-  return found;
+  const stemmed = stem(word);
+  if (stems.size < 100_000) stems.set(word, stemmed);
+  return stemmed;
 }
 
 const linesOf = (text: string): string[][] => text.split('\n').map(wordsOf);
 
-function f1(hits: number, real: number, said: number): number {
-  return hits === 0 ? 0 : (2 * hits) / (real + said);
+function f1(hits: number, real: number, candidate: number): number {
+  return hits === 0 ? 0 : (2 * hits) / (real + candidate);
 }
 
 const RESAMPLES = 1000;

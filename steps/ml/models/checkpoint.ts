@@ -472,9 +472,7 @@ function fillSinusoids(data: Float32Array, width: number): void {
 const inOrder = (weights: HostTensors, parameters: Parameters): HostTensors =>
   Object.fromEntries(Object.keys(parameters).map((name) => [name, weights[name]!]));
 
-/* generation_config.json of a model folder: how the model generates, in transformers' format. */
-
-/** Copies the generation settings of a folder, if it has some, to a model that is trained further or bundled. */
+/** Copies generation_config.json, which says how a model generates, if there is one, to a model that is trained further or bundled. */
 export async function copyGenerationConfig(from: string, to: string): Promise<void> {
   const file = path.join(from, 'generation_config.json');
   if (existsSync(file)) await copyFile(file, path.join(to, 'generation_config.json'));

@@ -92,6 +92,7 @@ export type ProblemType = 'single_label_classification' | 'multi_label_classific
 /** A config.json as it is. */
 export type ConfigFile = Record<string, unknown>;
 
+/** Reads fields with transformers' defaults, and rejects values that are not supported. */
 export class ConfigReader {
   readonly #file: ConfigFile;
 
@@ -137,9 +138,9 @@ export class ConfigReader {
 
   /** A field of which only one value is supported, which is also its default. */
   only(field: string, value: unknown): void {
-    const found = this.#file[field] ?? value;
-    if (found !== value)
-      throw new StepError(`config.json: ${field} ${JSON.stringify(found)} is not supported`, `Supported: ${JSON.stringify(value)}.`);
+    const given = this.#file[field] ?? value;
+    if (given !== value)
+      throw new StepError(`config.json: ${field} ${JSON.stringify(given)} is not supported`, `Supported: ${JSON.stringify(value)}.`);
   }
 
   /** `field` must be a multiple of `unit`. */

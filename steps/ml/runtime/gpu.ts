@@ -1,8 +1,8 @@
+/** NVIDIA GPUs, as reported by their driver. */
+
 import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
-
-/* NVIDIA GPUs, as reported by their driver. */
 
 export interface Gpu {
   name: string;

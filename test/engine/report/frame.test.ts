@@ -4,8 +4,8 @@ import { expect, test } from 'vitest';
 import { tableLines } from '../../../engine/format/table.ts';
 import { colorsFor } from '../../../engine/format/terminal-text.ts';
 import { clip, clipMiddle, duration, figure, width, wrap } from '../../../engine/format/text.ts';
-import { type Figures, figureLines } from '../../../engine/report/figures.ts';
 import { frame, type RunningCell } from '../../../engine/report/live.ts';
+import { type FinalMetric, type FinalMetrics, metricTables } from '../../../engine/report/metric-tables.ts';
 import { planLines } from '../../../engine/report/plan-table.ts';
 
 const colors = colorsFor({ isTTY: false });
@@ -13,7 +13,7 @@ const NAMES = ['a', 'train[batch_size=32,learning_rate=0.0001]', 'train[name="�
 const whole = { cells: 1000, ended: 12, seconds: 4000, stopping: false };
 
 function work(cell: string, more: Partial<RunningCell> = {}): RunningCell {
-  return { cell, since: performance.now() - 95_000, told: 'ein Wort 日本語 '.repeat(20), waiting: false, ...more };
+  return { cell, since: performance.now() - 95_000, status: 'ein Wort 日本語 '.repeat(20), waiting: false, ...more };
 }
 
 test('no line of the live region is wider than the terminal, and none is lost', () => {
@@ -56,29 +56,20 @@ test('tables fit: text is cut, numbers are not, other columns follow below', () 
   }
 });
 
-test('the best value is marked if the direction of the metric is known', () => {
-  const figures: Figures = new Map([
-    [
-      'train[a=1]',
-      new Map([
-        ['loss', 0.5],
-        ['f1', 0.5],
-        ['steps', 10],
-        ['seconds', 3.25],
-      ]),
-    ],
-    [
-      'train[a=2]',
-      new Map([
-        ['loss', 0.25],
-        ['f1', 0.75],
-        ['steps', 20],
-        ['seconds', 2],
-      ]),
-    ],
-    ['alone', new Map([['rows', 5021]])],
+test('the best value is marked if the step declares which values are better', () => {
+  const values = (loss: number, f1: number, steps: number, seconds: number) =>
+    new Map<string, FinalMetric>([
+      ['loss', { value: loss, better: 'lower' }],
+      ['f1', { value: f1, better: 'higher' }],
+      ['steps', { value: steps }],
+      ['seconds', { value: seconds }],
+    ]);
+  const metrics: FinalMetrics = new Map([
+    ['train[a=1]', values(0.5, 0.5, 10, 3.25)],
+    ['train[a=2]', values(0.25, 0.75, 20, 2)],
+    ['alone', new Map([['rows', { value: 5021 }]])],
   ]);
-  expect(figureLines(figures, 80, colors).join('\n')).toBe(`train
+  expect(metricTables(metrics, 80, colors).join('\n')).toBe(`train
 a  loss      f1    steps  seconds
 1  0.50    0.50       10     3.25
 2  0.25 *  0.75 *     20     2.00
@@ -88,8 +79,10 @@ alone   rows
 });
 
 test('the best twenty rows of a large sweep are shown', () => {
-  const figures: Figures = new Map(Array.from({ length: 50 }, (_, i) => [`train[i=${i}]`, new Map([['loss', 1 + ((i * 7) % 50)]])]));
-  const lines = figureLines(figures, 80, colors);
+  const metrics: FinalMetrics = new Map(
+    Array.from({ length: 50 }, (_, i) => [`train[i=${i}]`, new Map([['loss', { value: 1 + ((i * 7) % 50), better: 'lower' }]])]),
+  );
+  const lines = metricTables(metrics, 80, colors);
   expect(lines).toHaveLength(23);
   expect(lines[2]).toMatch(/^ 0 +1 \*$/);
   expect(lines.at(-1)).toBe('+ 30 more cells');

@@ -17,8 +17,8 @@ export default defineStep({
     }
     log('fitted');
     warn('the data are few');
-    metric('accuracy', 1 - options.rate);
-    metric('loss', 0.1 + options.rate / 3);
+    metric('accuracy', 1 - options.rate, { better: 'higher' });
+    metric('loss', 0.1 + options.rate / 3, { better: 'lower' });
     await writeFile(outputs.model!, String(options.rate));
   },
 });

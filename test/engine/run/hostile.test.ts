@@ -1,6 +1,6 @@
 /** Steps with unexpected messages: the engine continues, valid metrics are recorded, invalid ones are reported. */
 import { expect, test } from 'vitest';
-import { heard } from '../../../engine/run/process/step-processes.ts';
+import { checkedMessage } from '../../../engine/run/process/step-processes.ts';
 import { project } from '../../rig.ts';
 
 test('whatever a step sends, other cells run, and its own cell ends', async () => {
@@ -36,24 +36,34 @@ steps:
 });
 
 test('messages match the contract or are ignored', () => {
-  expect(heard({ type: 'progress', done: 1, total: Number.NaN, values: { a: 1, b: 'x', c: {} } })).toEqual({
+  expect(checkedMessage({ type: 'progress', done: 1, total: Number.NaN, values: { a: 1, b: 'x', c: {} } })).toEqual({
     type: 'progress',
     done: 1,
     values: { a: 1, b: 'x' },
   });
-  expect(heard({ type: 'metric', name: 'loss', value: null })).toEqual({ type: 'metric', name: 'loss', value: Number.NaN });
-  expect(heard({ type: 'metric', name: 'loss', value: 1, step: 3, cell: 'another' })).toEqual({
+  expect(checkedMessage({ type: 'metric', name: 'loss', value: null })).toEqual({ type: 'metric', name: 'loss', value: Number.NaN });
+  expect(checkedMessage({ type: 'metric', name: 'loss', value: 1, step: 3, cell: 'another' })).toEqual({
     type: 'metric',
     name: 'loss',
     value: 1,
     step: 3,
   });
-  expect(heard({ type: 'error', message: 'no', hint: 'h', option: ['a'] })).toEqual({
+  expect(checkedMessage({ type: 'metric', name: 'mape', value: 1, better: 'lower' })).toEqual({
+    type: 'metric',
+    name: 'mape',
+    value: 1,
+    better: 'lower',
+  });
+  expect(checkedMessage({ type: 'metric', name: 'mape', value: 1, better: 'down' })).toEqual({
+    type: 'warn',
+    message: 'ignored the metric mape: `better` is "higher" or "lower", not "down"',
+  });
+  expect(checkedMessage({ type: 'error', message: 'no', hint: 'h', option: ['a'] })).toEqual({
     type: 'error',
     message: 'no',
     hint: 'h',
     option: ['a'],
   });
   for (const said of [null, undefined, 1, 'x', [], {}, { type: 'cell' }, { type: 'progress', done: 'x' }])
-    expect(heard(said)).toBeUndefined();
+    expect(checkedMessage(said)).toBeUndefined();
 });

@@ -234,6 +234,7 @@ test('records of an older version are read and upgraded', async () => {
   for (const column of ['text', 'setting', 'git', 'fingerprints', 'host', 'boot', 'pid', 'start'])
     state.exec(`alter table runs drop column "${column}"`);
   for (const column of ['cpu', 'memory', 'result']) state.exec(`alter table cells drop column ${column}`);
+  state.exec('alter table metrics drop column better');
   state.exec(`update runs set counts = '{"ran":1}'; delete from manifests`);
   state.exec('drop table texts; drop table components; pragma user_version = 1');
   state.close();

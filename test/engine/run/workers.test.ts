@@ -33,7 +33,7 @@ function workshop() {
     const messages: Message[] = [];
     const output = { stdout: '', stderr: '' };
     const death = await workers.run({
-      place: { folder: p.folder, environment: { PATH: process.env.PATH!, ...environment }, threads },
+      setting: { folder: p.folder, environment: { PATH: process.env.PATH!, ...environment }, threads },
       job: {
         module: { path: p.path('odd.mjs') },
         options: { code },
@@ -55,7 +55,7 @@ function workshop() {
       onOutput: (stream, bytes) => {
         output[stream] += Buffer.from(bytes).toString();
       },
-      hear: (message) => messages.push(message),
+      onMessage: (message) => messages.push(message),
     });
     const logs = messages.flatMap((message) => (message.type === 'log' ? [message.message] : []));
     const seen = JSON.parse(logs[0] ?? '{}') as { pid: number; variable?: string; folder: string };

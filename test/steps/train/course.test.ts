@@ -70,7 +70,11 @@ describe('overfitting', () => {
 test('the summary has both losses, and the weights that are kept', () => {
   const { course: whole, last } = course([1, 0.5], { f1: [0.7, 0.8] });
   expect(whole.summary(last)).toBe('loss 0.5, val loss 0.5, val f1 0.8');
-  expect(whole.figures(last)).toEqual({ train_loss: 0.5, validation_loss: 0.5, validation_f1: 0.8 });
+  expect(whole.metrics(last)).toEqual([
+    { name: 'train_loss', value: 0.5 },
+    { name: 'validation_loss', value: 0.5, better: 'lower' },
+    { name: 'validation_f1', value: 0.8, better: 'higher' },
+  ]);
   const stopped = course(OVERFIT.slice(0, 10), { epochs: 25 });
   expect(stopped.course.summary({ step: 80, metric: 'loss' })).toBe(
     'loss 0.125, val loss 1.07; kept epoch 8, the best by loss; stopped at epoch 10 of 25',

@@ -16,13 +16,12 @@ import type { HostTensor } from '../runtime.ts';
 import { replaceSlowKernels, tf } from '../tfjs.ts';
 import { QUIET_LIBRARY } from './setup.ts';
 
-/* A TensorFlow session over a SavedModel. Its variables live on the device, as long as the session does. */
-
 /** A tensor in TensorFlow's memory, which can be fed repeatedly. */
 export interface DeviceTensor {
   id: number;
 }
 
+/** A session over a SavedModel. Its variables live on the device, as long as the session does. */
 export class TensorflowSession {
   readonly #binding: Binding;
   readonly #id: number;

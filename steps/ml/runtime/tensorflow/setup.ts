@@ -26,12 +26,11 @@ import { pipeline } from 'node:stream/promises';
 import { StepError } from '../../../../engine/step.ts';
 import { hasNvidiaDriver } from '../gpu.ts';
 
-/*
+/**
  * The folder into which `tunesmith setup tensorflow` installs `@tensorflow/tfjs-node-gpu`: outside of any project, so
  * that `npm ci` does not remove it. It is not in `~/.tunesmith`, because a folder of that name marks the root of a
  * project.
  */
-
 export function tensorflowFolder(): string {
   const { TUNESMITH_HOME, XDG_DATA_HOME } = process.env;
   return join(TUNESMITH_HOME || join(XDG_DATA_HOME || join(homedir(), '.local/share'), 'tunesmith'), 'tensorflow');

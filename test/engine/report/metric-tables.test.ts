@@ -2,13 +2,36 @@
 import { expect, test } from 'vitest';
 import { tableLines } from '../../../engine/format/table.ts';
 import { colorsFor } from '../../../engine/format/terminal-text.ts';
-import { figureLines } from '../../../engine/report/figures.ts';
+import { type FinalMetrics, metricTables } from '../../../engine/report/metric-tables.ts';
+import type { MetricDirection } from '../../../engine/step.ts';
 
 const plain = colorsFor({ isTTY: false } as NodeJS.WriteStream);
 
+/** The directions that the steps declare. */
+const BETTER: Record<string, MetricDirection> = { validation_loss: 'lower', perplexity: 'lower', accuracy: 'higher', mape: 'lower' };
+
 function lines(cells: Record<string, Record<string, number>>, columns = 80): string[] {
-  return figureLines(new Map(Object.entries(cells).map(([cell, values]) => [cell, new Map(Object.entries(values))])), columns, plain);
+  const metrics: FinalMetrics = new Map(
+    Object.entries(cells).map(([cell, values]) => [
+      cell,
+      new Map(Object.entries(values).map(([name, value]) => [name, { value, better: BETTER[name] }])),
+    ]),
+  );
+  return metricTables(metrics, columns, plain);
 }
+
+test('a metric has its best value where its step says, and none if the step does not say it', () => {
+  const cells = { 'fit[n=1]': { mape: 12.5, map: 0.5 }, 'fit[n=2]': { mape: 3.5, map: 0.75 } };
+  expect(lines(cells)).toEqual(['fit', 'n  mape     map', '1  12.5    0.50', '2   3.5 *  0.75']);
+});
+
+test('the same metric with two directions has no best value; a cell of an older run has no say', () => {
+  const cell = (name: string, value: number, better?: MetricDirection) =>
+    [`fit[n=${name}]`, new Map([['score', { value, better }]])] as const;
+  const table = (...cells: ReturnType<typeof cell>[]) => metricTables(new Map(cells), 80, plain);
+  expect(table(cell('1', 1, 'higher'), cell('2', 2, 'lower')).join('\n')).not.toContain('*');
+  expect(table(cell('1', 1), cell('2', 2, 'lower'))[2]).toBe('1      1 *');
+});
 
 test('eight cells with three dimensions in 80 columns', () => {
   const cells: Record<string, Record<string, number>> = {};

@@ -1,0 +1,168 @@
+/** The final metrics of a run, one table for each step: cells as rows, metrics as columns, the best value marked. */
+
+import { cellNameParts } from '../cell-name.ts';
+import { coreScalar } from '../format/scalars.ts';
+import { tableLines } from '../format/table.ts';
+import type { Colors } from '../format/terminal-text.ts';
+import { figure, oneLine, width, wrap } from '../format/text.ts';
+import type { MetricDirection } from '../step.ts';
+
+/** Final metrics by cell, then by name. */
+export type FinalMetrics = Map<string, Map<string, FinalMetric>>;
+
+export interface FinalMetric {
+  value: number;
+  /** Undefined if the step does not say which values are better. The table then marks none. */
+  better?: MetricDirection;
+}
+
+export function metricTables(metrics: FinalMetrics, columns: number, colors: Colors): string[] {
+  const lines: string[] = [];
+  for (const [step, cells] of byStep(metrics)) {
+    if (lines.length > 0) lines.push('');
+    lines.push(...stepTable(step, cells, columns, colors));
+  }
+  return lines;
+}
+
+type Row = [cell: string, values: Map<string, FinalMetric>];
+
+function byStep(metrics: FinalMetrics): Map<string, Row[]> {
+  const steps = new Map<string, Row[]>();
+  for (const row of metrics) {
+    const step = row[0].split('[', 1)[0]!;
+    const rows = steps.get(step);
+    if (rows) rows.push(row);
+    else steps.set(step, [row]);
+  }
+  return steps;
+}
+
+function stepTable(step: string, cells: Row[], columns: number, colors: Colors): string[] {
+  const names = [...new Set(cells.flatMap(([, values]) => [...values.keys()]))];
+  const best = new Map(names.map((name) => [name, bestOf(name, cells)]));
+  const shown = cells.length > ROWS ? topRows(cells, best) : cells;
+  const more = shown.length < cells.length ? [colors.dim(`+ ${cells.length - shown.length} more cells`)] : [];
+  const metricColumns = names.map((name) => metricColumn(name, shown, best.get(name)));
+  const { keys, legend } = keyColumns(shown, columns);
+  // If a step has one cell, the heading already names it.
+  const titled = keys.length > 0;
+  const left = titled ? keys : [{ header: step, cells: shown.map(() => ''), right: false }];
+  const all = [...left, ...metricColumns];
+  const table = tableLines(
+    all.map(({ header }) => header),
+    shown.map((_, row) => all.map(({ cells }) => cells[row]!)),
+    {
+      columns,
+      keys: left.length,
+      right: (c) => all[c]!.right,
+      heading: colors.bold,
+      paint: (text, _, c) => (c >= left.length && text.trimEnd().endsWith('*') ? colors.green(text) : text),
+    },
+  );
+  return [...(titled ? [colors.bold(oneLine(step))] : []), ...legend, ...table, ...more];
+}
+
+const ROWS = 20;
+
+/** The best value, if there are several different ones and the cells agree on which values are better. */
+function bestOf(name: string, cells: Row[]): number | undefined {
+  const values = cells.map(([, metrics]) => metrics.get(name)?.value).filter((value) => value !== undefined && Number.isFinite(value));
+  if (values.length < 2 || values.every((value) => value === values[0])) return undefined;
+  const direction = directionOf(name, cells);
+  return direction && (direction === 'higher' ? Math.max(...(values as number[])) : Math.min(...(values as number[])));
+}
+
+/** Cells of older runs have no direction. */
+function directionOf(name: string, cells: Row[]): MetricDirection | undefined {
+  const directions = new Set(cells.flatMap(([, metrics]) => metrics.get(name)?.better ?? []));
+  return directions.size === 1 ? [...directions][0] : undefined;
+}
+
+/** Shows the best rows of a large sweep, by the first metric with a best value, and counts the others. */
+function topRows(cells: Row[], best: Map<string, number | undefined>): Row[] {
+  const name = [...best].find(([, value]) => value !== undefined)?.[0];
+  if (name === undefined) return cells.slice(0, ROWS);
+  const sign = directionOf(name, cells) === 'higher' ? -1 : 1;
+  const valueIn = ([, metrics]: Row) => metrics.get(name)?.value ?? Number.NaN;
+  return [...cells].sort((a, b) => sign * (valueIn(a) - valueIn(b)) || 0).slice(0, ROWS);
+}
+
+interface Column {
+  header: string;
+  cells: string[];
+  right: boolean;
+}
+
+function metricColumn(name: string, shown: Row[], best: number | undefined): Column {
+  const values = shown.map(([, metrics]) => metrics.get(name)?.value);
+  const texts = alikeFigures(values);
+  const mark = (value: number | undefined) => (best === undefined || value === undefined ? '' : value === best ? ' *' : '  ');
+  return { header: best === undefined ? name : `${name}  `, cells: texts.map((text, row) => text + mark(values[row])), right: true };
+}
+
+/** All numbers of a column get the decimals that the longest one needs, and all get exponents if one needs an exponent. */
+function alikeFigures(values: (number | undefined)[]): string[] {
+  const texts = values.map((value) => (value === undefined ? '' : figure(value)));
+  if (texts.some((text) => /e[-+]\d+$/.test(text)))
+    return values.map((value, i) =>
+      value === undefined || !Number.isFinite(value) ? texts[i]! : value === 0 ? '0' : value.toExponential(2),
+    );
+  const decimals = Math.max(0, ...texts.map((text) => /\.(\d+)$/.exec(text)?.[1]?.length ?? 0));
+  return values.map((value, i) => {
+    if (value === undefined || !Number.isFinite(value)) return texts[i]!;
+    const [whole, rest] = value.toFixed(decimals).split('.');
+    return rest === undefined ? texts[i]! : `${whole!.replace(/\B(?=(\d{3})+$)/g, ',')}.${rest}`;
+  });
+}
+
+/**
+ * One column for each dimension in which the cells differ. If these would fill most of the screen, the rows have numbers
+ * instead, and a legend explains them.
+ */
+function keyColumns(shown: Row[], columns: number): { keys: Column[]; legend: string[] } {
+  const parts = shown.map(([cell]) => cellNameParts(cell)?.values ?? new Map([['cell', cell]]));
+  const names = [...new Set(parts.flatMap((values) => [...values.keys()]))];
+  const differing = names.filter((name) => new Set(parts.map((values) => values.get(name))).size > 1);
+  const keys = (differing.length > 0 ? differing : names).map((name) =>
+    keyColumn(
+      name,
+      parts.map((values) => values.get(name)),
+    ),
+  );
+  const widest = keys.reduce((sum, { header, cells }) => sum + 2 + Math.max(...[header, ...cells].map(width)), 0);
+  if (widest <= (columns * 2) / 3) return { keys, legend: [] };
+  const numbers = shown.map((_, i) => String(i + 1));
+  const dimensions = shown.map((_, row) =>
+    keys.filter(({ cells }) => cells[row] !== '').map(({ header, cells }) => `${header}=${cells[row]!.trim()}`),
+  );
+  const legend = dimensions.flatMap((values, row) => wrap(`${numbers[row]!.padStart(2)}  ${values.join(', ')}`, columns, '    '));
+  return { keys: [{ header: '#', cells: numbers, right: true }], legend: [...legend, ''] };
+}
+
+/** All numbers of a column have as many digits as the longest one, so that different numbers look different. */
+function keyColumn(name: string, texts: (string | undefined)[]): Column {
+  const present = texts.filter((text) => text !== undefined);
+  const values = present.map(coreScalar);
+  const right = values.every((value) => typeof value === 'number');
+  const header = oneLine(name);
+  if (!right) return { header, cells: texts.map((text) => oneLine(text ?? '')), right };
+  const format = exactly(values as number[]);
+  return { header, cells: texts.map((text) => (text === undefined ? '' : format(coreScalar(text) as number))), right };
+}
+
+/** Formats each number exactly, all with the same number of decimals. */
+function exactly(values: number[]): (value: number) => string {
+  const [decimals, digits] = [
+    values.map(decimalsOf),
+    values.map((value) => /^-?(\d)(?:\.(\d+))?e/.exec(value.toExponential())![2]?.length ?? 0),
+  ];
+  const most = Math.max(...decimals);
+  const large = values.some((value) => Math.abs(value) >= 1e15);
+  return most > 7 || large ? (value) => value.toExponential(Math.max(...digits)) : (value) => value.toFixed(most);
+}
+
+function decimalsOf(value: number): number {
+  const [, mantissa, exponent] = /^-?\d(?:\.(\d+))?e([-+]\d+)$/.exec(value.toExponential())!;
+  return Math.max(0, (mantissa?.length ?? 0) - Number(exponent));
+}
