@@ -26,7 +26,7 @@ import { pipeline } from 'node:stream/promises';
 import { create, Parser, type ReadEntry } from 'tar';
 import { flushFiles, flushFolders, removeAbandoned, temporaryIn } from './atomic-move.ts';
 import { sha256 } from './digest.ts';
-import { CacheError, diskError, shown } from './error.ts';
+import { CacheError, diskError, printablePath } from './error.ts';
 import type { Result } from './index.ts';
 import type { Cache } from './open.ts';
 
@@ -40,10 +40,11 @@ export interface Exported {
 
 /** Writes `file` atomically. */
 export async function exportResults(cache: Cache, results: Result[], file: string): Promise<Exported> {
-  if (existsSync(file)) throw new CacheError(`${shown(file)} already exists`, 'Remove it, or choose another name.');
-  if (!existsSync(dirname(file))) throw new CacheError(`there is no folder ${shown(dirname(file))}`, 'Create it, or choose another name.');
+  if (existsSync(file)) throw new CacheError(`${printablePath(file)} already exists`, 'Remove it, or choose another name.');
+  if (!existsSync(dirname(file)))
+    throw new CacheError(`there is no folder ${printablePath(dirname(file))}`, 'Create it, or choose another name.');
   // Keep gc out.
-  const turn = await cache.turns.publish();
+  const turn = await cache.gcLock.publish();
   const work = mkdtempSync(join(tmpdir(), 'tunesmith-export-'));
   const temporary = temporaryIn(dirname(file));
   try {
@@ -85,7 +86,7 @@ export async function exportResults(cache: Cache, results: Result[], file: strin
     await flushFolders([dirname(file)]);
     return { results: whole.length, objects: objects.size, bytes: sum(objects.values()), broken };
   } catch (error) {
-    throw diskError(error, `writing ${shown(file)}`, dirname(file));
+    throw diskError(error, `writing ${printablePath(file)}`, dirname(file));
   } finally {
     rmSync(temporary, { force: true });
     rmSync(work, { recursive: true, force: true });
@@ -105,27 +106,27 @@ export interface Imported {
 /** Adds the results after all objects are complete. An error leaves at most unreferenced objects behind. */
 export async function importResults(cache: Cache, folder: string, file: string): Promise<Imported> {
   if (!statSync(file, { throwIfNoEntry: false })?.isFile())
-    throw new CacheError(`${shown(file)} is not a file`, 'Give a file that `tunesmith cache export` wrote.');
-  if (cache.readOnly) throw new CacheError(`the cache ${shown(folder)} is read-only, so nothing can be imported`);
+    throw new CacheError(`${printablePath(file)} is not a file`, 'Give a file that `tunesmith cache export` wrote.');
+  if (cache.readOnly) throw new CacheError(`the cache ${printablePath(folder)} is read-only, so nothing can be imported`);
   const staging = temporaryIn(join(folder, 'tmp'));
   mkdirSync(staging, { recursive: true });
-  const turn = await cache.turns.publish();
+  const turn = await cache.gcLock.publish();
   try {
-    const arriving = new Arrival(cache, staging);
-    await readArchive(file, (entry) => arriving.take(entry));
-    return await arriving.end();
+    const arriving = new ArchiveImport(cache, staging);
+    await readArchive(file, (entry) => arriving.add(entry));
+    return await arriving.finish();
   } catch (error) {
     if (error instanceof CacheError) throw error;
     if (/^(TAR_|Z_)/.test((error as { tarCode?: string }).tarCode ?? (error as NodeJS.ErrnoException).code ?? ''))
-      throw unsound((error as Error).message);
-    throw diskError(error, `importing ${shown(file)}`, folder);
+      throw damagedArchive((error as Error).message);
+    throw diskError(error, `importing ${printablePath(file)}`, folder);
   } finally {
     rmSync(staging, { recursive: true, force: true });
     turn.release();
   }
 }
 
-class Arrival {
+class ArchiveImport {
   #header: Header | undefined;
   #results: Result[] = [];
   #missing = new Map<string, number>();
@@ -138,18 +139,18 @@ class Arrival {
     private readonly staging: string,
   ) {}
 
-  async take(entry: ReadEntry): Promise<void> {
+  async add(entry: ReadEntry): Promise<void> {
     const [, object] = /^objects\/([\da-f]{64})$/.exec(entry.path) ?? [];
     const [, list] = /^results-([\da-f]{64})\.jsonl$/.exec(entry.path) ?? [];
     if (!this.#header && list !== undefined) this.#begin(await textOf(entry, list));
     else if (this.#header && object !== undefined && this.#missing.has(object)) await this.#object(entry, object);
-    else throw this.#header ? unsound(`it contains an unexpected entry, ${shown(entry.path)}`) : notOurs();
+    else throw this.#header ? damagedArchive(`it contains an unexpected entry, ${printablePath(entry.path)}`) : foreignArchive();
   }
 
-  async end(): Promise<Imported> {
-    if (!this.#header) throw notOurs();
+  async finish(): Promise<Imported> {
+    if (!this.#header) throw foreignArchive();
     if (this.#missing.size > 0)
-      throw unsound(`${this.#missing.size} of its ${this.#header.objects.length} objects are missing, so it is truncated`);
+      throw damagedArchive(`${this.#missing.size} of its ${this.#header.objects.length} objects are missing, so it is truncated`);
     await this.#adopt();
     const fresh: Result[] = [];
     for (const result of this.#results) {
@@ -183,7 +184,7 @@ class Arrival {
       },
     });
     await pipeline(entry as unknown as NodeJS.ReadableStream, through, createWriteStream(path));
-    if (digest.digest('hex') !== hash) throw unsound(`the content of the object ${hash} does not match its hash`);
+    if (digest.digest('hex') !== hash) throw damagedArchive(`the content of the object ${hash} does not match its hash`);
     this.#missing.delete(hash);
     if (this.cache.objects.has(hash)) return rmSync(path);
     this.#new.objects++;
@@ -234,15 +235,15 @@ async function textOf(entry: ReadEntry, hash: string): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of entry as unknown as AsyncIterable<Buffer>) chunks.push(chunk);
   const text = Buffer.concat(chunks).toString();
-  if (sha256(text) !== hash) throw unsound('its list of results does not match its hash');
+  if (sha256(text) !== hash) throw damagedArchive('its list of results does not match its hash');
   return text;
 }
 
-function notOurs(): CacheError {
+function foreignArchive(): CacheError {
   return new CacheError('it was not written by `tunesmith cache export`', 'Create an archive with `tunesmith cache export FILE`.');
 }
 
-function unsound(what: string): CacheError {
+function damagedArchive(what: string): CacheError {
   return new CacheError(`the archive is damaged: ${what}`, 'Nothing was imported. Copy the archive again, or export it again.');
 }
 

@@ -3,97 +3,18 @@
  *
  * A step may create folders without write or search permission, also in the place of a mount point. If the owner can
  * change such permissions, they are changed in order to move or remove the folder.
+ *
+ * Writes are flushed to the disk before they are reported, so that a power failure cannot reorder them. The name of a temporary
+ * file contains the process, so that files of a killed process can be removed.
  */
 
 import { execFile } from 'node:child_process';
-import { chmodSync, lstatSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { cp, mkdir, open, readdir, rename } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { diskError, lockedFolder, shown } from './error.ts';
+import { diskError, lockedFolder, printablePath } from './error.ts';
 import { isAlive, thisProcess } from './process.ts';
-
-/* Flushes files and folders to the disk before they are reported, so that a power failure cannot reorder writes. */
-
-/** Number of files from which one flush of the whole file system is faster than one for each file. */
-const MANY = 64;
-const AT_ONCE = 16;
-
-/** Resolves when the contents of `files` (all on one file system) are on the disk. */
-export async function flushFiles(files: string[]): Promise<void> {
-  if (files.length >= MANY && (await flushFilesystem(dirname(files[0]!)))) return;
-  await flushEach(files, 'r+');
-}
-
-/** Resolves when the entries of `folders`, such as renamed files, are on the disk. Not needed on Windows. */
-export async function flushFolders(folders: string[]): Promise<void> {
-  if (process.platform !== 'win32') await flushEach(folders, 'r');
-}
-
-/** Runs a few at a time, because the number of open files is limited. */
-async function flushEach(paths: string[], mode: string): Promise<void> {
-  const rest = paths.values();
-  const worker = async () => {
-    for (const path of rest) await flush(path, mode);
-  };
-  await Promise.all(Array.from({ length: Math.min(AT_ONCE, paths.length) }, worker));
-}
-
-async function flush(path: string, mode: string): Promise<void> {
-  const handle = await open(path, mode);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-/** Calls syncfs(2) through `sync -f` of GNU coreutils. False if it is not available. */
-async function flushFilesystem(folder: string): Promise<boolean> {
-  if (process.platform !== 'linux') return false;
-  return promisify(execFile)('sync', ['-f', folder]).then(
-    () => true,
-    () => false,
-  );
-}
-
-/* Names of temporary files. A name contains the process, so that files of a killed process can be removed. */
-
-const PREFIX = '.tunesmith-';
-/** Age in milliseconds after which an unchanged file of a process on another host counts as abandoned. */
-const WEEK = 7 * 24 * 3600 * 1000;
-
-let count = 0;
-
-/** A unique path in `folder`. It is short, because the user's names may have the maximum length. */
-export function temporaryIn(folder: string): string {
-  const { host, boot, pid, start } = thisProcess();
-  return join(folder, `${PREFIX}${host}-${boot}-${pid}-${start}-${++count}`);
-}
-
-/** Removes files of dead processes from `folder`. */
-export function removeAbandoned(folder: string): void {
-  for (const name of namesIn(folder)) {
-    if (!name.startsWith(PREFIX)) continue;
-    const [host = '', boot = '', pid = '', start = ''] = name.slice(PREFIX.length).split('-');
-    const path = join(folder, name);
-    const alive = isAlive({ host, boot, pid: Number(pid), start });
-    if (alive ?? Date.now() - (lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0) < WEEK) continue;
-    try {
-      rmSync(path, { recursive: true, force: true });
-    } catch {
-      // Another process removes it, or it belongs to another user.
-    }
-  }
-}
-
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch {
-    return [];
-  }
-}
 
 /** Moves the finished file or folder `staged` to `path` and replaces what is there. */
 export async function placeAtomically(staged: string, path: string): Promise<void> {
@@ -101,7 +22,7 @@ export async function placeAtomically(staged: string, path: string): Promise<voi
   await mkdir(folder, { recursive: true });
   const renamed = tryRename(staged, path);
   if (renamed === 'done') return;
-  if (renamed === 'mounted') return fill(path, staged);
+  if (renamed === 'mounted') return fillMounted(path, staged);
   const here = renamed === 'elsewhere' ? await copyInto(folder, staged) : staged;
   // A folder is replaced in two steps. If the second one fails, the old folder is moved back. In between, the old folder is in
   // the folder for temporary files, which the next process cleans after a kill.
@@ -112,11 +33,33 @@ export async function placeAtomically(staged: string, path: string): Promise<voi
   } catch (error) {
     if (former && existsAt(former) && !existsAt(path)) await rename(former, path);
     if (here !== staged) removeTree(here);
-    if (isMounted(error, path)) return fill(path, staged);
+    if (isMounted(error, path)) return fillMounted(path, staged);
     throw error;
   }
   if (here !== staged) removeTree(staged);
   if (former) removeTree(former);
+}
+
+/** Writes a text under a temporary name and renames it, so that no reader sees a part of it. Not flushed to the disk. */
+export function replaceFile(path: string, text: string): void {
+  const temporary = temporaryIn(dirname(path));
+  try {
+    writeFileSync(temporary, text);
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  }
+}
+
+/** For a text that only saves time later: creates the folder, and ignores errors such as a full disk or missing permission. */
+export function replaceFileIfPossible(path: string, text: string): void {
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    replaceFile(path, text);
+  } catch {
+    // The next run does without it.
+  }
 }
 
 /**
@@ -131,7 +74,7 @@ export async function moveAside(path: string, to: string): Promise<string | unde
   const renamed = tryRename(path, free);
   if (renamed === 'done') return free;
   await rename(await copyInto(folder, path), free);
-  if (renamed === 'mounted') empty(path);
+  if (renamed === 'mounted') emptyFolder(path);
   else removeTree(path);
   return free;
 }
@@ -191,7 +134,7 @@ function isMounted(error: unknown, path: string): boolean {
 }
 
 /** Replaces the content of the folder by the content of `staged`. */
-async function fill(folder: string, staged: string): Promise<void> {
+async function fillMounted(folder: string, staged: string): Promise<void> {
   if (!lstatSync(staged).isDirectory()) {
     const busy = new Error(`EBUSY: resource busy or locked, rename '${staged}' -> '${folder}'`);
     throw Object.assign(busy, { code: 'EBUSY', path: folder });
@@ -203,7 +146,7 @@ async function fill(folder: string, staged: string): Promise<void> {
   removeTree(staged);
 }
 
-function empty(folder: string): void {
+function emptyFolder(folder: string): void {
   for (const name of readdirSync(folder)) removeTree(join(folder, name));
 }
 
@@ -231,7 +174,7 @@ async function copyInto(folder: string, path: string): Promise<string> {
     return copy;
   } catch (error) {
     removeTree(copy);
-    throw diskError(error, `copying ${shown(path)}`, folder);
+    throw diskError(error, `copying ${printablePath(path)}`, folder);
   }
 }
 
@@ -268,4 +211,83 @@ export function existsAt(path: string): boolean {
   } catch {
     return false;
   }
+}
+
+const PREFIX = '.tunesmith-';
+/** Age in milliseconds after which an unchanged file of a process on another host counts as abandoned. */
+const WEEK = 7 * 24 * 3600 * 1000;
+
+let count = 0;
+
+/** A unique path in `folder`. It is short, because the user's names may have the maximum length. */
+export function temporaryIn(folder: string): string {
+  const { host, boot, pid, start } = thisProcess();
+  return join(folder, `${PREFIX}${host}-${boot}-${pid}-${start}-${++count}`);
+}
+
+/** Removes files of dead processes from `folder`. */
+export function removeAbandoned(folder: string): void {
+  for (const name of namesIn(folder)) {
+    if (!name.startsWith(PREFIX)) continue;
+    const [host = '', boot = '', pid = '', start = ''] = name.slice(PREFIX.length).split('-');
+    const path = join(folder, name);
+    const alive = isAlive({ host, boot, pid: Number(pid), start });
+    if (alive ?? Date.now() - (lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0) < WEEK) continue;
+    try {
+      rmSync(path, { recursive: true, force: true });
+    } catch {
+      // Another process removes it, or it belongs to another user.
+    }
+  }
+}
+
+/** The names in a folder; none if it is missing or cannot be read. */
+export function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
+
+/** Number of files from which one flush of the whole file system is faster than one for each file. */
+const MANY = 64;
+const AT_ONCE = 16;
+
+/** Resolves when the contents of `files` (all on one file system) are on the disk. */
+export async function flushFiles(files: string[]): Promise<void> {
+  if (files.length >= MANY && (await flushFilesystem(dirname(files[0]!)))) return;
+  await flushEach(files, 'r+');
+}
+
+/** Resolves when the entries of `folders`, such as renamed files, are on the disk. Not needed on Windows. */
+export async function flushFolders(folders: string[]): Promise<void> {
+  if (process.platform !== 'win32') await flushEach(folders, 'r');
+}
+
+/** Runs a few at a time, because the number of open files is limited. */
+async function flushEach(paths: string[], mode: string): Promise<void> {
+  const rest = paths.values();
+  const worker = async () => {
+    for (const path of rest) await flush(path, mode);
+  };
+  await Promise.all(Array.from({ length: Math.min(AT_ONCE, paths.length) }, worker));
+}
+
+async function flush(path: string, mode: string): Promise<void> {
+  const handle = await open(path, mode);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Calls syncfs(2) through `sync -f` of GNU coreutils. False if it is not available. */
+async function flushFilesystem(folder: string): Promise<boolean> {
+  if (process.platform !== 'linux') return false;
+  return promisify(execFile)('sync', ['-f', folder]).then(
+    () => true,
+    () => false,
+  );
 }

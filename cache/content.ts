@@ -15,44 +15,9 @@
 import { type BigIntStats, chmodSync, lstatSync, readdirSync, readlinkSync, realpathSync, statSync } from 'node:fs';
 import { join, sep } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { BIG, breathe, digest, sha256 } from './digest.ts';
+import { BIG, digest, sha256, yieldIfDue } from './digest.ts';
 import { UnreadableError } from './error.ts';
 import { type Hashes, sameFile, settlesAt, TICK } from './file-hash-cache.ts';
-
-/*
- * Permissions of outputs that differ from the umask's default, so that a private file is private again after restoring. They are
- * stored beside the content and not in its hash, because the umask must not change the content.
- */
-
-/** Modes by path inside the output; '' is the output itself. */
-export type Modes = Record<string, number>;
-
-/** Undefined if all are the umask's default. */
-export function modesOf(path: string): Modes | undefined {
-  const modes: [string, number][] = [];
-  const mask = process.umask();
-  const look = (at: string, name: string) => {
-    const stat = lstatSync(at);
-    if (stat.isSymbolicLink()) return;
-    const mode = stat.mode & 0o777;
-    const usual = (stat.isDirectory() || (mode & 0o100) !== 0 ? 0o777 : 0o666) & ~mask;
-    if (mode !== usual) modes.push([name, mode]);
-    if (stat.isDirectory()) for (const below of readdirSync(at)) look(join(at, below), name === '' ? below : `${name}/${below}`);
-  };
-  look(path, '');
-  return modes.length > 0 ? Object.fromEntries(modes) : undefined;
-}
-
-/** Sets modes, folders last, because files in a read-only folder need theirs first. */
-export function applyModes(path: string, modes: Modes, names: Set<string>): void {
-  for (const [name, mode] of Object.entries(modes).sort(([a], [b]) => (a < b ? 1 : -1))) {
-    // The modes may come from an imported archive.
-    if (name !== '' && !names.has(name)) continue;
-    const at = name === '' ? path : join(path, name);
-    const stat = lstatSync(at, { throwIfNoEntry: false });
-    if (stat && !stat.isSymbolicLink()) chmodSync(at, mode & 0o777);
-  }
-}
 
 export interface Content {
   kind: 'file' | 'folder';
@@ -64,6 +29,13 @@ export interface Content {
   /** Unusual permissions of an output. They are not part of the content. */
   modes?: Modes;
 }
+
+/**
+ * Permissions of outputs that differ from the umask's default, so that a private file is private again after restoring. They are
+ * stored beside the content and not in its hash, because the umask must not change the content. Keys are paths inside the output;
+ * '' is the output itself.
+ */
+export type Modes = Record<string, number>;
 
 export interface ContentOptions {
   /**
@@ -78,15 +50,15 @@ export interface ContentOptions {
 }
 
 /** The content at `path`; undefined if it does not exist. Follows a link at `path` itself. */
-export async function contentOf(path: string, memo: Hashes, reading: ContentOptions = {}): Promise<Content | undefined> {
+export async function contentOf(path: string, hashes: Hashes, reading: ContentOptions = {}): Promise<Content | undefined> {
   const stat = statOf(path, statSync);
   if (!stat) return undefined;
   if (stat.isFile()) {
-    const hash = memo.hashOf(stat);
-    return hash === undefined ? readFile(path, stat, memo) : fileContent(stat, hash);
+    const hash = hashes.hashOf(stat);
+    return hash === undefined ? readFile(path, stat, hashes) : fileContent(stat, hash);
   }
   if (!stat.isDirectory()) throw new UnreadableError(path, 'it is neither a file nor a folder');
-  const entries = await readFolder(path, memo, reading);
+  const entries = await readFolder(path, hashes, reading);
   const size = entries.reduce((sum, entry) => sum + entry.size, 0);
   return { kind: 'folder', hash: sha256(formatListing(entries)), size, executable: false };
 }
@@ -102,15 +74,15 @@ export interface ListingEntry {
 }
 
 /** The files and links in a folder by relative path, to find changes between two states. */
-export async function listing(path: string, memo: Hashes, reading: ContentOptions = {}): Promise<Record<string, ListingEntry>> {
-  const entries = await readFolder(path, memo, reading);
+export async function listing(path: string, hashes: Hashes, reading: ContentOptions = {}): Promise<Record<string, ListingEntry>> {
+  const entries = await readFolder(path, hashes, reading);
   return Object.fromEntries(entries.filter((entry) => entry.kind !== 'folder').map((entry) => [entry.path, entry]));
 }
 
 /** Everything in a folder, in the order of its listing. */
 export async function readFolder(
   root: string,
-  memo: Hashes,
+  hashes: Hashes,
   { follow = false, leaveOut, onLeftOut }: ContentOptions = {},
 ): Promise<ListingEntry[]> {
   const entries: ListingEntry[] = [];
@@ -119,7 +91,7 @@ export async function readFolder(
   // `trail`: real paths of the folders that we are in. A link back into one of them is not followed.
   const walk = async (folder: string, prefix: string, trail: string[]): Promise<void> => {
     for (const name of namesIn(folder)) {
-      const pause = breathe();
+      const pause = yieldIfDue();
       if (pause) await pause;
       const at = join(folder, name);
       const path = prefix + name;
@@ -132,7 +104,7 @@ export async function readFolder(
       }
       let real: string | undefined;
       if (stat.isSymbolicLink()) {
-        real = follow ? leadsOut(at, trail) : undefined;
+        real = follow ? targetOutside(at, trail) : undefined;
         stat = real === undefined ? stat : statOf(real, statSync);
         if (real === undefined || !stat) {
           const link = linkText(at);
@@ -144,8 +116,8 @@ export async function readFolder(
         entries.push({ path, kind: 'folder', hash: '', size: 0, executable: false });
         await walk(at, `${path}/`, follow ? [...trail, real ?? join(trail.at(-1)!, name)] : trail);
       } else if (stat.isFile()) {
-        const hash = memo.hashOf(stat);
-        const entry: ListingEntry = { path, kind: 'file', ...pick(fileContent(stat, hash ?? '')) };
+        const hash = hashes.hashOf(stat);
+        const entry: ListingEntry = { path, kind: 'file', ...hashFields(fileContent(stat, hash ?? '')) };
         entries.push(entry);
         if (hash === undefined) unread.push({ path: at, stat, entry });
       } else {
@@ -159,7 +131,8 @@ export async function readFolder(
   };
   await walk(root, '', follow ? [realOf(root)] : []);
 
-  const read = async ({ path, stat, entry }: (typeof unread)[number]) => Object.assign(entry, pick(await readFile(path, stat, memo)));
+  const read = async ({ path, stat, entry }: (typeof unread)[number]) =>
+    Object.assign(entry, hashFields(await readFile(path, stat, hashes)));
   const inTurn = async () => {
     for (const file of unread) if (file.stat.size < BIG) await read(file);
   };
@@ -192,18 +165,18 @@ const HEADER = 'tunesmith folder 1';
 /** Reads in progress, so that cells that start together read the same file once. */
 const underway = new Map<string, Promise<Content>>();
 
-async function readFile(path: string, stat: BigIntStats, memo: Hashes): Promise<Content> {
-  if (stat.size < BIG) return readUntilStill(path, stat, memo);
+async function readFile(path: string, stat: BigIntStats, hashes: Hashes): Promise<Content> {
+  if (stat.size < BIG) return readUntilStill(path, stat, hashes);
   const key = `${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeNs}:${stat.ctimeNs}`;
   let reading = underway.get(key);
   if (!reading) {
-    reading = readUntilStill(path, stat, memo).finally(() => underway.delete(key));
+    reading = readUntilStill(path, stat, hashes).finally(() => underway.delete(key));
     underway.set(key, reading);
   }
   return reading;
 }
 
-async function readUntilStill(path: string, stat: BigIntStats, memo: Hashes): Promise<Content> {
+async function readUntilStill(path: string, stat: BigIntStats, hashes: Hashes): Promise<Content> {
   for (let attempt = 0; attempt < 5; attempt++) {
     // A big file was just written. Wait for the next clock tick, so that its hash can be cached.
     const young = settlesAt(stat) - Date.now();
@@ -215,7 +188,7 @@ async function readUntilStill(path: string, stat: BigIntStats, memo: Hashes): Pr
     const after = statOf(path, statSync);
     if (!after) break;
     if (sameFile(stat, after)) {
-      memo.learn(stat, hash, since);
+      hashes.learn(stat, hash, since);
       return fileContent(stat, hash);
     }
     stat = after;
@@ -227,12 +200,12 @@ function fileContent(stat: BigIntStats, hash: string): Content {
   return { kind: 'file', hash, size: Number(stat.size), executable: (stat.mode & 0o100n) !== 0n };
 }
 
-function pick({ hash, size, executable }: Content): Pick<ListingEntry, 'hash' | 'size' | 'executable'> {
+function hashFields({ hash, size, executable }: Content): Pick<ListingEntry, 'hash' | 'size' | 'executable'> {
   return { hash, size, executable };
 }
 
 /** The target of a link if it is outside of the outermost folder and is not a folder that we are in. */
-function leadsOut(link: string, trail: string[]): string | undefined {
+function targetOutside(link: string, trail: string[]): string | undefined {
   let real: string;
   try {
     real = realpathSync(link);
@@ -307,12 +280,10 @@ function bytewise(entries: ListingEntry[]): (a: ListingEntry, b: ListingEntry) =
   return (a, b) => Buffer.compare(Buffer.from(a.path), Buffer.from(b.path));
 }
 
-/*
- * The last write to a file or folder as one word, which changes with every write, even if the write is reverted. content.ts
- * gives the content; this shows whether it was the same all the time.
+/**
+ * The last write to a file or folder as one word, which changes with every write, even if the write is reverted. `contentOf` gives
+ * the content; this shows whether it was the same all the time. Undefined if the path does not exist. Does not read the files.
  */
-
-/** Undefined if the path does not exist. Does not read the files. */
 export async function stampsOf(path: string, reading: ContentOptions = {}): Promise<string | undefined> {
   return (await contentOf(path, STAMPS, { ...reading, follow: true }))?.hash;
 }
@@ -326,3 +297,30 @@ export async function stampsWithin(path: string, reading: ContentOptions = {}): 
 
 /** Without ctime, which changes when a hard link is created or removed. */
 const STAMPS: Hashes = { hashOf: ({ dev, ino, size, mtimeNs }) => `${dev}:${ino}:${size}:${mtimeNs}`, learn() {} };
+
+/** Undefined if all are the umask's default. */
+export function modesOf(path: string): Modes | undefined {
+  const modes: [string, number][] = [];
+  const mask = process.umask();
+  const visit = (at: string, name: string) => {
+    const stat = lstatSync(at);
+    if (stat.isSymbolicLink()) return;
+    const mode = stat.mode & 0o777;
+    const usual = (stat.isDirectory() || (mode & 0o100) !== 0 ? 0o777 : 0o666) & ~mask;
+    if (mode !== usual) modes.push([name, mode]);
+    if (stat.isDirectory()) for (const below of readdirSync(at)) visit(join(at, below), name === '' ? below : `${name}/${below}`);
+  };
+  visit(path, '');
+  return modes.length > 0 ? Object.fromEntries(modes) : undefined;
+}
+
+/** Sets modes, folders last, because files in a read-only folder need theirs first. */
+export function applyModes(path: string, modes: Modes, names: Set<string>): void {
+  for (const [name, mode] of Object.entries(modes).sort(([a], [b]) => (a < b ? 1 : -1))) {
+    // The modes may come from an imported archive.
+    if (name !== '' && !names.has(name)) continue;
+    const at = name === '' ? path : join(path, name);
+    const stat = lstatSync(at, { throwIfNoEntry: false });
+    if (stat && !stat.isSymbolicLink()) chmodSync(at, mode & 0o777);
+  }
+}

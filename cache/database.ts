@@ -1,5 +1,5 @@
 /**
- * An SQLite database of tunesmith: checks the schema when it opens and translates errors.
+ * An SQLite database of tunesmith: checks the schema when it opens, translates errors, and protects values with checksums.
  *
  * Read-only access changes nothing. Even reading a database in WAL mode would make SQLite create files, so the database is
  * copied to memory instead. SQLite is loaded when there is a database, because a first plan does not need it.
@@ -12,28 +12,6 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type Sqlite from 'better-sqlite3';
 import { CacheError, freeSpace } from './error.ts';
-
-/*
- * Texts and rows with a checksum. A bit flip on the disk or in memory may give another valid value. The checksum detects it,
- * and the record counts as missing.
- */
-
-/** A short hash of SQLite values. */
-export function checkOf(...values: unknown[]): string {
-  return hash('sha256', values.join('\n')).slice(0, 16);
-}
-
-export function sealed(text: string): string {
-  return `${text}\n${checkOf(text)}`;
-}
-
-/** Returns the text; undefined if the checksum does not match. */
-export function unsealed(kept: unknown): string | undefined {
-  if (typeof kept !== 'string') return undefined;
-  const end = kept.lastIndexOf('\n');
-  const text = kept.slice(0, Math.max(0, end));
-  return end >= 0 && kept.slice(end + 1) === checkOf(text) ? text : undefined;
-}
 
 export interface DatabaseSchema {
   /** The name of the database in messages: "the index". */
@@ -77,7 +55,7 @@ export class SqliteDatabase {
    * For small reads, of which there may be thousands in a row. They share one transaction and its lock until the next turn of
    * the event loop. `nothing`: the result if there is no database.
    */
-  look<T>(nothing: T, work: Work<T>): T {
+  read<T>(nothing: T, work: Work<T>): T {
     if (!this.#opened) return nothing;
     return this.guard(() => {
       if (!this.#reading) {
@@ -116,7 +94,7 @@ export class SqliteDatabase {
   #open(content: Buffer | undefined): Sqlite.Database {
     const sqlite = content ? openCopy(content) : openOwn(this.file);
     try {
-      // For the SQL of schemas (see sealed.ts).
+      // For the SQL of schemas.
       sqlite.function('check_of', { deterministic: true, varargs: true, safeIntegers: true }, checkOf);
       sqlite.function('sealed', { deterministic: true }, (text) => (typeof text === 'string' ? sealed(text) : null));
       this.#prepare(sqlite);
@@ -307,4 +285,25 @@ function withLog(file: string): Buffer {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/**
+ * A checksum of SQLite values. A bit flip on the disk or in memory may give another valid value. The checksum detects it, and the
+ * record counts as missing.
+ */
+export function checkOf(...values: unknown[]): string {
+  return hash('sha256', values.join('\n')).slice(0, 16);
+}
+
+/** A text with its checksum. */
+export function sealed(text: string): string {
+  return `${text}\n${checkOf(text)}`;
+}
+
+/** Returns the text; undefined if the checksum does not match. */
+export function unsealed(kept: unknown): string | undefined {
+  if (typeof kept !== 'string') return undefined;
+  const end = kept.lastIndexOf('\n');
+  const text = kept.slice(0, Math.max(0, end));
+  return end >= 0 && kept.slice(end + 1) === checkOf(text) ? text : undefined;
 }

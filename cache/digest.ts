@@ -9,12 +9,21 @@ import { availableParallelism } from 'node:os';
 import { setImmediate } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 
-/* Hashes a file and optionally copies it in one pass. Synchronous; `digest.ts` chooses the thread. */
-
 export interface Digest {
   /** Hex SHA-256. */
   hash: string;
   size: number;
+}
+
+/** Minimum size of a big file in bytes. */
+export const BIG = 4 << 20;
+
+/** Hashes a file. Also copies it to `to`, which must not exist yet. */
+export async function digest(from: string, size: number, to?: string): Promise<Digest> {
+  if (size >= BIG) return inWorker({ from, to });
+  const pause = yieldIfDue();
+  if (pause) await pause;
+  return digestBytes(from, to);
 }
 
 const CHUNK = 1 << 20;
@@ -24,7 +33,7 @@ const HOLE = 1 << 16;
 let chunk: Buffer | undefined;
 const zeros = Buffer.alloc(HOLE);
 
-/** Hashes the file. Also copies it to `to`, which must not exist yet, preserving holes. */
+/** Hashes the file on this thread. Also copies it to `to`, which must not exist yet, preserving holes. */
 export function digestBytes(from: string, to?: string): Digest {
   chunk ??= Buffer.allocUnsafeSlow(CHUNK);
   const hash = createHash('sha256');
@@ -66,24 +75,13 @@ function writeAll(target: number, bytes: Buffer, position: number): void {
   for (let done = 0; done < bytes.length; ) done += writeSync(target, bytes, done, bytes.length - done, position + done);
 }
 
-/** Minimum size of a big file in bytes. */
-export const BIG = 4 << 20;
-
-/** Hashes a file. Also copies it to `to`, which must not exist yet. */
-export async function digest(from: string, size: number, to?: string): Promise<Digest> {
-  if (size >= BIG) return inWorker({ from, to });
-  const pause = breathe();
-  if (pause) await pause;
-  return digestBytes(from, to);
-}
-
-let lastBreath = performance.now();
+let lastYield = performance.now();
 
 /** A promise to await if this thread has worked so long that timers and signals need a turn. */
-export function breathe(): Promise<void> | undefined {
-  if (performance.now() - lastBreath < 20) return undefined;
+export function yieldIfDue(): Promise<void> | undefined {
+  if (performance.now() - lastYield < 20) return undefined;
   return setImmediate().then(() => {
-    lastBreath = performance.now();
+    lastYield = performance.now();
   });
 }
 
@@ -144,6 +142,7 @@ function startWorker(): Worker {
   return new Worker(`import(${loader}).then(({ tsImport }) => tsImport(${file}, ${file}))`, { eval: true });
 }
 
+/** The hash of a text or of bytes in memory. */
 export function sha256(content: string | Uint8Array): string {
   return createHash('sha256').update(content).digest('hex');
 }

@@ -27,7 +27,7 @@ export class UnreadableError extends Error {
     reason: string,
     readonly hint?: string,
   ) {
-    super(`cannot read ${shown(path)}: ${reason}`);
+    super(`cannot read ${printablePath(path)}: ${reason}`);
   }
 }
 
@@ -58,7 +58,7 @@ export function systemError(error: unknown): { message: string; hint: string } |
   const known = SYSTEM[code];
   if (!known) return undefined;
   const [what, hint] = known;
-  const where = [path, dest].filter((name) => typeof name === 'string').map(shown);
+  const where = [path, dest].filter((name) => typeof name === 'string').map(printablePath);
   return { message: where.length > 0 ? `${what}: ${where.join(' → ')}` : `${what}: ${(error as Error).message}`, hint };
 }
 
@@ -96,7 +96,7 @@ export function lockedFolder(folders: string[]): CacheError | undefined {
     if (!stat || mayWrite(folder)) continue;
     const mode = (stat.mode & 0o7777).toString(8).padStart(3, '0');
     return new CacheError(
-      `permission denied: the folder ${shown(folder)} is not writable (its owner is user ${stat.uid}, its mode ${mode})`,
+      `permission denied: the folder ${printablePath(folder)} is not writable (its owner is user ${stat.uid}, its mode ${mode})`,
       'Give the user who runs tunesmith write permission, or use another folder.',
     );
   }
@@ -113,7 +113,7 @@ function mayWrite(folder: string): boolean {
 }
 
 /** A path for a message, on one line and without control characters. */
-export function shown(path: string): string {
+export function printablePath(path: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: it matches control characters to escape them
   return /[\x00-\x1f\x7f]/.test(path) ? JSON.stringify(path) : path;
 }

@@ -10,7 +10,7 @@
 import type { BigIntStats } from 'node:fs';
 import { checkOf, type SqliteDatabase } from './database.ts';
 
-export const MEMO_TABLE = `
+export const HASHES_TABLE = `
   create table files (
     device integer not null, inode integer not null, size integer not null, mtime_ns integer not null, ctime_ns integer not null,
     hash text not null,
@@ -18,7 +18,7 @@ export const MEMO_TABLE = `
   );`;
 
 /** Each row has a checksum, because a wrong hash would cause a wrong fingerprint. */
-export const CHECKED_MEMO_TABLE = `
+export const CHECKED_HASHES_TABLE = `
   create table hashes (
     device integer not null, inode integer not null, size integer not null, mtime_ns integer not null, ctime_ns integer not null,
     hash text not null, checked text not null,
@@ -41,7 +41,7 @@ export class FileHashCache {
     const known = this.#learned.get(keyOf(stat));
     if (known) return sameFile(known.stat, stat) ? known.hash : undefined;
     const stamps = row(stat);
-    const found = this.database.look(undefined, (statement) => statement(LOOK_UP).get(...stamps)) as
+    const found = this.database.read(undefined, (statement) => statement(LOOK_UP).get(...stamps)) as
       | { hash: string; checked: string }
       | undefined;
     return found && checkOf(...stamps, found.hash) === found.checked ? found.hash : undefined;

@@ -44,7 +44,7 @@ export class GcRoots {
   constructor(private readonly database: SqliteDatabase) {}
 
   /** Begins a use whose results are unknown yet. Returns its id; undefined in a read-only cache. */
-  arrive(user: GcRootOwner, label: string): number | undefined {
+  register(user: GcRootOwner, label: string): number | undefined {
     if (this.database.readOnly) return undefined;
     const { host, boot, pid, start } = thisProcess();
     return this.database.use((statement) => {
@@ -92,7 +92,7 @@ export class GcRoots {
     const found = Buffer.isBuffer(bytes)
       ? Array.from({ length: bytes.length / 32 }, (_, i) => bytes.toString('hex', i * 32, i * 32 + 32))
       : [];
-    return nameOf(found) === set ? found : undefined;
+    return setHash(found) === set ? found : undefined;
   }
 
   forget(uses: number[], users: number[]): void {
@@ -118,7 +118,7 @@ export class GcRoots {
   /** Writes the set if it is new. */
   #keepSet(fingerprints: Iterable<string>): string {
     const sorted = [...new Set(fingerprints)].sort();
-    const hash = nameOf(sorted);
+    const hash = setHash(sorted);
     this.database.use((statement) => {
       if (statement('select 1 from sets where hash = ?').get(hash)) return;
       statement('insert into sets (hash, fingerprints) values (?, ?) on conflict do nothing').run(
@@ -130,7 +130,7 @@ export class GcRoots {
   }
 }
 
-function nameOf(sorted: string[]): string {
+function setHash(sorted: string[]): string {
   return sha256(sorted.join('\n'));
 }
 

@@ -41,13 +41,13 @@ export class ResultIndex {
   ) {}
 
   find(fingerprint: string): Result | undefined {
-    const row = this.database.look(undefined, (statement) => statement('select * from results where fingerprint = ?').get(fingerprint));
+    const row = this.database.read(undefined, (statement) => statement('select * from results where fingerprint = ?').get(fingerprint));
     return row && isWhole(row) && row.fingerprint === fingerprint ? resultOf(row) : undefined;
   }
 
   /** Finds several results by fingerprint. */
   findAll(fingerprints: string[]): Map<string, Result> {
-    const rows = this.database.look([], (statement) =>
+    const rows = this.database.read([], (statement) =>
       statement('select * from results where fingerprint in (select value from json_each(?))').all(JSON.stringify(fingerprints)),
     );
     return new Map(rows.filter(isWhole).map((row) => [row.fingerprint, resultOf(row)]));
@@ -72,7 +72,7 @@ export class ResultIndex {
 
   /** Newest first. */
   history(subject: string, limit: number): Result[] {
-    const rows = this.database.look([], (statement) =>
+    const rows = this.database.read([], (statement) =>
       statement('select * from results where subject = ? order by number desc limit ?').all(subject, limit),
     );
     return rows.filter((row) => isWhole(row) && row.subject === subject).map(resultOf);

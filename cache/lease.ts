@@ -53,12 +53,12 @@ export class Leases {
         onWait?.(process.pid);
         await orAborted(before, signal);
       }
-      const token = await this.#take(key, signal, onWait);
+      const token = await this.#claim(key, signal, onWait);
       return {
-        isHeld: () => this.#isStill(key, token),
+        isHeld: () => this.#isHeldBy(key, token),
         release: () => {
           try {
-            this.#giveBack(key, token);
+            this.#release(key, token);
           } finally {
             end();
           }
@@ -76,7 +76,10 @@ export class Leases {
   }
 
   /** Waits until no process has a key with this prefix; false if one still has after `patience` milliseconds. */
-  async untilFree(beginning: string, { signal, patience = Number.POSITIVE_INFINITY }: { signal?: AbortSignal; patience?: number } = {}) {
+  async waitUntilFree(
+    beginning: string,
+    { signal, patience = Number.POSITIVE_INFINITY }: { signal?: AbortSignal; patience?: number } = {},
+  ) {
     const beats = new Map<string, { beat: number; since: number }>();
     for (const end = performance.now() + patience; ; await sleep(20, undefined, { signal })) {
       let held = false;
@@ -84,7 +87,7 @@ export class Leases {
         if (beats.get(holder.token)?.beat !== holder.beat) beats.set(holder.token, { beat: holder.beat, since: performance.now() });
         const alive = isAlive(holder) ?? performance.now() - beats.get(holder.token)!.since < SILENCE;
         if (alive) held = true;
-        else this.#giveBack(holder.key, holder.token);
+        else this.#release(holder.key, holder.token);
       }
       if (!held) return true;
       if (performance.now() > end) return false;
@@ -101,10 +104,10 @@ export class Leases {
 
   /** Releases all leases. */
   close(): void {
-    for (const [token, key] of this.#held) this.#giveBack(key, token);
+    for (const [token, key] of this.#held) this.#release(key, token);
   }
 
-  async #take(key: string, signal?: AbortSignal, onWait?: (pid: number) => void): Promise<string> {
+  async #claim(key: string, signal?: AbortSignal, onWait?: (pid: number) => void): Promise<string> {
     const { host, boot, pid, start } = thisProcess();
     const token = `${host}-${boot}-${pid}-${start}-${++this.#count}-${Math.random()}`;
     // Waiting is useless in a read-only cache, because nothing is stored.
@@ -126,7 +129,7 @@ export class Leases {
       const isNew = holder.token !== watched?.token;
       if (isNew || holder.beat !== watched!.beat) watched = { token: holder.token, beat: holder.beat, since: performance.now() };
       const alive = isAlive(holder) ?? performance.now() - watched!.since < SILENCE;
-      if (!alive) this.#giveBack(key, holder.token);
+      if (!alive) this.#release(key, holder.token);
       else {
         if (isNew) onWait?.(holder.pid);
         await sleep(pause, undefined, { signal });
@@ -134,12 +137,12 @@ export class Leases {
     }
   }
 
-  #isStill(key: string, token: string): boolean {
+  #isHeldBy(key: string, token: string): boolean {
     if (this.database.readOnly) return true;
     return this.database.use((statement) => statement('select 1 from leases where key = ? and token = ?').get(key, token)) !== undefined;
   }
 
-  #giveBack(key: string, token: string): void {
+  #release(key: string, token: string): void {
     this.#held.delete(token);
     if (this.#held.size === 0) {
       clearInterval(this.#heart);
@@ -186,12 +189,11 @@ function orAborted(promise: Promise<void>, signal?: AbortSignal): Promise<void> 
   });
 }
 
-/*
+/**
  * A readers-writer lock for gc. Any number of processes may publish results at the same time, but gc removes objects alone, so
  * that no object disappears before the result that refers to it is saved. Both sides register before they check for the
  * other one, so at least one of them always sees the other.
  */
-
 export class GcLock {
   #count = 0;
 
@@ -203,14 +205,14 @@ export class GcLock {
       if (!this.leases.isHeld(REMOVING)) return own;
       own.release();
       // Do not acquire its key, because two waiting processes would each mistake the other for gc.
-      await this.leases.untilFree(REMOVING, { signal });
+      await this.leases.waitUntilFree(REMOVING, { signal });
     }
   }
 
   async remove(signal?: AbortSignal): Promise<Lease> {
     const own = await this.leases.acquire(REMOVING, { signal });
     try {
-      if (!(await this.leases.untilFree(PUBLISHING, { signal, patience: PATIENCE })))
+      if (!(await this.leases.waitUntilFree(PUBLISHING, { signal, patience: PATIENCE })))
         throw new CacheError(
           `another run has been storing a result for more than ${PATIENCE / 1000} s`,
           'Nothing was removed. Try again when that run has finished.',

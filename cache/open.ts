@@ -9,8 +9,8 @@
 import { accessSync, constants, existsSync, mkdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type DatabaseSchema, SqliteDatabase } from './database.ts';
-import { CacheError, diskError, shown } from './error.ts';
-import { CHECKED_MEMO_TABLE, FileHashCache, MEMO_TABLE } from './file-hash-cache.ts';
+import { CacheError, diskError, printablePath } from './error.ts';
+import { CHECKED_HASHES_TABLE, FileHashCache, HASHES_TABLE } from './file-hash-cache.ts';
 import { GcRoots, USES_TABLES } from './gc-roots.ts';
 import { CHECKED_RESULTS, RESULTS_TABLE, ResultIndex } from './index.ts';
 import { GcLock, LEASES_TABLE, Leases } from './lease.ts';
@@ -21,11 +21,11 @@ export interface Cache {
   objects: ObjectStore;
   leases: Leases;
   /** Separates publishing and removing. */
-  turns: GcLock;
+  gcLock: GcLock;
   /** The uses of results. */
-  uses: GcRoots;
+  gcRoots: GcRoots;
   /** The cache of hashes of the user's files. */
-  memo: FileHashCache;
+  fileHashes: FileHashCache;
   /** Nothing is stored, because the caller asked for it or the folder is not writable. */
   readOnly: boolean;
   close(): void;
@@ -34,8 +34,8 @@ export interface Cache {
 export interface OpenOptions {
   /** Change nothing, not even while opening. */
   readOnly?: boolean;
-  /** The database file of the memo, if the cache is shared or read-only. */
-  memo?: string;
+  /** The database file of the hashes of the user's files, if the cache is shared or read-only. */
+  fileHashes?: string;
   /** The folder for restoring, near the targets, if the cache is shared or read-only. */
   staging?: string;
   /** Called once if results cannot be stored because the cache is read-only. */
@@ -47,29 +47,29 @@ export function openCache(folder: string, options: OpenOptions = {}): Cache {
   const unwritable = options.readOnly ? undefined : makeWritable(folder);
   const readOnly = options.readOnly || unwritable !== undefined;
   const database = new SqliteDatabase(join(folder, 'index.sqlite'), INDEX, { readOnly });
-  const memos = options.memo === undefined ? undefined : openMemo(options.memo, options.readOnly ?? false);
-  const objectMemo = new FileHashCache(database);
-  const memo = memos ? new FileHashCache(memos) : objectMemo;
+  const fileHashDatabase = options.fileHashes === undefined ? undefined : openFileHashes(options.fileHashes, options.readOnly ?? false);
+  const objectHashes = new FileHashCache(database);
+  const fileHashes = fileHashDatabase ? new FileHashCache(fileHashDatabase) : objectHashes;
   const leases = new Leases(database);
-  let told = options.readOnly;
+  let notified = options.readOnly;
   const staging = options.readOnly ? undefined : (options.staging ?? (readOnly ? undefined : join(folder, 'tmp')));
   const notKept = () => {
-    const why = unwritable === folder ? '' : ` (${shown(unwritable ?? folder)} is not writable)`;
-    if (!told) options.notice?.(`the cache ${shown(folder)} is read-only${why}, so results are not stored for the next run`);
-    told = true;
+    const why = unwritable === folder ? '' : ` (${printablePath(unwritable ?? folder)} is not writable)`;
+    if (!notified) options.notice?.(`the cache ${printablePath(folder)} is read-only${why}, so results are not stored for the next run`);
+    notified = true;
   };
   return {
     index: new ResultIndex(database, notKept),
-    objects: new ObjectStore({ folder, objects: objectMemo, files: memo, readOnly, staging }),
+    objects: new ObjectStore({ folder, objects: objectHashes, files: fileHashes, readOnly, staging }),
     leases,
-    turns: new GcLock(leases),
-    uses: new GcRoots(database),
-    memo,
+    gcLock: new GcLock(leases),
+    gcRoots: new GcRoots(database),
+    fileHashes,
     readOnly,
     close() {
-      for (const last of [() => leases.close(), () => objectMemo.flush(), () => memo.flush()]) ignoringCacheErrors(last);
+      for (const last of [() => leases.close(), () => objectHashes.flush(), () => fileHashes.flush()]) ignoringCacheErrors(last);
       database.close();
-      memos?.close();
+      fileHashDatabase?.close();
     },
   };
 }
@@ -85,12 +85,12 @@ function ignoringCacheErrors(work: () => void): void {
 
 const INDEX: DatabaseSchema = {
   what: 'the index',
-  versions: [RESULTS_TABLE + LEASES_TABLE + MEMO_TABLE, USES_TABLES, CHECKED_RESULTS + CHECKED_MEMO_TABLE],
+  versions: [RESULTS_TABLE + LEASES_TABLE + HASHES_TABLE, USES_TABLES, CHECKED_RESULTS + CHECKED_HASHES_TABLE],
 };
-const MEMO: DatabaseSchema = { what: 'the memo of file hashes', versions: [MEMO_TABLE, CHECKED_MEMO_TABLE] };
+const FILE_HASHES: DatabaseSchema = { what: 'the memo of file hashes', versions: [HASHES_TABLE, CHECKED_HASHES_TABLE] };
 
-function openMemo(file: string, readOnly: boolean): SqliteDatabase {
-  return new SqliteDatabase(file, MEMO, { readOnly: readOnly || makeWritable(dirname(file)) !== undefined });
+function openFileHashes(file: string, readOnly: boolean): SqliteDatabase {
+  return new SqliteDatabase(file, FILE_HASHES, { readOnly: readOnly || makeWritable(dirname(file)) !== undefined });
 }
 
 /** Creates the folder if it is missing. Returns the part of it that is not writable, if any. */
@@ -105,7 +105,7 @@ function makeWritable(folder: string): string | undefined {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') return at;
-    throw diskError(error, `creating the cache ${shown(folder)}`, existing(folder));
+    throw diskError(error, `creating the cache ${printablePath(folder)}`, existing(folder));
   }
 }
 
@@ -117,7 +117,10 @@ function checkFolder(folder: string): void {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOTDIR') return;
   }
-  throw new CacheError(`the cache ${shown(folder)} is not a folder`, 'Move the file away, or use another cache folder (TUNESMITH_CACHE).');
+  throw new CacheError(
+    `the cache ${printablePath(folder)} is not a folder`,
+    'Move the file away, or use another cache folder (TUNESMITH_CACHE).',
+  );
 }
 
 /** The nearest existing folder. */

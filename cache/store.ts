@@ -24,8 +24,8 @@ import { chmod, copyFile, mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { flushFiles, flushFolders, placeAtomically, removeAbandoned, removeTree, temporaryIn } from './atomic-move.ts';
 import { applyModes, type Content, formatListing, type ListingEntry, parseListing, readFolder } from './content.ts';
-import { BIG, breathe, digest, sha256 } from './digest.ts';
-import { diskError, MissingObjectError, shown, UnreadableError } from './error.ts';
+import { BIG, digest, sha256, yieldIfDue } from './digest.ts';
+import { diskError, MissingObjectError, printablePath, UnreadableError } from './error.ts';
 import type { FileHashCache } from './file-hash-cache.ts';
 
 export type ObjectState = 'ok' | 'missing' | 'damaged';
@@ -62,12 +62,12 @@ export class ObjectStore {
       if (content.kind === 'file') return await this.#publish([{ ...content, path }]);
       const entries = await readFolder(path, this.at.files);
       const listing = formatListing(entries);
-      if (sha256(listing) !== content.hash) throw changed(path);
+      if (sha256(listing) !== content.hash) throw changedWhileStored(path);
       const files = entries.filter((entry) => entry.kind === 'file');
       await this.#publish(files.map((entry) => ({ ...entry, path: join(path, entry.path) })));
       await this.#publish([{ hash: content.hash, size: listing.length, text: listing }]);
     } catch (error) {
-      throw diskError(error, `storing ${shown(path)}`, this.at.folder, content.size);
+      throw diskError(error, `storing ${printablePath(path)}`, this.at.folder, content.size);
     }
   }
 
@@ -94,7 +94,7 @@ export class ObjectStore {
         removeTree(staged);
       }
     } catch (error) {
-      throw diskError(error, `restoring ${shown(path)}`, parent, content.size);
+      throw diskError(error, `restoring ${printablePath(path)}`, parent, content.size);
     }
   }
 
@@ -116,7 +116,7 @@ export class ObjectStore {
       found.objects++;
       found.bytes += Number(stat.size);
       if (await this.#isWhole(hash, stat)) continue;
-      await this.#setAside(hash);
+      await this.#quarantine(hash);
       found.damaged.push(hash);
     }
     return found;
@@ -146,7 +146,7 @@ export class ObjectStore {
 
   /** Disk usage of each object in bytes. */
   sizes(): Map<string, number> {
-    return new Map(Array.from(this.#stored(), ({ hash, stat }) => [hash, takenBy(stat)]));
+    return new Map(Array.from(this.#stored(), ({ hash, stat }) => [hash, diskUsage(stat)]));
   }
 
   /** The objects of `content`. If the listing of a folder is missing or damaged, only the known ones. */
@@ -159,11 +159,11 @@ export class ObjectStore {
     }
   }
 
-  /** Removes objects, including damaged copies. Only with the gc lock (see turns.ts), and if no result refers to them. */
+  /** Removes objects, including damaged copies. Only with the gc lock (`GcLock`), and if no result refers to them. */
   async remove(hashes: Iterable<string>): Promise<void> {
     try {
       for (const hash of hashes) {
-        const pause = breathe();
+        const pause = yieldIfDue();
         if (pause) await pause;
         rmSync(this.pathOf(hash), { force: true });
       }
@@ -198,7 +198,7 @@ export class ObjectStore {
           .add(this.#objects)
           .add(this.at.folder);
       if (state === 'ok') continue;
-      if (state === 'damaged') await this.#setAside(source.hash);
+      if (state === 'damaged') await this.#quarantine(source.hash);
       staged.set(source.hash, { source, temporary: temporaryIn(this.#temporary) });
     }
     try {
@@ -210,7 +210,7 @@ export class ObjectStore {
       );
       await flushFiles([...staged.values()].map(({ temporary }) => temporary));
       for (const [hash, { temporary }] of staged) {
-        const pause = breathe();
+        const pause = yieldIfDue();
         if (pause) await pause;
         const object = this.pathOf(hash);
         const made = mkdirSync(dirname(object), { recursive: true });
@@ -232,7 +232,7 @@ export class ObjectStore {
 
   async #copyIn(source: Source, temporary: string): Promise<void> {
     if (source.text !== undefined) writeFileSync(temporary, source.text, { flag: 'wx', mode: 0o600 });
-    else if ((await this.#hashOfCopy(source.path!, source.size, temporary)) !== source.hash) throw changed(source.path!);
+    else if ((await this.#hashOfCopy(source.path!, source.size, temporary)) !== source.hash) throw changedWhileStored(source.path!);
     backdate(temporary);
   }
 
@@ -253,7 +253,7 @@ export class ObjectStore {
       }
       return (await digest(path, size, temporary)).hash;
     } catch (error) {
-      throw (error as NodeJS.ErrnoException).code === 'ENOENT' ? changed(path) : error;
+      throw (error as NodeJS.ErrnoException).code === 'ENOENT' ? changedWhileStored(path) : error;
     }
   }
 
@@ -270,7 +270,7 @@ export class ObjectStore {
     const state = await this.#stateOf(hash);
     if (state === 'ok') return;
     if (state === 'missing') throw this.#missing(hash);
-    await this.#setAside(hash);
+    await this.#quarantine(hash);
     const where = join(this.at.folder, 'damaged');
     throw new MissingObjectError(`the object ${hash} was damaged and was moved to ${where}`, RUN_AGAIN);
   }
@@ -339,7 +339,7 @@ export class ObjectStore {
     return parseListing(readFileSync(this.pathOf(content.hash), 'utf8'));
   }
 
-  async #setAside(hash: string): Promise<void> {
+  async #quarantine(hash: string): Promise<void> {
     if (this.at.readOnly) return;
     const aside = join(this.at.folder, 'damaged', hash);
     try {
@@ -372,7 +372,7 @@ export class ObjectStore {
 const RUN_AGAIN = 'Run the step again.';
 
 /** A sparse file uses less than its size. (Some file systems report zero blocks for small files.) */
-function takenBy({ size, blocks }: BigIntStats): number {
+function diskUsage({ size, blocks }: BigIntStats): number {
   return Number(size > HOLES && blocks * 512n < size ? blocks * 512n : size);
 }
 
@@ -391,7 +391,7 @@ async function largeAndSmall<T>(items: T[], sizeOf: (item: T) => number, work: (
   const inTurn = async () => {
     for (const item of items) {
       if (sizeOf(item) >= BIG) continue;
-      const pause = breathe();
+      const pause = yieldIfDue();
       if (pause) await pause;
       await work(item);
     }
@@ -400,14 +400,14 @@ async function largeAndSmall<T>(items: T[], sizeOf: (item: T) => number, work: (
   for (const result of ended) if (result.status === 'rejected') throw result.reason;
 }
 
-/** The timestamps of a file with an mtime older than its ctime can be trusted at once (see `Memo.trust`). */
+/** The timestamps of a file with an mtime older than its ctime can be trusted at once (see `FileHashCache.trust`). */
 function backdate(path: string): void {
   // By more than the coarsest clock's tick, FAT's 2 s.
   const earlier = Date.now() / 1000 - 3;
   utimesSync(path, earlier, earlier);
 }
 
-function changed(path: string): UnreadableError {
+function changedWhileStored(path: string): UnreadableError {
   return new UnreadableError(path, 'it changed while it was being stored', 'Wait until no other program writes to it.');
 }
 

@@ -26,7 +26,7 @@ export interface SweepOptions {
 
 export function planSweep(cache: Cache, { candidates, maxSize, keep }: SweepOptions): Sweep {
   const sizes = cache.objects.sizes();
-  const objectsOf = remembering((content) => cache.objects.objectsOf(content));
+  const objectsOf = cachedByHash((content) => cache.objects.objectsOf(content));
   /** Number of results that need each object. */
   const needs = new Map<string, number>();
   const need = (contents: Pick<Content, 'kind' | 'hash'>[], change: 1 | -1): string[] => {
@@ -57,7 +57,7 @@ export function planSweep(cache: Cache, { candidates, maxSize, keep }: SweepOpti
   return { results, objects, bytes: objects.reduce((sum, hash) => sum + sizes.get(hash)!, 0), left };
 }
 
-/** Removes objects. Only while no process publishes (see turns.ts). */
+/** Removes objects. Only while no process publishes (`GcLock`). */
 export async function sweep(cache: Cache, { results, objects }: Sweep): Promise<void> {
   cache.index.remove(results.map(({ fingerprint }) => fingerprint));
   await cache.objects.remove(objects);
@@ -66,7 +66,7 @@ export async function sweep(cache: Cache, { results, objects }: Sweep): Promise<
 type Stored = Pick<Content, 'kind' | 'hash'>;
 
 /** Reads the listing of a folder once, even if many results have it. */
-function remembering(objectsOf: (content: Stored) => string[]): (content: Stored) => string[] {
+function cachedByHash(objectsOf: (content: Stored) => string[]): (content: Stored) => string[] {
   const known = new Map<string, string[]>();
   return (content) => {
     let objects = known.get(content.hash);

@@ -1,9 +1,13 @@
-/** An error in the user's input with its position, the exception that ends a command with exit code 2, and how both are printed. */
+/**
+ * Errors in the user's input with their positions: how they are collected, thrown and printed. The exception ends a command with
+ * exit code 2.
+ */
 
 import { sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import pc from 'picocolors';
-import { columnsOf, printable, printableName, shortened } from './format/terminal-text.ts';
+import { printable, printableName, shortened } from './format/terminal-text.ts';
+import { columnsOf } from './format/text.ts';
 
 export interface Place {
   /** As printed: relative to the working folder if the file is below it. */
@@ -28,6 +32,39 @@ export class InvalidError extends Error {
   override name = 'InvalidError';
   constructor(readonly diagnostics: Diagnostic[]) {
     super(diagnostics.map((d) => d.message).join('\n'));
+  }
+}
+
+/** Collects all errors of a pipeline, so that they are reported together. */
+export class Problems {
+  readonly #found = new Map<string, Diagnostic>();
+  /** Positions of values that cannot be read. */
+  readonly #closed = new Set<string>();
+
+  /** Adds an error. The same error at the same position counts once, for any number of cells. */
+  add(diagnostic: Diagnostic): void {
+    const { file, line, column, message } = diagnostic;
+    if (this.#closed.has(JSON.stringify([file, line, column]))) return;
+    this.#found.set(JSON.stringify([file, line, column, message]), diagnostic);
+  }
+
+  /** Adds an error for a value that cannot be read, which hides consequential errors. `value`: its position if it follows a tag. */
+  addLast(diagnostic: Diagnostic, value = diagnostic): void {
+    this.add(diagnostic);
+    for (const { file, line, column } of [diagnostic, value]) this.#closed.add(JSON.stringify([file, line, column]));
+  }
+
+  get isEmpty(): boolean {
+    return this.#found.size === 0;
+  }
+
+  /** In the order of the file. The file whose error was found first comes first; flags come last. */
+  throwIfAny(): void {
+    if (this.#found.size === 0) return;
+    const all = [...this.#found.values()];
+    const files = [...new Set(all.filter(({ line }) => line > 0).map(({ file }) => file))];
+    const rank = ({ file, line }: Diagnostic) => (line > 0 ? files.indexOf(file) : files.length);
+    throw new InvalidError(all.sort((a, b) => rank(a) - rank(b) || a.line - b.line || a.column - b.column));
   }
 }
 
@@ -120,8 +157,7 @@ function visible(character: string): string {
   return printableName(character) === character ? character : '�'.repeat([...character].length);
 }
 
-/* The stack of an error in a custom step: only frames of the user's code, without Node and tunesmith. */
-
+/** A call in the code of a custom step, without those of Node and tunesmith. */
 export interface Frame {
   /** The function's name; absent at the top level of a module. */
   name?: string;

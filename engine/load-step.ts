@@ -11,7 +11,7 @@ export async function loadStep(path: string): Promise<StepDefinition> {
   ready ??= prepare();
   await ready;
   const loaded: unknown = /\.c[jt]s$/.test(path) ? createRequire(import.meta.url)(path) : await import(pathToFileURL(path).href);
-  return stepIn(loaded, basename(path));
+  return validatedStep(loaded, basename(path));
 }
 
 let ready: Promise<void> | undefined;
@@ -29,7 +29,7 @@ async function prepare(): Promise<void> {
 }
 
 /** The default export, also of a CommonJS module. Throws StepError if it is no step. */
-function stepIn(loaded: unknown, file: string): StepDefinition {
+function validatedStep(loaded: unknown, file: string): StepDefinition {
   let found = loaded;
   while (isModule(found)) found = found.default;
   if (found === undefined) throw new StepError(`${file} has no default export`, 'Write `export default defineStep({ … })`.');

@@ -8,19 +8,19 @@ import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import { sha256 } from '../cache/digest.ts';
-import { keepText, keptText } from './files/kept-text.ts';
+import { readCachedText, writeCachedText } from './files/cached-text.ts';
 import { packageFolder, packageVersion } from './files/packages.ts';
 
 /** A cache for one run: the code of a step, the version of a package. `run --watch` clears it before the next run. */
 const all: Map<unknown, unknown>[] = [];
 
-export function oncePerRun<V>(): Map<string, V> {
+export function createRunCache<V>(): Map<string, V> {
   const answers = new Map<string, V>();
   all.push(answers);
   return answers;
 }
 
-export function forget(): void {
+export function clearRunCaches(): void {
   for (const answers of all) answers.clear();
 }
 
@@ -41,10 +41,10 @@ export class CodeError extends Error {
  * `root`: the project whose `.tunesmith/` holds the cached result, and receives it if `keep` is true.
  */
 export async function codeOf(entry: string, { root, keep = false }: { root?: string; keep?: boolean } = {}): Promise<Code> {
-  let reading = known.get(entry);
+  let reading = readings.get(entry);
   if (!reading) {
-    reading = read(entry, root);
-    known.set(entry, reading);
+    reading = readCode(entry, root);
+    readings.set(entry, reading);
   }
   const found = await reading;
   if (keep) {
@@ -55,38 +55,38 @@ export async function codeOf(entry: string, { root, keep = false }: { root?: str
 }
 
 /** `keep`: write a new result to `.tunesmith/code/`. */
-interface Read {
+interface ReadCode {
   code: Code;
   keep?: () => void;
 }
 
-const known = oncePerRun<Promise<Read>>();
+const readings = createRunCache<Promise<ReadCode>>();
 
-async function read(entry: string, root: string | undefined): Promise<Read> {
+async function readCode(entry: string, root: string | undefined): Promise<ReadCode> {
   // The version of an installed package stands for its content.
   const installed = /^(.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+))[\\/]/.exec(realpathSync(entry));
   if (installed) return { code: withHash({}, { [installed[2]!.replaceAll(sep, '/')]: packageVersion(installed[1]!) }) };
 
   const memory = root === undefined ? undefined : join(root, '.tunesmith', 'code', `${sha256(entry)}.json`);
-  const recalled = memory === undefined ? undefined : recall(memory, dirname(entry));
+  const recalled = memory === undefined ? undefined : readCachedCode(memory, dirname(entry));
   if (recalled) return { code: recalled };
-  const found = await follow(entry);
+  const found = await bundleImports(entry);
   const code = codeIn(found);
   if (memory === undefined) return { code };
-  const around = surroundings(Object.keys(found.files), dirname(entry));
+  const resolution = resolutionContext(Object.keys(found.files), dirname(entry));
   // Do not cache if a tsconfig.json extends another one, which is not tracked here.
-  const further = Object.keys(around.settings).some((path) => /tsconfig/.test(path) && /"extends"/.test(readFileSync(path, 'utf8')));
-  return further ? { code } : { code, keep: () => keepText(memory, JSON.stringify({ ...found, ...around })) };
+  const further = Object.keys(resolution.settings).some((path) => /tsconfig/.test(path) && /"extends"/.test(readFileSync(path, 'utf8')));
+  return further ? { code } : { code, keep: () => writeCachedText(memory, JSON.stringify({ ...found, ...resolution })) };
 }
 
 /** The files of a module, and for each package the first file that imports it. */
-interface Found {
+interface ImportedFiles {
   files: Code['files'];
   packages: Record<string, { version: string; from: string }>;
 }
 
 /** Follows the imports with a bundler. */
-async function follow(entry: string): Promise<Found> {
+async function bundleImports(entry: string): Promise<ImportedFiles> {
   const { build } = await import('esbuild');
   const folder = dirname(entry);
   const { metafile } = await build({
@@ -112,7 +112,7 @@ async function follow(entry: string): Promise<Found> {
     );
   });
 
-  const { files, packages }: Found = { files: {}, packages: {} };
+  const { files, packages }: ImportedFiles = { files: {}, packages: {} };
   for (const [file, { imports }] of Object.entries(metafile.inputs)) {
     const path = resolve(folder, file);
     files[relative(folder, path).replaceAll(sep, '/')] = sha256(readFileSync(path));
@@ -125,27 +125,27 @@ async function follow(entry: string): Promise<Found> {
 }
 
 /** The cached result, if it is still valid. */
-function recall(memory: string, folder: string): Code | undefined {
-  const text = keptText(memory);
+function readCachedCode(memory: string, folder: string): Code | undefined {
+  const text = readCachedText(memory);
   if (text === undefined) return undefined;
-  const kept: Found & Surroundings = JSON.parse(text);
+  const kept: ImportedFiles & ResolutionContext = JSON.parse(text);
   for (const [file, hash] of Object.entries(kept.files)) if (hashAt(resolve(folder, file)) !== hash) return undefined;
   for (const [name, { version, from }] of Object.entries(kept.packages)) if (versionOf(name, from) !== version) return undefined;
-  const { rivals, settings } = surroundings(Object.keys(kept.files), folder);
+  const { rivals, settings } = resolutionContext(Object.keys(kept.files), folder);
   return JSON.stringify([rivals, settings]) === JSON.stringify([kept.rivals, kept.settings]) ? codeIn(kept) : undefined;
 }
 
 /** The other files that decide where an import leads. */
-interface Surroundings {
+interface ResolutionContext {
   /** For each file, the files that differ only in the extension: `./clean` means clean.ts until clean.tsx exists. */
   rivals: Record<string, string[]>;
   /** Hashes of tsconfig.json and package.json in the folders above. */
   settings: Record<string, string | undefined>;
 }
 
-function surroundings(files: string[], folder: string): Surroundings {
-  const rivals: Surroundings['rivals'] = Object.create(null);
-  const settings: Surroundings['settings'] = Object.create(null);
+function resolutionContext(files: string[], folder: string): ResolutionContext {
+  const rivals: ResolutionContext['rivals'] = Object.create(null);
+  const settings: ResolutionContext['settings'] = Object.create(null);
   for (const file of files) {
     const path = resolve(folder, file);
     rivals[file] = namesLike(path);
@@ -167,7 +167,7 @@ function namesLike(path: string): string[] {
     .sort();
 }
 
-function codeIn({ files, packages }: Found): Code {
+function codeIn({ files, packages }: ImportedFiles): Code {
   return withHash(files, Object.fromEntries(Object.entries(packages).map(([name, { version }]) => [name, version])));
 }
 

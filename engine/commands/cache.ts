@@ -168,7 +168,7 @@ async function importFrom(options: CacheOptions): Promise<void> {
 
 /** Opens the cache read-only if it does not exist, so that it is not created. */
 function open({ places }: CacheOptions, readOnly = !existsSync(places.cache)): Cache {
-  return openCache(places.cache, { readOnly, memo: places.memo });
+  return openCache(places.cache, { readOnly, fileHashes: places.memo });
 }
 
 function withCache(options: CacheOptions, work: (cache: Cache) => void): void {

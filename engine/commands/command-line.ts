@@ -5,10 +5,9 @@
 
 import { createRequire } from 'node:module';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { pathsAtHome, settleFolders } from '../files/home-paths.ts';
-import { age, size } from '../format/text.ts';
+import { makeFoldersAbsolute, pathsAtHome } from '../files/paths.ts';
 import { generationSchema } from '../registry.ts';
-import { refuseOtherEncodings } from './arguments.ts';
+import { age, refuseOtherEncodings, size } from './arguments.ts';
 
 const { version } = createRequire(import.meta.url)('tunesmith/package.json') as { version: string };
 
@@ -21,7 +20,7 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 
-settleFolders(process.env);
+makeFoldersAbsolute(process.env);
 
 /** Commands whose first form is not their usual one. */
 const LISTED: Record<string, string> = { runs: '', cache: 'COMMAND', gc: 'OPTIONS', show: 'PATH | CELL.OUTPUT' };

@@ -4,8 +4,8 @@ import { createReadStream, existsSync } from 'node:fs';
 import { pipeline as pipe } from 'node:stream/promises';
 import { stripVTControlCharacters } from 'node:util';
 import { InvalidError } from '../errors.ts';
+import { displayPath } from '../files/paths.ts';
 import { colorsFor, printable, printableInColor, printLines } from '../format/terminal-text.ts';
-import { shownPath } from '../pipeline/text-file.ts';
 import { lastLog, runDetails } from '../run/records.ts';
 import { cellsNamed, unknownCell } from '../run/select-cells.ts';
 import { fileAmong, openPipeline, type PipelineOptions, usage } from './pipeline-file.ts';
@@ -26,7 +26,7 @@ export default async function logs(words: string[], options: PipelineOptions & {
   if (logs.length === 0 && id !== undefined)
     throw usage(`${word} has no log of run ${id}`, `The log of its last run: tunesmith logs ${word}`);
   if (logs.length === 0)
-    throw usage(`${word} has no log: it has not run yet`, `Run it: tunesmith run ${shownPath(pipeline.file)} --until ${word}`);
+    throw usage(`${word} has no log: it has not run yet`, `Run it: tunesmith run ${displayPath(pipeline.file)} --until ${word}`);
   for (const [i, { name, log }] of logs.entries()) {
     if (logs.length > 1) printLines([`${i > 0 ? '\n' : ''}${name}`]);
     if (process.stdout.isTTY) await pipe(createReadStream(log!, 'utf8'), visibly, process.stdout, { end: false });

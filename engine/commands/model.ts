@@ -24,7 +24,7 @@ export async function modelFolder(given: string): Promise<string> {
   const folder = TUNESMITH_CACHE || join(own, 'cache');
   const cache = openCache(folder);
   try {
-    const sources = new RemoteSources({ folder: join(folder, 'sources'), memo: cache.memo, readOnly: false, notice: say });
+    const sources = new RemoteSources({ folder: join(folder, 'sources'), fileHashes: cache.fileHashes, readOnly: false, notice: say });
     const [fetched] = await sources.fetch(await sources.pin(address), downloadProgress(given));
     return fetched!.path;
   } finally {
@@ -38,7 +38,7 @@ function downloadProgress(address: string): FetchProgress {
   let shown = 0;
   return {
     signal: new AbortController().signal,
-    say,
+    log: say,
     expect(bytes, files) {
       total += bytes;
       say(`downloading ${address}: ${files === 1 ? '1 file' : `${files} files`}, ${bytesOf(bytes)}`);

@@ -3,8 +3,7 @@
 import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Cell, Pipeline } from '../cell.ts';
-import { fileName } from '../cell-name.ts';
+import { type Cell, fileName, type Pipeline } from '../cell.ts';
 import { InvalidError } from '../errors.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
 import { tableLines } from '../format/table.ts';

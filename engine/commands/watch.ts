@@ -13,7 +13,7 @@ import { count } from '../format/text.ts';
 import { readPipeline } from '../pipeline/index.ts';
 import { nearPath } from '../report/outcome.ts';
 import { codeLooks, inputLooks, looksNow, textLooks, type WatchSnapshot } from '../run/watch-snapshot.ts';
-import { forget } from '../step-code.ts';
+import { clearRunCaches } from '../step-code.ts';
 import { failed } from './exit-code.ts';
 import type { Interruptions } from './interruptions.ts';
 import type { PipelineOptions } from './pipeline-file.ts';
@@ -32,7 +32,7 @@ export interface Watch extends Pick<PipelineOptions, 'param' | 'params'> {
 export async function watch({ file, param, params, json, interrupted, run }: Watch): Promise<number> {
   const { signal } = interrupted;
   for (;;) {
-    forget();
+    clearRunCaches();
     const texts = textLooks(file, params);
     let begun: { pipeline: Pipeline; known: WatchSnapshot; inputs: WatchSnapshot } | undefined;
     let mistakes = '';
@@ -74,7 +74,7 @@ async function change(
 async function mended(before: string, read: () => Promise<Pipeline>, signal: AbortSignal): Promise<string | undefined> {
   for (;;) {
     const began = performance.now();
-    forget();
+    clearRunCaches();
     if ((await read().then(() => undefined, mistakesOf)) !== before) return 'the pipeline or a file that it reads';
     await pause(Math.max(LEAST, (performance.now() - began) * 20), signal);
     if (signal.aborted) return undefined;

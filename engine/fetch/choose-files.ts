@@ -10,20 +10,20 @@ import { compareBytes } from '../format/scalars.ts';
 import { StepError } from '../step.ts';
 import type { Fetched } from './fetch.ts';
 
-interface Chosen {
+interface ChosenFiles {
   files: string[];
   /** The paths that the input receives, relative to the repository; '' means all of it. */
   given: string[];
 }
 
 /** Throws StepError if no file matches. `listed`: the paths of all files of the repository. */
-export function choose(listed: Iterable<string>, address: HubAddress): Chosen {
+export function chooseFiles(listed: Iterable<string>, address: HubAddress): ChosenFiles {
   // Always in the same order, because it decides the order of the rows.
   const names = [...listed].sort(compareBytes);
   const { path, type, text } = address;
   if (names.includes(path)) return { files: [path], given: [path] };
   if (isGlob(path)) {
-    const files = matching(names, path);
+    const files = matchNames(names, path);
     if (files.length > 0) return { files, given: files };
     throw new StepError(`nothing in ${repositoryOf(address)} matches ${path}`, didYouMean(path, names, 'its files'));
   }
@@ -100,16 +100,14 @@ export function repositoryOf({ type, name, revision }: HubAddress): string {
   return `hf://${type === 'dataset' ? 'datasets/' : ''}${name}${revision === undefined ? '' : `@${revision}`}`;
 }
 
-/* Globs over remote file names, with the same meaning as for local files. */
-
-/** Supports `*`, `?`, `[a-z]`, `{a,b}`, `{1..3}` and `**`. Names are relative. Names that begin with a dot do not match. */
-export function matching(names: string[], glob: string): string[] {
-  const match = matcher(`/${glob.replace(/(?<!\\)\{(-?\d+)\.\.(-?\d+)\}/g, written)}`, '/');
+/** Globs over remote file names, with the same meaning as for local files. Supports `*`, `?`, `[a-z]`, `{a,b}`, `{1..3}` and `**`. Names are relative. Names that begin with a dot do not match. */
+export function matchNames(names: string[], glob: string): string[] {
+  const match = matcher(`/${glob.replace(/(?<!\\)\{(-?\d+)\.\.(-?\d+)\}/g, expandRange)}`, '/');
   return names.filter((name) => match(`/${name}`) === 'itself');
 }
 
 /** Expands `{08..11}` as a shell does: {08,09,10,11}. */
-function written(_: string, from: string, to: string): string {
+function expandRange(_: string, from: string, to: string): string {
   const [first, last] = [Number(from), Number(to)];
   const width = /^-?0\d/.test(from) || /^-?0\d/.test(to) ? Math.max(from.length, to.length) : 0;
   const step = first <= last ? 1 : -1;
@@ -117,10 +115,8 @@ function written(_: string, from: string, to: string): string {
   return `{${all.map((n) => String(n).padStart(width, '0')).join(',')}}`;
 }
 
-/* Resolves a path or glob inside a downloaded folder. */
-
-/** `root`: the downloaded folder or file; `name`: its address. */
-export function pick(root: string, { path }: Address, name: string): Fetched[] {
+/** Resolves a path or glob inside a downloaded folder. `root`: the downloaded folder or file; `name`: its address. */
+export function resolveInside(root: string, { path }: Address, name: string): Fetched[] {
   if (path === '') return [{ path: root, address: name }];
   const one = isGlob(path) ? undefined : statSync(join(root, path), { throwIfNoEntry: false });
   const found = isGlob(path) ? matches(path, root) : one ? [join(root, path)] : [];

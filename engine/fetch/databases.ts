@@ -1,7 +1,4 @@
-/**
- * The rows of a PostgreSQL query in a read-only transaction. User and password come only from the environment (PGUSER,
- * PGPASSWORD, PGPASSFILE …).
- */
+/** The rows of a query to PostgreSQL or SQLite. Nothing is written to the database. */
 
 import { existsSync } from 'node:fs';
 import Database from 'better-sqlite3';
@@ -11,6 +8,10 @@ import type { QueryAddress } from '../address.ts';
 import { StepError } from '../step.ts';
 import { fraction, type QueryRows, refuseSameColumns, rowLine, textOfBytes } from './query.ts';
 
+/**
+ * The rows of a PostgreSQL query in a read-only transaction. User and password come only from the environment (PGUSER, PGPASSWORD,
+ * PGPASSFILE …).
+ */
 export async function* postgresRows(address: QueryAddress): QueryRows {
   const client = new pg.Client({ connectionString: address.url, application_name: 'tunesmith' });
   client.on('error', () => {}); // The interrupted query reports the error.
@@ -107,8 +108,7 @@ const ELEMENTS: Record<number, number> = {
   ...Object.fromEntries([1002, 1009, 1014, 1015, 1115, 1182, 1185, 2951].map((type) => [type, TEXT])),
 };
 
-/* The rows of a SQLite query. Opens the file read-only. */
-
+/** The rows of a SQLite query. Opens the file read-only. */
 export async function* sqliteRows(address: QueryAddress & { file: string }): QueryRows {
   const { file, url, query } = address;
   if (!existsSync(file)) throw new StepError(`${url} does not exist`, 'Paths are relative to the pipeline file.');

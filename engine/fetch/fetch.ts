@@ -19,7 +19,7 @@ export interface Pinned {
 export interface FetchSettings {
   /** The store for unpacked folders and views of the hub's cache. */
   folder: string;
-  memo: FileHashCache;
+  fileHashes: FileHashCache;
   /** Write nothing, not even the current commit of a branch. */
   readOnly: boolean;
   /** Aborts on Ctrl-C. */
@@ -32,14 +32,14 @@ export interface FetchSettings {
 export interface AddressProvider<A extends Address = Address> {
   pin(address: A): Promise<Omit<Pinned, 'address'>>;
   /** Downloads the missing files to a cache. */
-  fetch(address: A, revision: string, work: FetchProgress): Promise<Fetched[]>;
+  fetch(address: A, revision: string, progress: FetchProgress): Promise<Fetched[]>;
 }
 
 export class RemoteSources {
   readonly #pinned = new Map<string, Promise<Pinned>>();
   readonly #opened = new Map<Address['kind'], Promise<AddressProvider>>();
 
-  constructor(private readonly surroundings: FetchSettings) {}
+  constructor(private readonly settings: FetchSettings) {}
 
   /** Resolves each address once, for any number of cells. */
   pin(address: Address): Promise<Pinned> {
@@ -53,15 +53,15 @@ export class RemoteSources {
     return pinned;
   }
 
-  async fetch({ address, revision }: Pinned, work: FetchProgress): Promise<Fetched[]> {
-    return (await this.#provider(address)).fetch(address, revision, work);
+  async fetch({ address, revision }: Pinned, progress: FetchProgress): Promise<Fetched[]> {
+    return (await this.#provider(address)).fetch(address, revision, progress);
   }
 
   async #pin(address: Address): Promise<Pinned> {
     try {
       return { address, ...(await (await this.#provider(address)).pin(address)) };
     } catch (error) {
-      throw this.surroundings.signal?.aborted ? new StepError('interrupted') : error;
+      throw this.settings.signal?.aborted ? new StepError('interrupted') : error;
     }
   }
 
@@ -69,20 +69,20 @@ export class RemoteSources {
   #provider({ kind }: Address): Promise<AddressProvider> {
     let opened = this.#opened.get(kind);
     if (!opened) {
-      opened = open(kind, this.surroundings) as Promise<AddressProvider>;
+      opened = open(kind, this.settings) as Promise<AddressProvider>;
       this.#opened.set(kind, opened);
     }
     return opened;
   }
 }
 
-async function open(kind: Address['kind'], surroundings: FetchSettings) {
+async function open(kind: Address['kind'], settings: FetchSettings) {
   const { FetchedStore } = await import('./fetched-store.ts');
-  const shelf = new FetchedStore(surroundings.folder, surroundings.memo);
-  if (kind === 'hub') return new (await import('./hub.ts')).Hub(shelf, surroundings);
-  if (kind === 'kaggle') return new (await import('./kaggle.ts')).Kaggle(shelf, surroundings);
-  if (kind === 'query') return new (await import('./query.ts')).Query(shelf, surroundings);
-  return new (await import('./web.ts')).Web(shelf);
+  const store = new FetchedStore(settings.folder, settings.fileHashes);
+  if (kind === 'hub') return new (await import('./hub.ts')).Hub(store, settings);
+  if (kind === 'kaggle') return new (await import('./kaggle.ts')).Kaggle(store, settings);
+  if (kind === 'query') return new (await import('./query.ts')).Query(store, settings);
+  return new (await import('./web.ts')).Web(store);
 }
 
 /** A downloaded file or folder. */

@@ -1,39 +1,51 @@
 /**
- * A lock file, so that two engines of any projects download the same thing only once. It is a file and not a database,
- * because download caches may be on a network file system. The lock of a dead process is released at once.
+ * Downloaded and unpacked folders in the cache. Each is stored atomically with a hash of its content, and is downloaded again if
+ * its content no longer matches. A lock file makes two engines of any projects download the same thing only once.
  */
 
 import { constants } from 'node:fs';
 import { copyFile, link, mkdir, open, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { removeAbandoned, temporaryIn } from '../../cache/atomic-move.ts';
+import { removeAbandoned, replaceFileIfPossible, temporaryIn } from '../../cache/atomic-move.ts';
 import { contentOf } from '../../cache/content.ts';
 import { diskError } from '../../cache/error.ts';
 import type { FileHashCache } from '../../cache/file-hash-cache.ts';
 import { isAlive, type ProcessIdentity, thisProcess } from '../../cache/process.ts';
 
-/*
- * Downloaded and unpacked folders in the cache. Each is stored atomically with a hash of its content, and is downloaded
- * again if its content no longer matches.
- */
+export interface LockOptions {
+  signal?: AbortSignal;
+  /** Called once if another process has the lock. */
+  onWait?(pid: number): void;
+}
+
+/** The context of a download: callbacks for log lines and progress. */
+export interface FetchProgress extends LockOptions {
+  signal: AbortSignal;
+  /** Writes a line to the cell's log. */
+  log(message: string): void;
+  /** Called with the number of bytes and files to download. */
+  expect(bytes: number, files: number): void;
+  /** Called with the number of received bytes; negative for discarded ones. */
+  onBytes(count: number): void;
+}
 
 export class FetchedStore {
   constructor(
     /** Created on demand. */
     readonly folder: string,
-    private readonly memo: FileHashCache,
+    private readonly fileHashes: FileHashCache,
   ) {}
 
   /**
    * The folder with that name. If it is missing, `make` writes it into an empty folder and returns the path in it:
    * `owner/name@1a2b3c4`, which messages show.
    */
-  async take(name: string, work: FetchProgress, make: (folder: string) => Promise<string>): Promise<string> {
+  async getOrMake(name: string, progress: FetchProgress, make: (folder: string) => Promise<string>): Promise<string> {
     const place = join(this.folder, name);
-    return withDownloadLock(`${place}.lock`, work, async () => {
-      const found = await this.#whole(place);
-      if (found === 'damaged') work.say(`${name} in ${this.folder} was changed and will be downloaded again`);
+    return withDownloadLock(`${place}.lock`, progress, async () => {
+      const found = await this.#find(place);
+      if (found === 'damaged') progress.log(`${name} in ${this.folder} was changed and will be downloaded again`);
       else if (found) return found.path;
       const folder = dirname(place);
       removeAbandoned(folder);
@@ -41,7 +53,7 @@ export class FetchedStore {
       try {
         await mkdir(join(staged, 'files'), { recursive: true });
         const inside = await make(join(staged, 'files'));
-        const { hash } = (await contentOf(join(staged, 'files'), this.memo))!;
+        const { hash } = (await contentOf(join(staged, 'files'), this.fileHashes))!;
         await writeFile(join(staged, 'made.json'), JSON.stringify({ hash, inside }));
         await rm(place, { recursive: true, force: true });
         await rename(staged, place);
@@ -59,50 +71,39 @@ export class FetchedStore {
   }
 
   /** Ignores errors. Without the entry, the next run asks again. */
-  async remember(name: string, text: string): Promise<void> {
-    const place = join(this.folder, name);
-    const made = temporaryIn(dirname(place));
-    try {
-      await mkdir(dirname(place), { recursive: true });
-      await writeFile(made, text);
-      await rename(made, place);
-    } catch {
-      await rm(made, { force: true });
-    }
+  writeText(name: string, text: string): void {
+    replaceFileIfPossible(join(this.folder, name), text);
   }
 
-  async recall(name: string): Promise<string | undefined> {
+  async readText(name: string): Promise<string | undefined> {
     return readFile(join(this.folder, name), 'utf8').catch(() => undefined);
   }
 
-  async #whole(place: string): Promise<{ path: string } | 'damaged' | undefined> {
+  async #find(place: string): Promise<{ path: string } | 'damaged' | undefined> {
     const made = await readFile(join(place, 'made.json'), 'utf8').catch(() => undefined);
     if (made === undefined) return undefined;
     try {
       const { hash, inside } = JSON.parse(made) as { hash: string; inside: string };
-      return (await contentOf(join(place, 'files'), this.memo))?.hash === hash ? { path: join(place, 'files', inside) } : 'damaged';
+      return (await contentOf(join(place, 'files'), this.fileHashes))?.hash === hash ? { path: join(place, 'files', inside) } : 'damaged';
     } catch {
       return 'damaged';
     }
   }
 }
 
-export interface LockOptions {
-  signal?: AbortSignal;
-  /** Called once if another process has the lock. */
-  onWait?(pid: number): void;
-}
-
-/** Runs `work` while no other process and no other call in this process has the lock. */
+/**
+ * Runs `work` while no other process and no other call in this process has the lock. It is a file and not a database, because
+ * download caches may be on a network file system. The lock of a dead process is released at once.
+ */
 export async function withDownloadLock<T>(path: string, { signal, onWait }: LockOptions, work: () => Promise<T>): Promise<T> {
-  let told = false;
-  for (let wait = 10; !(await take(path)); wait = Math.min(200, wait * 1.5)) {
+  let notified = false;
+  for (let wait = 10; !(await acquire(path)); wait = Math.min(200, wait * 1.5)) {
     const holder = await readHolder(path);
-    if (holder && !told) {
+    if (holder && !notified) {
       onWait?.(holder.pid);
-      told = true;
+      notified = true;
     }
-    if (await isAbandoned(path, holder)) await remove(path, holder);
+    if (await isAbandoned(path, holder)) await removeAbandonedLock(path, holder);
     else await sleep(wait, undefined, { signal });
   }
   const beat = setInterval(() => utimes(path, new Date(), new Date()).catch(() => {}), BEAT).unref();
@@ -119,7 +120,7 @@ const BEAT = 10_000;
 const SILENCE = 60_000;
 
 /** Creates the lock with its holder in it, in one step, so that a holder that dies is always known. */
-async function take(path: string): Promise<boolean> {
+async function acquire(path: string): Promise<boolean> {
   const folder = dirname(path);
   const written = temporaryIn(folder);
   try {
@@ -156,7 +157,7 @@ async function isAbandoned(path: string, holder: ProcessIdentity | undefined): P
 }
 
 /** Lets only one process remove the lock of a dead holder. A second one could remove the new lock of the first. */
-async function remove(path: string, holder: ProcessIdentity | undefined): Promise<void> {
+async function removeAbandonedLock(path: string, holder: ProcessIdentity | undefined): Promise<void> {
   const guard = `${path}.removal`;
   try {
     await (await open(guard, 'wx')).close();
@@ -171,16 +172,4 @@ async function remove(path: string, holder: ProcessIdentity | undefined): Promis
   } finally {
     await rm(guard, { force: true });
   }
-}
-
-/* The context of a download: callbacks for log lines and progress. */
-
-export interface FetchProgress extends LockOptions {
-  signal: AbortSignal;
-  /** Writes a line to the cell's log. */
-  say(message: string): void;
-  /** Called with the number of bytes and files to download. */
-  expect(bytes: number, files: number): void;
-  /** Called with the number of received bytes; negative for discarded ones. */
-  onBytes(count: number): void;
 }

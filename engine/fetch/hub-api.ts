@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { type HubAddress, isSafePath } from '../address.ts';
 import { StepError } from '../step.ts';
 import { repositoryOf } from './choose-files.ts';
-import { ask, type HttpRequest } from './download.ts';
+import { type HttpRequest, sendRequest } from './download.ts';
 import type { FileFacts, TreeEntry } from './hub-cache.ts';
 
 /** The hub refused a request. */
@@ -23,7 +23,7 @@ export class HubRefusal extends StepError {
 }
 
 /** Settings for requests to the hub. */
-type Manner = Pick<HttpRequest, 'signal' | 'hasty' | 'say'>;
+type HubRequestOptions = Pick<HttpRequest, 'signal' | 'failFast' | 'log'>;
 
 export class HubApi {
   readonly #endpoint: string;
@@ -37,17 +37,17 @@ export class HubApi {
   }
 
   /** Resolves a branch, tag or abbreviated commit to a commit. */
-  async commitOf(address: HubAddress, revision: string, manner: Manner): Promise<string> {
+  async commitOf(address: HubAddress, revision: string, options: HubRequestOptions): Promise<string> {
     const { modelInfo, datasetInfo } = await import('@huggingface/hub');
-    const fetch = this.#fetch(address, revision, manner);
-    const asked = { name: address.name, revision, hubUrl: this.#endpoint, fetch, additionalFields: ['sha' as const] };
+    const fetch = this.#fetch(address, revision, options);
+    const parameters = { name: address.name, revision, hubUrl: this.#endpoint, fetch, additionalFields: ['sha' as const] };
     try {
-      const { sha } = await this.#understood(() => (address.type === 'model' ? modelInfo(asked) : datasetInfo(asked)));
+      const { sha } = await this.#parsed(() => (address.type === 'model' ? modelInfo(parameters) : datasetInfo(parameters)));
       if (isCommit(sha)) return sha;
     } catch (error) {
       // A mirror may serve only files.
       if (!(error instanceof HubRefusal) || error.status !== 404 || error.code !== undefined) throw error;
-      const commit = await this.#commitOfFiles(address, revision, manner);
+      const commit = await this.#commitOfFiles(address, revision, options);
       if (commit === undefined) throw error;
       return commit;
     }
@@ -55,14 +55,14 @@ export class HubApi {
   }
 
   /** All files of a commit. */
-  async filesOf(address: HubAddress, commit: string, manner: Manner): Promise<Record<string, TreeEntry>> {
+  async filesOf(address: HubAddress, commit: string, options: HubRequestOptions): Promise<Record<string, TreeEntry>> {
     const { listFiles } = await import('@huggingface/hub');
     const { type, name } = address;
-    const fetch = this.#fetch(address, commit, manner);
-    const asked = { repo: { type, name }, recursive: true, revision: commit, hubUrl: this.#endpoint, fetch };
+    const fetch = this.#fetch(address, commit, options);
+    const parameters = { repo: { type, name }, recursive: true, revision: commit, hubUrl: this.#endpoint, fetch };
     const files: Record<string, TreeEntry> = Object.create(null);
-    await this.#understood(async () => {
-      for await (const { type, path, size, oid = '', lfs, xetHash } of listFiles(asked)) {
+    await this.#parsed(async () => {
+      for await (const { type, path, size, oid = '', lfs, xetHash } of listFiles(parameters)) {
         if (type !== 'file') continue;
         files[path] = {
           size,
@@ -81,9 +81,9 @@ export class HubApi {
     commit: string,
     name: string,
     listed: FileFacts,
-    manner: Manner,
+    options: HubRequestOptions,
   ): Promise<FileFacts & { blob: string }> {
-    const response = await this.#head(address, commit, name, manner);
+    const response = await this.#head(address, commit, name, options);
     if (response.status >= 400) throw await this.refused(response, address, commit, name);
     const etag = (response.headers.get('x-linked-etag') ?? response.headers.get('etag') ?? '').replace(/^W\/|"/g, '');
     const size = response.headers.get('x-linked-size') ?? (response.ok ? response.headers.get('content-length') : null);
@@ -113,7 +113,7 @@ export class HubApi {
     await response.body?.cancel();
     const { status, headers } = response;
     const code = headers.get('x-error-code') ?? undefined;
-    const said = headers.get('x-error-message');
+    const serverMessage = headers.get('x-error-message');
     const { host } = new URL(this.#endpoint);
     const where = repositoryOf(address);
     const page = `${this.#endpoint}/${address.type === 'dataset' ? 'datasets/' : ''}${address.name}`;
@@ -142,7 +142,7 @@ export class HubApi {
       );
     if (status === 403)
       return refused(
-        `${host} denied access to ${where}${said ? `: ${said}` : ''}`,
+        `${host} denied access to ${where}${serverMessage ? `: ${serverMessage}` : ''}`,
         authorized
           ? `Check whether the account of your token may read ${page}.`
           : `Accept the terms at ${page}, if there are any, and set HF_TOKEN.`,
@@ -154,40 +154,40 @@ export class HubApi {
       );
     if (status >= 500)
       return refused(`${host} still answers ${status} after several retries`, 'The server has a problem. Run again later.');
-    return refused(`${host} answers ${status}${said ? `: ${said}` : ''}`, `The request was ${response.url || page}`);
+    return refused(`${host} answers ${status}${serverMessage ? `: ${serverMessage}` : ''}`, `The request was ${response.url || page}`);
   }
 
-  async #commitOfFiles(address: HubAddress, revision: string, manner: Manner): Promise<string | undefined> {
+  async #commitOfFiles(address: HubAddress, revision: string, options: HubRequestOptions): Promise<string | undefined> {
     for (const name of ['config.json', 'README.md', '.gitattributes', ...(isSafePath(address.path) ? [address.path] : [])]) {
-      const commit = (await this.#head(address, revision, name, manner)).headers.get('x-repo-commit');
+      const commit = (await this.#head(address, revision, name, options)).headers.get('x-repo-commit');
       if (isCommit(commit)) return commit;
     }
     return undefined;
   }
 
   /** For a large file, the first response has all headers and redirects to another host. */
-  async #head(address: HubAddress, revision: string, name: string, manner: Manner): Promise<Response> {
-    return ask(this.fileUrl(address, revision, name), {
-      ...manner,
+  async #head(address: HubAddress, revision: string, name: string, options: HubRequestOptions): Promise<Response> {
+    return sendRequest(this.fileUrl(address, revision, name), {
+      ...options,
       method: 'HEAD',
       headers: { 'accept-encoding': 'identity' },
       authorization: await this.authorization(),
-      until: ({ headers }) => headers.has('x-linked-etag') || headers.has('x-repo-commit'),
+      acceptRedirect: ({ headers }) => headers.has('x-linked-etag') || headers.has('x-repo-commit'),
     });
   }
 
   /** The fetch function for `@huggingface/hub`. It adds the token itself, because the library accepts only tokens that begin with hf_. */
-  #fetch(address: HubAddress, revision: string, manner: Manner): typeof fetch {
+  #fetch(address: HubAddress, revision: string, options: HubRequestOptions): typeof fetch {
     return async (url, init) => {
       const authorization = new URL(String(url)).origin === new URL(this.#endpoint).origin ? await this.authorization() : undefined;
-      const response = await ask(String(url), { ...manner, headers: init?.headers as Record<string, string>, authorization });
+      const response = await sendRequest(String(url), { ...options, headers: init?.headers as Record<string, string>, authorization });
       if (!response.ok) throw await this.refused(response, address, revision);
       return response;
     };
   }
 
   /** A response that cannot come from a hub, such as the login page of a proxy, is not a bug in tunesmith. */
-  async #understood<T>(asking: () => Promise<T>): Promise<T> {
+  async #parsed<T>(asking: () => Promise<T>): Promise<T> {
     try {
       return await asking();
     } catch (error) {

@@ -8,10 +8,10 @@
  *   .locks/
  */
 
-import { copyFile, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, readFile, rename, rm, stat, symlink } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
-import { temporaryIn } from '../../cache/atomic-move.ts';
+import { replaceFileIfPossible, temporaryIn } from '../../cache/atomic-move.ts';
 import { contentOf } from '../../cache/content.ts';
 import { diskError } from '../../cache/error.ts';
 import type { FileHashCache } from '../../cache/file-hash-cache.ts';
@@ -44,7 +44,7 @@ export class HubCache {
   constructor(
     root: string,
     folder: string,
-    private readonly memo: FileHashCache,
+    private readonly fileHashes: FileHashCache,
   ) {
     this.#root = root.replace(/^~(?=\/|$)/, homedir());
     this.#folder = join(this.#root, folder);
@@ -63,7 +63,7 @@ export class HubCache {
   /** Ignores errors, because the cache may be read-only, and the entry only helps without a network. */
   async rememberCommit(revision: string, commit: string): Promise<void> {
     if ((await this.commitAt(revision)) === commit) return;
-    await replaceFile(join(this.#folder, 'refs', revision), commit).catch(() => {});
+    replaceFileIfPossible(join(this.#folder, 'refs', revision), commit);
   }
 
   async tree(commit: string): Promise<RepositoryTree | undefined> {
@@ -75,11 +75,9 @@ export class HubCache {
     }
   }
 
-  async rememberTree(commit: string, files: Record<string, TreeEntry>): Promise<void> {
+  rememberTree(commit: string, files: Record<string, TreeEntry>): void {
     const sorted = Object.fromEntries(Object.entries(files).sort(([a], [b]) => (a < b ? -1 : 1)));
-    await replaceFile(join(this.#folder, 'trees', `${commit}.json`), JSON.stringify({ format_version: 1, files: sorted }, null, 1)).catch(
-      () => {},
-    );
+    replaceFileIfPossible(join(this.#folder, 'trees', `${commit}.json`), JSON.stringify({ format_version: 1, files: sorted }, null, 1));
   }
 
   /** The files of a snapshot whose listing is unknown. */
@@ -113,7 +111,7 @@ export class HubCache {
     if (!found) return 'missing';
     if (found.size !== size) return 'damaged';
     if (!hash) return 'sound';
-    const actual = hash.kind === 'sha256' ? (await contentOf(path, this.memo))?.hash : await hashOfFile(path, hash.kind);
+    const actual = hash.kind === 'sha256' ? (await contentOf(path, this.fileHashes))?.hash : await hashOfFile(path, hash.kind);
     return actual === hash.hex ? 'sound' : 'damaged';
   }
 
@@ -146,16 +144,4 @@ export function treeOf(files: Record<string, TreeEntry>): RepositoryTree {
         : { size, hash: /^[0-9a-f]{40}$/.test(blob_id) ? { kind: 'git', hex: blob_id } : undefined },
     ]),
   );
-}
-
-async function replaceFile(path: string, text: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
-  const made = temporaryIn(dirname(path));
-  try {
-    await writeFile(made, text);
-    await rename(made, path);
-  } catch (error) {
-    await rm(made, { force: true });
-    throw error;
-  }
 }

@@ -9,7 +9,7 @@ import { dirname, join } from 'node:path';
 import { sha256 } from '../../cache/digest.ts';
 import { type HubAddress, isSafePath } from '../address.ts';
 import { StepError } from '../step.ts';
-import { choose, dataFiles, repositoryOf } from './choose-files.ts';
+import { chooseFiles, dataFiles, repositoryOf } from './choose-files.ts';
 import { download, Unreachable } from './download.ts';
 import { type AddressProvider, type Fetched, type FetchSettings, inParallel } from './fetch.ts';
 import { type FetchedStore, type FetchProgress, withDownloadLock } from './fetched-store.ts';
@@ -20,8 +20,8 @@ export class Hub implements AddressProvider<HubAddress> {
   readonly #api = new HubApi();
 
   constructor(
-    private readonly shelf: FetchedStore,
-    private readonly surroundings: FetchSettings,
+    private readonly store: FetchedStore,
+    private readonly settings: FetchSettings,
   ) {}
 
   /** The current commit of the address; the last known one if the hub cannot be reached. */
@@ -33,33 +33,33 @@ export class Hub implements AddressProvider<HubAddress> {
     return { name, revision: await this.#commitOfData(address) };
   }
 
-  async fetch(address: HubAddress, commit: string, work: FetchProgress): Promise<Fetched[]> {
+  async fetch(address: HubAddress, commit: string, progress: FetchProgress): Promise<Fetched[]> {
     const cache = await this.#cache(address);
-    const tree = await this.#tree(address, commit, work.signal);
-    const { files, given } = choose(tree.keys(), address);
+    const tree = await this.#tree(address, commit, progress.signal);
+    const { files, given } = chooseFiles(tree.keys(), address);
     const odd = files.find((name) => !isSafePath(name));
     if (odd !== undefined)
       throw new StepError(`${repositoryOf(address)} has a file with a path outside of its folder: ${odd}`, 'Do not use this repository.');
     const missing: string[] = [];
     for (const name of files) {
       const state = await cache.stateOf(cache.pathOf(commit, name), tree.get(name)!);
-      if (state === 'damaged') work.say(`${name} of ${repositoryOf(address)} is damaged in the cache and will be downloaded again`);
+      if (state === 'damaged') progress.log(`${name} of ${repositoryOf(address)} is damaged in the cache and will be downloaded again`);
       if (state !== 'sound') missing.push(name);
     }
     let there = files;
     if (isOffline()) {
-      refuseMissing(missing, address, commit, cache);
+      throwIfMissing(missing, address, commit, cache);
       there = files.filter((name) => !missing.includes(name));
     } else if (missing.length > 0) {
-      work.expect(
+      progress.expect(
         missing.reduce((sum, name) => sum + tree.get(name)!.size, 0),
         missing.length,
       );
-      await inParallel(missing, work.signal, (name, signal) =>
-        this.#fetchFile(address, commit, name, tree.get(name)!, cache, { ...work, signal }),
+      await inParallel(missing, progress.signal, (name, signal) =>
+        this.#fetchFile(address, commit, name, tree.get(name)!, cache, { ...progress, signal }),
       );
     }
-    const place = await this.#view(there, address, commit, cache, work);
+    const place = await this.#linkedFolder(there, address, commit, cache, progress);
     const root = repositoryOf({ ...address, revision: undefined });
     const repository = repositoryOf({ ...address, revision: commit });
     return given.map((name) => ({ path: join(place, name), address: name === '' ? root : `${root}/${name}`, repository }));
@@ -68,11 +68,11 @@ export class Hub implements AddressProvider<HubAddress> {
   /** For a whole dataset: the commit of its own Parquet files, otherwise of those that the hub has converted. */
   async #commitOfData(address: HubAddress): Promise<string> {
     const own = await this.#commitOf(address, 'main');
-    if (dataFiles([...(await this.#tree(address, own, this.surroundings.signal)).keys()])[0]?.endsWith('.parquet')) return own;
+    if (dataFiles([...(await this.#tree(address, own, this.settings.signal)).keys()])[0]?.endsWith('.parquet')) return own;
     try {
       return await this.#commitOf(address, 'refs/convert/parquet');
     } catch (error) {
-      const none = (error instanceof HubRefusal && error.status < 429) || error instanceof Uncached;
+      const none = (error instanceof HubRefusal && error.status < 429) || error instanceof NotCached;
       // Offline, use the same files as before.
       const before = error instanceof Unreachable && (await (await this.#cache(address)).names(own)).length > 0;
       if (none || before) return own;
@@ -86,11 +86,11 @@ export class Hub implements AddressProvider<HubAddress> {
     const known = await cache.commitAt(revision);
     if (isOffline()) {
       if (known !== undefined) return known;
-      throw new Uncached(`${repositoryOf(address)} is not in the cache ${cache.root}, and HF_HUB_OFFLINE is set`, OFFLINE_HINT);
+      throw new NotCached(`${repositoryOf(address)} is not in the cache ${cache.root}, and HF_HUB_OFFLINE is set`, OFFLINE_HINT);
     }
-    const { signal, readOnly, notice } = this.surroundings;
+    const { signal, readOnly, notice } = this.settings;
     try {
-      const commit = await this.#api.commitOf(address, revision, { signal, hasty: known !== undefined });
+      const commit = await this.#api.commitOf(address, revision, { signal, failFast: known !== undefined });
       if (!readOnly) await cache.rememberCommit(revision, commit);
       return commit;
     } catch (error) {
@@ -111,7 +111,7 @@ export class Hub implements AddressProvider<HubAddress> {
     try {
       const files = await this.#api.filesOf(address, commit, { signal });
       const complete = Object.values(files).every(({ blob_id, lfs_sha256 }) => /^[0-9a-f]{40}$/.test(blob_id) || lfs_sha256 !== undefined);
-      if (!this.surroundings.readOnly && complete) await cache.rememberTree(commit, files);
+      if (!this.settings.readOnly && complete) cache.rememberTree(commit, files);
       return treeOf(files);
     } catch (error) {
       if (!(error instanceof StepError)) throw error;
@@ -127,17 +127,17 @@ export class Hub implements AddressProvider<HubAddress> {
     name: string,
     listed: FileFacts,
     cache: HubCache,
-    work: FetchProgress,
+    progress: FetchProgress,
   ): Promise<void> {
-    const { signal, say } = work;
+    const { signal, log } = progress;
     const facts = listed.hash
       ? { ...listed, blob: listed.hash.hex }
-      : await this.#api.factsOf(address, commit, name, listed, { signal, say });
+      : await this.#api.factsOf(address, commit, name, listed, { signal, log });
     const { blob } = facts;
-    await withDownloadLock(cache.lock(blob), work, async () => {
+    await withDownloadLock(cache.lock(blob), progress, async () => {
       const state = await cache.stateOf(cache.blob(blob), facts);
       if (state === 'damaged') await cache.forget(blob);
-      if (state === 'sound') work.onBytes(facts.size);
+      if (state === 'sound') progress.onBytes(facts.size);
       else {
         await download({
           url: this.#api.fileUrl(address, commit, name),
@@ -148,8 +148,8 @@ export class Hub implements AddressProvider<HubAddress> {
           authorization: await this.#api.authorization(),
           refused: (response) => this.#api.refused(response, address, commit, name),
           signal,
-          say,
-          onBytes: work.onBytes,
+          log,
+          onBytes: progress.onBytes,
         });
       }
       await cache.link(blob, commit, name);
@@ -160,10 +160,10 @@ export class Hub implements AddressProvider<HubAddress> {
    * A folder with exactly these files, even if the snapshot has more. It contains hard links, not symbolic links into the cache,
    * which would break in a copy of the folder.
    */
-  async #view(files: string[], address: HubAddress, commit: string, cache: HubCache, work: FetchProgress): Promise<string> {
+  async #linkedFolder(files: string[], address: HubAddress, commit: string, cache: HubCache, progress: FetchProgress): Promise<string> {
     const key = sha256(files.join('\n')).slice(0, 16);
     const name = `${address.type}s--${address.name.replace('/', '--')}@${commit.slice(0, 12)}`;
-    return this.shelf.take(join('hub', name, key), work, async (folder) => {
+    return this.store.getOrMake(join('hub', name, key), progress, async (folder) => {
       const inside = `${address.name}@${commit.slice(0, 7)}`;
       for (const file of files) {
         const [from, to] = [await realpath(cache.pathOf(commit, file)), join(folder, inside, file)];
@@ -177,12 +177,12 @@ export class Hub implements AddressProvider<HubAddress> {
 
   async #cache({ type, name }: HubAddress): Promise<HubCache> {
     const { getHFHubCachePath, getRepoFolderName } = await import('@huggingface/hub');
-    return new HubCache(getHFHubCachePath(), getRepoFolderName({ type, name }), this.surroundings.memo);
+    return new HubCache(getHFHubCachePath(), getRepoFolderName({ type, name }), this.settings.fileHashes);
   }
 }
 
 /** The error for files that are not in the cache while offline. */
-class Uncached extends StepError {}
+class NotCached extends StepError {}
 
 const OFFLINE_HINT = 'Run once with a network and without HF_HUB_OFFLINE.';
 
@@ -191,12 +191,12 @@ function isOffline(): boolean {
 }
 
 /** Throws if files are missing that steps need. */
-function refuseMissing(missing: string[], address: HubAddress, commit: string, cache: HubCache): void {
+function throwIfMissing(missing: string[], address: HubAddress, commit: string, cache: HubCache): void {
   const needed = missing.filter((name) => !/(^|\/)(README|LICENSE|NOTICE|MODEL_CARD)(\.\w+)?$/i.test(name));
   if (needed.length === 0) return;
   const list = needed.length > 5 ? [...needed.slice(0, 5), `and ${needed.length - 5} more`] : needed;
   const where = `${repositoryOf(address)} at commit ${commit.slice(0, 7)}`;
-  throw new Uncached(`the cache ${cache.root} lacks files of ${where}, and HF_HUB_OFFLINE is set: ${list.join(', ')}`, OFFLINE_HINT);
+  throw new NotCached(`the cache ${cache.root} lacks files of ${where}, and HF_HUB_OFFLINE is set: ${list.join(', ')}`, OFFLINE_HINT);
 }
 
 /**
@@ -206,9 +206,9 @@ function refuseMissing(missing: string[], address: HubAddress, commit: string, c
 async function snapshotTree(address: HubAddress, commit: string, cache: HubCache): Promise<RepositoryTree> {
   const names = await cache.names(commit);
   const where = `${repositoryOf(address)} at commit ${commit.slice(0, 7)}`;
-  if (names.length === 0) throw new Uncached(`${where} is not in the cache ${cache.root}, and HF_HUB_OFFLINE is set`, OFFLINE_HINT);
+  if (names.length === 0) throw new NotCached(`${where} is not in the cache ${cache.root}, and HF_HUB_OFFLINE is set`, OFFLINE_HINT);
   if (!names.includes(address.path) && (address.type === 'dataset' || !(await hasAllWeights(names, commit, cache))))
-    throw new Uncached(`the cache ${cache.root} may not have all files of ${where}, which cannot be checked offline`, OFFLINE_HINT);
+    throw new NotCached(`the cache ${cache.root} may not have all files of ${where}, which cannot be checked offline`, OFFLINE_HINT);
   const sizes = names.map(async (name): Promise<[string, FileFacts]> => [name, { size: await cache.sizeOf(commit, name) }]);
   return new Map(await Promise.all(sizes));
 }

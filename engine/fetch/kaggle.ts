@@ -11,8 +11,8 @@ import { isSafePath, type KaggleAddress } from '../address.ts';
 import { isGlob } from '../files/glob.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
 import { StepError } from '../step.ts';
-import { matching } from './choose-files.ts';
-import { ask, download, type FileHash } from './download.ts';
+import { matchNames } from './choose-files.ts';
+import { download, type FileHash, sendRequest } from './download.ts';
 import { type AddressProvider, type Fetched, type FetchSettings, inParallel } from './fetch.ts';
 import type { FetchedStore, FetchProgress } from './fetched-store.ts';
 import { unpack } from './unpack.ts';
@@ -21,8 +21,8 @@ export class Kaggle implements AddressProvider<KaggleAddress> {
   readonly #api = apiOf(process.env.KAGGLE_API_ENDPOINT || 'https://www.kaggle.com');
 
   constructor(
-    private readonly shelf: FetchedStore,
-    private readonly surroundings: FetchSettings,
+    private readonly store: FetchedStore,
+    private readonly settings: FetchSettings,
   ) {}
 
   async pin(address: KaggleAddress): Promise<{ name: string; revision: string }> {
@@ -34,70 +34,78 @@ export class Kaggle implements AddressProvider<KaggleAddress> {
   async #version(address: KaggleAddress): Promise<string> {
     if (address.version !== undefined) return String(address.version);
     const memory = join('kaggle', `${folderOf(address)}.version`);
-    const known = await this.shelf.recall(memory);
+    const known = await this.store.readText(memory);
     try {
       const version = address.competition ? await this.#stateOf(address) : await this.#newest(address);
-      if (!this.surroundings.readOnly && version !== known) await this.shelf.remember(memory, version);
+      if (!this.settings.readOnly && version !== known) this.store.writeText(memory, version);
       return version;
     } catch (error) {
       if (known === undefined || !(error instanceof StepError)) throw error;
-      this.surroundings.notice(`${error.message}; using the last known version of ${nameOf(address)}, ${known.slice(0, 12)}`);
+      this.settings.notice(`${error.message}; using the last known version of ${nameOf(address)}, ${known.slice(0, 12)}`);
       return known;
     }
   }
 
   /** Downloads a file or the matches of a glob one by one; everything or a folder as one archive. */
-  async fetch(address: KaggleAddress, version: string, work: FetchProgress): Promise<Fetched[]> {
+  async fetch(address: KaggleAddress, version: string, progress: FetchProgress): Promise<Fetched[]> {
     const { path } = address;
     const folder = join('kaggle', `${folderOf(address)}@${version.slice(0, 12)}`);
     const root = nameOf({ ...address, version: undefined });
     // The version of a competition is our own hash, which users cannot look up.
     const repository = address.competition ? root : `${root}@${version}`;
-    if (path === '') return [{ path: await this.#all(folder, address, version, work), address: root, repository }];
+    if (path === '') return [{ path: await this.#all(folder, address, version, progress), address: root, repository }];
     const names = isGlob(path) ? await this.#matching(address, version, folder) : [path];
     const places = new Map<string, string>();
     try {
-      await inParallel(names, work.signal, async (name, signal) => {
-        places.set(name, await this.#file(name, folder, address, version, { ...work, signal }));
+      await inParallel(names, progress.signal, async (name, signal) => {
+        places.set(name, await this.#file(name, folder, address, version, { ...progress, signal }));
       });
     } catch (error) {
       // No file has that name, so it may be a folder, which the API does not list.
-      if (!(error instanceof Missing) || isGlob(path)) throw error;
+      if (!(error instanceof MissingFile) || isGlob(path)) throw error;
       const all = await this.#names(address, version, folder).catch(() => []);
-      if (all.some((name) => name.startsWith(`${path}/`))) places.set(path, join(await this.#all(folder, address, version, work), path));
+      if (all.some((name) => name.startsWith(`${path}/`)))
+        places.set(path, join(await this.#all(folder, address, version, progress), path));
       else throw all.length > 0 ? new StepError(error.message, didYouMean(path, all, 'its files')) : error;
     }
     return names.map((name) => ({ path: places.get(name)!, address: `${root}/${name}`, repository }));
   }
 
-  async #all(folder: string, address: KaggleAddress, version: string, work: FetchProgress): Promise<string> {
-    return this.shelf.take(join(folder, 'all'), work, async (files) => {
-      const archive = this.shelf.download(`${folderOf(address)}@${version.slice(0, 12)}.zip`);
-      await this.#download(this.#wholeUrl(address, version), archive, nameOf(address), undefined, address, work);
+  async #all(folder: string, address: KaggleAddress, version: string, progress: FetchProgress): Promise<string> {
+    return this.store.getOrMake(join(folder, 'all'), progress, async (files) => {
+      const archive = this.store.download(`${folderOf(address)}@${version.slice(0, 12)}.zip`);
+      await this.#download(this.#wholeUrl(address, version), archive, nameOf(address), undefined, address, progress);
       const inside = `${address.name.split('/').at(-1)}@${version.slice(0, 7)}`;
-      await unpack(archive, 'zip', join(files, inside), nameOf(address), work.signal);
+      await unpack(archive, 'zip', join(files, inside), nameOf(address), progress.signal);
       await rm(archive, { force: true });
       return inside;
     });
   }
 
-  async #file(name: string, folder: string, address: KaggleAddress, version: string, work: FetchProgress): Promise<string> {
-    return this.shelf.take(join(folder, 'file', encodeURIComponent(name)), work, async (files) => {
+  async #file(name: string, folder: string, address: KaggleAddress, version: string, progress: FetchProgress): Promise<string> {
+    return this.store.getOrMake(join(folder, 'file', encodeURIComponent(name)), progress, async (files) => {
       const to = join(files, name);
       await mkdir(dirname(to), { recursive: true });
-      const came = this.shelf.download(`${folderOf(address)}@${version.slice(0, 12)}-${encodeURIComponent(name)}`);
-      const headers = await this.#download(this.#fileUrl(address, version, name), came, `${nameOf(address)}/${name}`, name, address, work);
+      const downloaded = this.store.download(`${folderOf(address)}@${version.slice(0, 12)}-${encodeURIComponent(name)}`);
+      const headers = await this.#download(
+        this.#fileUrl(address, version, name),
+        downloaded,
+        `${nameOf(address)}/${name}`,
+        name,
+        address,
+        progress,
+      );
       // Kaggle zips larger files, which only this header shows.
       const packed = headers.get('content-type')?.startsWith('application/zip') && !/\.zip$/i.test(name);
       if (packed) {
         const unpacked = `${files}-unpacked`;
-        await unpack(came, 'zip', unpacked, `${nameOf(address)}/${name}`, work.signal);
+        await unpack(downloaded, 'zip', unpacked, `${nameOf(address)}/${name}`, progress.signal);
         const inside = (await readdir(unpacked)).find((one) => one === basename(name)) ?? (await readdir(unpacked))[0];
         if (inside === undefined) throw new StepError(`${nameOf(address)}/${name} came as an empty archive`, 'Run again later.');
         await rename(join(unpacked, inside), to);
         await rm(unpacked, { recursive: true, force: true });
-        await rm(came, { force: true });
-      } else await rename(came, to);
+        await rm(downloaded, { force: true });
+      } else await rename(downloaded, to);
       return name;
     });
   }
@@ -107,7 +115,7 @@ export class Kaggle implements AddressProvider<KaggleAddress> {
     const odd = names.find((name) => !isSafePath(name));
     if (odd !== undefined)
       throw new StepError(`${nameOf(address)} has a file with a path outside of its folder: ${odd}`, 'Do not use this dataset.');
-    const found = matching(names, address.path);
+    const found = matchNames(names, address.path);
     if (found.length === 0)
       throw new StepError(`nothing in ${nameOf(address)} matches ${address.path}`, didYouMean(address.path, names, 'its files'));
     return found;
@@ -116,10 +124,10 @@ export class Kaggle implements AddressProvider<KaggleAddress> {
   /** The list of a version's files, which is requested once and cached with them. */
   async #names(address: KaggleAddress, version: string, folder: string): Promise<string[]> {
     const memory = `${folder}.files`;
-    const kept = await this.shelf.recall(memory);
+    const kept = await this.store.readText(memory);
     if (kept !== undefined) return JSON.parse(kept);
     const names = (await this.#list(address, version)).map(({ name }) => name).sort();
-    await this.shelf.remember(memory, JSON.stringify(names));
+    this.store.writeText(memory, JSON.stringify(names));
     return names;
   }
 
@@ -156,7 +164,10 @@ export class Kaggle implements AddressProvider<KaggleAddress> {
   }
 
   async #json(path: string, address: KaggleAddress): Promise<unknown> {
-    const response = await ask(`${this.#api}/${path}`, { authorization: await authorization(address), signal: this.surroundings.signal });
+    const response = await sendRequest(`${this.#api}/${path}`, {
+      authorization: await authorization(address),
+      signal: this.settings.signal,
+    });
     if (!response.ok) throw await this.#refused(response, address);
     try {
       return await response.json();
@@ -171,7 +182,7 @@ export class Kaggle implements AddressProvider<KaggleAddress> {
     what: string,
     name: string | undefined,
     address: KaggleAddress,
-    work: FetchProgress,
+    progress: FetchProgress,
   ): Promise<Headers> {
     let expected = false;
     return download({
@@ -181,13 +192,13 @@ export class Kaggle implements AddressProvider<KaggleAddress> {
       authorization: await authorization(address),
       hashIn: md5In,
       refused: (response) => this.#refused(response, address, name),
-      signal: work.signal,
-      say: work.say,
+      signal: progress.signal,
+      log: progress.log,
       onSize(size) {
-        if (!expected) work.expect(size, 1);
+        if (!expected) progress.expect(size, 1);
         expected = true;
       },
-      onBytes: work.onBytes,
+      onBytes: progress.onBytes,
     });
   }
 
@@ -219,14 +230,14 @@ export class Kaggle implements AddressProvider<KaggleAddress> {
     if (status === 404)
       return file === undefined
         ? new StepError(`Kaggle has no ${nameOf(address)}`, `Check the name and version: ${page}`)
-        : new Missing(`there is no ${file} in ${nameOf(address)}`, `Its files: ${page}`);
+        : new MissingFile(`there is no ${file} in ${nameOf(address)}`, `Its files: ${page}`);
     if (status === 429) return new StepError('Kaggle still answers 429, too many requests, after several retries', 'Run again later.');
     return new StepError(`Kaggle answers ${status} for ${nameOf(address)}`, 'Run again later.');
   }
 }
 
 /** The file does not exist. */
-class Missing extends StepError {}
+class MissingFile extends StepError {}
 
 interface Listed {
   name: string;

@@ -22,25 +22,25 @@ export type QueryRows = AsyncGenerator<string[]>;
 
 export class Query implements AddressProvider<QueryAddress> {
   constructor(
-    private readonly shelf: FetchedStore,
-    private readonly surroundings: Pick<FetchSettings, 'readOnly' | 'signal'>,
+    private readonly store: FetchedStore,
+    private readonly settings: Pick<FetchSettings, 'readOnly' | 'signal'>,
   ) {}
 
   /** The hash depends only on the rows, not on the database or the query. */
   async pin(address: QueryAddress): Promise<{ name: string; revision: string }> {
-    const { readOnly, signal } = this.surroundings;
+    const { readOnly, signal } = this.settings;
     return { name: 'query', revision: await this.#read(address, signal, !readOnly) };
   }
 
-  async fetch(address: QueryAddress, revision: string, work: FetchProgress): Promise<Fetched[]> {
+  async fetch(address: QueryAddress, revision: string, progress: FetchProgress): Promise<Fetched[]> {
     const place = join(this.#folderOf(address), `${revision}.jsonl`);
-    if (!existsSync(place) && (await this.#read(address, work.signal, true)) !== revision)
+    if (!existsSync(place) && (await this.#read(address, progress.signal, true)) !== revision)
       throw new StepError(`the rows of ${address.text} changed during the run`, 'Run the pipeline again.');
     return [{ path: place, address: address.url }];
   }
 
   #folderOf({ text }: QueryAddress): string {
-    return join(this.shelf.folder, 'queries', sha256(text).slice(0, 16));
+    return join(this.store.folder, 'queries', sha256(text).slice(0, 16));
   }
 
   async #read(address: QueryAddress, signal: AbortSignal | undefined, keep: boolean): Promise<string> {

@@ -17,7 +17,7 @@ import { StepError } from '../step.ts';
 type Form = 'tar' | 'zip';
 
 /** The type of an archive by its name, otherwise by its first bytes; undefined if it is no archive. */
-export async function formOf(file: string, name: string): Promise<Form | undefined> {
+export async function archiveForm(file: string, name: string): Promise<Form | undefined> {
   if (/\.(tar|tgz|tar\.gz)$/i.test(name)) return 'tar';
   if (/\.zip$/i.test(name)) return 'zip';
   if (/\.[a-z]\w*$/i.test(name)) return undefined;
@@ -53,7 +53,7 @@ export async function unpack(file: string, form: Form, folder: string, what: str
 }
 
 /** Moves the content of a single top-level folder up, because only some archives have such a folder. */
-export async function lookThrough(folder: string): Promise<void> {
+export async function flattenTopFolder(folder: string): Promise<void> {
   const entries = (await readdir(folder, { withFileTypes: true })).filter(({ name }) => !JUNK.has(name));
   const [only, ...others] = entries;
   if (!only?.isDirectory() || others.length > 0) return;

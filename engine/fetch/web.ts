@@ -5,14 +5,14 @@ import { rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { WebAddress } from '../address.ts';
 import { StepError } from '../step.ts';
-import { pick } from './choose-files.ts';
+import { resolveInside } from './choose-files.ts';
 import { download } from './download.ts';
 import type { AddressProvider, Fetched } from './fetch.ts';
 import type { FetchedStore, FetchProgress } from './fetched-store.ts';
-import { formOf, lookThrough, unpack } from './unpack.ts';
+import { archiveForm, flattenTopFolder, unpack } from './unpack.ts';
 
 export class Web implements AddressProvider<WebAddress> {
-  constructor(private readonly shelf: FetchedStore) {}
+  constructor(private readonly store: FetchedStore) {}
 
   /** The name: for a file as in its URL, because steps may use it; for an archive only its type matters. */
   async pin({ url, path, sha256 }: WebAddress): Promise<{ name: string; revision: string }> {
@@ -21,28 +21,28 @@ export class Web implements AddressProvider<WebAddress> {
     return { name: path === '' ? name : `${name}/${path}`, revision: sha256 };
   }
 
-  async fetch(address: WebAddress, _: string, work: FetchProgress): Promise<Fetched[]> {
+  async fetch(address: WebAddress, _: string, progress: FetchProgress): Promise<Fetched[]> {
     const { url, sha256 } = address;
     const name = fileName(url);
-    const place = await this.shelf.take(join('web', `${sha256}-${name}`), work, async (folder) => {
-      const file = this.shelf.download(`${sha256}-${name}`);
+    const place = await this.store.getOrMake(join('web', `${sha256}-${name}`), progress, async (folder) => {
+      const file = this.store.download(`${sha256}-${name}`);
       // Exists already if a run was interrupted before unpacking.
-      if (!existsSync(file)) await this.#download(address, file, work);
-      const form = await formOf(file, name);
+      if (!existsSync(file)) await this.#download(address, file, progress);
+      const form = await archiveForm(file, name);
       if (!form) {
         await rename(file, join(folder, name));
         return name;
       }
       const inside = name.replace(/\.(tar|tgz|tar\.gz|zip)$/i, '') || name;
-      await unpack(file, form, join(folder, inside), url, work.signal);
-      await lookThrough(join(folder, inside));
+      await unpack(file, form, join(folder, inside), url, progress.signal);
+      await flattenTopFolder(join(folder, inside));
       await rm(file, { force: true });
       return inside;
     });
-    return pick(place, address, url);
+    return resolveInside(place, address, url);
   }
 
-  async #download({ url, sha256 }: WebAddress, to: string, work: FetchProgress): Promise<void> {
+  async #download({ url, sha256 }: WebAddress, to: string, progress: FetchProgress): Promise<void> {
     let expected = false;
     await download({
       url,
@@ -57,13 +57,13 @@ export class Web implements AddressProvider<WebAddress> {
             : 'Run again later, or find another host for the file.';
         return new StepError(`${new URL(url).host} answers ${response.status} for ${url}`, hint);
       },
-      signal: work.signal,
-      say: work.say,
+      signal: progress.signal,
+      log: progress.log,
       onSize(size) {
-        if (!expected) work.expect(size, 1);
+        if (!expected) progress.expect(size, 1);
         expected = true;
       },
-      onBytes: work.onBytes,
+      onBytes: progress.onBytes,
     });
   }
 }

@@ -1,29 +1,10 @@
 /**
- * Makes untrusted text safe for a terminal. File names, messages, data and generated text may hold characters that move the
+ * Makes untrusted text safe for a terminal and prints it. File names, messages, data and generated text may hold characters that move the
  * cursor, colour the screen, ring the bell or change the text direction. They become visible escapes such as `\x1b`.
  */
 
 import { Transform, type Writable } from 'node:stream';
-import { stripVTControlCharacters } from 'node:util';
 import pico from 'picocolors';
-
-/* The width of text on a terminal, in columns. Not the package string-width, which takes 30 ms to load in every command. */
-
-export function columnsOfText(text: string): number {
-  let sum = 0;
-  for (const { segment } of new Intl.Segmenter().segment(stripVTControlCharacters(text))) sum += columnsOf(segment);
-  return sum;
-}
-
-/** `character`: a grapheme. */
-export function columnsOf(character: string): number {
-  if (/^[\p{Mark}\p{Cf}]+$/u.test(character)) return 0;
-  if (character.length > 1 && character.startsWith('�')) return character.length;
-  return character === '  ' || WIDE.test(character) ? 2 : 1;
-}
-
-const WIDE =
-  /\p{Emoji_Presentation}|\ufe0f|[\p{Script=Han}\p{Script=Hangul}\p{Script=Hiragana}\p{Script=Katakana}\u3000-\u303e\uff01-\uff60\uffe0-\uffe6]/u;
 
 /** Escapes control characters, except newlines and tabs. */
 export function printable(text: string): string {
@@ -79,8 +60,7 @@ function hex(character: string, digits: number): string {
   return character.charCodeAt(0).toString(16).padStart(digits, '0');
 }
 
-/* Terminal colours. NO_COLOR and FORCE_COLOR turn them off and on; otherwise they are on if the stream is a terminal. */
-
+/** NO_COLOR and FORCE_COLOR turn colours off and on; otherwise they are on if the stream is a terminal. */
 export function colorsFor(stream: { isTTY?: boolean }): ReturnType<typeof pico.createColors> {
   const { NO_COLOR, FORCE_COLOR, TERM } = process.env;
   if (FORCE_COLOR !== undefined) return pico.createColors(FORCE_COLOR !== '0' && FORCE_COLOR !== 'false');
@@ -89,9 +69,7 @@ export function colorsFor(stream: { isTTY?: boolean }): ReturnType<typeof pico.c
 
 export type Colors = ReturnType<typeof colorsFor>;
 
-/* Prints the output of commands. Colours are the only escape sequences that reach a terminal. */
-
-/** Prints `text` as it is, without adding a newline. */
+/** Prints `text` without adding a newline. Colours are the only escape sequences that reach a terminal. */
 export function print(text: string, stream: NodeJS.WriteStream = process.stdout): void {
   stream.write(colorsFor(stream).isColorSupported ? printableInColor(text) : printable(text));
 }

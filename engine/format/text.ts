@@ -1,8 +1,7 @@
 /** Formats text for the screen: durations, numbers, and lines cut to a width. */
 
 import { stripVTControlCharacters } from 'node:util';
-import { InvalidArgumentError } from 'commander';
-import { columnsOfText, printableName, shortened } from './terminal-text.ts';
+import { printableName, shortened } from './terminal-text.ts';
 
 /** "<0.1 s", "0.3 s", "42 s", "1m 05s", "2h 03m". */
 export function duration(seconds: number): string {
@@ -74,6 +73,23 @@ const MOST = 240;
 export function width(text: string): number {
   return /^[\x20-\x7e]*$/.test(text) ? text.length : columnsOfText(text);
 }
+
+/** The width of a text on a terminal. Not the package string-width, which takes 30 ms to load in every command. */
+function columnsOfText(text: string): number {
+  let sum = 0;
+  for (const { segment } of new Intl.Segmenter().segment(stripVTControlCharacters(text))) sum += columnsOf(segment);
+  return sum;
+}
+
+/** `character`: a grapheme. */
+export function columnsOf(character: string): number {
+  if (/^[\p{Mark}\p{Cf}]+$/u.test(character)) return 0;
+  if (character.length > 1 && character.startsWith('�')) return character.length;
+  return character === '  ' || WIDE.test(character) ? 2 : 1;
+}
+
+const WIDE =
+  /\p{Emoji_Presentation}|\ufe0f|[\p{Script=Han}\p{Script=Hangul}\p{Script=Hiragana}\p{Script=Katakana}\u3000-\u303e\uff01-\uff60\uffe0-\uffe6]/u;
 
 /** Cuts the end of a text, with an ellipsis, to at most `columns`. */
 export function clip(text: string, columns: number): string {
@@ -151,28 +167,3 @@ export function bytesFrom(text: string): number {
   const [, count, prefix = '', binary] = /^([\d.]+) ?([kMGT])?(i)?B$/.exec(text)!;
   return Math.round(Number(count) * (binary ? 1024 : 1000) ** ['', 'k', 'M', 'G', 'T'].indexOf(prefix));
 }
-
-/* Parses sizes and times on the command line. */
-
-/** `10GB`, `500 MB`, `1.5TiB`, `0`: bytes. */
-export function size(text: string): number {
-  const [, number, unit = 'b'] = /^(\d+(?:\.\d+)?)\s*([kmgt]?i?b)?$/i.exec(text.trim()) ?? [];
-  const bytes = Number(number) * (SIZES[unit.toLowerCase()] ?? Number.NaN);
-  if (!Number.isSafeInteger(Math.round(bytes))) throw new InvalidArgumentError('It must be a size such as 500MB, 10GB or 1.5TB.');
-  return Math.round(bytes);
-}
-
-const SIZES: Record<string, number> = Object.fromEntries([
-  ...['b', 'kb', 'mb', 'gb', 'tb'].map((unit, power) => [unit, 1000 ** power]),
-  ...['kib', 'mib', 'gib', 'tib'].map((unit, power) => [unit, 1024 ** (power + 1)]),
-]);
-
-/** `30d`, `2w`, `12h`: milliseconds. */
-export function age(text: string): number {
-  const [, number, unit] = /^(\d+(?:\.\d+)?)([hdw])$/.exec(text) ?? [];
-  const ms = Number(number) * (AGES[unit ?? ''] ?? Number.NaN);
-  if (!Number.isSafeInteger(Math.round(ms)) || ms > Date.now()) throw new InvalidArgumentError('It must be a time such as 12h, 30d or 8w.');
-  return ms;
-}
-
-const AGES: Record<string, number> = { h: 3_600_000, d: 86_400_000, w: 604_800_000 };

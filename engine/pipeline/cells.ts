@@ -2,33 +2,30 @@
 
 import { join, resolve } from 'node:path';
 import { sha256 } from '../../cache/digest.ts';
-import type { Cell, CellOutput } from '../cell.ts';
-import { cellName, fileName } from '../cell-name.ts';
+import { type Cell, type CellOutput, cellName, fileName } from '../cell.ts';
 import type { Json } from '../format/scalars.ts';
 import { bytesFrom, milliseconds } from '../format/text.ts';
-import type { Draft, Drafts, Point, Step, Steps } from './drafts.ts';
+import type { Draft, Drafts, ParseContext, Point, Step, Steps } from './drafts.ts';
 import { inputsIn } from './inputs.ts';
 import { type Expression, expressionsIn, UNKNOWN } from './interpolate.ts';
 import { fitted, isTreeMap, plain, scalarText, type Tree } from './literals.ts';
 import { pointsOf } from './matrix.ts';
-import type { ParseContext } from './parse-context.ts';
-import { renderCommand } from './render-command.ts';
 import { outputsOf, stepSchema } from './schema.ts';
-import { shown } from './schema-check.ts';
-import { CellScope } from './scope.ts';
+import { displayValue } from './schema-check.ts';
+import { CellScope, renderCommand } from './scope.ts';
 import type { Path } from './source.ts';
 
 /** Reports dependency cycles and drafts their steps as far as possible. `pipeline`: name of the folder for outputs of built-in steps. */
-export function draftCells(steps: Steps, pipeline: string, reading: ParseContext): Drafts {
-  const { sorted, cycles } = order(steps.values(), earlierSteps);
+export function draftCells(steps: Steps, pipeline: string, context: ParseContext): Drafts {
+  const { sorted, cycles } = topologicalOrder(steps.values(), earlierSteps);
   const circular = new Set<Step>();
-  for (const cycle of cycles) reportCircle(cycle, steps, circular, reading);
+  for (const cycle of cycles) reportCycle(cycle, steps, circular, context);
   const drafts: Drafts = new Map();
   for (const step of sorted) {
-    const points = pointsOf(step, drafts, reading);
+    const points = pointsOf(step, drafts, context);
     drafts.set(
       step,
-      points.map((point) => draftCell(step, point, steps, drafts, pipeline, reading)),
+      points.map((point) => draftCell(step, point, steps, drafts, pipeline, context)),
     );
   }
   const inOrder: Drafts = new Map(); // back in the order of the file
@@ -41,7 +38,7 @@ function earlierSteps({ parents, gathers, needs }: Step): Step[] {
 }
 
 /** Prints a cycle in the direction of the data, starting at the step that is first in the file. */
-function reportCircle(circle: Step[], steps: Steps, reported: Set<Step>, reading: ParseContext): void {
+function reportCycle(circle: Step[], steps: Steps, reported: Set<Step>, context: ParseContext): void {
   if (circle.some((step) => reported.has(step))) return;
   for (const step of circle) reported.add(step);
   const flow = [...circle].reverse();
@@ -50,17 +47,17 @@ function reportCircle(circle: Step[], steps: Steps, reported: Set<Step>, reading
   const last = turned.at(-1)!;
   const way = [...turned, first].map(({ name }) => name).join(' → ');
   const found = first.references.find(({ expression: { reference } }) => reference?.kind === 'steps' && reference.step === last.name);
-  const say = (path: Path, expression?: Expression) =>
-    reading.report(path, `these steps depend on each other: ${way}`, 'Remove one of the references.', 'value', expression?.whole);
-  if (found) say(found.path, found.expression);
-  else say([...first.path, 'needs', ...(Array.isArray(first.body.needs) ? [first.body.needs.indexOf(last.name)] : [])]);
+  const report = (path: Path, expression?: Expression) =>
+    context.report(path, `these steps depend on each other: ${way}`, 'Remove one of the references.', 'value', expression?.whole);
+  if (found) report(found.path, found.expression);
+  else report([...first.path, 'needs', ...(Array.isArray(first.body.needs) ? [first.body.needs.indexOf(last.name)] : [])]);
 }
 
 /** Values that most cells of a large file share, to save memory. */
 const NOTHING = Object.freeze({});
 const ONCE = Object.freeze({ times: 0, delay: 0, factor: 1, longest: 0 });
 
-function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipeline: string, reading: ParseContext): Draft {
+function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipeline: string, context: ParseContext): Draft {
   const matrix = plain(point.matrix) as Record<string, Json>;
   const name = cellName(step.name, matrix);
   const cell: Cell = {
@@ -83,7 +80,7 @@ function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipel
   };
   // The maps are created on demand, because most cells of a large file do not need them.
   const draft: Draft = { cell, step, point };
-  const scope = new CellScope(cell, step, point, steps, drafts, reading);
+  const scope = new CellScope(cell, step, point, steps, drafts, context);
 
   const settings = settingsOf(scope);
   if (settings.description !== undefined) cell.description = String(settings.description);
@@ -94,15 +91,15 @@ function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipel
   cell.cache = settings.cache !== false;
   cell.frozen = settings.frozen === true;
   if (cell.frozen && !cell.cache)
-    scope.say(
-      scope.place(['frozen']),
+    scope.report(
+      scope.locate(['frozen']),
       '`frozen` and `cache: false` cannot be used together',
       'A frozen step reuses its stored result, but `cache: false` stores none.',
     );
   cell.enabled = settings.when !== false;
 
-  if (step.used) cell.outputs = Object.fromEntries(ownOutputs(scope, pipeline));
-  else if (step.outputs?.length !== 0) cell.outputs = Object.fromEntries(shellOutputs(scope));
+  if (step.used) cell.outputs = Object.fromEntries(declaredOutputs(scope, pipeline));
+  else if (step.outputs?.length !== 0) cell.outputs = Object.fromEntries(writtenOutputs(scope));
   const inputs = [...inputsIn(scope)];
   if (inputs.length > 0) {
     cell.inputs = Object.fromEntries(inputs);
@@ -111,7 +108,7 @@ function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipel
     cell.reads = [...new Set(sources.flatMap((source) => (source.kind === 'output' ? [source.cell] : [])))];
   }
   const templates = new Map<string, string>();
-  if (step.body.env !== undefined) cell.env = Object.fromEntries(variables(scope, templates));
+  if (step.body.env !== undefined) cell.env = Object.fromEntries(environmentVariables(scope, templates));
   const { run } = step.body;
   if (run !== undefined) {
     const shell = settings.shell === 'bash' ? 'bash' : 'sh';
@@ -124,14 +121,14 @@ function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipel
       uses,
       module,
       definition,
-      options: Object.assign(Object.create(null), Object.fromEntries(optionsIn(scope))),
+      options: Object.assign(Object.create(null), Object.fromEntries(resolvedOptions(scope))),
     };
   }
-  if (scope.told.size > 0) {
+  if (scope.expressionTexts.size > 0) {
     cell.written = {
       commands: run === undefined ? undefined : sha256(JSON.stringify(run)),
       env: templates.size === 0 ? NOTHING : Object.fromEntries([...templates].map(([variable, text]) => [variable, sha256(text)])),
-      values: Object.fromEntries(scope.told),
+      values: Object.fromEntries(scope.expressionTexts),
     };
   }
   return draft;
@@ -146,7 +143,7 @@ function settingsOf(scope: CellScope): Settings {
   for (const key of SETTINGS) {
     const written = scope.step.body[key];
     if (written === undefined || scope.step.faulty.has(key)) continue;
-    const filled = scope.fill(written, [key]);
+    const filled = scope.resolve(written, [key]);
     if (filled === UNKNOWN) continue;
     const value = fitted(filled, stepSchema.properties[key]);
     if (expressionsIn(written, []).length === 0 || isValid(key, value, scope)) settings[key] = value;
@@ -156,14 +153,15 @@ function settingsOf(scope: CellScope): Settings {
 
 /** Checks a value that was unknown when the file was checked. */
 function isValid(key: string, value: Json, scope: CellScope): boolean {
-  const mistakes = scope.reading.checkStep({ [key]: value });
-  for (const { path, message, hint } of mistakes) scope.say(scope.place(path), message, hint);
+  const mistakes = scope.context.checkStep({ [key]: value });
+  for (const { path, message, hint } of mistakes) scope.report(scope.locate(path), message, hint);
   return mistakes.length === 0;
 }
 
 function duration(text: Json, path: Path, scope: CellScope): number {
   const time = milliseconds(String(text));
-  if (!time) scope.say(scope.place(path), `"${path.join('.')}" takes a time above 0, found ${shown(text)}`, 'For example 90s, 5m or 2h.');
+  if (!time)
+    scope.report(scope.locate(path), `"${path.join('.')}" takes a time above 0, found ${displayValue(text)}`, 'For example 90s, 5m or 2h.');
   return time ?? 0;
 }
 
@@ -183,23 +181,23 @@ function resources(value: Json): Cell['resources'] {
   return { ...counts, ...(memory === undefined ? {} : { memory: bytesFrom(memory) }) };
 }
 
-function ownOutputs({ step, cell, reading }: CellScope, pipeline: string): [string, CellOutput][] {
-  const folder = join(reading.root, '.tunesmith', 'outputs', fileName(pipeline), fileName(cell.name));
+function declaredOutputs({ step, cell, context }: CellScope, pipeline: string): [string, CellOutput][] {
+  const folder = join(context.root, '.tunesmith', 'outputs', fileName(pipeline), fileName(cell.name));
   const declared = Object.entries(outputsOf(step.used!.definition));
   return declared.map(([name, declaration]) => [name, { declaration, path: join(folder, name) }]);
 }
 
 const ANY: CellOutput['declaration'] = { kind: 'any' };
 
-function* shellOutputs(scope: CellScope): Generator<[string, CellOutput]> {
-  const { step, reading } = scope;
+function* writtenOutputs(scope: CellScope): Generator<[string, CellOutput]> {
+  const { step, context } = scope;
   if (step.faulty.has('outputs')) return;
   for (const [name, written] of Object.entries(Object(step.body.outputs) as Record<string, string>)) {
-    const filled = scope.fill(written, ['outputs', name]);
+    const filled = scope.resolve(written, ['outputs', name]);
     if (filled === UNKNOWN) continue;
     const path = fitted(filled, { type: 'string' });
-    const wrong = (message: string, hint?: string) => scope.say(scope.place(['outputs', name]), message, hint);
-    if (typeof path !== 'string' || path === '') wrong(`output "${name}" takes a path, found ${shown(path)}`);
+    const wrong = (message: string, hint?: string) => scope.report(scope.locate(['outputs', name]), message, hint);
+    if (typeof path !== 'string' || path === '') wrong(`output "${name}" takes a path, found ${displayValue(path)}`);
     else if (/[*?]/.test(path))
       wrong(`output "${name}" is a glob`, 'An output is one file or folder. Name the folder that holds the files.');
     else if (/^~[^/]+\//.test(path))
@@ -207,56 +205,54 @@ function* shellOutputs(scope: CellScope): Generator<[string, CellOutput]> {
         `output "${name}" begins with ${path.split('/', 1)[0]}, which tunesmith does not expand`,
         `Write the full path, or ./${path} for a folder of that name.`,
       );
-    else yield [name, { declaration: ANY, path: resolve(reading.folder, reading.outside.atHome(path)) }];
+    else yield [name, { declaration: ANY, path: resolve(context.folder, context.environment.atHome(path)) }];
   }
 }
 
 /** The environment variables of a cell. Adds the texts with expressions to `templates`. */
-function* variables(scope: CellScope, templates: Map<string, string>): Generator<[string, string | undefined]> {
-  const { step, reading } = scope;
+function* environmentVariables(scope: CellScope, templates: Map<string, string>): Generator<[string, string | undefined]> {
+  const { step, context } = scope;
   const { env } = step.body;
   if (env === undefined || step.faulty.has('env')) return;
-  const filled = typeof env === 'string' ? scope.fill(env, ['env']) : env;
+  const filled = typeof env === 'string' ? scope.resolve(env, ['env']) : env;
   if (filled === UNKNOWN) return;
   const written = typeof env === 'string' ? fitted(filled, stepSchema.properties.env) : filled;
   if (typeof env === 'string' && !isValid('env', plain(written), scope)) return;
   if (Array.isArray(written)) {
-    for (const name of written as string[]) yield [name, reading.outside.variable(name)];
+    for (const name of written as string[]) yield [name, context.environment.readVariable(name)];
     return;
   }
   for (const [name, raw] of Object.entries(written as Record<string, Tree>)) {
-    const value = scope.fill(raw, ['env', name]);
+    const value = scope.resolve(raw, ['env', name]);
     if (value === UNKNOWN) continue;
-    const wrong = (what: string) => scope.say(scope.place(['env', name]), `the variable ${name} ${what}`);
+    const wrong = (what: string) => scope.report(scope.locate(['env', name]), `the variable ${name} ${what}`);
     if (Array.isArray(value) || isTreeMap(value)) {
-      wrong(`takes one value, found ${shown(value)}`);
+      wrong(`takes one value, found ${displayValue(value)}`);
       continue;
     }
     const text = value === null ? '' : scalarText(value);
     for (const [expression, path] of expressionsIn(raw, [...step.path, 'env', name])) {
       templates.set(name, String(raw));
-      const piece = scope.look(expression, path);
+      const piece = scope.evaluate(expression, path);
       if (piece !== UNKNOWN && piece !== null && !Array.isArray(piece) && !isTreeMap(piece))
-        scope.note(expression.source, scalarText(piece));
+        scope.recordText(expression.source, scalarText(piece));
     }
     if (text.includes('\0')) wrong('cannot hold a NUL character');
     else yield [name, text];
   }
 }
 
-function* optionsIn(scope: CellScope): Generator<[string, Json]> {
+function* resolvedOptions(scope: CellScope): Generator<[string, Json]> {
   const { step } = scope;
   if (step.faulty.has('with')) return;
   const options = step.used!.definition.options ?? {};
   for (const [key, written] of Object.entries(Object(step.body.with) as Record<string, Tree>)) {
     if (!Object.hasOwn(options, key) || step.faulty.has(`with.${key}`)) continue;
-    const value = scope.fill(written, ['with', key]);
+    const value = scope.resolve(written, ['with', key]);
     if (value === UNKNOWN) step.faulty.add(`with.${key}`);
     else yield [key, fitted(value, options[key])];
   }
 }
-
-/* Sorts topologically, as close to the given order as possible, and finds cycles. */
 
 export interface TopologicalOrder<T> {
   sorted: T[];
@@ -264,8 +260,11 @@ export interface TopologicalOrder<T> {
   cycles: T[][];
 }
 
-/** `before(node)`: the nodes that must come earlier. Not recursive, because chains may be long. */
-export function order<T>(nodes: Iterable<T>, before: (node: T) => readonly T[]): TopologicalOrder<T> {
+/**
+ * Sorts topologically, as close to the given order as possible, and finds cycles. `before(node)`: the nodes that must come earlier.
+ * Not recursive, because chains may be long.
+ */
+export function topologicalOrder<T>(nodes: Iterable<T>, before: (node: T) => readonly T[]): TopologicalOrder<T> {
   const sorted: T[] = [];
   const cycles: T[][] = [];
   const done = new Set<T>();

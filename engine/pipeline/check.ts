@@ -4,47 +4,46 @@
  */
 import { basename } from 'node:path';
 import type { Cell, Pipeline } from '../cell.ts';
+import { Problems } from '../errors.ts';
 import { nearest } from '../format/did-you-mean.ts';
-import { draftCells, order } from './cells.ts';
-import type { Draft, Step } from './drafts.ts';
+import { draftCells, topologicalOrder } from './cells.ts';
+import { type Draft, ParseContext, type Step } from './drafts.ts';
 import type { Environment } from './environment.ts';
 import type { ReadOptions } from './index.ts';
 import { isTreeMap, plain, type Tree } from './literals.ts';
 import { checkForesight, checkOptions } from './options.ts';
-import { linkPaths } from './output-paths.ts';
+import { connectPaths } from './output-paths.ts';
 import { Params } from './params.ts';
-import { ParseContext } from './parse-context.ts';
-import type { Given } from './pipeline-cache.ts';
-import { Problems } from './problems.ts';
+import type { PipelineRequest } from './pipeline-cache.ts';
 import { fileSchema, stepSchema } from './schema.ts';
 import { validator } from './schema-check.ts';
-import { placeIn, readSource } from './source.ts';
+import { locateStep, readSource } from './source.ts';
 import { readSteps } from './steps.ts';
 
 /** Throws InvalidError with all errors in the order of the file. */
-export async function checkPipeline(given: Given, options: ReadOptions, outside: Environment): Promise<Pipeline> {
+export async function checkPipeline(given: PipelineRequest, options: ReadOptions, environment: Environment): Promise<Pipeline> {
   const { file, folder, root, text } = given;
   const problems = new Problems();
   const source = readSource(file, problems, text);
-  const reading = new ParseContext(source, problems, file, folder, root, options.readOnly ?? false, outside);
+  const context = new ParseContext(source, problems, file, folder, root, options.readOnly ?? false, environment);
 
-  const body = await checkFrame(reading);
-  reading.checkStep = await validator(stepSchema);
-  reading.params = new Params(source, options, problems, (name, { source: from, path: at }) => {
-    const found = reading.outside.packageFolder(name);
+  const body = await checkTopLevelKeys(context);
+  context.checkStep = await validator(stepSchema);
+  context.params = new Params(source, options, problems, (name, { source: from, path: at }) => {
+    const found = context.environment.packageFolder(name);
     if (found === undefined)
       problems.add(from.diagnostic(at, 'value', `the package ${name} is not installed`, `Install it: npm install -D ${name}`));
     return found ?? null;
   });
   const name = typeof body.name === 'string' ? body.name : basename(file).replace(/\.ya?ml$/, '');
-  const steps = await readSteps(body.steps as Record<string, Tree>, reading);
-  const drafts = draftCells(steps, name, reading);
+  const steps = await readSteps(body.steps as Record<string, Tree>, context);
+  const drafts = draftCells(steps, name, context);
   const all = [...drafts.values()].flat();
-  linkPaths(all, reading);
-  for (const [step, cells] of drafts) if (step.used) await checkOptions(step, cells, reading);
-  const cells = sortCells(all, drafts, reading);
+  connectPaths(all, context);
+  for (const [step, cells] of drafts) if (step.used) await checkOptions(step, cells, context);
+  const cells = sortCells(all, drafts, context);
   problems.throwIfAny();
-  checkForesight(all, reading);
+  checkForesight(all, context);
   problems.throwIfAny();
   return {
     name,
@@ -53,9 +52,9 @@ export async function checkPipeline(given: Given, options: ReadOptions, outside:
     folder,
     root,
     text,
-    params: reading.params.values(),
+    params: context.params.values(),
     cells,
-    locate: async (step, at, message, hint) => placeIn(source, step, at, message, hint),
+    locate: async (step, at, message, hint) => locateStep(source, step, at, message, hint),
   };
 }
 
@@ -63,11 +62,11 @@ export async function checkPipeline(given: Given, options: ReadOptions, outside:
 const FIRST_STEP = 'Write a step below it: its name, and below that `uses:` or `run:`.';
 
 /** The keys of the file. Throws at once if there are no steps to check. */
-async function checkFrame(reading: ParseContext): Promise<Record<string, Tree>> {
-  const { source, problems } = reading;
+async function checkTopLevelKeys(context: ParseContext): Promise<Record<string, Tree>> {
+  const { source, problems } = context;
   const { value } = source;
   if (!isTreeMap(value)) {
-    reading.report([], 'a pipeline is a map', 'Write `steps:` with a map of steps. `tunesmith init` creates an example.');
+    context.report([], 'a pipeline is a map', 'Write `steps:` with a map of steps. `tunesmith init` creates an example.');
     problems.throwIfAny();
   }
   const body = { ...(value as Record<string, Tree>) };
@@ -77,10 +76,10 @@ async function checkFrame(reading: ParseContext): Promise<Record<string, Tree>> 
     const key = String(path[0] ?? '');
     if (path.length === 0) {
       // The error for a misspelt key, such as `step:`, is more helpful.
-      if (!nearest('steps', Object.keys(body))) reading.report([], 'this pipeline has no `steps`', 'Write `steps:` with a map of steps.');
+      if (!nearest('steps', Object.keys(body))) context.report([], 'this pipeline has no `steps`', 'Write `steps:` with a map of steps.');
     } else if (Object.hasOwn(stepSchema.properties, key) && at === 'key' && path.length === 1)
-      reading.report(path, `"${key}" belongs to a step`, "Write it below a step's name, below `steps`.", 'key');
-    else reading.report(path, message, hint ?? (key === 'steps' && path.length === 1 ? FIRST_STEP : undefined), at);
+      context.report(path, `"${key}" belongs to a step`, "Write it below a step's name, below `steps`.", 'key');
+    else context.report(path, message, hint ?? (key === 'steps' && path.length === 1 ? FIRST_STEP : undefined), at);
     if (path.length === 1 && at === 'value') delete body[key];
   }
   const { steps } = body;
@@ -88,11 +87,11 @@ async function checkFrame(reading: ParseContext): Promise<Record<string, Tree>> 
   return body;
 }
 
-/** Expands `needs` from steps to cells. */
+/** A cell, or a step of `needs`, which stands for all its cells. */
 type Node = Draft | Step;
 
 /** Sorts the cells topologically. Reports cycles that only paths cause. */
-function sortCells(all: Draft[], drafts: Map<Step, Draft[]>, reading: ParseContext): Cell[] {
+function sortCells(all: Draft[], drafts: Map<Step, Draft[]>, context: ParseContext): Cell[] {
   const byName = new Map<string, Draft>();
   for (const draft of all) byName.set(draft.cell.name, draft);
   const before = (node: Node): Node[] => {
@@ -107,21 +106,21 @@ function sortCells(all: Draft[], drafts: Map<Step, Draft[]>, reading: ParseConte
     return found;
   };
   for (const { cell, step } of all) if (step.needs.size > 0) cell.waits = [...step.needs].flatMap(namesOf);
-  const { sorted, cycles } = order<Node>(all, before);
+  const { sorted, cycles } = topologicalOrder<Node>(all, before);
   // Cycles of references have been reported already, so a path closes this one.
-  for (const cycle of cycles) reportCircle(cycle.filter((node) => 'cell' in node).reverse(), reading);
+  for (const cycle of cycles) reportPathCycle(cycle.filter((node) => 'cell' in node).reverse(), context);
   return sorted.filter((node) => 'cell' in node).map(({ cell }) => cell);
 }
 
 /** Prints a cycle in the direction of the data, up to a cell whose path leads back into the cycle. */
-function reportCircle(flow: Draft[], reading: ParseContext): void {
+function reportPathCycle(flow: Draft[], context: ParseContext): void {
   const closing = flow.findIndex((draft, i) => draft.pathEdges?.has(flow.at(i - 1)!.cell.name));
   if (closing < 0) return;
   const turned = [...flow.slice(closing), ...flow.slice(0, closing)];
   const maker = turned.at(-1)!.cell.name;
   const { source, path } = turned[0]!.pathEdges!.get(maker)!;
   const way = [...turned, turned[0]!].map(({ cell }) => cell.name).join(' → ');
-  reading.problems.add(
+  context.problems.add(
     source.diagnostic(path, 'value', `these cells depend on each other: ${way}`, `This path is inside an output of ${maker}.`),
   );
 }

@@ -3,11 +3,11 @@ import { dirname, relative } from 'node:path';
 import { userStack } from '../errors.ts';
 import { loadStep } from '../load-step.ts';
 import { StepError } from '../step.ts';
-import type { Description } from './resolve-step.ts';
+import type { StepDescription } from './resolve-step.ts';
 
 process.send!(await describe(process.argv[2]!), () => process.exit(0));
 
-async function describe(path: string): Promise<Description> {
+async function describe(path: string): Promise<StepDescription> {
   try {
     const { run, check, foresee, ...declared } = await loadStep(path);
     return { definition: JSON.parse(JSON.stringify(declared)) as typeof declared };

@@ -1,11 +1,60 @@
-/** What a pipeline is while it is checked: steps as written, the points of their matrices, and a draft of each cell. */
+/**
+ * A pipeline while it is checked: the state that all parts share, steps as written, the points of their matrices, and a draft of
+ * each cell.
+ */
 
-import type { Cell } from '../cell.ts';
-import type { InputDeclaration } from '../step.ts';
+import { relative } from 'node:path';
+import type { Cell, StepAction } from '../cell.ts';
+import type { Diagnostic, Problems } from '../errors.ts';
+import type { InputDeclaration, StepDefinition } from '../step.ts';
+import type { Environment } from './environment.ts';
 import type { Expression } from './interpolate.ts';
 import type { Tree } from './literals.ts';
-import type { Used } from './resolve-step.ts';
-import type { Path, SourcePath } from './source.ts';
+import type { Params } from './params.ts';
+import type { Declaration } from './schema.ts';
+import type { Validate } from './schema-check.ts';
+import type { Path, SourcePath, SourceText, Within } from './source.ts';
+
+/** What all parts share while one pipeline file is checked. */
+export class ParseContext {
+  params!: Params;
+  /** Checks the types of a step's keys. */
+  checkStep!: Validate;
+  readonly #prefix: string;
+  readonly #reported = new Map<string, string>();
+
+  constructor(
+    readonly source: SourceText,
+    readonly problems: Problems,
+    readonly file: string,
+    readonly folder: string,
+    readonly root: string,
+    readonly readOnly: boolean,
+    readonly environment: Environment,
+  ) {
+    this.#prefix = folder.endsWith('/') ? folder : `${folder}/`;
+  }
+
+  report(path: Path, message: string, hint?: string, at: 'key' | 'value' = 'value', within?: Within): void {
+    this.problems.add(this.source.diagnostic(path, at, message, hint, within));
+  }
+
+  /** Reports an error of one cell. Other cells of its step have the same error at the same position, so it is reported once. */
+  reportForCell({ name, step }: { name: string; step: string }, diagnostic: Diagnostic): void {
+    const { file, line, column } = diagnostic;
+    const id = JSON.stringify([step, file, line, column]);
+    const first = this.#reported.get(id) ?? name;
+    this.#reported.set(id, first);
+    if (first === name) this.problems.add(diagnostic);
+  }
+
+  /** `path` is absolute and normal. */
+  relative(path: string): string {
+    // A fast path for paths below the folder, which are the most common ones.
+    if (path.startsWith(this.#prefix)) return path.slice(this.#prefix.length);
+    return relative(this.folder, path) || '.';
+  }
+}
 
 export interface Step {
   name: string;
@@ -16,7 +65,7 @@ export interface Step {
   /** Keys with an error (`matrix`, `with.seed`), whose consequential errors are not reported. */
   faulty: Faults;
   /** The step that it `uses`, if found. */
-  used?: Used;
+  used?: ResolvedStep;
   /** The names of its outputs; undefined if an error hides them. */
   outputs?: string[];
   inputs: Record<string, InputDeclaration>;
@@ -27,6 +76,16 @@ export interface Step {
   needs: ReadonlySet<Step>;
   /** Names of its own and inherited dimensions; known after it has been expanded. */
   dimensions: ReadonlySet<string>;
+}
+
+/** The step that `uses` refers to. */
+export interface ResolvedStep {
+  uses: string;
+  module: StepAction['module'];
+  definition: Declaration;
+  /** The functions of a built-in step. Code of a custom step runs only in its own process. */
+  check?: StepDefinition['check'];
+  foresee?: StepDefinition['foresee'];
 }
 
 /** A set that uses no memory while it is empty, which it usually is. */

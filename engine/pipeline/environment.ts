@@ -7,8 +7,8 @@ import { existsSync, realpathSync, statSync } from 'node:fs';
 import { isAbsolute, relative, resolve } from 'node:path';
 import { sha256 } from '../../cache/digest.ts';
 import { matches } from '../files/glob.ts';
-import { atHome } from '../files/home-paths.ts';
 import { packageEntry, packageFolder } from '../files/packages.ts';
+import { atHome } from '../files/paths.ts';
 import { CodeError, codeOf } from '../step-code.ts';
 
 /** The recorded answers by question. */
@@ -46,11 +46,11 @@ export class Environment {
     private readonly env: NodeJS.ProcessEnv = process.env,
   ) {}
 
-  look(pattern: string, glob = false): EnvironmentLookup {
+  lookUp(pattern: string, glob = false): EnvironmentLookup {
     const { looks } = this.answers;
     const question = `${glob ? 'glob' : 'path'} ${pattern}`;
     if (!Object.hasOwn(looks, question))
-      looks[question] = glob ? { count: matches(pattern, this.folder).length } : lookAt(resolve(this.folder, pattern));
+      looks[question] = glob ? { count: matches(pattern, this.folder).length } : lookUpPath(resolve(this.folder, pattern));
     return looks[question]!;
   }
 
@@ -64,7 +64,7 @@ export class Environment {
     return packages[name] ?? undefined;
   }
 
-  variable(name: string): string | undefined {
+  readVariable(name: string): string | undefined {
     const value = variableIn(this.env, name);
     this.answers.variables[name] = value === undefined ? null : sha256(value);
     return value;
@@ -72,7 +72,7 @@ export class Environment {
 
   /** Expands `~` at the start of a path to the user's home folder. */
   atHome(path: string): string {
-    return /^~($|\/)/.test(path) ? atHome(path, this.variable('HOME')) : path;
+    return /^~($|\/)/.test(path) ? atHome(path, this.readVariable('HOME')) : path;
   }
 
   hasSecret(name: string): boolean {
@@ -82,7 +82,7 @@ export class Environment {
   }
 
   /** The module of a step that is not built in; undefined if there is none. */
-  module(uses: string): string | undefined {
+  resolveModule(uses: string): string | undefined {
     if (isOwnFile(uses)) {
       const path = resolve(this.folder, this.atHome(uses));
       return /\.[cm]?[jt]s$/.test(path) && existsSync(path) ? path : undefined;
@@ -94,30 +94,30 @@ export class Environment {
   }
 
   /** The hash of the step's code. Throws CodeError. */
-  async code(uses: string, path: string): Promise<string> {
+  async hashCode(uses: string, path: string): Promise<string> {
     const { hash } = await codeOf(path, { root: this.root, keep: !this.readOnly });
     this.answers.modules[uses] = hash;
     return hash;
   }
 
   /** Whether all recorded answers are still the same. */
-  async agrees({ looks, packages, variables, secrets, modules }: Answers): Promise<boolean> {
+  async isUnchanged({ looks, packages, variables, secrets, modules }: Answers): Promise<boolean> {
     for (const [question, { count, kind }] of Object.entries(looks)) {
-      const found = this.look(question.slice(5), question.startsWith('glob '));
+      const found = this.lookUp(question.slice(5), question.startsWith('glob '));
       // Two matches are enough to know that there are several.
       if (Math.min(found.count, 2) !== Math.min(count, 2) || found.kind !== kind) return false;
     }
     for (const [name, folder] of Object.entries(packages)) if ((this.packageFolder(name) ?? null) !== folder) return false;
     for (const [name, hash] of Object.entries(variables)) {
-      this.variable(name);
+      this.readVariable(name);
       if (this.answers.variables[name] !== hash) return false;
     }
     for (const [name, isSet] of Object.entries(secrets)) if (this.hasSecret(name) !== isSet) return false;
     for (const [uses, hash] of Object.entries(modules)) {
-      const path = this.module(uses);
+      const path = this.resolveModule(uses);
       if (path === undefined) return false;
       try {
-        if ((await this.code(uses, path)) !== hash) return false;
+        if ((await this.hashCode(uses, path)) !== hash) return false;
       } catch (error) {
         if (error instanceof CodeError) return false;
         throw error;
@@ -140,7 +140,7 @@ export function isOwnFile(uses: string): boolean {
 /** Splits `@scope/name/sub` into the package and the path after it. */
 export const PACKAGE = /^((?:@[\w.~-]+\/)?[\w.~-]+)(\/.+)?$/;
 
-function lookAt(path: string): EnvironmentLookup {
+function lookUpPath(path: string): EnvironmentLookup {
   try {
     const stat = statSync(path, { throwIfNoEntry: false });
     return stat ? { count: 1, kind: stat.isDirectory() ? 'folder' : 'file' } : { count: 0 };

@@ -1,14 +1,15 @@
 /**
- * Reads a pipeline file, from a cache if nothing has changed (memory.ts). A check needs a YAML parser and a schema compiler,
+ * Reads a pipeline file, from a cache if nothing has changed (pipeline-cache.ts). A check needs a YAML parser and a schema compiler,
  * which take longer to load than a run in which all cells are fresh.
  */
 
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { Pipeline } from '../cell.ts';
+import { displayPath } from '../files/paths.ts';
 import { Environment } from './environment.ts';
-import { recall, remember } from './pipeline-cache.ts';
-import { readText, shownPath } from './text-file.ts';
+import { readCached, writeCached } from './pipeline-cache.ts';
+import { readText } from './text-file.ts';
 
 export interface ReadOptions {
   /** `name=value` of -p. */
@@ -24,16 +25,16 @@ export async function readPipeline(path: string, options: ReadOptions = {}): Pro
   const file = resolve(path);
   const folder = dirname(file);
   const root = rootOf(folder);
-  const text = readText(file, shownPath(file));
+  const text = readText(file, displayPath(file));
   const { set = [], paramsFile, readOnly = false } = options;
-  const params = paramsFile === undefined ? undefined : readText(resolve(paramsFile), shownPath(resolve(paramsFile)));
+  const params = paramsFile === undefined ? undefined : readText(resolve(paramsFile), displayPath(resolve(paramsFile)));
   const given = { file, folder, root, text, set, params };
-  const known = await recall(given, new Environment(folder, root, readOnly));
+  const known = await readCached(given, new Environment(folder, root, readOnly));
   if (known) return known;
   const { checkPipeline } = await import('./check.ts');
-  const outside = new Environment(folder, root, readOnly);
-  const pipeline = await checkPipeline(given, options, outside);
-  return readOnly ? pipeline : { ...pipeline, remember: () => remember(given, outside.answers, pipeline) };
+  const environment = new Environment(folder, root, readOnly);
+  const pipeline = await checkPipeline(given, options, environment);
+  return readOnly ? pipeline : { ...pipeline, remember: () => writeCached(given, environment.answers, pipeline) };
 }
 
 /** The folder that contains `.tunesmith/`. */

@@ -5,11 +5,11 @@ import type { CellInput, InputSource } from '../cell.ts';
 import { escapeGlob, isGlob } from '../files/glob.ts';
 import type { InputDeclaration } from '../step.ts';
 import type { Environment } from './environment.ts';
-import { asText, type Expression, fill, template, UNKNOWN } from './interpolate.ts';
+import { asText, type Expression, resolveExpressions, template, UNKNOWN } from './interpolate.ts';
 import { Literal, type Tree, typedCollection } from './literals.ts';
 import { outputsOf } from './schema.ts';
-import { shown } from './schema-check.ts';
-import type { CellScope, MadeSource } from './scope.ts';
+import { displayValue } from './schema-check.ts';
+import type { CellScope, OutputSource } from './scope.ts';
 import type { Path, SourcePath } from './source.ts';
 
 /** An input while it is being read. */
@@ -22,11 +22,11 @@ interface Sources {
   list: boolean;
 }
 
-const OF_COMMANDS: InputDeclaration = { kind: 'any', many: true };
+const UNDECLARED: InputDeclaration = { kind: 'any', many: true };
 
 /** Yields each input with the positions of its sources. */
 export function* inputsIn(scope: CellScope): Generator<[role: string, input: CellInput, places: SourcePath[]]> {
-  const { step, reading } = scope;
+  const { step, context } = scope;
   const key = step.used ? 'with' : 'inputs';
   if (step.faulty.has(key)) return;
   const written = Object(step.body[key]) as Record<string, Tree>;
@@ -34,7 +34,7 @@ export function* inputsIn(scope: CellScope): Generator<[role: string, input: Cel
     if (!Object.hasOwn(written, role) || step.faulty.has(`${key}.${role}`)) continue;
     const input: Sources = { role, sources: [], places: [], list: false };
     const read = declaration.query ? collectQuery : collect;
-    if (!read(written[role]!, [key, role], input, scope) || !fits(declaration, [key, role], input, scope)) continue;
+    if (!read(written[role]!, [key, role], input, scope) || !matchesDeclaration(declaration, [key, role], input, scope)) continue;
     if (input.list) scope.lists.add(role);
     if (input.sources.length > 0) yield [role, { declaration, sources: input.sources }, input.places];
   }
@@ -42,9 +42,9 @@ export function* inputsIn(scope: CellScope): Generator<[role: string, input: Cel
   for (const { expression, path } of step.references) {
     const { reference, source } = expression;
     if (reference?.kind !== 'steps' || (path[2] !== 'run' && path[2] !== 'env')) continue;
-    const sources = scope.made(reference);
-    const places = sources?.map(() => ({ source: reading.source, path }));
-    if (sources) yield [source, { declaration: OF_COMMANDS, sources }, places!];
+    const sources = scope.producedOutputs(reference);
+    const places = sources?.map(() => ({ source: context.source, path }));
+    if (sources) yield [source, { declaration: UNDECLARED, sources }, places!];
   }
 }
 
@@ -60,15 +60,15 @@ function collect(value: Tree, path: Path, into: Sources, scope: CellScope): bool
   if (!text.single) return collectText(text.parts, path, into, scope);
   const { reference } = text.single;
   if (reference?.kind === 'steps') {
-    const sources = scope.made(reference);
+    const sources = scope.producedOutputs(reference);
     into.list ||= reference.gather;
     into.sources.push(...(sources ?? []));
-    into.places.push(...(sources ?? []).map(() => scope.place(path)));
+    into.places.push(...(sources ?? []).map(() => scope.locate(path)));
     return sources !== undefined;
   }
-  const looked = scope.look(text.single, [...scope.step.path, ...path]);
+  const looked = scope.evaluate(text.single, [...scope.step.path, ...path]);
   if (looked === UNKNOWN) return false;
-  const found = typedList(looked, scope) ?? looked;
+  const found = typedPaths(looked, scope) ?? looked;
   if (!Array.isArray(found)) return addPath(found, path, into, scope, reference?.kind === 'npm' ? false : undefined);
   into.list = true;
   return found.map((item, i) => addPath(item, [...path, i], into, scope)).every(Boolean);
@@ -76,12 +76,12 @@ function collect(value: Tree, path: Path, into: Sources, scope: CellScope): bool
 
 /** A database query: `{ url, query }`. */
 function collectQuery(value: Tree, path: Path, into: Sources, scope: CellScope): boolean {
-  const given = fill(value, [...scope.step.path, ...path], scope);
+  const given = resolveExpressions(value, [...scope.step.path, ...path], scope);
   if (given === UNKNOWN) return false;
   if (given === null) return true;
   const { url, query, ...others } = Object(given) as Record<string, Tree>;
   const wrong = (at: string[], message: string, hint?: string) => {
-    scope.say(scope.place([...path, ...at]), message, hint);
+    scope.report(scope.locate([...path, ...at]), message, hint);
     return false;
   };
   const other = Object.keys(others)[0];
@@ -89,9 +89,9 @@ function collectQuery(value: Tree, path: Path, into: Sources, scope: CellScope):
     return wrong([other], `a query has no "${other}"`, 'A query has the keys `url` and `query`.');
   if (typeof url !== 'string' || typeof query !== 'string')
     return wrong([], `input "${into.role}" takes a database query`, 'Write `{ url: postgres://host/database, query: SELECT … }`.');
-  const address = readQueryAddress({ url, query }, scope.reading.folder);
+  const address = readQueryAddress({ url, query }, scope.context.folder);
   if ('mistake' in address) return wrong([address.at], address.mistake, address.hint);
-  into.places.push(scope.place(path));
+  into.places.push(scope.locate(path));
   into.sources.push({ kind: 'remote', address });
   return true;
 }
@@ -99,7 +99,7 @@ function collectQuery(value: Tree, path: Path, into: Sources, scope: CellScope):
 /** `{path: …, exclude: [...], gitignore: true}`: the files at the path, except the excluded ones. */
 function collectMap(written: { [key: string]: Tree }, path: Path, into: Sources, scope: CellScope): boolean {
   const wrong = (key: string | undefined, message: string, hint?: string) => {
-    scope.say(scope.place(key === undefined ? path : [...path, key]), message, hint);
+    scope.report(scope.locate(key === undefined ? path : [...path, key]), message, hint);
     return false;
   };
   const { path: at, exclude = [], gitignore = false, ...others } = written;
@@ -121,10 +121,10 @@ function collectMap(written: { [key: string]: Tree }, path: Path, into: Sources,
 }
 
 /** Paths typed as a list, `[a.csv, b.csv]`, unless a file has that name. */
-function typedList(value: Tree, { reading }: CellScope): Tree[] | undefined {
+function typedPaths(value: Tree, { context }: CellScope): Tree[] | undefined {
   if (!(value instanceof Literal) || !value.typed) return undefined;
   const collection = typedCollection(value.text);
-  return Array.isArray(collection) && reading.outside.look(value.text).count === 0 ? collection : undefined;
+  return Array.isArray(collection) && context.environment.lookUp(value.text).count === 0 ? collection : undefined;
 }
 
 /** A path with references in it. Wildcards of the user count; paths that references stand for are taken literally. */
@@ -148,48 +148,48 @@ function addPath(given: Tree, path: Path, into: Sources, scope: CellScope, glob?
   const found = isTyped ? given.text : given;
   if (found === null || (isTyped && found === '')) return true;
   const wrong = (message: string, hint?: string) => {
-    scope.say(scope.place(path), message, hint);
+    scope.report(scope.locate(path), message, hint);
     return false;
   };
   if (typeof found !== 'string' || found === '')
-    return wrong(`input "${into.role}" takes a path, found ${found === '' ? 'empty text' : shown(found)}`);
+    return wrong(`input "${into.role}" takes a path, found ${found === '' ? 'empty text' : displayValue(found)}`);
   const address = readAddress(found);
   if (address) {
     if ('mistake' in address) return wrong(address.mistake, address.hint);
     into.list ||= maybeMany(address);
-    into.places.push(scope.place(path));
+    into.places.push(scope.locate(path));
     into.sources.push({ kind: 'remote', address });
     return true;
   }
-  const { outside } = scope.reading;
-  const at = outside.atHome(found);
+  const { environment } = scope.context;
+  const at = environment.atHome(found);
   // A file may have a name that looks like a glob.
-  const asGlob = (glob ?? isGlob(found)) && outside.look(at).count === 0;
+  const asGlob = (glob ?? isGlob(found)) && environment.lookUp(at).count === 0;
   into.list ||= asGlob;
-  into.places.push(scope.place(path));
+  into.places.push(scope.locate(path));
   into.sources.push(
     asGlob
-      ? { kind: 'path', pattern: globAtHome(pattern ?? found, outside).replace(/^(\.\/+)+/, ''), glob: true }
+      ? { kind: 'path', pattern: globAtHome(pattern ?? found, environment).replace(/^(\.\/+)+/, ''), glob: true }
       : { kind: 'path', pattern: normalize(at).replace(/(?<=.)\/$/, ''), glob: false },
   );
   return true;
 }
 
-function globAtHome(pattern: string, outside: Environment): string {
-  return pattern.startsWith('~/') ? `${escapeGlob(outside.atHome('~'))}${pattern.slice(1)}` : pattern;
+function globAtHome(pattern: string, environment: Environment): string {
+  return pattern.startsWith('~/') ? `${escapeGlob(environment.atHome('~'))}${pattern.slice(1)}` : pattern;
 }
 
 /** Whether the sources match the step's declaration. */
-function fits(declaration: InputDeclaration, path: Path, { role, sources, places }: Sources, scope: CellScope): boolean {
+function matchesDeclaration(declaration: InputDeclaration, path: Path, { role, sources, places }: Sources, scope: CellScope): boolean {
   const wrong = (place: SourcePath, message: string, hint?: string) => {
-    scope.say(place, message, hint);
+    scope.report(place, message, hint);
     return false;
   };
   const { kind, many, optional } = declaration;
-  if (sources.length === 0 && !optional) return wrong(scope.place(path), `input "${role}" has no file`, 'Give it a path.');
+  if (sources.length === 0 && !optional) return wrong(scope.locate(path), `input "${role}" has no file`, 'Give it a path.');
   if (sources.length > 1 && !many) {
     return wrong(
-      scope.place(path),
+      scope.locate(path),
       `input "${role}" takes one ${kind === 'any' ? 'path' : kind}, found ${sources.length}`,
       'Name one of them.',
     );
@@ -197,13 +197,13 @@ function fits(declaration: InputDeclaration, path: Path, { role, sources, places
   for (const [i, source] of sources.entries()) {
     const made = source.kind === 'output' ? kindOf(source, scope) : 'any';
     if (kind === 'any' || made === 'any' || made === kind) continue;
-    const { output, cell } = source as MadeSource;
+    const { output, cell } = source as OutputSource;
     return wrong(places[i]!, `input "${role}" takes a ${kind}, but ${output} of ${cell} is a ${made}`);
   }
   return true;
 }
 
-function kindOf({ cell, output }: MadeSource, { steps }: CellScope): string {
+function kindOf({ cell, output }: OutputSource, { steps }: CellScope): string {
   const { used } = steps.get(cell.split('[', 1)[0]!)!;
   return used ? outputsOf(used.definition)[output]!.kind : 'any';
 }

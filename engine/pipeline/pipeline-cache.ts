@@ -8,80 +8,93 @@ import { createHash } from 'node:crypto';
 import { readdirSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Cell, Pipeline, StepAction } from '../cell.ts';
-import { fileName } from '../cell-name.ts';
-import { keepText, keptText } from '../files/kept-text.ts';
+import { type Cell, fileName, type Pipeline, type StepAction } from '../cell.ts';
+import { readCachedText, writeCachedText } from '../files/cached-text.ts';
 import { packageVersion } from '../files/packages.ts';
 import { type Answers, type Environment, variableIn } from './environment.ts';
 
-interface Memory {
+/** The full request. An equal request has an equal result unless something outside of the text has changed. */
+export interface PipelineRequest {
+  /** Absolute. */
+  file: string;
+  folder: string;
+  /** The folder that contains `.tunesmith/`. */
+  root: string;
+  text: string;
+  set: string[];
+  /** Text of the params file. */
+  params?: string;
+}
+
+interface CachedPipeline {
   program: string;
-  given: Given;
+  given: PipelineRequest;
   answers: Answers;
   pipeline: Pick<Pipeline, 'name' | 'description' | 'params'>;
   /** The declarations of the steps, stored once instead of in each cell. */
   definitions: StepAction['definition'][];
-  cells: KeptCell[];
+  cells: CachedCell[];
 }
 
-type KeptCell = Omit<Cell, 'action' | 'env'> & {
+type CachedCell = Omit<Cell, 'action' | 'env'> & {
   action: Exclude<Cell['action'], StepAction> | (Omit<StepAction, 'definition'> & { definition: number });
   /** Null if the value comes from the environment, because such values are not written to disk. */
   env: Record<string, string | null>;
 };
 
-export async function recall(given: Given, outside: Environment): Promise<Pipeline | undefined> {
-  const text = keptText(placeOf(given));
+/** The cached cells; undefined if there are none or something has changed. */
+export async function readCached(given: PipelineRequest, environment: Environment): Promise<Pipeline | undefined> {
+  const text = readCachedText(cacheFile(given));
   if (text === undefined) return undefined;
-  const kept: Memory = JSON.parse(text);
-  const same = kept.program === program() && JSON.stringify(kept.given) === JSON.stringify(given);
-  if (!same || !(await outside.agrees(kept.answers))) return undefined;
-  const { pipeline, definitions, cells } = kept;
+  const cached: CachedPipeline = JSON.parse(text);
+  const same = cached.program === installationStamp() && JSON.stringify(cached.given) === JSON.stringify(given);
+  if (!same || !(await environment.isUnchanged(cached.answers))) return undefined;
+  const { pipeline, definitions, cells } = cached;
   return {
     ...pipeline,
     file: given.file,
     folder: given.folder,
     root: given.root,
     text: given.text,
-    cells: cells.map((cell) => recalled(cell, definitions, outside)),
+    cells: cells.map((cell) => fromCached(cell, definitions, environment)),
     async locate(step, at, message, hint) {
-      const { locateIn } = await import('./source.ts');
-      return locateIn(given, step, at, message, hint);
+      const { locateInText } = await import('./source.ts');
+      return locateInText(given, step, at, message, hint);
     },
   };
 }
 
-export function remember(given: Given, answers: Answers, { name, description, params, cells }: Pipeline): void {
+export function writeCached(given: PipelineRequest, answers: Answers, { name, description, params, cells }: Pipeline): void {
   const definitions = new Map<StepAction['definition'], number>();
-  const kept: Memory = {
-    program: program(),
+  const cached: CachedPipeline = {
+    program: installationStamp(),
     given,
     answers,
     pipeline: { name, description, params },
-    cells: cells.map((cell) => keptCell(cell, definitions, answers)),
+    cells: cells.map((cell) => toCached(cell, definitions, answers)),
     definitions: [...definitions.keys()],
   };
-  keepText(placeOf(given), JSON.stringify(kept));
+  writeCachedText(cacheFile(given), JSON.stringify(cached));
 }
 
-function keptCell(cell: Cell, definitions: Map<StepAction['definition'], number>, { variables }: Answers): KeptCell {
+function toCached(cell: Cell, definitions: Map<StepAction['definition'], number>, { variables }: Answers): CachedCell {
   const env = Object.entries(cell.env).map(([name, value]) => {
     // A value in the text may equal the value in the environment. It is then read from the environment.
     const taken = Object.hasOwn(variables, name) && variableIn(process.env, name) === value;
     return [name, taken ? null : value!] as const;
   });
-  return { ...cell, env: Object.fromEntries(env), action: keptAction(cell.action, definitions) };
+  return { ...cell, env: Object.fromEntries(env), action: toCachedAction(cell.action, definitions) };
 }
 
-function keptAction(action: Cell['action'], definitions: Map<StepAction['definition'], number>): KeptCell['action'] {
+function toCachedAction(action: Cell['action'], definitions: Map<StepAction['definition'], number>): CachedCell['action'] {
   if (action.kind === 'shell') return action;
   const { definition } = action;
   if (!definitions.has(definition)) definitions.set(definition, definitions.size);
   return { ...action, definition: definitions.get(definition)! };
 }
 
-function recalled({ action, env, ...cell }: KeptCell, definitions: StepAction['definition'][], outside: Environment): Cell {
-  const variables = Object.entries(env).map(([name, value]) => [name, value ?? outside.variable(name)] as const);
+function fromCached({ action, env, ...cell }: CachedCell, definitions: StepAction['definition'][], environment: Environment): Cell {
+  const variables = Object.entries(env).map(([name, value]) => [name, value ?? environment.readVariable(name)] as const);
   return {
     ...cell,
     env: Object.fromEntries(variables),
@@ -89,14 +102,14 @@ function recalled({ action, env, ...cell }: KeptCell, definitions: StepAction['d
   };
 }
 
-function placeOf({ root, file }: Given): string {
+function cacheFile({ root, file }: PipelineRequest): string {
   return join(root, '.tunesmith', 'pipelines', `${fileName(relative(root, file))}.json`);
 }
 
 let stamp: string | undefined;
 
 /** Identifies this tunesmith: by version and time of installation if installed, by the state of its files in a checkout. */
-function program(): string {
+function installationStamp(): string {
   stamp ??= stampOf(fileURLToPath(new URL('../..', import.meta.url)));
   return stamp;
 }
@@ -117,17 +130,4 @@ function stampOf(folder: string): string {
     }
   }
   return hash.digest('hex');
-}
-
-/** The full request. An equal request has an equal result unless something outside of the text has changed. */
-export interface Given {
-  /** Absolute. */
-  file: string;
-  folder: string;
-  /** The folder that contains `.tunesmith/`. */
-  root: string;
-  text: string;
-  set: string[];
-  /** Text of the params file. */
-  params?: string;
 }

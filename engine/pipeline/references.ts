@@ -1,8 +1,7 @@
 /** Checks the references of a step: whether they are allowed at their position and whether their targets exist. */
 import { didYouMean } from '../format/did-you-mean.ts';
-import type { Step, Steps } from './drafts.ts';
+import type { ParseContext, Step, Steps } from './drafts.ts';
 import { type Expression, expressionsIn, template } from './interpolate.ts';
-import type { ParseContext } from './parse-context.ts';
 import { parseCommand } from './shell.ts';
 import type { Path, Within } from './source.ts';
 
@@ -22,51 +21,51 @@ const ALLOWED: Record<string, string[]> = {
 };
 
 /** Checks the references and records the steps that the step refers to and needs. */
-export function follow(step: Step, steps: Steps, reading: ParseContext): void {
+export function resolveReferences(step: Step, steps: Steps, context: ParseContext): void {
   for (const key of Object.keys(step.body)) {
     for (const [expression, path] of expressionsIn(step.body[key]!, [...step.path, key])) {
       if (key === 'run' && isInComment(step, expression, path)) continue;
-      const mistake = unreadable(expression) ?? forbidden(key, expression) ?? missing(step, expression, path, steps, reading);
+      const mistake = syntaxMistake(expression) ?? kindMistake(key, expression) ?? targetMistake(step, expression, path, steps, context);
       if (mistake) {
         const [message, hint, within] = mistake;
-        reading.report(path, message, hint, 'value', within);
+        context.report(path, message, hint, 'value', within);
         step.faulty.add(key === 'with' ? `with.${path[3]}` : key);
       }
       const { reference } = expression;
-      if (!reference || forbidden(key, expression)) continue;
+      if (!reference || kindMistake(key, expression)) continue;
       step.references.push({ expression, path });
-      const made = reference.kind === 'steps' ? steps.get(reference.step) : undefined;
-      if (!made || made === step || reference.kind !== 'steps') continue;
-      if (reference.gather) step.gathers = withOne(step.gathers, made);
-      else step.parents = withOne(step.parents, made);
+      const producer = reference.kind === 'steps' ? steps.get(reference.step) : undefined;
+      if (!producer || producer === step || reference.kind !== 'steps') continue;
+      if (reference.gather) step.gathers = addStep(step.gathers, producer);
+      else step.parents = addStep(step.parents, producer);
     }
   }
-  followNeeds(step, steps, reading);
+  resolveNeeds(step, steps, context);
 }
 
 /** Adds to the set, or creates a new one if it is still the shared empty set. */
-function withOne(set: ReadonlySet<Step>, step: Step): ReadonlySet<Step> {
+function addStep(set: ReadonlySet<Step>, step: Step): ReadonlySet<Step> {
   return set.size === 0 ? new Set([step]) : (set as Set<Step>).add(step);
 }
 
-function followNeeds(step: Step, steps: Steps, reading: ParseContext): void {
+function resolveNeeds(step: Step, steps: Steps, context: ParseContext): void {
   const { needs = [] } = step.body;
   for (const [i, name] of ([needs].flat() as string[]).entries()) {
     const path = [...step.path, 'needs', ...(Array.isArray(needs) ? [i] : [])];
     const needed = steps.get(name);
-    if (needed === step) reading.report(path, 'a step cannot need itself', 'Remove it.');
-    else if (needed) step.needs = withOne(step.needs, needed);
-    else if (!template(name)) reading.report(path, `there is no step "${name}"`, didYouMean(name, othersThan(step, steps), 'steps'));
+    if (needed === step) context.report(path, 'a step cannot need itself', 'Remove it.');
+    else if (needed) step.needs = addStep(step.needs, needed);
+    else if (!template(name)) context.report(path, `there is no step "${name}"`, didYouMean(name, othersThan(step, steps), 'steps'));
   }
 }
 
 type Mistake = [message: string, hint: string, within: Within];
 
-function unreadable({ mistake }: Expression): Mistake | undefined {
+function syntaxMistake({ mistake }: Expression): Mistake | undefined {
   return mistake && [mistake.message, mistake.hint, mistake.within];
 }
 
-function forbidden(key: string, { source, reference, whole }: Expression): Mistake | undefined {
+function kindMistake(key: string, { source, reference, whole }: Expression): Mistake | undefined {
   const allowed = ALLOWED[key] ?? EVERYWHERE;
   const kind = reference?.kind;
   if (kind === undefined || allowed.includes(kind)) return undefined;
@@ -76,26 +75,26 @@ function forbidden(key: string, { source, reference, whole }: Expression): Mista
       'Its value must be known before expressions are resolved. Write a plain value.',
       whole,
     ];
-  const can = allowed.map((one) => (one === 'npm' ? "npm('pkg')" : one)).join(', ');
+  const names = allowed.map((one) => (one === 'npm' ? "npm('pkg')" : one)).join(', ');
   if (key === 'outputs' && kind === 'steps')
-    return ["an output cannot be inside another step's output", `\`outputs\` can use: ${can}`, whole];
-  return [`\`${key}\` cannot use \${{ ${source} }}`, `It can use: ${can}`, whole];
+    return ["an output cannot be inside another step's output", `\`outputs\` can use: ${names}`, whole];
+  return [`\`${key}\` cannot use \${{ ${source} }}`, `It can use: ${names}`, whole];
 }
 
-function missing(
+function targetMistake(
   step: Step,
   { reference, names, whole }: Expression,
   path: Path,
   steps: Steps,
-  reading: ParseContext,
+  context: ParseContext,
 ): Mistake | undefined {
   switch (reference?.kind) {
     case 'params': {
-      const unknown = reading.params.unknown(reference.keys);
+      const unknown = context.params.unknown(reference.keys);
       return unknown && [unknown.message, unknown.hint, names[unknown.depth]!];
     }
     case 'npm':
-      if (reading.outside.packageFolder(reference.package) !== undefined) return undefined;
+      if (context.environment.packageFolder(reference.package) !== undefined) return undefined;
       return [`the package ${reference.package} is not installed`, `Install it: npm install -D ${reference.package}`, names[0]!];
     case 'inputs': {
       const hidden = step.faulty.has('inputs') || (!Object.hasOwn(step.body, 'run') && !step.used);
@@ -115,14 +114,14 @@ function missing(
         const { uses } = step.used;
         return [`"${option}" is an option of ${uses}, and options cannot refer to outputs of steps`, `inputs of ${uses}: ${inputs}`, whole];
       }
-      const made = steps.get(name);
-      if (!made) return [`there is no step "${name}"`, didYouMean(name, othersThan(step, steps), 'steps'), names[0]!];
-      if (made === step) {
+      const producer = steps.get(name);
+      if (!producer) return [`there is no step "${name}"`, didYouMean(name, othersThan(step, steps), 'steps'), names[0]!];
+      if (producer === step) {
         const hint = path[2] === 'run' ? `Write \${{ outputs.${output} }} for its path.` : 'Remove it.';
         return ['a step cannot read its own output', hint, names[0]!];
       }
-      if (!made.outputs || made.outputs.includes(output)) return undefined;
-      return [`step "${name}" has no output "${output}"`, didYouMean(output, made.outputs, 'its outputs'), names[1]!];
+      if (!producer.outputs || producer.outputs.includes(output)) return undefined;
+      return [`step "${name}" has no output "${output}"`, didYouMean(output, producer.outputs, 'its outputs'), names[1]!];
     }
   }
 }

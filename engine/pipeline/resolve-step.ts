@@ -2,55 +2,45 @@
 
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, extname, join, resolve } from 'node:path';
-import type { StepAction } from '../cell.ts';
-import { atHome } from '../files/home-paths.ts';
-import { keepText, keptText } from '../files/kept-text.ts';
+import { readCachedText, writeCachedText } from '../files/cached-text.ts';
 import { packageFolder } from '../files/packages.ts';
+import { atHome } from '../files/paths.ts';
 import { didYouMean, nearest } from '../format/did-you-mean.ts';
 import { nodeArguments } from '../load-step.ts';
 import { builtin, builtinNames } from '../registry.ts';
-import type { StepDefinition } from '../step.ts';
+
 import { type Code, CodeError, codeOf } from '../step-code.ts';
+import type { ParseContext, ResolvedStep } from './drafts.ts';
 import { isOwnFile, PACKAGE } from './environment.ts';
-import type { ParseContext } from './parse-context.ts';
 import type { Declaration } from './schema.ts';
 
-export interface Used {
-  uses: string;
-  module: StepAction['module'];
-  definition: Declaration;
-  /** The functions of a built-in step. Code of a custom step runs only in its own process. */
-  check?: StepDefinition['check'];
-  foresee?: StepDefinition['foresee'];
-}
-
 /** Undefined if there is no such step or it cannot be loaded, which `wrong` reports. */
-export async function find(
+export async function resolveStep(
   uses: string,
-  reading: ParseContext,
+  context: ParseContext,
   wrong: (message: string, hint?: string) => void,
-): Promise<Used | undefined> {
+): Promise<ResolvedStep | undefined> {
   const own = await builtin(uses);
   if (own) {
     const { run, check, foresee, ...definition } = own;
     return { uses, module: { builtin: uses }, definition, check, foresee };
   }
-  const path = reading.outside.module(uses);
+  const path = context.environment.resolveModule(uses);
   if (path === undefined) {
-    if (isOwnFile(uses)) noFile(uses, reading, wrong);
-    else noPackage(uses, reading, wrong);
+    if (isOwnFile(uses)) reportMissingFile(uses, context, wrong);
+    else reportMissingPackage(uses, context, wrong);
     return undefined;
   }
-  const described = await describeStep(path, reading);
+  const described = await describeStep(path, context);
   if ('definition' in described) {
-    await reading.outside.code(uses, path);
+    await context.environment.hashCode(uses, path);
     return { uses, module: { path }, definition: described.definition };
   }
   wrong(`${uses}: ${described.message}`, described.hint);
   return undefined;
 }
 
-function noFile(uses: string, { folder }: ParseContext, wrong: (message: string, hint?: string) => void): void {
+function reportMissingFile(uses: string, { folder }: ParseContext, wrong: (message: string, hint?: string) => void): void {
   const path = resolve(folder, atHome(uses));
   const beside = existsSync(dirname(path)) ? readdirSync(dirname(path)).filter((file) => /\.[cm]?[jt]s$/.test(file)) : [];
   const stem = (file: string) => file.replace(/\.[cm]?[jt]s$/, '');
@@ -61,7 +51,7 @@ function noFile(uses: string, { folder }: ParseContext, wrong: (message: string,
   else wrong(`there is no file ${uses}`, named ? `did you mean ${named}?` : '`tunesmith new-step` creates an example of a step.');
 }
 
-function noPackage(uses: string, { folder }: ParseContext, wrong: (message: string, hint?: string) => void): void {
+function reportMissingPackage(uses: string, { folder }: ParseContext, wrong: (message: string, hint?: string) => void): void {
   const [, name, sub] = PACKAGE.exec(uses) ?? [];
   if (name !== undefined && packageFolder(name, folder) !== undefined) {
     wrong(`the package ${name} has no module ${sub === undefined ? 'to import' : `.${sub}`}`, 'The package is not a step.');
@@ -77,19 +67,18 @@ function noPackage(uses: string, { folder }: ParseContext, wrong: (message: stri
   );
 }
 
-/*
- * Reads the declaration of a custom step. The module runs in a child process, never in the engine. The declaration is cached
- * by the hash of the step's code, so that the child starts once per edit.
- */
-
 /** The message of the child. */
-export type Description = { definition: Declaration } | { message: string; hint?: string };
+export type StepDescription = { definition: Declaration } | { message: string; hint?: string };
 
-/** `path`: the step's module. `readOnly`: do not write to the cache. */
+/**
+ * Reads the declaration of a custom step. The module runs in a child process, never in the engine. The declaration is cached by
+ * the hash of the step's code, so that the child starts once per edit. `path`: the step's module. `readOnly`: do not write to the
+ * cache.
+ */
 export async function describeStep(
   path: string,
   { root, readOnly, patience = 30_000 }: { root: string; readOnly?: boolean; patience?: number },
-): Promise<Description> {
+): Promise<StepDescription> {
   let code: Code;
   try {
     code = await codeOf(path, { root }); // not cached, so that a module that is no step leaves no files behind
@@ -97,15 +86,15 @@ export async function describeStep(
     if (error instanceof CodeError) return { message: error.message };
     throw error;
   }
-  const memo = join(root, '.tunesmith', 'descriptions', `${code.hash}.json`);
-  const kept = keptText(memo);
-  if (kept !== undefined) return { definition: JSON.parse(kept) as Declaration };
-  const description = await ask(path, patience);
-  if ('definition' in description && !readOnly) keepText(memo, JSON.stringify(description.definition));
+  const file = join(root, '.tunesmith', 'descriptions', `${code.hash}.json`);
+  const cached = readCachedText(file);
+  if (cached !== undefined) return { definition: JSON.parse(cached) as Declaration };
+  const description = await describeInChild(path, patience);
+  if ('definition' in description && !readOnly) writeCachedText(file, JSON.stringify(description.definition));
   return description;
 }
 
-async function ask(path: string, patience: number): Promise<Description> {
+async function describeInChild(path: string, patience: number): Promise<StepDescription> {
   const { execa } = await import('execa');
   const child = execa(
     process.execPath,
@@ -122,7 +111,7 @@ async function ask(path: string, patience: number): Promise<Description> {
     },
   );
   const [answer, result] = await Promise.all([child.getOneMessage().catch(() => undefined), child]);
-  if (answer) return answer as Description;
+  if (answer) return answer as StepDescription;
   if (result.timedOut)
     return { message: `it was still loading after ${patience / 1000} s`, hint: 'Do the work in `run`, not while the module loads.' };
   if (result.exitCode === NEVER_SETTLED)

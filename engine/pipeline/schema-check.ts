@@ -29,7 +29,7 @@ export async function validator(schema: JsonSchema): Promise<Validate> {
   const known = compiled.get(schema);
   if (known) return known;
   const check = built(schema) ?? (await compiler()).compile(schema);
-  const validate: Validate = (value) => (check(value) ? [] : mistakes([...check.errors!], value));
+  const validate: Validate = (value) => (check(value) ? [] : withoutAlternatives([...check.errors!]).map((error) => mistake(error, value)));
   compiled.set(schema, validate);
   return validate;
 }
@@ -69,10 +69,6 @@ function compiler(): Promise<Ajv> {
 let ajv: Promise<Ajv> | undefined;
 const compiled = new WeakMap<JsonSchema, Validate>();
 
-function mistakes(errors: ErrorObject[], value: unknown): Mistake[] {
-  return withoutAlternatives(errors).map((error) => mistake(error, value));
-}
-
 /**
  * Ajv reports the errors of every alternative of an `anyOf`. This keeps the errors of the intended alternative: the only one
  * whose type fits. If none fits, it reports that all alternatives are possible.
@@ -107,93 +103,108 @@ function isChoice({ keyword }: ErrorObject): boolean {
 
 function mistake(error: ErrorObject, value: unknown): Mistake {
   const path = pathOf(error.instancePath, value);
-  const { keyword: rule, params, data: found } = error;
+  const { keyword, params, data: found, schema: rule, message } = error;
   const schema = (error.parentSchema ?? {}) as JsonSchema;
   const subject = path.length > 0 ? `"${dotted(path)}"` : 'this';
-  const takes = (what: string) => ({ path, at: 'value' as const, rule, found, message: `${subject} takes ${what}, found ${shown(found)}` });
   const title = typeof schema.title === 'string' ? schema.title : undefined;
-  switch (rule) {
-    case 'additionalProperties': {
-      const key = String(params.additionalProperty);
-      return {
-        path: [...path, key],
-        at: 'key',
-        rule,
-        found,
-        message: `unknown key "${key}"`,
-        hint: didYouMean(key, Object.keys(schema.properties ?? {}), 'valid here'),
-      };
-    }
-    case 'propertyNames': {
-      const key = String(params.propertyName);
-      const names = (error.schema as JsonSchema).title ?? describe(error.schema);
-      return { path: [...path, key], at: 'key', rule, found, message: `"${key}" cannot be a name here`, hint: `It takes ${names}.` };
-    }
-    case 'required': {
-      const key = String(params.missingProperty);
-      return { path, at: 'key', rule, found: key, message: `missing "${dotted([...path, key])}"`, hint: described(schema, key) };
-    }
-    case 'dependencies': {
-      const [key, missing] = [String(params.property), String(params.missingProperty)];
-      return { path: [...path, key], at: 'key', rule, found, message: `"${dotted([...path, key])}" has no effect without "${missing}"` };
-    }
-    case 'type':
-      return { ...takes(title ?? describe(schema)), hint: howTo(schema, found) };
-    case 'enum': {
-      const values = (params.allowedValues as unknown[]).map((allowed) => (typeof allowed === 'string' ? allowed : shown(allowed)));
-      const hint = typeof found === 'string' ? didYouMean(found, values, 'valid') : `valid: ${values.join(', ')}`;
-      return { path, at: 'value', rule, found, message: `${subject} cannot be ${shown(found)}`, hint };
-    }
-    case 'const':
-      return takes(shown(params.allowedValue));
-    case 'anyOf':
-    case 'oneOf': {
-      if (rule === 'oneOf' && Array.isArray(params.passingSchemas)) return takes('a value that matches exactly one of several forms');
-      return takes(title ?? joined((error.schema as unknown[]).map(describe)));
-    }
-    case 'minimum':
-      return takes(`a number of at least ${params.limit}`);
-    case 'maximum':
-      return takes(`a number of at most ${params.limit}`);
-    case 'exclusiveMinimum':
-      return takes(`a number above ${params.limit}`);
-    case 'exclusiveMaximum':
-      return takes(`a number below ${params.limit}`);
-    case 'multipleOf':
-      return takes(`a multiple of ${params.multipleOf}`);
-    case 'pattern':
-      return takes(title ?? `text that matches ${params.pattern}`);
-    case 'format':
-      return takes(title ?? `text in the format ${params.format}`);
-    case 'minLength':
-      return params.limit === 1 ? { ...takes(''), message: `${subject} cannot be empty` } : takes(`at least ${params.limit} characters`);
-    case 'maxLength':
-      return takes(`at most ${params.limit} characters`);
-    case 'minItems':
-    case 'minProperties':
-      return params.limit === 1
-        ? { ...takes(''), message: `${subject} cannot be empty` }
-        : { ...takes(''), message: `${subject} needs at least ${params.limit} entries, found ${size(found)}` };
-    case 'maxItems':
-    case 'maxProperties':
-      return { ...takes(''), message: `${subject} takes at most ${params.limit} entries, found ${size(found)}` };
-    case 'uniqueItems': {
-      const twice = (found as unknown[])[Math.max(params.i, params.j)];
-      return {
-        path: [...path, Math.max(params.i, params.j)],
-        at: 'value',
-        rule,
-        found: twice,
-        message: `${shown(twice)} occurs twice in ${subject}`,
-      };
-    }
-    default:
-      return { path, at: 'value', rule, found, message: `${subject} ${error.message ?? 'is not valid'}` };
-  }
+  const explain = EXPLANATIONS[keyword] ?? (() => ({ message: `${subject} ${message ?? 'is not valid'}` }));
+  return { path, at: 'value', rule: keyword, found, ...explain({ path, found, subject, params, rule, schema, title }) };
+}
+
+interface Violation {
+  path: Path;
+  found: unknown;
+  /** The name of the value in messages. */
+  subject: string;
+  /** What Ajv reports about the keyword. */
+  params: ErrorObject['params'];
+  /** The value of the keyword in the schema. */
+  rule: unknown;
+  /** The schema that contains the keyword. */
+  schema: JsonSchema;
+  title?: string;
+}
+
+/** By keyword: the message, and whatever else differs from a mistake at the value itself. */
+const EXPLANATIONS: Record<string, (violation: Violation) => Partial<Mistake> & { message: string }> = {
+  additionalProperties: ({ path, params, schema }) => {
+    const key = String(params.additionalProperty);
+    const hint = didYouMean(key, Object.keys(schema.properties ?? {}), 'valid here');
+    return { path: [...path, key], at: 'key', message: `unknown key "${key}"`, hint };
+  },
+  propertyNames: ({ path, params, rule }) => {
+    const key = String(params.propertyName);
+    const names = (rule as JsonSchema).title ?? describeSchema(rule);
+    return { path: [...path, key], at: 'key', message: `"${key}" cannot be a name here`, hint: `It takes ${names}.` };
+  },
+  required: ({ path, params, schema }) => {
+    const key = String(params.missingProperty);
+    return { at: 'key', found: key, message: `missing "${dotted([...path, key])}"`, hint: descriptionOf(schema, key) };
+  },
+  dependencies: ({ path, params }) => {
+    const [key, missing] = [String(params.property), String(params.missingProperty)];
+    return { path: [...path, key], at: 'key', message: `"${dotted([...path, key])}" has no effect without "${missing}"` };
+  },
+  type: (violation) => {
+    const { title, schema, found } = violation;
+    return { ...takes(title ?? describeSchema(schema), violation), hint: typeHint(schema, found) };
+  },
+  enum: ({ params, found, subject }) => {
+    const values = (params.allowedValues as unknown[]).map((allowed) => (typeof allowed === 'string' ? allowed : displayValue(allowed)));
+    const hint = typeof found === 'string' ? didYouMean(found, values, 'valid') : `valid: ${values.join(', ')}`;
+    return { message: `${subject} cannot be ${displayValue(found)}`, hint };
+  },
+  const: (violation) => takes(displayValue(violation.params.allowedValue), violation),
+  anyOf: oneOfSeveral,
+  oneOf: (violation) =>
+    Array.isArray(violation.params.passingSchemas)
+      ? takes('a value that matches exactly one of several forms', violation)
+      : oneOfSeveral(violation),
+  minimum: (violation) => takes(`a number of at least ${violation.params.limit}`, violation),
+  maximum: (violation) => takes(`a number of at most ${violation.params.limit}`, violation),
+  exclusiveMinimum: (violation) => takes(`a number above ${violation.params.limit}`, violation),
+  exclusiveMaximum: (violation) => takes(`a number below ${violation.params.limit}`, violation),
+  multipleOf: (violation) => takes(`a multiple of ${violation.params.multipleOf}`, violation),
+  pattern: (violation) => takes(violation.title ?? `text that matches ${violation.params.pattern}`, violation),
+  format: (violation) => takes(violation.title ?? `text in the format ${violation.params.format}`, violation),
+  minLength: (violation) =>
+    violation.params.limit === 1 ? cannotBeEmpty(violation) : takes(`at least ${violation.params.limit} characters`, violation),
+  maxLength: (violation) => takes(`at most ${violation.params.limit} characters`, violation),
+  minItems: tooFew,
+  minProperties: tooFew,
+  maxItems: tooMany,
+  maxProperties: tooMany,
+  uniqueItems: ({ path, params, found, subject }) => {
+    const index = Math.max(params.i, params.j);
+    const twice = (found as unknown[])[index];
+    return { path: [...path, index], found: twice, message: `${displayValue(twice)} occurs twice in ${subject}` };
+  },
+};
+
+function takes(what: string, { subject, found }: Violation): { message: string } {
+  return { message: `${subject} takes ${what}, found ${displayValue(found)}` };
+}
+
+function oneOfSeveral(violation: Violation): { message: string } {
+  return takes(violation.title ?? joined((violation.rule as unknown[]).map(describeSchema)), violation);
+}
+
+function cannotBeEmpty({ subject }: Violation): { message: string } {
+  return { message: `${subject} cannot be empty` };
+}
+
+function tooFew(violation: Violation): { message: string } {
+  const { subject, params, found } = violation;
+  if (params.limit === 1) return cannotBeEmpty(violation);
+  return { message: `${subject} needs at least ${params.limit} entries, found ${size(found)}` };
+}
+
+function tooMany({ subject, params, found }: Violation): { message: string } {
+  return { message: `${subject} takes at most ${params.limit} entries, found ${size(found)}` };
 }
 
 /** Hints for common errors such as `metrics: f1` instead of a list and `early_stopping: true` instead of a map. */
-function howTo({ type, properties }: JsonSchema, found: unknown): string | undefined {
+function typeHint({ type, properties }: JsonSchema, found: unknown): string | undefined {
   if (typeof found === 'object') return undefined;
   if (
     [type].flat().some((one) => one === 'number' || one === 'integer') &&
@@ -204,7 +215,7 @@ function howTo({ type, properties }: JsonSchema, found: unknown): string | undef
   }
   if ((type === 'array' || type === 'object') && typeof found === 'string' && /^\s*[[{]/.test(found))
     return 'The text is not a list or map in JSON or YAML. Check its brackets and quotes.';
-  if (type === 'array') return `Write a list: [${/^[\w.-]+$/.test(String(found)) ? found : shown(found)}]`;
+  if (type === 'array') return `Write a list: [${/^[\w.-]+$/.test(String(found)) ? found : displayValue(found)}]`;
   return type === 'object' && properties ? `It takes a map of ${Object.keys(properties).join(', ')}.` : undefined;
 }
 
@@ -227,25 +238,25 @@ export function dotted(path: Path): string {
 }
 
 /** A value, shortened for a message. */
-export function shown(value: unknown): string {
+export function displayValue(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 39)}…` : value);
-  if (value instanceof Literal) return value.typed ? shown(value.text) : value.text;
+  if (value instanceof Literal) return value.typed ? displayValue(value.text) : value.text;
   if (Array.isArray(value)) return 'a list';
   return value !== null && typeof value === 'object' ? 'a map' : String(value);
 }
 
 /** Describes the values that a schema accepts. */
-function describe(schema: unknown): string {
+function describeSchema(schema: unknown): string {
   const { title, const: only, enum: values, type, items, anyOf, oneOf } = Object(schema) as Record<string, any>;
   if (typeof title === 'string') return title;
-  if (only !== undefined) return shown(only);
-  if (values) return joined(values.map(shown));
-  if (anyOf ?? oneOf) return joined((anyOf ?? oneOf).map(describe));
-  if (Array.isArray(type)) return joined(type.map((one) => describe({ ...(schema as object), type: one })));
+  if (only !== undefined) return displayValue(only);
+  if (values) return joined(values.map(displayValue));
+  if (anyOf ?? oneOf) return joined((anyOf ?? oneOf).map(describeSchema));
+  if (Array.isArray(type)) return joined(type.map((one) => describeSchema({ ...(schema as object), type: one })));
   if (type === 'array') {
     const names: unknown[] = Object(items).enum ?? [];
-    if (names.length > 8) return `a list (of ${names.slice(0, 3).map(shown).join(', ')}, … (${names.length}))`;
-    return items ? `a list (of ${describe(items)})` : 'a list';
+    if (names.length > 8) return `a list (of ${names.slice(0, 3).map(displayValue).join(', ')}, … (${names.length}))`;
+    return items ? `a list (of ${describeSchema(items)})` : 'a list';
   }
   return TYPES[type as string] ?? 'another value';
 }
@@ -265,7 +276,7 @@ function joined(parts: string[]): string {
   return unique.length < 2 ? (unique[0] ?? '') : `${unique.slice(0, -1).join(', ')} or ${unique.at(-1)}`;
 }
 
-function described(schema: JsonSchema, key: string): string | undefined {
+function descriptionOf(schema: JsonSchema, key: string): string | undefined {
   const property = Object(schema.properties)[key] as { description?: string } | undefined;
   return property?.description;
 }

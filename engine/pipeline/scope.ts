@@ -1,22 +1,25 @@
-/** Resolves the expressions of one cell and reports its errors. */
+/** Resolves the expressions of one cell, in values and in commands, and reports its errors. */
+
 import { sha256 } from '../../cache/digest.ts';
 import type { Cell, InputSource } from '../cell.ts';
 import { compareBytes } from '../format/scalars.ts';
-import type { Draft, Drafts, Point, Step, Steps } from './drafts.ts';
-import { type Expression, type ExpressionScope, type ExpressionValue, fill, UNKNOWN } from './interpolate.ts';
-import type { Tree } from './literals.ts';
-import { matrixValue, traced } from './matrix.ts';
-import type { ParseContext } from './parse-context.ts';
+import type { Draft, Drafts, ParseContext, Point, Step, Steps } from './drafts.ts';
+import { type Expression, type ExpressionScope, type ExpressionValue, resolveExpressions, UNKNOWN } from './interpolate.ts';
+import { isTreeMap, Literal, scalarText, type Tree } from './literals.ts';
+import { locateValue, matrixValue } from './matrix.ts';
+import { displayValue } from './schema-check.ts';
+import { type CommandExpression, matchesOf, misplaced, parseCommand, pathWord, word } from './shell.ts';
 import type { Path, SourcePath } from './source.ts';
 
-export type MadeSource = InputSource & { kind: 'output' };
+/** An input that is an output of another cell. */
+export type OutputSource = InputSource & { kind: 'output' };
 
 /** Values with reported errors are UNKNOWN. Inputs and outputs of the cell are known after they have been drafted. */
 export class CellScope implements ExpressionScope {
   /** Inputs that are a list, a glob or use [*], and therefore become several words in a command. */
   readonly lists = new Set<string>();
   /** The values of expressions in commands and variables, by their texts. */
-  readonly told = new Map<string, string>();
+  readonly expressionTexts = new Map<string, string>();
 
   constructor(
     readonly cell: Cell,
@@ -24,35 +27,37 @@ export class CellScope implements ExpressionScope {
     readonly point: Point,
     readonly steps: Steps,
     readonly drafts: Drafts,
-    readonly reading: ParseContext,
+    readonly context: ParseContext,
   ) {}
 
-  note(source: string, text: string): void {
+  /** For the report of what changed: the text that an expression stands for. */
+  recordText(source: string, text: string): void {
     // Long values, such as a list of a thousand paths, are shortened. The command contains them in full.
-    this.told.set(source, text.length <= 500 ? text : `${text.slice(0, 200)}… (${sha256(text).slice(0, 12)})`);
+    this.expressionTexts.set(source, text.length <= 500 ? text : `${text.slice(0, 200)}… (${sha256(text).slice(0, 12)})`);
   }
 
-  look(expression: Expression, path: Path): ExpressionValue {
+  /** The value of an expression at `path` of the file. */
+  evaluate(expression: Expression, path: Path): ExpressionValue {
     const { reference, names } = expression;
     switch (reference?.kind) {
       case 'params':
-        return this.reading.params.value(reference.keys);
+        return this.context.params.value(reference.keys);
       case 'matrix': {
         const found = matrixValue(this.point.matrix, reference.keys);
         if ('value' in found) return found.value;
         // A dimension that no cell has is reported once for the step.
         if (!this.point.broken && this.step.dimensions.has(reference.keys[0]!)) {
           const message = `${found.missing} in the cell ${this.cell.name}`;
-          this.reading.tell(this.cell, this.reading.source.diagnostic(path, 'value', message, found.hint, names[found.depth]));
+          this.context.reportForCell(this.cell, this.context.source.diagnostic(path, 'value', message, found.hint, names[found.depth]));
         }
         return UNKNOWN;
       }
       case 'npm':
-        return this.reading.outside.packageFolder(reference.package) ?? UNKNOWN;
+        return this.context.environment.packageFolder(reference.package) ?? UNKNOWN;
       case 'steps': {
-        const sources = this.made(reference);
+        const sources = this.producedOutputs(reference);
         if (!sources) return UNKNOWN;
-        const paths = sources.map(({ path }) => this.reading.relative(path));
+        const paths = sources.map(({ path }) => this.context.relative(path));
         return reference.gather ? paths : paths[0]!;
       }
       case 'inputs': {
@@ -61,7 +66,12 @@ export class CellScope implements ExpressionScope {
         const remote = input.sources.find((source) => source.kind === 'remote');
         if (remote && path[2] === 'env') {
           const hint = `Write \${{ inputs.${reference.role} }} in \`run\`.`;
-          this.wrong(expression, path, `the path of the download ${remote.address.text} is known only when the cell starts`, hint);
+          this.reportExpression(
+            expression,
+            path,
+            `the path of the download ${remote.address.text} is known only when the cell starts`,
+            hint,
+          );
           return UNKNOWN;
         }
         const paths = input.sources.map((source) => this.#nameOf(source));
@@ -69,7 +79,7 @@ export class CellScope implements ExpressionScope {
       }
       case 'outputs': {
         const { outputs } = this.cell;
-        return Object.hasOwn(outputs, reference.name) ? this.reading.relative(outputs[reference.name]!.path) : UNKNOWN;
+        return Object.hasOwn(outputs, reference.name) ? this.context.relative(outputs[reference.name]!.path) : UNKNOWN;
       }
       default:
         return UNKNOWN;
@@ -78,19 +88,19 @@ export class CellScope implements ExpressionScope {
 
   #nameOf(source: InputSource): string {
     if (source.kind === 'remote') return source.address.text;
-    return source.kind === 'output' ? this.reading.relative(source.path) : source.pattern;
+    return source.kind === 'output' ? this.context.relative(source.path) : source.pattern;
   }
 
-  wrong(expression: Expression, path: Path, message: string, hint: string): void {
-    this.reading.tell(this.cell, this.reading.source.diagnostic(path, 'value', message, hint, expression.whole));
+  reportExpression(expression: Expression, path: Path, message: string, hint: string): void {
+    this.context.reportForCell(this.cell, this.context.source.diagnostic(path, 'value', message, hint, expression.whole));
   }
 
   /** The outputs that a reference selects, in the order of the cells' names; undefined if there is an error. */
-  made({ step: name, output, gather }: { step: string; output: string; gather: boolean }): MadeSource[] | undefined {
-    const made = this.steps.get(name);
-    if (!made || !this.drafts.has(made)) return undefined; // missing or part of a cycle, which has been reported
-    const cells = gather ? sortedByName(this.drafts.get(made)!) : [this.point.parents.get(made)];
-    const sources: MadeSource[] = [];
+  producedOutputs({ step: name, output, gather }: { step: string; output: string; gather: boolean }): OutputSource[] | undefined {
+    const producer = this.steps.get(name);
+    if (!producer || !this.drafts.has(producer)) return undefined; // missing or part of a cycle, which has been reported
+    const cells = gather ? sortedByName(this.drafts.get(producer)!) : [this.point.parents.get(producer)];
+    const sources: OutputSource[] = [];
     for (const draft of cells) {
       if (!draft || !Object.hasOwn(draft.cell.outputs, output)) return undefined;
       sources.push({ kind: 'output', cell: draft.cell.name, output, path: draft.cell.outputs[output]!.path, matrix: draft.cell.matrix });
@@ -99,17 +109,17 @@ export class CellScope implements ExpressionScope {
   }
 
   /** Resolves the expressions of a value at `path` below the step. */
-  fill(value: Tree, path: Path): ExpressionValue {
-    return fill(value, [...this.step.path, ...path], this);
+  resolve(value: Tree, path: Path): ExpressionValue {
+    return resolveExpressions(value, [...this.step.path, ...path], this);
   }
 
   /** The position of a value of the step. */
-  place(path: Path): SourcePath {
-    return traced(this.step, path, this.reading, this.point.places);
+  locate(path: Path): SourcePath {
+    return locateValue(this.step, path, this.context, this.point.places);
   }
 
-  say({ source, path }: SourcePath, message: string, hint?: string): void {
-    this.reading.tell(this.cell, source.diagnostic(path, 'value', message, hint));
+  report({ source, path }: SourcePath, message: string, hint?: string): void {
+    this.context.reportForCell(this.cell, source.diagnostic(path, 'value', message, hint));
   }
 }
 
@@ -122,4 +132,60 @@ function sortedByName(drafts: Draft[]): Draft[] {
     sorted.set(drafts, found);
   }
   return found;
+}
+
+/** Fills in the expressions of a command as safely quoted words. */
+export function renderCommand(text: string, path: Path, shell: 'sh' | 'bash', scope: CellScope): string {
+  const { parts } = parseCommand(text, shell);
+  const command = parts.map((part) => (typeof part === 'string' ? part : renderExpression(part, path, scope))).join('');
+  if (command.includes('\0')) scope.report(scope.locate(path), 'a command cannot hold a NUL character');
+  return command;
+}
+
+function renderExpression(part: CommandExpression, path: Path, scope: CellScope): string {
+  const { expression, context, alone, redirected } = part;
+  const { reference, source } = expression;
+  const at = [...scope.step.path, ...path];
+  const wrong = (message: string, hint: string) => {
+    scope.reportExpression(expression, at, message, hint);
+    return '';
+  };
+  const problem = expression.mistake ? undefined : misplaced(part);
+  if (problem) return wrong(problem.message, problem.hint);
+  const value = scope.evaluate(expression, at);
+  if (value === UNKNOWN) return '';
+  const list = Array.isArray(value);
+  const values = list ? value : [value];
+  const odd = values.find((one) => one === null || Array.isArray(one) || isTreeMap(one));
+  if (odd !== undefined) {
+    const what = `${list ? 'a list with ' : ''}${displayValue(odd)}`;
+    return wrong(`${source} is ${what}, which cannot be a word of a command`, 'Use text, a number, true or false.');
+  }
+  if (list && !alone) {
+    return wrong(`${source} is a list, which becomes several words and cannot be part of another word`, 'Put a space before and after it.');
+  }
+  if (reference?.kind === 'inputs' && isKnownLater(reference.role, scope)) return matchesOf(reference.role);
+  const isPath = reference?.kind !== 'params' && reference?.kind !== 'matrix';
+  const scalars = values as (string | number | boolean | Literal)[];
+  const texts = scalars
+    .map((one) => (context === 'arithmetic' ? numeral(one) : scalarText(one)))
+    .map((one) => (isPath ? pathWord(one) : one));
+  if (context === 'arithmetic' && texts.some((one) => !/^[-+]?(0x[\da-f]+|[\d.]+)$/i.test(one))) {
+    return wrong(
+      `${source} is ${displayValue(value)}, which is not a number that the shell can calculate with`,
+      '$((…)) accepts only numbers.',
+    );
+  }
+  scope.recordText(source, scalars.map(scalarText).join(' '));
+  return texts.map((one) => word(one, redirected)).join(' ');
+}
+
+/** A number inside $((…)), where the shell reads 010 as octal and rejects 1e3. */
+function numeral(value: string | number | boolean | Literal): string {
+  return value instanceof Literal ? String(value.value) : scalarText(value);
+}
+
+/** Files that are known only when the cell starts: matches of a glob, which another cell may make, and downloads. */
+function isKnownLater(role: string, { cell }: CellScope): boolean {
+  return cell.inputs[role]!.sources.some((source) => source.kind === 'remote' || (source.kind === 'path' && source.glob));
 }

@@ -14,14 +14,14 @@ import {
   visit,
   type YAMLMap,
 } from 'yaml';
-import { type Diagnostic, InvalidError } from '../errors.ts';
+import { type Diagnostic, InvalidError, Problems } from '../errors.ts';
+import { displayPath } from '../files/paths.ts';
 import { exactNumber } from '../format/scalars.ts';
-import { isTreeMap, Literal, type Tree, writtenScalar } from './literals.ts';
-import type { Given } from './pipeline-cache.ts';
-import { Problems } from './problems.ts';
-import { Forms, type Parsed } from './step-forms.ts';
+import { type Parsed, readInPieces } from './large-source.ts';
+import { Literal, type Tree, writtenScalar } from './literals.ts';
+import type { PipelineRequest } from './pipeline-cache.ts';
 import { lineEnd, syntaxErrors } from './syntax-errors.ts';
-import { readText, shownPath } from './text-file.ts';
+import { readText } from './text-file.ts';
 
 export type Path = (string | number)[];
 
@@ -39,6 +39,12 @@ export interface SourceText {
   diagnostic(path: Path, at: 'key' | 'value', message: string, hint?: string, within?: Within): Diagnostic;
 }
 
+/** The position of a value, for error messages. */
+export interface SourcePath {
+  source: SourceText;
+  path: Path;
+}
+
 /** The kind of a file, for messages. */
 export interface FileKind {
   name: string;
@@ -52,7 +58,7 @@ const PIPELINE: FileKind = { name: 'pipeline', hint: 'A pipeline is a map with `
 export function readSource(
   path: string,
   problems: Problems,
-  text = readText(path, shownPath(path)),
+  text = readText(path, displayPath(path)),
   kind = PIPELINE,
 ): SourceText & { text: string } {
   const value = text.length > LARGE ? readInPieces(text, parseText) : undefined;
@@ -94,7 +100,7 @@ export function parseText(text: string): Parsed | undefined {
 const PARSING = { prettyErrors: false, merge: true, uniqueKeys: false, logLevel: 'silent' } as const;
 
 function readWhole(path: string, problems: Problems, text: string, kind: FileKind): SourceText & { text: string } {
-  const file = shownPath(path);
+  const file = displayPath(path);
   const lines = new LineCounter();
   const documents = parseAllDocuments(text, { ...PARSING, lineCounter: lines });
   const source = new YamlSource(file, text, lines, kind);
@@ -169,7 +175,7 @@ class YamlSource implements SourceText {
     }
     const asKey = found > 0 && (found < path.length || at === 'key');
     const [start, end] = this.#range(asKey ? key : node) ?? this.#range(key) ?? [0, 0];
-    const expression = within && !asKey ? nthExpression(this.text.slice(start, end), within.nth) : -1;
+    const expression = within && !asKey ? indexOfExpression(this.text.slice(start, end), within.nth) : -1;
     if (expression >= 0) return this.at(start + expression + within!.start, within!.length, message, hint);
     const text = this.text.slice(start, end).split(/\r?\n/, 1)[0]!.trimEnd();
     return this.at(start, found === 0 ? 1 : text.length, message, hint);
@@ -346,7 +352,7 @@ function isMerge({ key }: Pick<Pair, 'key'>): boolean {
   return isScalar(key) && key.type === 'PLAIN' && key.source === '<<';
 }
 
-function nthExpression(raw: string, nth: number): number {
+function indexOfExpression(raw: string, nth: number): number {
   let at = -1;
   for (let i = 0; i <= nth; i++) {
     at = raw.indexOf('${{', at + 1);
@@ -355,120 +361,22 @@ function nthExpression(raw: string, nth: number): number {
   return at;
 }
 
-/*
- * Reads a large pipeline file step by step. A YAML parser holds several objects for each word until it is done. For a file with
- * many thousand steps, it would spend most of its time on garbage collection. Such files are written by programs, so most of
- * their steps have the same form as others (forms.ts).
- */
-
-/** Parses a self-contained piece; undefined if it has an error or refers to another piece, for example by an alias. */
-export type ParsePiece = (text: string) => Parsed | undefined;
-
-/** The value of the file; undefined if it must be read as a whole, which also reports its errors. */
-export function readInPieces(text: string, parse: ParsePiece): Tree | undefined {
-  // A piece would not know the directives of the file.
-  const region = text.startsWith('%') || text.includes('\n%') || text.includes('\0') ? undefined : stepsIn(text);
-  if (!region) return undefined;
-  const frame = wholeValue(parse(text.slice(0, region.start) + text.slice(region.end)));
-  if (!isTreeMap(frame) || frame.steps !== null) return undefined;
-  const steps = readSteps(text, region, parse);
-  return steps && { ...frame, steps: Object.fromEntries(steps) };
-}
-
-function wholeValue(parsed: Parsed | undefined): Tree | undefined {
-  return parsed?.valueOf(parsed.contents);
-}
-
-interface Region {
-  start: number;
-  end: number;
-}
-
-/** The text below `steps:`, up to the next key of the file. */
-function stepsIn(text: string): Region | undefined {
-  const key = /^steps:[ \t]*(?:#.*)?\r?\n/m.exec(text);
-  if (!key) return undefined;
-  const start = key.index + key[0].length;
-  const next = /^[^\s#]/gm;
-  next.lastIndex = start;
-  return { start, end: next.exec(text)?.index ?? text.length };
-}
-
-function readSteps(text: string, region: Region, parse: ParsePiece): Map<string, Tree> | undefined {
-  const starts = startsIn(text, region);
-  if (!starts) return undefined;
-  const steps = new Map<string, Tree>();
-  const add = (found: Tree | undefined) => {
-    if (!isTreeMap(found)) return false;
-    for (const name of Object.keys(found)) {
-      if (steps.has(name)) return false;
-      steps.set(name, found[name]!);
-    }
-    return true;
-  };
-  const forms = new Forms(parse);
-  // Steps without a form are parsed in groups.
-  let [pending, count] = [region.start, 0];
-  const parsePending = (end: number) => {
-    const piece = text.slice(pending, end);
-    [pending, count] = [end, 0];
-    if (piece === '') return true;
-    const parsed = parse(piece);
-    // Steps that are merged into the map of steps come before all others, so the file must be read as a whole.
-    return add(parsed?.merges ? undefined : wholeValue(parsed));
-  };
-  for (const [i, start] of starts.entries()) {
-    const end = starts[i + 1] ?? region.end;
-    const found = forms.read(text.slice(start, end));
-    if (found === undefined) {
-      if (++count === STEPS && !parsePending(end)) return undefined;
-      continue;
-    }
-    if (!parsePending(start) || !add(found)) return undefined;
-    pending = end;
-  }
-  return parsePending(region.end) ? steps : undefined;
-}
-
-/**
- * The start of each step: a line that is indented like the first one. Comments before the first step belong to it.
- * Undefined if a line is indented less, or begins with the mark of a list or of an explicit key.
- */
-function startsIn(text: string, { start, end }: Region): number[] | undefined {
-  const first = /^( +)[^\s#]/m.exec(text.slice(start, end));
-  if (!first) return undefined;
-  const indent = first[1]!.length;
-  const starts: number[] = [];
-  for (let line = start; line < end; line = text.indexOf('\n', line) + 1 || end) {
-    let at = line;
-    while (text[at] === ' ') at++;
-    if (at - line > indent || at >= end || '#\r\n'.includes(text[at]!)) continue;
-    if (at - line < indent || /[-?:]/.test(text[at]!)) return undefined;
-    starts.push(starts.length === 0 ? start : line);
-  }
-  return starts;
-}
-
-const STEPS = 200;
-
-/* A position in a source, for error messages. */
-
-export interface SourcePath {
-  source: SourceText;
-  path: Path;
-}
-
 export function report(problems: Problems, at: SourcePath, message: string, hint?: string, within?: Within): void {
   problems.add(at.source.diagnostic(at.path, 'value', message, hint, within));
 }
 
-/* Finds the position of a step in the text of a pipeline, for errors that occur during a run. */
-
-export function locateIn({ file, text }: Pick<Given, 'file' | 'text'>, step: string, at: Path, message: string, hint?: string): Diagnostic {
-  return placeIn(readSource(file, new Problems(), text), step, at, message, hint);
+/** The position of a step in the text of a pipeline, for errors that occur during a run. */
+export function locateInText(
+  { file, text }: Pick<PipelineRequest, 'file' | 'text'>,
+  step: string,
+  at: Path,
+  message: string,
+  hint?: string,
+): Diagnostic {
+  return locateStep(readSource(file, new Problems(), text), step, at, message, hint);
 }
 
 /** The position of a step or of one of its keys. */
-export function placeIn(source: SourceText, step: string, at: Path, message: string, hint?: string): Diagnostic {
+export function locateStep(source: SourceText, step: string, at: Path, message: string, hint?: string): Diagnostic {
   return source.diagnostic(['steps', step, ...at], at.length === 0 ? 'key' : 'value', message, hint);
 }

@@ -1,13 +1,12 @@
 /** Reads the steps of a pipeline: checks the types of their keys, finds what they `use` and follows their references. */
 
-import { onlyDiffer, placeKey, SHARED } from '../cell-name.ts';
+import { onlyDiffer, placeKey, SHARED } from '../cell.ts';
 import { didYouMean, knownAlias, nearest } from '../format/did-you-mean.ts';
-import { Faults, type Step, type Steps } from './drafts.ts';
+import { Faults, type ParseContext, type ResolvedStep, type Step, type Steps } from './drafts.ts';
 import { template } from './interpolate.ts';
 import { isTreeMap, plain, type Tree } from './literals.ts';
-import type { ParseContext } from './parse-context.ts';
-import { follow } from './references.ts';
-import { find, type Used } from './resolve-step.ts';
+import { resolveReferences } from './references.ts';
+import { resolveStep } from './resolve-step.ts';
 import { inputsOf, outputsOf, stepSchema } from './schema.ts';
 import type { Mistake } from './schema-check.ts';
 import type { Path } from './source.ts';
@@ -15,11 +14,11 @@ import type { Path } from './source.ts';
 /** The shared empty set, because most steps of a large file have empty sets. */
 const NONE: ReadonlySet<never> = new Set();
 
-export async function readSteps(bodies: Record<string, Tree>, reading: ParseContext): Promise<Steps> {
+export async function readSteps(bodies: Record<string, Tree>, context: ParseContext): Promise<Steps> {
   const steps: Steps = new Map();
-  for (const name of Object.keys(bodies)) steps.set(name, shaped(name, bodies[name]!, reading.checkStep(plain(bodies[name]!)), reading));
-  checkNames(steps, reading);
-  const found = new Map<string, Promise<Used | undefined>>();
+  for (const name of Object.keys(bodies)) steps.set(name, parseStep(name, bodies[name]!, context.checkStep(plain(bodies[name]!)), context));
+  checkNames(steps, context);
+  const found = new Map<string, Promise<ResolvedStep | undefined>>();
   const using = [...steps.values()].filter(({ body: { uses } }) => typeof uses === 'string' && !template(uses));
   await Promise.all(
     using.map(async (step) => {
@@ -27,24 +26,24 @@ export async function readSteps(bodies: Record<string, Tree>, reading: ParseCont
       if (!found.has(uses))
         found.set(
           uses,
-          find(uses, reading, (message, hint) => reading.report([...step.path, 'uses'], message, hint)),
+          resolveStep(uses, context, (message, hint) => context.report([...step.path, 'uses'], message, hint)),
         );
       step.used = await found.get(uses);
     }),
   );
-  for (const step of steps.values()) declare(step, reading);
-  for (const step of steps.values()) follow(step, steps, reading);
+  for (const step of steps.values()) checkWith(step, context);
+  for (const step of steps.values()) resolveReferences(step, steps, context);
   return steps;
 }
 
 /** Reports step names that differ only in case, because outputs and logs of cells are in folders with these names. */
-function checkNames(steps: Steps, reading: ParseContext): void {
+function checkNames(steps: Steps, context: ParseContext): void {
   const seen = new Map<string, string>();
   for (const name of steps.keys()) {
     const key = placeKey(name);
     const other = seen.get(key);
     if (other === undefined) seen.set(key, name);
-    else reading.report(['steps', name], `the steps "${other}" and "${name}" ${onlyDiffer(other, name)}`, SHARED, 'key');
+    else context.report(['steps', name], `the steps "${other}" and "${name}" ${onlyDiffer(other, name)}`, SHARED, 'key');
   }
 }
 
@@ -54,7 +53,7 @@ const LATER = new Set(['sweep']);
 /** Keys whose value must be known before expressions are resolved. */
 const LITERAL = new Set(['uses', 'with', 'inputs', 'outputs', 'secrets', 'needs']);
 
-function shaped(name: string, value: Tree, mistakes: Mistake[], reading: ParseContext): Step {
+function parseStep(name: string, value: Tree, mistakes: Mistake[], context: ParseContext): Step {
   const path: Path = ['steps', name];
   const body: Record<string, Tree> = isTreeMap(value) ? { ...value } : {};
   const step: Step = {
@@ -70,7 +69,7 @@ function shaped(name: string, value: Tree, mistakes: Mistake[], reading: ParseCo
     dimensions: NONE,
   };
   if (!isTreeMap(value)) {
-    reading.report(path, `step "${name}" takes a map`, 'Write `uses:` with the name of a step, or `run:` with a command.', 'key');
+    context.report(path, `step "${name}" takes a map`, 'Write `uses:` with the name of a step, or `run:` with a command.', 'key');
     step.faulty.add('uses');
     return step;
   }
@@ -80,20 +79,20 @@ function shaped(name: string, value: Tree, mistakes: Mistake[], reading: ParseCo
     const expression = typeof found === 'string' && template(found) !== undefined;
     if (expression && !(LITERAL.has(key) && below.length === 1)) continue;
     const later = below.length === 1 && at === 'key' && LATER.has(key);
-    if (later) reading.report([...path, key], `"${key}" is not implemented yet`, 'Remove it.', 'key');
-    else reading.report([...path, ...below], message, hint, at);
+    if (later) context.report([...path, key], `"${key}" is not implemented yet`, 'Remove it.', 'key');
+    else context.report([...path, ...below], message, hint, at);
     if (Object.hasOwn(stepSchema.properties, key)) step.faulty.add(key);
     delete body[key];
   }
-  exclusive(step, reading);
+  checkKeyCombinations(step, context);
   return step;
 }
 
 /** Reports keys that cannot be used together. */
-function exclusive({ name, path, body, faulty }: Step, reading: ParseContext): void {
+function checkKeyCombinations({ name, path, body, faulty }: Step, context: ParseContext): void {
   const has = (key: string) => Object.hasOwn(body, key) || faulty.has(key);
   const wrong = (key: string, message: string, hint: string) => {
-    reading.report([...path, key], message, hint, 'key');
+    context.report([...path, key], message, hint, 'key');
     delete body[key];
     faulty.add(key);
   };
@@ -109,25 +108,25 @@ function exclusive({ name, path, body, faulty }: Step, reading: ParseContext): v
     const instead = 'A command has `inputs`, `outputs` and `env`. Write values in it as ${{ params.NAME }}.';
     if (has('with')) wrong('with', '`with` cannot be used with `run`', instead);
   } else {
-    reading.report(path, `step "${name}" does nothing`, 'Write `uses:` with the name of a step, or `run:` with a command.', 'key');
+    context.report(path, `step "${name}" does nothing`, 'Write `uses:` with the name of a step, or `run:` with a command.', 'key');
     faulty.add('uses');
   }
   const variables = Array.isArray(body.env) ? body.env : Object.keys(Object(body.env));
   for (const [i, secret] of ((body.secrets ?? []) as string[]).entries()) {
     if (template(secret)) continue;
     if (variables.includes(secret))
-      reading.report(
+      context.report(
         [...path, 'secrets', i],
         `${secret} is listed in both \`env\` and \`secrets\``,
         'Remove it from `env`, because a secret must not enter the fingerprint.',
       );
-    else if (!reading.outside.hasSecret(secret))
-      reading.report([...path, 'secrets', i], `the environment variable ${secret} is not set`, `Set it before the run: export ${secret}=…`);
+    else if (!context.environment.hasSecret(secret))
+      context.report([...path, 'secrets', i], `the environment variable ${secret} is not set`, `Set it before the run: export ${secret}=…`);
   }
 }
 
 /** Checks that each key of `with` is an option or an input, and that all required inputs are given. */
-function declare(step: Step, reading: ParseContext): void {
+function checkWith(step: Step, context: ParseContext): void {
   const { body, faulty, used, path } = step;
   if (Object.hasOwn(body, 'run')) {
     step.outputs = faulty.has('outputs') ? undefined : Object.keys(Object(body.outputs));
@@ -144,7 +143,7 @@ function declare(step: Step, reading: ParseContext): void {
   );
   for (const [other, name] of alike) {
     if (other !== undefined)
-      reading.report([...path, 'uses'], `the outputs "${other}" and "${name}" of ${uses} ${onlyDiffer(other, name)}`, SHARED);
+      context.report([...path, 'uses'], `the outputs "${other}" and "${name}" of ${uses} ${onlyDiffer(other, name)}`, SHARED);
   }
   if (faulty.has('with')) return;
   const options = Object.keys(definition.options ?? {});
@@ -157,12 +156,12 @@ function declare(step: Step, reading: ParseContext): void {
     // The input with the misspelt name is not missing.
     const meant = alias ? alias.name : nearest(key, names);
     if (meant !== undefined && !given.includes(meant)) faulty.add(`with.${meant}`);
-    reading.report([...path, 'with', key], `unknown option "${key}"`, alias?.hint ?? didYouMean(key, names, `${uses} takes`), 'key');
+    context.report([...path, 'with', key], `unknown option "${key}"`, alias?.hint ?? didYouMean(key, names, `${uses} takes`), 'key');
   }
   for (const role of roles) {
     if (step.inputs[role]!.optional || given.includes(role) || faulty.has(`with.${role}`)) continue;
     const about = step.inputs[role]!.description;
-    reading.report(
+    context.report(
       [...path, 'with'],
       `missing input "${role}" of ${uses}`,
       `Write \`${role}:\` below \`with\`, with a path or \${{ steps.STEP.OUTPUT }}.${about ? ` ${about}` : ''}`,

@@ -1,8 +1,10 @@
 /** Reads the text of a file, or explains why it cannot be read. */
 
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { basename, dirname, join, relative, resolve } from 'node:path';
+import { readFileSync, readlinkSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { namesIn } from '../../cache/atomic-move.ts';
 import { InvalidError } from '../errors.ts';
+import { displayPath } from '../files/paths.ts';
 import { nearest } from '../format/did-you-mean.ts';
 
 export function readText(path: string, file: string): string {
@@ -14,8 +16,8 @@ export function readText(path: string, file: string): string {
     const code = (error as NodeJS.ErrnoException).code;
     const link = code === 'ENOENT' ? linkAt(path) : undefined;
     if (link !== undefined) throw wrong(`this is a broken link to ${link}`, 'Repair the link, or replace it by a file.');
-    if (code === 'ENOENT' || code === 'ENOTDIR') throw wrong('there is no such file', others(path));
-    if (code === 'EISDIR') throw wrong('this is a folder, not a file', inside(path));
+    if (code === 'ENOENT' || code === 'ENOTDIR') throw wrong('there is no such file', similarFiles(path));
+    if (code === 'EISDIR') throw wrong('this is a folder, not a file', pipelinesIn(path));
     if (code === 'EACCES' || code === 'EPERM') throw wrong('this file cannot be read: permission denied', 'Check its permissions (ls -l).');
     throw wrong(`this file cannot be read: ${(error as Error).message}`);
   }
@@ -47,30 +49,20 @@ function linkAt(path: string): string | undefined {
   }
 }
 
-function others(path: string): string | undefined {
+function similarFiles(path: string): string | undefined {
   const names = yamlFiles(dirname(path));
   const near = nearest(basename(path), names) ?? names.find((name) => name.replace(/\.ya?ml$/, '') === basename(path));
-  if (near) return `did you mean ${shownPath(join(dirname(path), near))}?`;
-  return names.length > 0 ? `The folder contains: ${names.map((name) => shownPath(join(dirname(path), name))).join(', ')}` : undefined;
+  if (near) return `did you mean ${displayPath(join(dirname(path), near))}?`;
+  return names.length > 0 ? `The folder contains: ${names.map((name) => displayPath(join(dirname(path), name))).join(', ')}` : undefined;
 }
 
-function inside(path: string): string | undefined {
+function pipelinesIn(path: string): string | undefined {
   const names = yamlFiles(path);
-  return names.length > 0 ? `It contains: ${names.map((name) => shownPath(join(path, name))).join(', ')}` : 'Name a .yaml file.';
+  return names.length > 0 ? `It contains: ${names.map((name) => displayPath(join(path, name))).join(', ')}` : 'Name a .yaml file.';
 }
 
 function yamlFiles(folder: string): string[] {
-  try {
-    return readdirSync(resolve(folder))
-      .filter((name) => /\.ya?ml$/.test(name))
-      .sort();
-  } catch {
-    return [];
-  }
-}
-
-/** A path for display: relative to the working folder if it is below it. */
-export function shownPath(path: string): string {
-  const short = relative(process.cwd(), path);
-  return short.startsWith('..') || short === '' ? path : short;
+  return namesIn(resolve(folder))
+    .filter((name) => /\.ya?ml$/.test(name))
+    .sort();
 }

@@ -1,6 +1,6 @@
 /** The final metrics of a run, one table for each step: cells as rows, metrics as columns, the best value marked. */
 
-import { cellNameParts } from '../cell-name.ts';
+import { cellNameParts } from '../cell.ts';
 import { coreScalar } from '../format/scalars.ts';
 import { tableLines } from '../format/table.ts';
 import type { Colors } from '../format/terminal-text.ts';

@@ -232,7 +232,7 @@ export class CellExecution {
       if (unstored.fingerprint !== freshness.fingerprint) return undefined;
       for (const name of Object.keys(cell.outputs)) {
         const { content, at } = unstored.outputs[name]!;
-        if (!sameContent(content, await contentOf(join(folder, at), context.project.cache.memo))) return undefined;
+        if (!sameContent(content, await contentOf(join(folder, at), context.project.cache.fileHashes))) return undefined;
       }
       return unstored;
     } catch {
@@ -266,7 +266,7 @@ export class CellExecution {
   async #outputContents(): Promise<Record<string, Content>> {
     const outputs: Record<string, Content> = Object.create(null);
     for (const [name, { path }] of Object.entries(this.cell.outputs)) {
-      const content = await contentOf(path, this.context.project.cache.memo);
+      const content = await contentOf(path, this.context.project.cache.fileHashes);
       // A broken link.
       if (!content)
         throw Object.assign(new Error(`output ${name} is a broken link`), { hint: 'create the target of the link, or write a file' });
@@ -280,9 +280,9 @@ export class CellExecution {
   async #publish(outputs: Record<string, Content>): Promise<void> {
     const { cell, freshness, context } = this;
     const { cache, records } = context.project;
-    for (const input of Object.values(freshness.inputs)) records.keepManifest(input.hash, await manifestOf(input, cache.memo));
+    for (const input of Object.values(freshness.inputs)) records.keepManifest(input.hash, await manifestOf(input, cache.fileHashes));
     // Keep gc out, which would remove objects that no result refers to yet.
-    const turn = await cache.turns.publish();
+    const turn = await cache.gcLock.publish();
     try {
       for (const [name, content] of Object.entries(outputs)) await cache.objects.put(cell.outputs[name]!.path, content);
       cache.index.save({
@@ -364,7 +364,7 @@ function downloadProgress({ name: cell }: Cell, log: CellLog, emit: ExecutionCon
   let [done, total, nextReport] = [0, 0, 0];
   return {
     signal,
-    say: (message) => log.line('step', message),
+    log: (message) => log.line('step', message),
     expect(bytes, files) {
       total += bytes;
       const size = bytes < 1e5 ? 'under 0.1 MB' : `${(bytes / 1e6).toFixed(1)} MB`;

@@ -10,7 +10,7 @@ import type { Cell, StepAction } from '../cell.ts';
 import { packageFolder, packageVersion } from '../files/packages.ts';
 import { canonicalJson, type Json } from '../format/scalars.ts';
 import type { OptionSchemas } from '../step.ts';
-import { type Code, oncePerRun } from '../step-code.ts';
+import { type Code, createRunCache } from '../step-code.ts';
 import type { Inputs, ResolvedInput } from './resolve-inputs.ts';
 
 export interface Components {
@@ -104,7 +104,7 @@ function decisive(options: Record<string, Json>, schemas: OptionSchemas = {}): R
   );
 }
 
-const versions = oncePerRun<string>();
+const versions = createRunCache<string>();
 
 function versionOf(name: string, from: string): string {
   const key = `${name}\n${from}`;

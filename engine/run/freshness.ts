@@ -110,7 +110,8 @@ export async function differencesFrom(
   const before = componentsIn(result);
   const now = new Map<string, Awaited<ReturnType<typeof manifestOf>>>();
   for (const [role, input] of Object.entries(inputs)) {
-    if (before.inputs[role] && before.inputs[role].hash !== input.hash) now.set(input.hash, await manifestOf(input, project.cache.memo));
+    if (before.inputs[role] && before.inputs[role].hash !== input.hash)
+      now.set(input.hash, await manifestOf(input, project.cache.fileHashes));
   }
   const uses = cell.action.kind === 'step' ? cell.action.uses : '';
   return differences(before, components, uses, { manifestOf: (hash) => now.get(hash) ?? project.records.manifest(hash), textOf });
@@ -128,7 +129,7 @@ export function sameContent(a: Content | undefined, b: Content | undefined): boo
 /** The content at an output's path; undefined if unreadable, because tunesmith did not write such a file. */
 async function contentAt(path: string, project: Project): Promise<Content | undefined> {
   try {
-    return await contentOf(path, project.cache.memo);
+    return await contentOf(path, project.cache.fileHashes);
   } catch {
     return undefined;
   }

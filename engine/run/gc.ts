@@ -40,7 +40,7 @@ export type Referrer = 'lock' | 'running' | 'other project';
 /** What would be removed. Changes nothing. */
 export function planCollection(root: string, scope: GcScope): Collection {
   const places = projectPaths({ root });
-  const cache = openCache(places.cache, { readOnly: true, memo: places.memo });
+  const cache = openCache(places.cache, { readOnly: true, fileHashes: places.memo });
   try {
     return plan(root, places, cache, scope).collection;
   } finally {
@@ -51,14 +51,14 @@ export function planCollection(root: string, scope: GcScope): Collection {
 /** Removes it. Other engines may be running; they wait with storing results during the removal. */
 export async function collect(root: string, scope: GcScope, signal: AbortSignal): Promise<Collection> {
   const places = projectPaths({ root });
-  const cache = openCache(places.cache, { memo: places.memo });
+  const cache = openCache(places.cache, { fileHashes: places.memo });
   try {
     if (cache.readOnly) throw new CacheError(`the cache ${places.cache} is read-only, so nothing can be removed`);
-    const turn = await cache.turns.remove(signal);
+    const turn = await cache.gcLock.remove(signal);
     try {
       const { collection, forgotten } = plan(root, places, cache, scope);
       await sweep(cache, collection);
-      cache.uses.forget(forgotten.uses, forgotten.users);
+      cache.gcRoots.forget(forgotten.uses, forgotten.users);
       for (const log of collection.logs) rmSync(log, { force: true });
       return collection;
     } finally {
@@ -77,10 +77,10 @@ interface Planned {
 
 function plan(root: string, places: ProjectPaths, cache: Cache, scope: GcScope): Planned {
   const results = cache.index.all();
-  const users = new Map(cache.uses.users().map((user) => [user.id, user]));
+  const users = new Map(cache.gcRoots.users().map((user) => [user.id, user]));
   const own = userOf(root, places);
   const isOwn = (use: GcRoot) => users.get(use.user)?.folder === own.folder && users.get(use.user)?.host === own.host;
-  const uses = cache.uses.all();
+  const uses = cache.gcRoots.all();
   const gone = goneUsers(users, uses);
   const reliesOn = reliance(cache, results, uses);
 
@@ -171,7 +171,7 @@ function reliance(cache: Cache, results: ResultEntry[], uses: GcRoot[]): (use: G
     let set = sets.get(use.set);
     if (!set) {
       // A run with a damaged record may refer to any result.
-      set = cache.uses.fingerprints(use.set) ?? results.map(({ fingerprint }) => fingerprint);
+      set = cache.gcRoots.fingerprints(use.set) ?? results.map(({ fingerprint }) => fingerprint);
       sets.set(use.set, set);
     }
     if (use.state === 'ended') return set;

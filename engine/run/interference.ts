@@ -57,7 +57,7 @@ export async function changedInput(
       const now = new Map(inputs[role]?.sources.map((source) => [source.path, source.content]));
       for (const { path, content, origin, reading } of sources) {
         // The content of other cells' outputs comes from records, so read the file itself here.
-        const current = origin ? await contentOf(path, project.cache.memo) : now.get(path);
+        const current = origin ? await contentOf(path, project.cache.fileHashes) : now.get(path);
         // The cell may have read an edit that was reverted since.
         const before = stamps.get(path);
         if (sameContent(content, current) && (!before || (await stampsOf(path, reading)) === before.whole)) continue;
@@ -68,7 +68,7 @@ export async function changedInput(
     if (code && cell.action.kind === 'step' && 'path' in cell.action.module) {
       const folder = dirname(cell.action.module.path);
       for (const [file, hash] of Object.entries(code.files)) {
-        if ((await contentOf(resolve(folder, file), project.cache.memo))?.hash !== hash) return file;
+        if ((await contentOf(resolve(folder, file), project.cache.fileHashes))?.hash !== hash) return file;
       }
     }
     // Added files and other changes.
@@ -109,7 +109,7 @@ export async function refuseForeignInputs(inputs: Inputs, { pipeline, project }:
   for (const [role, { sources }] of Object.entries(inputs)) {
     for (const { path, content, origin, pinned } of sources) {
       if (!origin || pinned || !existsAt(path)) continue;
-      const now = await contentOf(path, project.cache.memo);
+      const now = await contentOf(path, project.cache.fileHashes);
       if (now && !sameContent(content, now) && project.records.isOurs(path, now.hash))
         throw new StepError(
           `another run has overwritten the input ${role} (${relative(pipeline.folder, path)}), which ${origin.cell} made for this run`,

@@ -5,8 +5,7 @@
 
 import { readFileSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
-import type { Pipeline } from '../cell.ts';
-import { fileName } from '../cell-name.ts';
+import { fileName, type Pipeline } from '../cell.ts';
 import { InvalidError } from '../errors.ts';
 import { within } from '../files/glob.ts';
 import { compareBytes } from '../format/scalars.ts';

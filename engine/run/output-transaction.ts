@@ -164,7 +164,7 @@ export class OutputTransaction {
     };
     /** Whether a later execution has made this output, because the journal could not be marked. */
     const isLater = async (at: string) =>
-      recovering && existsAt(at) && records.isOurs(at, (await contentOf(at, cache.memo).catch(() => undefined))?.hash ?? '');
+      recovering && existsAt(at) && records.isOurs(at, (await contentOf(at, cache.fileHashes).catch(() => undefined))?.hash ?? '');
     let left = false;
     const kept: { path: string; at: string }[] = [];
     const keepFound = (from: string, path: string) =>
@@ -219,7 +219,7 @@ export class OutputTransaction {
     try {
       const { outputs }: Unstored = JSON.parse(readFileSync(join(this.folder, MADE), 'utf8'));
       const { kind, hash } = outputs[name]!.content;
-      const content = await contentOf(at, this.project.cache.memo);
+      const content = await contentOf(at, this.project.cache.fileHashes);
       return content?.kind === kind && content.hash === hash;
     } catch {
       return false; // no record, or the record or the file is unreadable
@@ -340,7 +340,7 @@ export async function isOwnOutput(project: Project, path: string): Promise<boole
     const stat = lstatSync(path);
     // A link comes from the user, whatever its target.
     if (stat.isSymbolicLink()) return project.records.isOurs(path, LINK);
-    const content = await contentOf(path, project.cache.memo);
+    const content = await contentOf(path, project.cache.fileHashes);
     if (content === undefined || project.records.isOurs(path, content.hash) || (await project.cache.objects.state(content)) === 'ok')
       return true;
     if (!stat.isDirectory()) return false;

@@ -136,7 +136,7 @@ async function stillThere(cell: Cell, { freshness }: PlannedCell, { records, cac
   if (!freshness) return undefined;
   const outputs: Record<string, Content> = Object.create(null);
   for (const [name, { path }] of Object.entries(cell.outputs)) {
-    const content = await contentOf(path, cache.memo).catch(() => undefined);
+    const content = await contentOf(path, cache.fileHashes).catch(() => undefined);
     if (!content || records.lastWritten(path, freshness.fingerprint) !== content.hash) return undefined;
     outputs[name] = content;
   }

@@ -3,10 +3,9 @@
 import { existsSync, lstatSync, mkdirSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
-import { CacheError, shown } from '../../cache/error.ts';
+import { CacheError, printablePath } from '../../cache/error.ts';
 import type { GcRootOwner } from '../../cache/gc-roots.ts';
-import type { Pipeline } from '../cell.ts';
-import { fileName } from '../cell-name.ts';
+import { fileName, type Pipeline } from '../cell.ts';
 
 export interface ProjectPaths {
   /** `.tunesmith/` itself. */
@@ -54,7 +53,7 @@ export function makeOwnFolder({ own }: ProjectPaths): void {
     // A file or a broken link.
     if (lstatSync(own, { throwIfNoEntry: false })?.isDirectory() ?? true) throw error;
     throw new CacheError(
-      `${shown(own)} is not a folder`,
+      `${printablePath(own)} is not a folder`,
       'Move it away, because tunesmith stores results, records and logs in this folder.',
     );
   }

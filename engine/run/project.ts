@@ -35,7 +35,7 @@ export function openProject(
   places = projectPaths({ root }),
 ): Project {
   if (!readOnly) makeOwnFolder(places);
-  const cache = openCache(places.cache, { readOnly, memo: places.memo, staging: join(places.own, 'tmp'), notice });
+  const cache = openCache(places.cache, { readOnly, fileHashes: places.memo, staging: join(places.own, 'tmp'), notice });
   const records = openRecords(root, readOnly, cache);
   return {
     root,
@@ -45,7 +45,7 @@ export function openProject(
     sources: new RemoteSources({
       // Downloads do not go to a read-only cache.
       folder: join(cache.readOnly && !readOnly ? places.own : places.cache, 'sources'),
-      memo: cache.memo,
+      fileHashes: cache.fileHashes,
       readOnly,
       notice,
       signal,

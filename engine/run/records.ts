@@ -259,7 +259,7 @@ export class Records {
 
   /** The fingerprint of the cell's last result. */
   lastFingerprint(file: string, cell: string): string | undefined {
-    return this.#database.look(undefined, (statement) =>
+    return this.#database.read(undefined, (statement) =>
       statement(
         `select fingerprint from cells join runs on runs.id = cells.run
          where cell = ? and pipeline = ? and fingerprint is not null and state in ('restored', 'ran') order by run desc limit 1`,
@@ -271,7 +271,7 @@ export class Records {
 
   /** The fingerprints of all cells of the last finished run. */
   lastFingerprints(file: string): string[] {
-    const hash = this.#database.look(undefined, (statement) =>
+    const hash = this.#database.read(undefined, (statement) =>
       statement('select fingerprints from runs where pipeline = ? and fingerprints is not null order by id desc limit 1')
         .pluck()
         .get(this.#name(file)),
@@ -304,7 +304,7 @@ export class Records {
 
   /** The files of all pipelines that ran, relative to the project root. */
   pipelines(): string[] {
-    const rows = this.#database.look([], (statement) => statement('select distinct pipeline from runs').pluck().all());
+    const rows = this.#database.read([], (statement) => statement('select distinct pipeline from runs').pluck().all());
     return (rows as unknown[]).filter(isText) as string[];
   }
 

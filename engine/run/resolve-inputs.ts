@@ -55,7 +55,7 @@ export interface Seen {
 export async function resolveInputs(
   cell: Cell,
   pipeline: Pipeline,
-  { cache: { memo }, sources: elsewhere }: { cache: { memo: FileHashCache }; sources: RemoteSources },
+  { cache: { fileHashes: memo }, sources: elsewhere }: { cache: { fileHashes: FileHashCache }; sources: RemoteSources },
   outputsOf: (cell: string) => Record<string, Content>,
   seen: Seen['sources'] = new Map(),
 ): Promise<Inputs> {
@@ -89,7 +89,7 @@ export async function fetched(
       if (!source.pinned) sources.push(source);
       else {
         const { address, revision } = source.pinned;
-        if (address.kind !== 'web' && !address.text.includes(`@${revision}`)) work.say(`${address.text} is ${revision.slice(0, 12)}`);
+        if (address.kind !== 'web' && !address.text.includes(`@${revision}`)) work.log(`${address.text} is ${revision.slice(0, 12)}`);
         const files = await atInput(role, () => elsewhere.fetch(source.pinned!, work));
         sources.push(...files.map((file) => ({ ...source, ...file })));
       }

@@ -56,9 +56,9 @@ export class RunRecorder {
    */
   async arrive(): Promise<void> {
     const { root, places, cache } = this.project;
-    const turn = await cache.turns.publish();
+    const turn = await cache.gcLock.publish();
     try {
-      this.#use = cache.uses.arrive(userOf(root, places), relative(root, this.pipeline.file));
+      this.#use = cache.gcRoots.register(userOf(root, places), relative(root, this.pipeline.file));
     } finally {
       turn.release();
     }
@@ -70,7 +70,7 @@ export class RunRecorder {
     for (const { freshness } of plan) if (freshness?.result) this.#relied.add(freshness.fingerprint);
     this.#registered = this.#relied.size;
     this.#run = project.records.begin(pipeline, provenanceOf(pipeline));
-    if (this.#use !== undefined) project.cache.uses.begin(this.#use, this.#relied);
+    if (this.#use !== undefined) project.cache.gcRoots.begin(this.#use, this.#relied);
     void this.#git.then(() => this.#soon());
     return this.#run;
   }
@@ -117,14 +117,14 @@ export class RunRecorder {
     const counts = { ran, fresh, restored, failed, skipped, canceled };
     const isNew = records.finish(this.#run, seconds, counts, this.#notices, this.#fingerprints);
     if (isNew) this.#keep(this.#fresh);
-    if (this.#use !== undefined) cache.uses.end(this.#use, this.#relied.size > this.#registered ? this.#relied : undefined);
+    if (this.#use !== undefined) cache.gcRoots.end(this.#use, this.#relied.size > this.#registered ? this.#relied : undefined);
   }
 
   /** Also called for a run that was interrupted or did not start. */
   close(): void {
     this.#gitQuery.abort();
     clearTimeout(this.#timer);
-    if (this.#run === 0) this.#try(() => this.#use !== undefined && this.project.cache.uses.forget([this.#use], []));
+    if (this.#run === 0) this.#try(() => this.#use !== undefined && this.project.cache.gcRoots.forget([this.#use], []));
   }
 
   #soon(): void {

@@ -2,8 +2,7 @@
 
 import { createRequire } from 'node:module';
 import { relative } from 'node:path';
-import type { Cell, Pipeline } from '../cell.ts';
-import { cellNameParts } from '../cell-name.ts';
+import { type Cell, cellNameParts, type Pipeline } from '../cell.ts';
 import { type Diagnostic, InvalidError } from '../errors.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
 import { canonicalJson, coreScalar, type Json } from '../format/scalars.ts';

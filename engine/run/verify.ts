@@ -218,7 +218,7 @@ class Verifier {
     const project = openProject(moved, false, () => {}, this.setup.signal, places);
     const sources = new RemoteSources({
       folder: join(this.setup.project.places.cache, 'sources'),
-      memo: project.cache.memo,
+      fileHashes: project.cache.fileHashes,
       readOnly: false,
       notice: () => {},
       signal: this.setup.signal,
@@ -266,7 +266,7 @@ async function copyInputs(cell: Cell, { folder, cells }: Pipeline, root: string,
 }
 
 /** Copies as a fingerprint reads: follows links that leave a folder and keeps the others as links. */
-async function copy(path: string, to: string, { memo }: Cache, leaving: LeavingOut): Promise<void> {
+async function copy(path: string, to: string, { fileHashes: memo }: Cache, leaving: LeavingOut): Promise<void> {
   if (!statSync(path).isDirectory()) return copyFileSync(path, to, constants.COPYFILE_FICLONE);
   mkdirSync(to);
   for (const entry of await readFolder(path, memo, { follow: true, leaveOut: leftOutOf(path, leaving) })) {

@@ -1,13 +1,13 @@
-/** Evaluates simple methods on a split. One file per task beside this one defines them. */
+/** Evaluates simple methods on a split. The tasks in steps/ml/tasks define them. */
 import { writeFile } from 'node:fs/promises';
 import { StepError } from '../../engine/step.ts';
 import { Database, literal, quote } from '../ml/data/database.ts';
 import { namesOf, requireColumn, tableOf } from '../ml/data/table.ts';
 import { betterOf } from '../ml/metrics/registry.ts';
+import { taskFacts } from '../ml/models/config.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
-import type { BaselineData, ReadColumns } from '../ml/tasks/task.ts';
+import type { ReadColumns } from '../ml/tasks/task.ts';
 import type step from './step.ts';
-import { METHODS_OF } from './step.ts';
 
 type Context = Parameters<(typeof step)['run']>[0];
 
@@ -18,22 +18,19 @@ export async function baseline({ options, inputs, outputs, log, metric }: Contex
   };
   const database = inputs.data === undefined ? undefined : await Database.open();
   try {
-    const given: BaselineData = {
+    const text = inputs.data === undefined ? undefined : (await namesOf(inputs.data)).text;
+    const { rows, about, methods } = await taskKind(task).baseline!({
+      options: { ...(text !== undefined && { text }), ...options },
+      methods: options.methods ?? taskFacts(task).baselines,
       read: database ? await reader(database, inputs.data!) : async () => refuse('data', 'the `data` of a split step'),
       get tokens() {
         return inputs.tokens ?? refuse('tokens', 'the `tokens` of a tokenize step');
       },
-    };
-    const text = inputs.data === undefined ? undefined : (await namesOf(inputs.data)).text;
-    const { rows, about, methods } = await taskKind(task).baseline!(
-      { ...(text !== undefined && { text }), ...options },
-      options.methods ?? METHODS_OF[task],
-      given,
-    );
+    });
     for (const [name, { metrics }] of Object.entries(methods)) {
       for (const [key, value] of Object.entries(metrics)) metric(`${name}.${key}`, value, { better: betterOf(key) });
-      const told = Object.entries(metrics).map(([key, value]) => `${key} ${value.toFixed(4)}`);
-      log(`${name}: ${told.join(', ')}`);
+      const values = Object.entries(metrics).map(([key, value]) => `${key} ${value.toFixed(4)}`);
+      log(`${name}: ${values.join(', ')}`);
     }
     await writeFile(outputs.metrics!, `${JSON.stringify({ split: options.split, rows, ...about, methods }, null, 2)}\n`);
   } finally {
@@ -51,8 +48,8 @@ async function reader(database: Database, data: string): Promise<ReadColumns> {
       const sql = as[field as keyof typeof as]?.(column) ?? `coalesce(${quote(column)}::VARCHAR, '')`;
       return `${sql} AS ${quote(field)}`;
     });
-    const found = await database.rows(`SELECT ${fields.join(', ')} FROM ${table} WHERE split = ${literal(split)} ORDER BY id`);
-    if (found.length === 0) throw new StepError(`the split "${split}" is empty`, 'Give the `data` of a split step that has rows in it.');
-    return found as any;
+    const rows = await database.rows(`SELECT ${fields.join(', ')} FROM ${table} WHERE split = ${literal(split)} ORDER BY id`);
+    if (rows.length === 0) throw new StepError(`the split "${split}" is empty`, 'Give the `data` of a split step that has rows in it.');
+    return rows as any;
   };
 }

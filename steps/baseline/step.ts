@@ -1,26 +1,11 @@
 import { defineStep } from '../../engine/step.ts';
 import { PROBABILITY_METRICS } from '../ml/metrics/classification.ts';
 import { LANGUAGE_METRICS, METRIC_NAMES, taskMetrics, writtenMetrics } from '../ml/metrics/registry.ts';
-import type { Task } from '../ml/models/config.ts';
+import { TASK_NAMES, type Task, taskFacts } from '../ml/models/config.ts';
 import { optionsOfOtherTasks } from '../ml/tasks/upstream.ts';
 
-/** The methods of each task, in the order in which they are evaluated. */
-export const METHODS_OF = {
-  'text-classification': ['majority', 'bag_of_words'],
-  'token-classification': ['majority', 'commonest_tag'],
-  'question-answering': ['no_answer', 'nearest_sentence'],
-  'causal-lm': ['unigram', 'bigram'],
-  seq2seq: ['commonest', 'copy', 'lead'],
-} as const;
-
-/** The options that apply to each task. */
-const OPTIONS_OF: Record<string, readonly string[]> = {
-  'text-classification': ['text', 'text_pair', 'label', 'missing', 'positive'],
-  'token-classification': ['words', 'tags'],
-  'question-answering': ['question', 'context', 'answers'],
-  'causal-lm': [],
-  seq2seq: ['text', 'target'],
-};
+/** The tasks that have baselines. */
+const tasks = TASK_NAMES.filter((task) => taskFacts(task).baselines.length > 0);
 
 /**
  * The problem with a metric that baselines do not have: they predict labels, texts or token counts, but no
@@ -46,25 +31,14 @@ export default defineStep({
   description: 'Evaluates simple methods on the same split: the scores that a model must beat.',
   options: {
     task: {
-      enum: ['text-classification', 'token-classification', 'question-answering', 'causal-lm', 'seq2seq'],
+      enum: tasks,
       default: 'text-classification',
       description: 'The task to compare with.',
     },
     methods: {
       type: 'array',
       items: {
-        enum: [
-          'majority',
-          'bag_of_words',
-          'commonest_tag',
-          'no_answer',
-          'nearest_sentence',
-          'unigram',
-          'bigram',
-          'commonest',
-          'copy',
-          'lead',
-        ],
+        enum: [...new Set(tasks.flatMap((task) => taskFacts(task).baselines))],
       },
       minItems: 1,
       uniqueItems: true,
@@ -141,7 +115,7 @@ export default defineStep({
   libraries: ['@duckdb/node-api', 'tokenizers'],
   reusableProcess: true,
   check(options) {
-    const own: readonly string[] = METHODS_OF[options.task];
+    const own = taskFacts(options.task).baselines;
     const strange = (options.methods ?? []).filter((method) => !own.includes(method));
     const metrics = (options.metrics ?? []).flatMap((name, i) => {
       const wrong = notForBaselines(name, options.task);
@@ -149,7 +123,7 @@ export default defineStep({
     });
     return [
       ...metrics,
-      ...optionsOfOtherTasks(options, OPTIONS_OF),
+      ...optionsOfOtherTasks(options, 'baseline'),
       ...strange.map((method) => ({ option: 'methods', message: `${options.task} has no method ${method}: it has ${own.join(' and ')}` })),
     ];
   },

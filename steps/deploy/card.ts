@@ -7,11 +7,12 @@ import type { CleaningOptions } from '../ml/data/cleaning.ts';
 import type { Preprocessing } from '../ml/data/preprocessing.ts';
 import type { DataSources } from '../ml/data/table.ts';
 import type { Model } from '../ml/models/checkpoint.ts';
-import { type GeneratingTask, isGenerating, type Task } from '../ml/models/config.ts';
+import { isGenerating } from '../ml/models/config.ts';
 import { type Encoding, encodingOf } from '../ml/models/encoding.ts';
 import type { Side } from '../ml/models/tokenizer.ts';
 import { cleaningOf } from '../ml/tasks/encoder.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
+import type { InputAndAnswer, TaskCard } from '../ml/tasks/task.ts';
 
 export interface ModelCard {
   name: string;
@@ -50,7 +51,7 @@ export function modelCard({ name, license, model, training, sources, preprocessi
   const parts = [
     frontMatter({ name, license, model, sources, metrics }),
     `# ${name}`,
-    `${article(model.family.type)} model that ${whatItDoes(model, training.pairs === true)}. Made with tunesmith.`,
+    `${article(model.family.type)} model that ${purposeOf(model, training.pairs === true)}. Made with tunesmith.`,
     '## Results',
     ...results(metrics),
     '## Preprocessing',
@@ -74,12 +75,13 @@ function frontMatter({
   metrics,
 }: Pick<ModelCard, 'name' | 'license' | 'model' | 'sources' | 'metrics'>): string {
   const datasets = hubDatasets(sources);
+  const { hubTask } = taskKind(model.task).card;
   const front = {
     ...(license && { license }),
     library_name: 'transformers',
-    pipeline_tag: pipelineOf(model),
+    pipeline_tag: hubTask,
     tags: [
-      pipelineOf(model),
+      hubTask,
       model.family.type,
       ...(isGenerating(model.task) ? [] : ['onnx']),
       ...(runsInTransformersJs(model) ? ['transformers.js'] : []),
@@ -109,27 +111,15 @@ function runsInTransformersJs({ task, family }: Model): boolean {
 
 const UNKNOWN_TO_TRANSFORMERS_JS = ['albert for token-classification', 'gpt2 for text-classification', 'modernbert for question-answering'];
 
-/** The hub's name of the task. */
-const pipelineOf = ({ task }: Model): string => HUB_TASKS[task] ?? task;
-
-const HUB_TASKS: Partial<Record<Task, string>> = {
-  'masked-lm': 'fill-mask',
-  'causal-lm': 'text-generation',
-  seq2seq: 'text2text-generation',
-};
-
-function whatItDoes({ task, problem, labels }: Model, pairs: boolean): string {
+function purposeOf({ task, problem, labels }: Model, pairs: boolean): string {
   const names = labels.slice(0, 20).map(code);
-  const known = labels.length > 20 ? `${names.join(', ')} and ${labels.length - 20} more` : listOf(names);
-  if (task === 'question-answering') return 'finds the answer to a question in a text, or reports that there is none';
-  if (task === 'masked-lm') return 'predicts masked words';
-  if (task === 'causal-lm') return 'continues a text';
-  if (task === 'seq2seq') return 'generates a text from a text';
-  if (task === 'token-classification') return `assigns one of the tags ${known} to each word of a text`;
-  const what = pairs ? 'a pair of texts' : 'a text';
-  if (problem === 'regression') return `predicts a number for ${what}`;
-  if (problem === 'multi_label_classification') return `assigns any of the labels ${known} to ${what}`;
-  return `classifies ${what} as ${labels.length > 20 ? `one of ${known}` : oneOf(names)}`;
+  const list = labels.length > 20 ? `${names.join(', ')} and ${labels.length - 20} more` : listOf(names);
+  return taskKind(task).card.purpose({
+    problem,
+    texts: pairs ? 'a pair of texts' : 'a text',
+    labels: list,
+    oneLabel: labels.length > 20 ? `one of ${list}` : oneOf(names),
+  });
 }
 
 /** Metrics that have a page on the hub. */
@@ -178,21 +168,13 @@ function whatIsDone(each: { field: string; steps: Preprocessing }[]): string[] {
 
 /** How inputs are encoded. */
 function whatIsRead({ task }: Model, encoding: Partial<Encoding>, side: Side): string[] {
-  const { fields = {}, max_length, pairs, truncation, stride, prefix, max_target_length } = encoding;
+  const { fields = {}, max_length, pairs, truncation, prefix, max_target_length } = encoding;
   if (max_length === undefined) return [];
-  const long =
-    task === 'causal-lm'
-      ? `the model was trained on sequences of up to ${max_length} tokens`
-      : task === 'question-answering'
-        ? `a question and context of more than ${max_length} tokens are split into windows that share ${stride} tokens of the context`
-        : task === 'token-classification' || task === 'masked-lm'
-          ? `a text of more than ${max_length} tokens is split into windows that do not overlap`
-          : `a text of more than ${max_length} tokens is truncated ${side === 'left' ? 'at its beginning' : 'at its end'}`;
   const cut = { longest_first: 'the longer text', only_first: 'the first text', only_second: 'the second text' };
   const lines = [
     `inputs are ${listOf(Object.entries(fields).map(([field, column]) => (field === column ? code(field) : `${code(field)} (column ${code(column)} of the training data)`)))}`,
     ...(prefix ? [`each text gets the prefix ${code(prefix)}`] : []),
-    long,
+    taskKind(task).card.longInput(encoding, side),
     ...(pairs ? [`if a pair is too long, ${cut[truncation ?? 'longest_first']} is truncated`] : []),
     ...(max_target_length === undefined ? [] : [`generated texts have at most ${max_target_length} tokens by default`]),
   ];
@@ -214,15 +196,10 @@ function cleaningSteps(options: CleaningOptions): string[] {
 type Usage = Partial<Encoding> & { cleaned: boolean; mask: string | undefined };
 
 function use(model: Model, usage: Usage): string[] {
-  const { task } = model;
-  if (isGenerating(task)) return useOfWriter(task, usage);
-  const { cleaned, mask, max_length, pairs, truncation = 'longest_first' } = usage;
-  const example = exampleOf(model, task, mask);
-  const { input, answer } = pairs ? { ...example, input: { text: 'a text', text_pair: 'another text' } } : example;
-  const first = cleaned ? 'Elsewhere, preprocess the text first, as described above.' : undefined;
-  const pipeline = pipelineOf(model);
-  const call = JSON.stringify(input);
-  const cut = `truncation=${truncation === 'longest_first' ? 'True' : `"${truncation}"`}${max_length ? `, max_length=${max_length}` : ''}`;
+  const { card } = taskKind(model.task);
+  if (!card.example) return useOfGenerator(card, usage);
+  const { cleaned, mask = '[MASK]', pairs } = usage;
+  const { input, answer } = { ...card.example(model, mask), ...(pairs && { input: { text: 'a text', text_pair: 'another text' } }) };
   return [
     'Serve the model, with a page to try it in the browser, or predict from a file of JSON lines:',
     fenced('sh', 'npx tunesmith serve .\nnpx tunesmith predict . inputs.jsonl > answers.jsonl'),
@@ -230,22 +207,31 @@ function use(model: Model, usage: Usage): string[] {
       'sh',
       `curl http://127.0.0.1:8080/predict -H 'content-type: application/json' -d '${JSON.stringify({ inputs: input })}'\n# for example ${JSON.stringify({ predictions: [answer] })}`,
     ),
-    ...(first ? [first] : []),
-    model.task === 'question-answering'
-      ? // transformers 5 has no pipeline for it any more.
-        fenced(
-          'python',
-          'from transformers import AutoModelForQuestionAnswering, AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained(".")\nmodel = AutoModelForQuestionAnswering.from_pretrained(".")',
-        )
-      : fenced(
-          'python',
-          `from transformers import pipeline\n\nmodel = pipeline("${pipeline}", model="."${model.task === 'text-classification' ? ', top_k=None' : ''})\nmodel(${call}${model.task === 'text-classification' ? `, ${cut}` : ''})`,
-        ),
-    ...(runsInTransformersJs(model) ? [useInTransformersJs(model, pipeline, input, pairs)] : []),
+    ...(cleaned ? [PREPROCESS_FIRST] : []),
+    useInPython(card, input, usage),
+    ...(runsInTransformersJs(model) ? [useInTransformersJs(model, card, input, pairs)] : []),
   ];
 }
 
-function useInTransformersJs(model: Model, pipeline: string, input: string | Record<string, string>, pairs?: boolean): string {
+const PREPROCESS_FIRST = 'Elsewhere, preprocess the text first, as described above.';
+
+function useInPython(
+  { hubTask, loader, topK, pythonArguments }: TaskCard,
+  input: InputAndAnswer['input'],
+  encoding: Partial<Encoding>,
+): string {
+  if (loader)
+    return fenced(
+      'python',
+      `from transformers import ${loader}, AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained(".")\nmodel = ${loader}.from_pretrained(".")`,
+    );
+  return fenced(
+    'python',
+    `from transformers import pipeline\n\nmodel = pipeline("${hubTask}", model="."${topK ? ', top_k=None' : ''})\nmodel(${JSON.stringify(input)}${pythonArguments?.(encoding) ?? ''})`,
+  );
+}
+
+function useInTransformersJs(model: Model, { hubTask, topK }: TaskCard, input: InputAndAnswer['input'], pairs?: boolean): string {
   const [text, pair] = pairs ? ['a text', "text_pair: 'another text', "] : [input, ''];
   // The pipeline of transformers.js takes only one text, and converts the output of a regression to a probability.
   return pairs || model.problem === 'regression'
@@ -255,21 +241,20 @@ function useInTransformersJs(model: Model, pipeline: string, input: string | Rec
       )
     : fenced(
         'js',
-        `import { pipeline } from '@huggingface/transformers';\n\nconst model = await pipeline('${pipeline}', 'path/of/this/folder', { dtype: 'fp32' });\nawait model(${
+        `import { pipeline } from '@huggingface/transformers';\n\nconst model = await pipeline('${hubTask}', 'path/of/this/folder', { dtype: 'fp32' });\nawait model(${
           typeof input === 'string'
             ? `'${input}'`
             : Object.values(input)
                 .map((text) => `'${text}'`)
                 .join(', ')
-        }${model.task === 'text-classification' ? ', { top_k: null }' : ''});`,
+        }${topK ? ', { top_k: null }' : ''});`,
       );
 }
 
-function useOfWriter(task: GeneratingTask, { cleaned, prefix = '', max_length, max_target_length }: Usage): string[] {
+function useOfGenerator({ loader, pythonArguments }: TaskCard, usage: Usage): string[] {
+  const { cleaned, prefix = '', max_target_length } = usage;
   const body = { prompt: 'Once upon a time', max_new_tokens: max_target_length ?? 50 };
-  const cut = task === 'seq2seq' && max_length ? `, truncation=True, max_length=${max_length}` : '';
   const text = JSON.stringify(prefix + body.prompt);
-  const loader = task === 'causal-lm' ? 'AutoModelForCausalLM' : 'AutoModelForSeq2SeqLM';
   return [
     'Serve the model, with a page to try it in the browser, or generate from a prompt or from every `prompt` of a file of JSON lines:',
     fenced(
@@ -277,38 +262,12 @@ function useOfWriter(task: GeneratingTask, { cleaned, prefix = '', max_length, m
       `npx tunesmith serve .\nnpx tunesmith generate . ${JSON.stringify(body.prompt)}\nnpx tunesmith generate . --file prompts.jsonl > texts.jsonl`,
     ),
     fenced('sh', `curl http://127.0.0.1:8080/generate -H 'content-type: application/json' -d '${JSON.stringify(body)}'`),
-    ...(cleaned ? ['Elsewhere, preprocess the text first, as described above.'] : []),
+    ...(cleaned ? [PREPROCESS_FIRST] : []),
     fenced(
       'python',
-      `from transformers import ${loader}, AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained(".")\nmodel = ${loader}.from_pretrained(".")\nids = model.generate(**tokenizer(${text}, return_tensors="pt"${cut}), max_new_tokens=${body.max_new_tokens})\ntokenizer.decode(ids[0], skip_special_tokens=True)`,
+      `from transformers import ${loader}, AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained(".")\nmodel = ${loader}.from_pretrained(".")\nids = model.generate(**tokenizer(${text}, return_tensors="pt"${pythonArguments?.(usage) ?? ''}), max_new_tokens=${body.max_new_tokens})\ntokenizer.decode(ids[0], skip_special_tokens=True)`,
     ),
   ];
-}
-
-/** An example input of the task, and its answer. */
-function exampleOf(
-  { problem, labels }: Model,
-  task: Exclude<Task, GeneratingTask>,
-  mask = '[MASK]',
-): { input: string | Record<string, string>; answer: object } {
-  const scores = Object.fromEntries(labels.slice(0, 3).map((label, i) => [label, i === 0 ? 0.98 : 0.01]));
-  switch (task) {
-    case 'question-answering':
-      return {
-        input: { question: 'Who wrote it?', context: 'Ada wrote it in 1843.' },
-        answer: { answer: 'Ada', start: 0, end: 3, score: 0.97 },
-      };
-    case 'token-classification': {
-      const entity = labels.find((label) => label !== 'O')?.replace(/^[BIES]-/, '');
-      return { input: 'a text', answer: { entities: [{ entity, start: 2, end: 6, score: 0.97, text: 'text' }] } };
-    }
-    case 'masked-lm':
-      return { input: `a ${mask} text`, answer: { fill: [{ token: 'short', score: 0.4 }] } };
-    case 'text-classification':
-      if (problem === 'regression') return { input: 'a text', answer: { score: 1.5 } };
-      if (problem === 'multi_label_classification') return { input: 'a text', answer: { labels: labels.slice(0, 1), scores } };
-      return { input: 'a text', answer: { label: labels[0], scores } };
-  }
 }
 
 function trainingData(sources: DataSources | undefined): string[] {

@@ -14,7 +14,7 @@ import { page } from './page.ts';
 /** The one route that runs the model. */
 export interface Route {
   path: '/predict' | '/generate';
-  /** @throws Refused for an invalid body, or if the server is overloaded */
+  /** @throws RequestRefusal for an invalid body, or if the server is overloaded */
   answer(body: Buffer, c: Context, ticket: Ticket): Promise<Response>;
   /** Number of waiting inputs. */
   readonly waiting: number;
@@ -38,18 +38,46 @@ export interface Served extends Serving {
   draining(): boolean;
 }
 
-export function createApp({ bundle, route, room, access, measurements, limits, draining, report }: Served): Hono<Bound> {
+export function createApp(served: Served): Hono<Bound> {
   const app = new Hono<Bound>();
-  const routes = new Map<string, string>([[route.path, 'POST'], ...ROUTES]);
+  const routes = new Map<string, string>([[served.route.path, 'POST'], ...ROUTES]);
+  measureRequests(app, served, [...routes.keys()]);
+  checkOrigins(app, served.access);
+  addModelRoute(app, served);
+  addPages(app, served);
+  for (const [path, allowed] of routes)
+    app.all(path, (c) => {
+      c.header('allow', allowed);
+      return refuse(c, 405, `${path} supports ${allowed.replace(', HEAD', '')}, not ${c.req.method}`);
+    });
+  app.notFound((c) => refuse(c, 404, `there is no ${c.req.path}; the paths are ${[...routes.keys()].join(', ')}`));
+  app.onError((error, c) => refuseError(error, c, served.report));
+  return app;
+}
 
+type Bound = { Bindings: HttpBindings };
+
+/** The methods of the routes that do not run the model. */
+const ROUTES: [path: string, allowed: string][] = [
+  ['/health', 'GET, HEAD'],
+  ['/metrics', 'GET, HEAD'],
+  ['/openapi.json', 'GET, HEAD'],
+  ['/', 'GET, HEAD'],
+];
+
+function measureRequests(app: Hono<Bound>, { measurements, draining }: Served, paths: string[]): void {
   app.use(async (c, next) => {
     const start = performance.now();
     await next();
-    const path = routes.has(c.req.path) ? c.req.path : 'other';
+    const path = paths.includes(c.req.path) ? c.req.path : 'other';
     measurements.request(path, methods.has(c.req.method) ? c.req.method : 'other', c.res.status, (performance.now() - start) / 1000);
     if (draining()) c.header('connection', 'close');
   });
+}
 
+const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
+
+function checkOrigins(app: Hono<Bound>, access: Access): void {
   app.use(async (c, next) => {
     c.header('x-content-type-options', 'nosniff');
     const problem = refusal(c.req.header('host'), c.req.header('origin'), access);
@@ -65,7 +93,9 @@ export function createApp({ bundle, route, room, access, measurements, limits, d
       maxAge: 600,
     }),
   );
+}
 
+function addModelRoute(app: Hono<Bound>, { route, room, limits }: Served): void {
   app.post(route.path, async (c) => {
     const { incoming, outgoing } = c.env;
     const ticket = room.enter();
@@ -78,7 +108,12 @@ export function createApp({ bundle, route, room, access, measurements, limits, d
     checkContentType(c.req.header('content-type'), c.req.header('content-encoding'));
     return route.answer(await readBody(incoming, limits.body, ticket), c, ticket);
   });
+}
 
+/** The time in which a whole answer must be fetched. */
+const fetchMilliseconds = 60_000;
+
+function addPages(app: Hono<Bound>, { bundle, route, room, measurements, limits, draining }: Served): void {
   app.get('/health', (c) =>
     c.json(
       { status: draining() ? 'draining' : 'ok', model: bundle.name, task: bundle.task, labels: bundle.labels },
@@ -99,43 +134,22 @@ export function createApp({ bundle, route, room, access, measurements, limits, d
     );
     return c.html(page(bundle, limits.newTokens));
   });
-
-  for (const [path, allowed] of routes)
-    app.all(path, (c) => {
-      c.header('allow', allowed);
-      return refuse(c, 405, `${path} supports ${allowed.replace(', HEAD', '')}, not ${c.req.method}`);
-    });
-  app.notFound((c) => refuse(c, 404, `there is no ${c.req.path}; the paths are ${[...routes.keys()].join(', ')}`));
-  app.onError((error, c) => {
-    if (c.req.raw.signal.aborted) return refuse(c, 499 as ContentfulStatusCode, 'the client has disconnected');
-    if (error instanceof RequestRefusal) {
-      if (error.status === 503) c.header('retry-after', '1');
-      // The rest of the body is not read, so this connection cannot be reused.
-      if (!c.env.incoming.readableEnded) c.header('connection', 'close');
-      return refuse(c, error.status, error.message);
-    }
-    // An input that the model cannot read, such as a question as long as a book.
-    if (error instanceof StepError) return refuse(c, 400, error.message);
-    report(error);
-    return refuse(c, 500, 'internal error; see the log of the server');
-  });
-  return app;
 }
 
-type Bound = { Bindings: HttpBindings };
+function refuseError(error: Error, c: Context<Bound>, report: Serving['report']) {
+  if (c.req.raw.signal.aborted) return refuse(c, 499 as ContentfulStatusCode, 'the client has disconnected');
+  if (error instanceof RequestRefusal) {
+    if (error.status === 503) c.header('retry-after', '1');
+    // The rest of the body is not read, so this connection cannot be reused.
+    if (!c.env.incoming.readableEnded) c.header('connection', 'close');
+    return refuse(c, error.status, error.message);
+  }
+  // An input that the model cannot read, such as a question as long as a book.
+  if (error instanceof StepError) return refuse(c, 400, error.message);
+  report(error);
+  return refuse(c, 500, 'internal error; see the log of the server');
+}
 
-/** The time in which a whole answer must be fetched. */
-const fetchMilliseconds = 60_000;
-
-const ROUTES: [path: string, allowed: string][] = [
-  ['/health', 'GET, HEAD'],
-  ['/metrics', 'GET, HEAD'],
-  ['/openapi.json', 'GET, HEAD'],
-  ['/', 'GET, HEAD'],
-];
-
-const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
-
-function refuse(c: Context, status: ContentfulStatusCode, message: string) {
+function refuse(c: Context<Bound>, status: ContentfulStatusCode, message: string) {
   return c.json({ error: { message } }, status);
 }

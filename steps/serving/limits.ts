@@ -1,9 +1,7 @@
-/** Reads a request's body within the limits, and parses its JSON, with messages for other content. */
+/** What a request may take: the limits of one request and of all together, and reading a body within them. */
 
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
-
-/* The limits of one request and of all together, and the error for exceeding them. */
 
 export interface Limits {
   /** Bytes of a request's body. */
@@ -42,7 +40,7 @@ export class RequestRefusal extends Error {
   }
 }
 
-/** @throws Refused if one of the inputs exceeds the limit */
+/** @throws RequestRefusal if one of the inputs exceeds the limit */
 export function checkCharacters(counts: readonly number[], { characters }: Limits, nameOf: (place: number) => string): void {
   const long = counts.findIndex((count) => count > characters);
   if (long >= 0)
@@ -65,7 +63,7 @@ export interface Room {
 
 /** The share of one request. */
 export interface Ticket {
-  /** @throws Refused if this much more does not fit */
+  /** @throws RequestRefusal if this much more does not fit */
   take(bytes: number): void;
   /** Releases all of it. */
   leave(): void;
@@ -94,7 +92,21 @@ export function openRoom(bytes: number): Room {
   };
 }
 
-/** @throws Refused if it is too large, or there is no memory for it now. The rest of it is then not read. */
+/* Reads the body of a request and parses its JSON, with messages for other content. */
+
+/** Only JSON, because pages of other origins may post some other types without permission. */
+export function checkContentType(type: string | undefined, encoding: string | undefined): void {
+  const [media = '', ...parameters] = (type ?? '').toLowerCase().split(';');
+  const charset = parameters.map((one) => /^\s*charset\s*=\s*"?([^"\s]*)"?\s*$/.exec(one)?.[1]).find((one) => one !== undefined);
+  if (!/^application\/([\w.+-]+\+)?json$/.test(media.trim()))
+    throw new RequestRefusal(415, `the content-type must be application/json, not ${type ? JSON.stringify(type) : 'missing'}`);
+  if (charset !== undefined && charset !== 'utf-8' && charset !== 'utf8')
+    throw new RequestRefusal(415, `the body must be UTF-8, not ${JSON.stringify(charset)}`);
+  if (encoding !== undefined && encoding.toLowerCase() !== 'identity')
+    throw new RequestRefusal(415, `the body must not be compressed, but its content-encoding is ${JSON.stringify(encoding)}`);
+}
+
+/** @throws RequestRefusal if it is too large, or there is no memory for it now. The rest of it is then not read. */
 export async function readBody(incoming: IncomingMessage, mostBytes: number, ticket: Ticket): Promise<Buffer> {
   const tooLarge = () => new RequestRefusal(413, `the body is larger than ${mostBytes} bytes; send fewer inputs at once`);
   if (Number(incoming.headers['content-length'] ?? 0) > mostBytes) throw tooLarge();
@@ -110,19 +122,7 @@ export async function readBody(incoming: IncomingMessage, mostBytes: number, tic
   return Buffer.concat(chunks);
 }
 
-/** Only JSON, because pages of other origins may post some other types without permission. */
-export function checkContentType(type: string | undefined, encoding: string | undefined): void {
-  const [media = '', ...parameters] = (type ?? '').toLowerCase().split(';');
-  const charset = parameters.map((one) => /^\s*charset\s*=\s*"?([^"\s]*)"?\s*$/.exec(one)?.[1]).find((one) => one !== undefined);
-  if (!/^application\/([\w.+-]+\+)?json$/.test(media.trim()))
-    throw new RequestRefusal(415, `the content-type must be application/json, not ${type ? JSON.stringify(type) : 'missing'}`);
-  if (charset !== undefined && charset !== 'utf-8' && charset !== 'utf8')
-    throw new RequestRefusal(415, `the body must be UTF-8, not ${JSON.stringify(charset)}`);
-  if (encoding !== undefined && encoding.toLowerCase() !== 'identity')
-    throw new RequestRefusal(415, `the body must not be compressed, but its content-encoding is ${JSON.stringify(encoding)}`);
-}
-
-/** @throws Refused if it is invalid */
+/** @throws RequestRefusal if it is invalid */
 export function jsonOf(body: Buffer): unknown {
   if (!isUtf8(body)) throw new RequestRefusal(400, 'the body is not UTF-8');
   try {

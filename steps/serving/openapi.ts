@@ -1,13 +1,14 @@
 /** The OpenAPI document of a served bundle. */
 
 import { generationOptions } from '../ml/generation/options.ts';
-import { type GeneratingTask, isGenerating, type ProblemType, type Task } from '../ml/models/config.ts';
+import { isGenerating } from '../ml/models/config.ts';
+import { taskKind } from '../ml/tasks/registry.ts';
 import type { Bundle } from './bundle.ts';
 import type { Limits } from './limits.ts';
 
 export function openApi(bundle: Bundle, limits: Limits) {
   const { name, task } = bundle;
-  const asking = isGenerating(task) ? generating(limits) : predicting(bundle, task, limits);
+  const asking = isGenerating(task) ? generating(limits) : predicting(bundle, limits);
   return {
     openapi: '3.1.0',
     info: { title: name, version: '1', description: `A model for ${task}.` },
@@ -54,15 +55,13 @@ export function openApi(bundle: Bundle, limits: Limits) {
   };
 }
 
-type AnsweringTask = Exclude<Task, GeneratingTask>;
-
 /** The route that runs the model, and its schemas. */
 interface Asking {
   paths: Record<string, object>;
   schemas: Record<string, object>;
 }
 
-function predicting({ problem, labels, fields }: Bundle, task: AnsweringTask, limits: Limits): Asking {
+function predicting({ task, problem, labels, fields }: Bundle, limits: Limits): Asking {
   const required = fields.filter(({ optional }) => !optional).map((field) => field.name);
   const example = required.length === 1 ? 'a first text' : Object.fromEntries(required.map((field) => [field, '…']));
   const text = { type: 'string', maxLength: limits.characters };
@@ -119,7 +118,7 @@ function predicting({ problem, labels, fields }: Bundle, task: AnsweringTask, li
         required: ['predictions'],
         properties: { predictions: { type: 'array', items: { $ref: '#/components/schemas/Prediction' } } },
       },
-      Prediction: predictionSchema(task, problem, labels),
+      Prediction: taskKind(task).answerSchema!({ problem, labels }),
     },
   };
 }
@@ -191,40 +190,3 @@ function generating(limits: Limits): Asking {
 
 const json = (schema: object, example?: object) => ({ 'application/json': { schema, ...(example && { example }) } });
 const error = (description: string) => ({ description, content: json({ $ref: '#/components/schemas/Error' }) });
-
-/** The schema of the task's answers. */
-function predictionSchema(task: AnsweringTask, problem: ProblemType, labels: string[]) {
-  const share = { type: 'number', minimum: 0, maximum: 1 };
-  const shape = (properties: Record<string, object>) => ({ type: 'object', required: Object.keys(properties), properties });
-  const label = { type: 'string', enum: labels };
-  const scores = shape(Object.fromEntries(labels.map((each) => [each, share])));
-  const place = { type: 'integer', minimum: 0, description: 'In UTF-16 code units.' };
-  switch (task) {
-    case 'token-classification':
-      return shape({
-        entities: {
-          type: 'array',
-          items: shape({ entity: { type: 'string' }, start: place, end: place, score: share, text: { type: 'string' } }),
-        },
-      });
-    case 'question-answering':
-      return shape({
-        answer: { type: 'string', description: 'A span of the context; empty if the context contains no answer.' },
-        start: place,
-        end: place,
-        score: share,
-      });
-    case 'masked-lm':
-      return shape({
-        fill: { type: 'array', description: 'One entry per mask.', items: shape({ token: { type: 'string' }, score: share }) },
-      });
-    case 'text-classification':
-      if (problem === 'regression') return shape({ score: { type: 'number' } });
-      if (problem === 'multi_label_classification')
-        return shape({ labels: { type: 'array', items: label, description: 'The labels with a score above one half.' }, scores });
-      return shape({
-        label: { ...label, description: 'The label with the highest probability.' },
-        scores: { ...scores, description: 'The probability of each label; the probabilities sum to 1.' },
-      });
-  }
-}

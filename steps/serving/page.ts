@@ -1,5 +1,6 @@
 /** The web page to try the model: one HTML document without further resources. */
-import { isGenerating, type Task } from '../ml/models/config.ts';
+import { isGenerating } from '../ml/models/config.ts';
+import { taskKind } from '../ml/tasks/registry.ts';
 import type { Bundle } from './bundle.ts';
 
 /** @param newTokens the maximum number of tokens that the server lets a model generate */
@@ -36,7 +37,7 @@ ${fields
   )
   .join('\n')}
     <div class="row">
-      <button>${BUTTONS[task]}</button>
+      <button>${taskKind(task).page.button}</button>
       <span class="hint"><kbd>Ctrl</kbd> <kbd>Enter</kbd></span>
       <output id="took"></output>
     </div>
@@ -57,15 +58,6 @@ ${fields
 `;
 }
 
-const BUTTONS: Record<Task, string> = {
-  'text-classification': 'Classify',
-  'token-classification': 'Find',
-  'question-answering': 'Answer',
-  'masked-lm': 'Fill in',
-  'causal-lm': 'Continue',
-  seq2seq: 'Write',
-};
-
 const LABELS: Record<string, string> = { text: 'Text', text_pair: 'Second text', question: 'Question', context: 'Context' };
 
 const PLACEHOLDERS: Record<string, string> = {
@@ -80,22 +72,11 @@ const takesPairs = ({ fields }: Bundle): boolean => fields.some(({ name, optiona
 
 function about(bundle: Bundle): string {
   const { task, problem, labels } = bundle;
-  const names = (list: string[], last: string) => {
+  const names = (list: string[], conjunction: string) => {
     const each = list.map((label) => `<b>${escaped(label)}</b>`);
-    return each.length > 1 ? `${each.slice(0, -1).join(', ')} ${last} ${each.at(-1)}` : each.join('');
+    return each.length > 1 ? `${each.slice(0, -1).join(', ')} ${conjunction} ${each.at(-1)}` : each.join('');
   };
-  if (task === 'question-answering') return 'Finds the answer to a question in a text';
-  if (task === 'masked-lm') return 'Fills in masked words';
-  if (task === 'causal-lm') return 'Continues a text';
-  if (task === 'seq2seq') return 'Writes a text from another text';
-  if (task === 'token-classification') {
-    const types = labels.filter((label) => label !== 'O').map((label) => label.replace(/^[BIES]-/, ''));
-    return `Finds ${names([...new Set(types)], 'and')} in a text`;
-  }
-  const texts = takesPairs(bundle) ? 'a pair of texts' : 'a text';
-  if (problem === 'regression') return `Scores ${texts}`;
-  if (problem === 'multi_label_classification') return `Labels ${texts} with any of ${names(labels, 'and')}`;
-  return `Classifies ${texts} as ${names(labels, 'or')}`;
+  return taskKind(task).page.title({ problem, labels, texts: takesPairs(bundle) ? 'a pair of texts' : 'a text', names });
 }
 
 function escaped(text: string): string {

@@ -13,7 +13,7 @@ import type { Encoding } from '../ml/models/encoding.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
 import { openBundle, tokensOfRun, usable } from './bundle.ts';
 import { type InputOptions, type InputRow, readInputs } from './inputs.ts';
-import { openQueue, type QueueOutcome } from './queue.ts';
+import { Queue, type QueueOutcome } from './queue.ts';
 import { startWorkers } from './workers.ts';
 
 /**
@@ -73,7 +73,7 @@ async function answerAll(bundle: string, file: string, options: PredictOptions, 
     (field) => opened.fields.find(({ name }) => name === field.name) ?? { ...field, optional: true },
   );
   const source = readInputs(file, fields, { known: columnsOf(opened.encoding), ...options });
-  const queue = openQueue(await usable(() => startWorkers(opened)), { tokens: tokensOfRun(opened, tokensTogether) });
+  const queue = new Queue(await usable(() => startWorkers(opened)), { tokens: tokensOfRun(opened, tokensTogether) });
   const print = printer(output);
   const lines = answerLines(options.outputFormat ?? (/\.csv$/i.test(options.output ?? '') ? 'csv' : 'jsonl'));
   const progress = countProgress(output);

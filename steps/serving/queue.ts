@@ -9,15 +9,6 @@ import { errorOf, type ModelWorkers, type Thread, type WorkerReport } from './wo
 /** The outcome of an input. `refused`: the model cannot read it. `failed`: the model or its thread failed. */
 export type QueueOutcome = { prediction: Json } | { refused: Error } | { failed: Error };
 
-export interface Queue {
-  /** The number of inputs that no thread has yet. */
-  readonly length: number;
-  /** The outcomes, in the order of the inputs. */
-  answer(inputs: Input[], options?: QueueRequest): Promise<(QueueOutcome | undefined)[]>;
-  /** Ends the threads. */
-  close(): Promise<void>;
-}
-
 export interface QueueRequest {
   /** Once it is aborted, `answer` rejects with its reason, and the rest of the work is dropped. */
   signal?: AbortSignal;
@@ -38,6 +29,240 @@ export interface QueueOptions {
   milliseconds?: { run: number; encode: number };
   /** Called with the number of sequences of each run. */
   onRun?: (size: number) => void;
+}
+
+export class Queue {
+  readonly #workers: ModelWorkers;
+  readonly #options: QueueOptions;
+  readonly #seats: Seat[];
+  readonly #waiting: Lanes = new Map();
+  readonly #encodeSpeed = new Speed();
+  readonly #runSpeed = new Speed();
+  #waitingCount = 0;
+  /** Characters of all items that threads keep. */
+  #charactersHeld = 0;
+  #nextId = 0;
+  #closed = false;
+
+  constructor(workers: ModelWorkers, options: QueueOptions) {
+    this.#workers = workers;
+    this.#options = options;
+    this.#seats = workers.threads.map((thread) => ({ thread, busy: false, held: new Map(), served: new Set(), tokens: 0 }));
+  }
+
+  /** The number of inputs that no thread has yet. */
+  get length(): number {
+    return this.#waitingCount;
+  }
+
+  /** The outcomes, in the order of the inputs. */
+  async answer(inputs: Input[], { signal, untilError = false }: QueueRequest = {}): Promise<(QueueOutcome | undefined)[]> {
+    signal?.throwIfAborted();
+    if (inputs.length === 0) return [];
+    const outcomes = await new Promise<(QueueOutcome | undefined)[]>((resolve) => {
+      const request: Request = { outcomes: [], missing: inputs.length, untilError, over: false, resolve };
+      signal?.addEventListener('abort', () => request.over || this.#finish(request), { once: true });
+      for (const [place, input] of inputs.entries()) {
+        const characters = Object.values(input).reduce((sum, text) => sum + text.length, 0);
+        const id = this.#nextId++;
+        append(this.#waiting, { id, input, characters, held: false, request, place, suspect: false, lengths: [], next: 0 });
+      }
+      this.#waitingCount += inputs.length;
+      this.#startTurns();
+    });
+    signal?.throwIfAborted();
+    return outcomes;
+  }
+
+  /** Ends the threads. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all(this.#seats.map(({ thread }) => thread?.end()));
+  }
+
+  #startTurns(): void {
+    for (const seat of this.#seats) if (!seat.busy && (this.#waiting.size > 0 || seat.held.size > 0)) void this.#takeTurn(seat);
+  }
+
+  /** A thread encodes new inputs, then runs the model once. */
+  async #takeTurn(seat: Seat): Promise<void> {
+    if (seat.thread && !seat.thread.alive) this.#handleDeath(seat, [], new Error('the worker thread has ended'));
+    let working = this.#takeToEncode(seat);
+    seat.busy = true;
+    try {
+      seat.thread ??= await this.#workers.start();
+      if (working.length > 0) await this.#encode(seat, seat.thread, working);
+      const parts = this.#takeToRun(seat);
+      working = parts.map(({ item }) => item);
+      if (parts.length > 0) await this.#run(seat, seat.thread, parts);
+    } catch (error) {
+      this.#handleDeath(seat, working, error as Error);
+    } finally {
+      seat.busy = false;
+      if (!this.#closed) this.#startTurns();
+    }
+  }
+
+  async #encode(seat: Seat, thread: Thread, items: Item[]): Promise<void> {
+    const start = performance.now();
+    const reports = await thread.encode(items.map(({ id, input }) => ({ id, input })));
+    this.#encodeSpeed.add(
+      items.map(workOf).reduce((a, b) => a + b, 0),
+      performance.now() - start,
+    );
+    for (const report of reports) this.#receive(seat, items, report);
+  }
+
+  async #run(seat: Seat, thread: Thread, parts: Part[]): Promise<void> {
+    this.#options.onRun?.(parts.length);
+    const start = performance.now();
+    const reports = await thread.run(parts.map(({ item, sequence }) => ({ id: item.id, sequence })));
+    const width = Math.max(...parts.map(({ item, sequence }) => item.lengths[sequence]!));
+    this.#runSpeed.add(parts.length * width, performance.now() - start);
+    for (const report of reports)
+      this.#receive(
+        seat,
+        parts.map(({ item }) => item),
+        report,
+      );
+  }
+
+  /** The waiting items that the thread encodes next. It keeps them until they are answered. */
+  #takeToEncode(seat: Seat): Item[] {
+    const { tokens: mostTokens, milliseconds } = this.#options;
+    const share = Math.ceil(this.#waitingCount / this.#seats.filter(({ busy }) => !busy).length);
+    const most = milliseconds ? this.#encodeSpeed.within(milliseconds.encode) : Number.POSITIVE_INFINITY;
+    const taken: Item[] = [];
+    let characters = 0;
+    let work = 0;
+    // A lane that is moved to the end comes again.
+    for (const [request, lane] of this.#waiting) {
+      const item = lane[0]!;
+      if (taken.length >= Math.min(share, encodedTogether) || taken[0]?.suspect) break;
+      if (taken.length > 0 && (item.suspect || characters + item.characters > charactersTogether || work + workOf(item) > most)) continue;
+      const first = !seat.held.has(request) && !taken.some((other) => other.request === request);
+      const small = item.characters <= (mostCharactersHeld - this.#charactersHeld) / 2;
+      if (seat.tokens >= runsAhead * mostTokens ? !(first && small) : !small && (seat.held.size > 0 || taken.length > 0)) continue;
+      lane.shift();
+      putBack(this.#waiting, request);
+      this.#waitingCount--;
+      taken.push(item);
+      characters += item.characters;
+      work += workOf(item);
+      item.held = true;
+      this.#charactersHeld += item.characters;
+    }
+    return taken;
+  }
+
+  /** The sequences of the next run, of similar lengths where the turns of the requests allow it. */
+  #takeToRun(seat: Seat): Part[] {
+    // New requests go before those that were just served.
+    for (const request of seat.served) if (seat.held.has(request)) putBack(seat.held, request);
+    seat.served.clear();
+    const { tokens: mostTokens, milliseconds } = this.#options;
+    const most = Math.min(mostTokens, milliseconds ? this.#runSpeed.within(milliseconds.run) : mostTokens);
+    const parts: Part[] = [];
+    let width = 0;
+    for (const [request, lane] of seat.held) {
+      const item = parts.length === 0 ? lane[0]! : nearest(lane, width);
+      const length = item.lengths[item.next]!;
+      width = Math.max(width, length);
+      if (parts.length > 0 && ((parts.length + 1) * width > most || item.suspect || parts[0]!.item.suspect)) break;
+      parts.push({ item, sequence: item.next++ });
+      seat.tokens -= length;
+      if (item.next === item.lengths.length) lane.splice(lane.indexOf(item), 1);
+      seat.served.add(request);
+      putBack(seat.held, request);
+    }
+    return parts;
+  }
+
+  #receive(seat: Seat, working: Item[], report: WorkerReport): void {
+    const item = working.find(({ id }) => id === report.id)!;
+    if ('lengths' in report) this.#keepEncoded(seat, item, report.lengths);
+    else this.#takeOutcome(seat, item, outcomeOf(report));
+  }
+
+  #keepEncoded(seat: Seat, item: Item, lengths: number[]): void {
+    if (item.request.over) {
+      this.#drop(seat, [item]);
+      return;
+    }
+    item.lengths = lengths;
+    for (const length of lengths) seat.tokens += length;
+    append(seat.held, item);
+  }
+
+  #takeOutcome(seat: Seat, item: Item, outcome: QueueOutcome): void {
+    const { request } = item;
+    this.#release(item);
+    if (request.over) return;
+    const lane = seat.held.get(request);
+    if (lane?.includes(item)) {
+      // It failed before all its sequences were run.
+      lane.splice(lane.indexOf(item), 1);
+      for (const length of item.lengths.slice(item.next)) seat.tokens -= length;
+      if (lane.length === 0) seat.held.delete(request);
+    }
+    this.#record(item, outcome);
+  }
+
+  #record({ request, place }: Item, outcome: QueueOutcome): void {
+    request.outcomes[place] = outcome;
+    if (--request.missing === 0 || (request.untilError && !('prediction' in outcome))) this.#finish(request);
+  }
+
+  /**
+   * Handles the death of a thread. The items that it kept wait again; those that it worked on are run one by one, so
+   * that only one fails.
+   */
+  #handleDeath(seat: Seat, working: Item[], error: Error): void {
+    const lost = new Set(working);
+    const kept = [...seat.held.values()].flat().filter((item) => !lost.has(item));
+    const fails = seat.thread === undefined || lost.size === 1;
+    if (seat.thread?.alive) void seat.thread.end();
+    seat.thread = undefined;
+    seat.held.clear();
+    seat.served.clear();
+    seat.tokens = 0;
+    for (const item of [...lost, ...kept]) {
+      this.#release(item);
+      if (item.request.over) continue;
+      if (fails && lost.has(item)) {
+        this.#record(item, { failed: error });
+        continue;
+      }
+      item.suspect ||= lost.has(item);
+      item.next = 0;
+      append(this.#waiting, item);
+      this.#waitingCount++;
+    }
+  }
+
+  #finish(request: Request): void {
+    request.over = true;
+    this.#waitingCount -= this.#waiting.get(request)?.length ?? 0;
+    this.#waiting.delete(request);
+    for (const seat of this.#seats) {
+      const items = seat.held.get(request);
+      if (!items) continue;
+      seat.held.delete(request);
+      for (const { lengths, next } of items) for (const length of lengths.slice(next)) seat.tokens -= length;
+      this.#drop(seat, items);
+    }
+    request.resolve(request.outcomes);
+  }
+
+  #drop({ thread }: Seat, items: Item[]): void {
+    for (const item of items) this.#release(item);
+    if (thread?.alive) thread.drop(items.map(({ id }) => id));
+  }
+
+  #release(item: Item): void {
+    if (item.held) this.#charactersHeld -= item.characters;
+    item.held = false;
+  }
 }
 
 /** The maximum number of inputs that are encoded together, and of their characters, unless a single one has more. */
@@ -90,198 +315,10 @@ interface Seat {
   tokens: number;
 }
 
-export function openQueue(workers: ModelWorkers, { tokens: mostTokens, milliseconds, onRun }: QueueOptions): Queue {
-  const seats = workers.threads.map((thread): Seat => ({ thread, busy: false, held: new Map(), served: new Set(), tokens: 0 }));
-  const speed = { run: new Speed(), encode: new Speed() };
-  const waiting: Lanes = new Map();
-  let waitingCount = 0;
-  let charactersHeld = 0;
-  let ids = 0;
-  let closed = false;
-
-  function startTurns() {
-    for (const seat of seats) if (!seat.busy && (waiting.size > 0 || seat.held.size > 0)) void takeTurn(seat);
-  }
-
-  /** A thread encodes new inputs, then runs the model once. */
-  async function takeTurn(seat: Seat) {
-    if (seat.thread && !seat.thread.alive) lose(seat, [], new Error('the worker thread has ended'));
-    let working: Item[] = takeToEncode(seat);
-    seat.busy = true;
-    try {
-      seat.thread ??= await workers.start();
-      const { thread } = seat;
-      if (working.length > 0) {
-        const start = performance.now();
-        const reports = await thread.encode(working.map(({ id, input }) => ({ id, input })));
-        speed.encode.saw(sum(working.map(workOf)), performance.now() - start);
-        for (const report of reports) settle(seat, working, report);
-      }
-      const parts = takeToRun(seat);
-      working = parts.map(({ item }) => item);
-      if (parts.length > 0) {
-        onRun?.(parts.length);
-        const start = performance.now();
-        const reports = await thread.run(parts.map(({ item, sequence }) => ({ id: item.id, sequence })));
-        speed.run.saw(parts.length * Math.max(...parts.map(({ item, sequence }) => item.lengths[sequence]!)), performance.now() - start);
-        for (const report of reports) settle(seat, working, report);
-      }
-    } catch (error) {
-      lose(seat, working, error as Error);
-    } finally {
-      seat.busy = false;
-      if (!closed) startTurns();
-    }
-  }
-
-  function takeToEncode(seat: Seat): Item[] {
-    const share = Math.ceil(waitingCount / seats.filter(({ busy }) => !busy).length);
-    const most = milliseconds ? speed.encode.within(milliseconds.encode) : Number.POSITIVE_INFINITY;
-    const taken: Item[] = [];
-    let characters = 0;
-    let work = 0;
-    // A lane that is moved to the end comes again.
-    for (const [request, lane] of waiting) {
-      const item = lane[0]!;
-      if (taken.length >= Math.min(share, encodedTogether) || taken[0]?.suspect) break;
-      if (taken.length > 0 && (item.suspect || characters + item.characters > charactersTogether || work + workOf(item) > most)) continue;
-      const first = !seat.held.has(request) && !taken.some((other) => other.request === request);
-      const small = item.characters <= (mostCharactersHeld - charactersHeld) / 2;
-      if (seat.tokens >= runsAhead * mostTokens ? !(first && small) : !small && (seat.held.size > 0 || taken.length > 0)) continue;
-      lane.shift();
-      putBack(waiting, request);
-      waitingCount--;
-      taken.push(item);
-      characters += item.characters;
-      work += workOf(item);
-      item.held = true;
-      charactersHeld += item.characters;
-    }
-    return taken;
-  }
-
-  function takeToRun(seat: Seat): { item: Item; sequence: number }[] {
-    // New requests go before those that were just served.
-    for (const request of seat.served) if (seat.held.has(request)) putBack(seat.held, request);
-    seat.served.clear();
-    const most = Math.min(mostTokens, milliseconds ? speed.run.within(milliseconds.run) : mostTokens);
-    const parts: { item: Item; sequence: number }[] = [];
-    let width = 0;
-    for (const [request, lane] of seat.held) {
-      const item = parts.length === 0 ? lane[0]! : nearest(lane, width);
-      const length = item.lengths[item.next]!;
-      width = Math.max(width, length);
-      if (parts.length > 0 && ((parts.length + 1) * width > most || item.suspect || parts[0]!.item.suspect)) break;
-      parts.push({ item, sequence: item.next++ });
-      seat.tokens -= length;
-      if (item.next === item.lengths.length) lane.splice(lane.indexOf(item), 1);
-      seat.served.add(request);
-      putBack(seat.held, request);
-    }
-    return parts;
-  }
-
-  function settle(seat: Seat, working: Item[], report: WorkerReport) {
-    const item = working.find(({ id }) => id === report.id)!;
-    const { request } = item;
-    if ('lengths' in report) {
-      if (request.over) return drop(seat, [item]);
-      item.lengths = report.lengths;
-      for (const length of report.lengths) seat.tokens += length;
-      append(seat.held, item);
-      return;
-    }
-    letGo(item);
-    if (request.over) return;
-    const lane = seat.held.get(request);
-    if (lane?.includes(item)) {
-      // It failed before all its sequences were run.
-      lane.splice(lane.indexOf(item), 1);
-      for (const length of item.lengths.slice(item.next)) seat.tokens -= length;
-      if (lane.length === 0) seat.held.delete(request);
-    }
-    request.outcomes[item.place] = outcomeOf(report);
-    if (--request.missing === 0 || (request.untilError && !('prediction' in report))) finish(request);
-  }
-
-  /**
-   * Handles the death of a thread. The items that it kept wait again; those that it worked on are run one by one, so
-   * that only one fails.
-   */
-  function lose(seat: Seat, working: Item[], error: Error) {
-    const lost = new Set(working);
-    const kept = [...seat.held.values()].flat().filter((item) => !lost.has(item));
-    const fails = seat.thread === undefined || lost.size === 1;
-    if (seat.thread?.alive) void seat.thread.end();
-    seat.thread = undefined;
-    seat.held.clear();
-    seat.served.clear();
-    seat.tokens = 0;
-    for (const item of [...lost, ...kept]) {
-      letGo(item);
-      const { request } = item;
-      if (request.over) continue;
-      if (fails && lost.has(item)) {
-        request.outcomes[item.place] = { failed: error };
-        if (--request.missing === 0 || request.untilError) finish(request);
-        continue;
-      }
-      item.suspect ||= lost.has(item);
-      item.next = 0;
-      append(waiting, item);
-      waitingCount++;
-    }
-  }
-
-  function finish(request: Request) {
-    request.over = true;
-    waitingCount -= waiting.get(request)?.length ?? 0;
-    waiting.delete(request);
-    for (const seat of seats) {
-      const items = seat.held.get(request);
-      if (!items) continue;
-      seat.held.delete(request);
-      for (const { lengths, next } of items) for (const length of lengths.slice(next)) seat.tokens -= length;
-      drop(seat, items);
-    }
-    request.resolve(request.outcomes);
-  }
-
-  function drop({ thread }: Seat, items: Item[]) {
-    for (const item of items) letGo(item);
-    if (thread?.alive) thread.drop(items.map(({ id }) => id));
-  }
-
-  function letGo(item: Item) {
-    if (item.held) charactersHeld -= item.characters;
-    item.held = false;
-  }
-
-  return {
-    get length() {
-      return waitingCount;
-    },
-    async answer(inputs, { signal, untilError = false } = {}) {
-      signal?.throwIfAborted();
-      if (inputs.length === 0) return [];
-      const outcomes = await new Promise<(QueueOutcome | undefined)[]>((resolve) => {
-        const request: Request = { outcomes: [], missing: inputs.length, untilError, over: false, resolve };
-        signal?.addEventListener('abort', () => request.over || finish(request), { once: true });
-        for (const [place, input] of inputs.entries()) {
-          const characters = Object.values(input).reduce((sum, text) => sum + text.length, 0);
-          append(waiting, { id: ids++, input, characters, held: false, request, place, suspect: false, lengths: [], next: 0 });
-        }
-        waitingCount += inputs.length;
-        startTurns();
-      });
-      signal?.throwIfAborted();
-      return outcomes;
-    },
-    async close() {
-      closed = true;
-      await Promise.all(seats.map(({ thread }) => thread?.end()));
-    },
-  };
+/** One sequence of an item. */
+interface Part {
+  item: Item;
+  sequence: number;
 }
 
 /** The speed of recent work. */
@@ -289,7 +326,7 @@ class Speed {
   #done = 0;
   #milliseconds = 0;
 
-  saw(done: number, milliseconds: number): void {
+  add(done: number, milliseconds: number): void {
     this.#done = 0.8 * this.#done + done;
     this.#milliseconds = 0.8 * this.#milliseconds + milliseconds;
   }
@@ -301,8 +338,6 @@ class Speed {
 
 /** For encoding an input: a short text takes a minimum time, and most of a long text is usually not read. */
 const workOf = ({ characters }: Item): number => 100 + Math.min(characters, 4000);
-
-const sum = (values: number[]): number => values.reduce((a, b) => a + b, 0);
 
 function append(lanes: Lanes, item: Item) {
   const lane = lanes.get(item.request);

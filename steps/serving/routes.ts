@@ -1,4 +1,4 @@
-/** POST /predict: predicts for the inputs of a request. */
+/** The routes that run the model. POST /predict predicts for the inputs of a request; POST /generate continues prompts. */
 
 import type { Context } from 'hono';
 import { type Json, StepError } from '../../engine/step.ts';
@@ -8,11 +8,11 @@ import type { Route, Serving } from './app.ts';
 import { type Bundle, notTaken, tokensOfRun } from './bundle.ts';
 import { type GenerationRequest, startWriter, type Writer } from './generator-thread.ts';
 import { checkCharacters, jsonOf, kindOf, type Limits, RequestRefusal } from './limits.ts';
-import { openQueue, type QueueOutcome } from './queue.ts';
+import { Queue, type QueueOutcome } from './queue.ts';
 import { startWorkers } from './workers.ts';
 
 export async function predictRoute(bundle: Bundle, { limits, measurements }: Serving): Promise<Route> {
-  const queue = openQueue(await startWorkers(bundle), {
+  const queue = new Queue(await startWorkers(bundle), {
     tokens: tokensOfRun(bundle, tokensTogether),
     milliseconds: turn,
     onRun: measurements.batch,
@@ -50,7 +50,7 @@ const tokensTogether = 512;
  */
 const turn = { encode: 10, run: 40 };
 
-/** @throws Refused if one of the inputs cannot be read; other errors if the model failed */
+/** @throws RequestRefusal if one of the inputs cannot be read; other errors if the model failed */
 function predictionsOf(outcomes: (QueueOutcome | undefined)[], count: number): Json[] {
   const predictions: Json[] = [];
   for (const [i, outcome] of outcomes.entries()) {

@@ -1,21 +1,6 @@
 import { defineStep, type Upstream } from '../../engine/step.ts';
+import { TASK_NAMES, taskFacts } from '../ml/models/config.ts';
 import { optionsOfOtherTasks } from '../ml/tasks/upstream.ts';
-
-/** The options that apply to each task. */
-const OPTIONS_OF: Record<string, readonly string[]> = {
-  'text-classification': ['text', 'text_pair', 'label', 'missing', 'problem_type', 'truncation'],
-  'token-classification': ['words', 'tags'],
-  'question-answering': ['question', 'context', 'answers', 'stride'],
-  'masked-lm': ['text'],
-  'causal-lm': ['text', 'prompt', 'completion', 'completion_only_loss', 'block_size'],
-  seq2seq: ['text', 'target', 'prefix', 'max_target_length'],
-};
-
-/** Tasks whose answers are positions in a text: the option that names the text's column, and its default. */
-const PLACES_IN: Partial<Record<string, { option: 'context' | 'words'; usual: string }>> = {
-  'question-answering': { option: 'context', usual: 'context' },
-  'token-classification': { option: 'words', usual: 'tokens' },
-};
 
 /**
  * The built-in steps that the data pass through, by cell. The search stops at a step of the user, whose effect is
@@ -36,7 +21,7 @@ export default defineStep({
   description: 'Converts texts to the token ids that a model reads.',
   options: {
     task: {
-      enum: ['text-classification', 'token-classification', 'question-answering', 'masked-lm', 'causal-lm', 'seq2seq'],
+      enum: TASK_NAMES,
       default: 'text-classification',
       description: 'The task to train for.',
     },
@@ -225,13 +210,13 @@ export default defineStep({
   threads: 'all',
   reusableProcess: true,
   check(options) {
-    const problems = optionsOfOtherTasks(options, OPTIONS_OF);
-    if (options.truncation && options.text_pair === undefined && OPTIONS_OF[options.task]!.includes('truncation'))
+    const problems = optionsOfOtherTasks(options, 'tokenize');
+    if (options.truncation && options.text_pair === undefined && taskFacts(options.task).options.tokenize.includes('truncation'))
       problems.push({ option: 'truncation', message: '`truncation` applies to pairs of texts and needs `text_pair`' });
     if (Array.isArray(options.label) && options.problem_type !== 'multi_label_classification')
       problems.push({ option: 'label', message: 'several columns of labels need `problem_type: multi_label_classification`' });
     for (const name of ['prompt', 'completion_only_loss'] as const)
-      if (options[name] !== undefined && options.completion === undefined && OPTIONS_OF[options.task]!.includes(name))
+      if (options[name] !== undefined && options.completion === undefined && taskFacts(options.task).options.tokenize.includes(name))
         problems.push({ option: name, message: `\`${name}\` applies to prompts with completions and needs \`completion\`` });
     for (const name of ['text', 'block_size'] as const)
       if (options[name] !== undefined && options.completion !== undefined && options.task === 'causal-lm')
@@ -251,7 +236,7 @@ export default defineStep({
   foresee: {
     reads: [],
     check(options, { data = [] }) {
-      const places = PLACES_IN[options.task];
+      const places = taskFacts(options.task).positions;
       if (!places) return [];
       const column = options[places.option] ?? places.usual;
       return [...stepsOfData(data).values()].flatMap(({ cell, uses, options: { columns: cleaned, decode } }) => {

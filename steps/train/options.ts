@@ -2,12 +2,13 @@
 
 import type { OptionProblem, OptionSchemas, OptionsOf } from '../../engine/step.ts';
 import { METRIC_NAMES } from '../ml/metrics/registry.ts';
+import { TASK_NAMES } from '../ml/models/config.ts';
 import { capabilities, runtimeOptions } from '../ml/runtime/runtime.ts';
 import { SCHEDULES } from './schedule.ts';
 
 export const optionSchemas = {
   task: {
-    enum: ['text-classification', 'token-classification', 'question-answering', 'masked-lm', 'causal-lm', 'seq2seq'],
+    enum: TASK_NAMES,
     description: 'The task to train for. It must be the task that the tokens were made for, which is also the default.',
   },
   replace_head: {

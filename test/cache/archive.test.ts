@@ -12,7 +12,7 @@ import { cacheIn, folder, write } from './rig.ts';
 async function exported(at: string, files: Record<string, string | Buffer>): Promise<{ file: string; result: Result }> {
   const cache = cacheIn(join(at, 'one'));
   write(join(at, 'made'), files);
-  const content = (await contentOf(join(at, 'made'), cache.memo))!;
+  const content = (await contentOf(join(at, 'made'), cache.fileHashes))!;
   await cache.objects.put(join(at, 'made'), content);
   const result = { fingerprint: 'f'.repeat(64), subject: 'p.yaml a', outputs: { o: content }, record: { n: 1 }, created: '2026-01-01' };
   cache.index.save(result);

@@ -10,7 +10,7 @@ const sha256sum = (path: string) => execFileSync('sha256sum', ['-z', path]).toSt
 
 test.each([0, 1, 1000, (1 << 20) + 1, (4 << 20) - 1, 9 << 20])('the hash of a file equals sha256sum: %i bytes', async (size) => {
   const at = folder();
-  const { memo } = cacheIn(join(at, 'cache'));
+  const { fileHashes: memo } = cacheIn(join(at, 'cache'));
   const path = join(at, 'file');
   writeFileSync(path, Buffer.alloc(size, 'some bytes \0 \xff'));
   expect(await contentOf(path, memo)).toEqual({ kind: 'file', hash: sha256sum(path), size, executable: false });
@@ -18,7 +18,7 @@ test.each([0, 1, 1000, (1 << 20) + 1, (4 << 20) - 1, 9 << 20])('the hash of a fi
 
 test('several big files in parallel, and concurrent requests for one big file', async () => {
   const at = folder();
-  const { memo } = cacheIn(join(at, 'cache'));
+  const { fileHashes: memo } = cacheIn(join(at, 'cache'));
   const paths = Array.from({ length: 12 }, (_, n) => join(at, `${n % 6}`));
   paths.forEach((path, n) => {
     writeFileSync(path, Buffer.alloc(5 << 20, `file ${n % 6}`));
@@ -29,7 +29,7 @@ test('several big files in parallel, and concurrent requests for one big file', 
 
 test('a sparse file of 300 MB uses little memory and is hashed with its holes as zeros', async () => {
   const at = folder();
-  const { memo } = cacheIn(join(at, 'cache'));
+  const { fileHashes: memo } = cacheIn(join(at, 'cache'));
   const path = join(at, 'sparse');
   writeFileSync(path, 'start');
   truncateSync(path, 300 << 20);
@@ -41,7 +41,7 @@ test('a sparse file of 300 MB uses little memory and is hashed with its holes as
 
 test('the hash of a folder is that of the listing in the header of content.ts', async () => {
   const at = folder();
-  const { memo } = cacheIn(join(at, 'cache'));
+  const { fileHashes: memo } = cacheIn(join(at, 'cache'));
   const root = join(at, 'root');
   const hash = (text: string) => createHash('sha256').update(text).digest('hex');
   write(root, { 'b.txt': 'bee', 'a/run': 'run me', 'empty/': '', 'line\nbreak "quoted"': 'odd', 'ünï 漢字 😀': '', 'a b': 'space' });
@@ -68,7 +68,7 @@ test('the hash of a folder is that of the listing in the header of content.ts', 
 
 test('names are ordered by bytes, independently of creation order, locale and UTF-16', async () => {
   const at = folder();
-  const { memo } = cacheIn(join(at, 'cache'));
+  const { fileHashes: memo } = cacheIn(join(at, 'cache'));
   const names = ['z', 'Z', 'ä', 'a', 'a/b', 'a.b', 'a-b', '\uffee', '😀', 'é', 'e\u0301'].filter((name) => name !== 'a');
   const files = (order: string[]) => Object.fromEntries(order.map((name) => [name, `in ${name}`]));
   write(join(at, 'one'), files(names));
@@ -82,7 +82,7 @@ test('names are ordered by bytes, independently of creation order, locale and UT
 
 test('every change of a folder changes its hash: bytes, name, executable bit, link, empty folder', async () => {
   const at = folder();
-  const { memo } = cacheIn(join(at, 'cache'));
+  const { fileHashes: memo } = cacheIn(join(at, 'cache'));
   const root = join(at, 'root');
   const seen = new Set<string>();
   const changes: (() => void)[] = [
@@ -106,7 +106,7 @@ test('every change of a folder changes its hash: bytes, name, executable bit, li
 
 test('nothing at a path, a path below a file, a link at the path', async () => {
   const at = folder();
-  const { memo } = cacheIn(join(at, 'cache'));
+  const { fileHashes: memo } = cacheIn(join(at, 'cache'));
   write(at, { file: 'text', 'folder/x': 'y' });
   symlinkSync('file', join(at, 'link'));
   symlinkSync('folder', join(at, 'folder link'));
@@ -120,7 +120,7 @@ test('nothing at a path, a path below a file, a link at the path', async () => {
 
 test('when links are followed, a link out of the folder counts as its target; others stay links', async () => {
   const at = folder();
-  const { memo } = cacheIn(join(at, 'cache'));
+  const { fileHashes: memo } = cacheIn(join(at, 'cache'));
   const root = join(at, 'root');
   write(at, { 'outside/data.csv': 'one', 'outside/folder/deep': 'deep', 'root/file': 'in', 'root/below/file': 'in' });
   const links = {
@@ -156,7 +156,7 @@ test('when links are followed, a link out of the folder counts as its target; ot
 
 test('an unreadable path is reported with the reason', async () => {
   const at = folder();
-  const { memo } = cacheIn(join(at, 'cache'));
+  const { fileHashes: memo } = cacheIn(join(at, 'cache'));
   mkdirSync(join(at, 'pipes'));
   execFileSync('mkfifo', [join(at, 'pipes/pipe')]);
   await expect(contentOf(join(at, 'pipes'), memo)).rejects.toThrow(
@@ -179,7 +179,7 @@ test('an unreadable path is reported with the reason', async () => {
 
 test('a file that changes during reading is read again, and refused if it never settles', async () => {
   const at = folder();
-  const { memo } = cacheIn(join(at, 'cache'));
+  const { fileHashes: memo } = cacheIn(join(at, 'cache'));
   const path = join(at, 'growing');
   writeFileSync(path, Buffer.alloc(20 << 20));
   const writer = setInterval(() => appendFileSync(path, 'more'), 1);

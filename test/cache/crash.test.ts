@@ -34,7 +34,7 @@ test(`killed at any instant, ${ROUNDS} times: every result is complete, no parti
     for (const { outputs } of saved) expect(await cache.objects.state(outputs.out!)).toBe('ok');
     const said = readFileSync(join(work, 'said'), 'utf8').split('\n');
     const out = join(work, 'out');
-    if (existsSync(out)) expect(said).toContain((await contentOf(out, cache.memo))!.hash);
+    if (existsSync(out)) expect(said).toContain((await contentOf(out, cache.fileHashes))!.hash);
     expect(readdirSync(join(cacheFolder, 'tmp'))).toEqual([]);
     const asked = performance.now();
     (await cache.leases.acquire('the only key')).release();

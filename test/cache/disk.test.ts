@@ -35,10 +35,10 @@ test.skipIf(!mounts)('disk full while storing: the message has the sizes, no par
     'root/b': Buffer.alloc(900_000, 'b'),
     big: Buffer.alloc(5 << 20, 'c'),
   });
-  const small = (await contentOf(join(at, 'small'), cache.memo))!;
+  const small = (await contentOf(join(at, 'small'), cache.fileHashes))!;
   await cache.objects.put(join(at, 'small'), small);
   for (const name of ['root', 'big']) {
-    const content = (await contentOf(join(at, name), cache.memo))!;
+    const content = (await contentOf(join(at, name), cache.fileHashes))!;
     await expect(cache.objects.put(join(at, name), content)).rejects.toThrow(
       new RegExp(`^disk full while storing ${at}/${name}: (1\\.3|5\\.2) MB needed, .* free at ${disk}/cache$`),
     );
@@ -57,7 +57,7 @@ test.skipIf(!mounts)('disk full while restoring: the existing file stays, no par
   write(at, { 'root/a': Buffer.alloc(700_000, 'a'), 'root/b': Buffer.alloc(700_000, 'b'), big: Buffer.alloc(5 << 20, 'c') });
   write(disk, { out: 'as it was' });
   for (const name of ['root', 'big']) {
-    const content = (await contentOf(join(at, name), cache.memo))!;
+    const content = (await contentOf(join(at, name), cache.fileHashes))!;
     await cache.objects.put(join(at, name), content);
     await expect(cache.objects.restore(content, join(disk, 'out'))).rejects.toThrow(/^disk full while restoring /);
     expect(readdirSync(disk)).toEqual(['out']);
@@ -96,18 +96,18 @@ test.skipIf(!mounts)('a read-only disk: results are found and restored; a warnin
   const at = folder();
   write(at, { file: 'text' });
   const owner = openCache(join(disk, 'cache'));
-  const content = (await contentOf(join(at, 'file'), owner.memo))!;
+  const content = (await contentOf(join(at, 'file'), owner.fileHashes))!;
   await owner.objects.put(join(at, 'file'), content);
   owner.index.save({ fingerprint: 'old', subject: 's', outputs: { out: content }, record: null, created: '' });
   owner.close();
   expect(mount('-o', 'remount,ro', disk)).toBe(true);
 
   const heard: string[] = [];
-  const cache = openCache(join(disk, 'cache'), { memo: join(at, 'memo.sqlite'), notice: (message) => heard.push(message) });
+  const cache = openCache(join(disk, 'cache'), { fileHashes: join(at, 'memo.sqlite'), notice: (message) => heard.push(message) });
   expect(cache.readOnly).toBe(true);
   const found = cache.index.find('old')!;
   await cache.objects.restore(found.outputs.out!, join(at, 'back'));
-  expect(await contentOf(join(at, 'back'), cache.memo)).toEqual(content);
+  expect(await contentOf(join(at, 'back'), cache.fileHashes)).toEqual(content);
   (await cache.leases.acquire('key')).release();
   await cache.objects.put(join(at, 'file'), content);
   cache.index.save({ ...found, fingerprint: 'new' });

@@ -15,7 +15,7 @@ test.each([1, 100])(
     const at = folder();
     const cache = cacheIn(join(at, 'cache'));
     for (let n = 0; n < count; n++) write(at, { [`root/${n}`]: `file ${n}` });
-    const content = (await contentOf(join(at, 'root'), cache.memo))!;
+    const content = (await contentOf(join(at, 'root'), cache.fileHashes))!;
     vi.clearAllMocks();
     await cache.objects.put(join(at, 'root'), content);
 
@@ -37,7 +37,7 @@ test('an object that another process has just renamed is used only after its nam
   const at = folder();
   write(at, { file: 'text' });
   const first = cacheIn(join(at, 'cache'));
-  const content = (await contentOf(join(at, 'file'), first.memo))!;
+  const content = (await contentOf(join(at, 'file'), first.fileHashes))!;
   await first.objects.put(join(at, 'file'), content);
   const second = cacheIn(join(at, 'cache'));
   vi.clearAllMocks();

@@ -18,14 +18,14 @@ const commands: Record<string, () => Promise<void>> = {
       mkdirSync(join(made, 'below'), { recursive: true });
       for (let i = 0; i < 10; i++) writeFileSync(join(made, i % 2 ? 'below' : '', `${i}.txt`), `${seed}-${n}-${i} `.repeat(1000 * i));
       writeFileSync(join(made, 'big.bin'), Buffer.alloc(5 << 20, `${seed}-${n}`));
-      const content = (await contentOf(made, cache.memo))!;
+      const content = (await contentOf(made, cache.fileHashes))!;
       const lease = await cache.leases.acquire('the only key');
       await cache.objects.put(made, content);
       cache.index.save({ fingerprint: `${seed}-${n}`, subject: 'crash', outputs: { out: content }, record: n, created: '' });
       lease.release();
       appendFileSync(join(work, 'said'), `${content.hash}\n`);
       await cache.objects.restore(content, join(work, 'out'));
-      cache.memo.flush();
+      cache.fileHashes.flush();
       if (n === 0) console.log('published');
     }
   },
@@ -47,32 +47,32 @@ const commands: Record<string, () => Promise<void>> = {
     await setTimeout(60_000);
   },
   async removing() {
-    await cache.turns.remove();
+    await cache.gcLock.remove();
     console.log('removing');
     await setTimeout(60_000);
   },
   async publishing() {
-    await cache.turns.publish();
+    await cache.gcLock.publish();
     console.log('publishing');
     await setTimeout(60_000);
   },
   /** Stores the same result as other processes at the same time. */
   async same() {
     const [path = ''] = rest;
-    const content = (await contentOf(path, cache.memo))!;
+    const content = (await contentOf(path, cache.fileHashes))!;
     await cache.objects.put(path, content);
     cache.index.save({ fingerprint: 'same', subject: 'same', outputs: { out: content }, record: process.pid, created: '' });
   },
   async read() {
     const [path = ''] = rest;
-    await contentOf(path, cache.memo).then(
+    await contentOf(path, cache.fileHashes).then(
       (content) => console.log(JSON.stringify(content)),
       (error) => console.log(`${error.name}: ${error.message}`),
     );
   },
   async save() {
     const [path = ''] = rest;
-    const content = (await contentOf(path, cache.memo))!;
+    const content = (await contentOf(path, cache.fileHashes))!;
     await cache.objects.put(path, content);
     cache.index.save({ fingerprint: 'new', subject: 'new', outputs: { out: content }, record: null, created: '' });
     console.log(JSON.stringify({ readOnly: cache.readOnly, old: cache.index.find('old')?.record, new: cache.index.find('new') ?? null }));

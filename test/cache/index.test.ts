@@ -95,15 +95,15 @@ test('an index of a version without uses is read, also read-only, and upgraded',
   withoutChecks(file);
   file.close();
   const reader = cacheIn(at, { readOnly: true });
-  expect([reader.index.find('f')?.subject, reader.uses.all()]).toEqual(['s', []]);
+  expect([reader.index.find('f')?.subject, reader.gcRoots.all()]).toEqual(['s', []]);
   const cache = cacheIn(at);
-  const use = cache.uses.arrive({ host: 'here', folder: '/f' }, 'p.yaml')!;
-  expect(cache.uses.all()).toEqual([expect.objectContaining({ id: use, state: 'running', after: 1, set: '' })]);
+  const use = cache.gcRoots.register({ host: 'here', folder: '/f' }, 'p.yaml')!;
+  expect(cache.gcRoots.all()).toEqual([expect.objectContaining({ id: use, state: 'running', after: 1, set: '' })]);
   const fingerprints = ['b', 'a'].map((letter) => letter.repeat(64));
-  cache.uses.begin(use, fingerprints);
-  cache.uses.end(use, undefined);
-  const [ended] = cache.uses.all();
-  expect([ended!.state, cache.uses.fingerprints(ended!.set)]).toEqual(['ended', fingerprints.toReversed()]);
+  cache.gcRoots.begin(use, fingerprints);
+  cache.gcRoots.end(use, undefined);
+  const [ended] = cache.gcRoots.all();
+  expect([ended!.state, cache.gcRoots.fingerprints(ended!.set)]).toEqual(['ended', fingerprints.toReversed()]);
 });
 
 test('an index of a version without checksums is read, with its file hashes, and upgraded; damaged rows are unknown', () => {
@@ -117,7 +117,7 @@ test('an index of a version without checksums is read, with its file hashes, and
     mtimeNs: 1_700_000_000_123_456_789n,
     ctimeNs: 1_700_000_000_123_456_790n,
   } as BigIntStats;
-  old.memo.trust(stat, 'a hash');
+  old.fileHashes.trust(stat, 'a hash');
   old.close();
   const file = new Sqlite(join(at, 'index.sqlite'));
   withoutChecks(file);
@@ -127,7 +127,7 @@ test('an index of a version without checksums is read, with its file hashes, and
     const cache = openCache(at, { readOnly });
     expect([cache.index.find('f'), cache.index.find('damaged')]).toEqual([result('f', 's'), undefined]);
     expect(cache.index.all().map(({ fingerprint }) => fingerprint)).toEqual(['f']);
-    expect(cache.memo.hashOf(stat)).toBe('a hash');
+    expect(cache.fileHashes.hashOf(stat)).toBe('a hash');
     cache.close();
   }
 });
@@ -137,7 +137,7 @@ test('a damaged row is unknown: results, histories and file hashes', () => {
   const old = cacheIn(at);
   old.index.save(result('f', 's'), result('g', 's'));
   const stat = { dev: 1n, ino: 7n, size: 3n, mtimeNs: 1n, ctimeNs: 2n } as BigIntStats;
-  old.memo.trust(stat, 'a hash');
+  old.fileHashes.trust(stat, 'a hash');
   old.close();
   for (const sql of [
     `update results set outputs = replace(outputs, 'abab', 'abac') where fingerprint = 'f'`,
@@ -152,7 +152,7 @@ test('a damaged row is unknown: results, histories and file hashes', () => {
     const file = new Sqlite(join(copy, 'index.sqlite'));
     file.exec(sql);
     file.close();
-    const { index, memo } = cacheIn(copy, { readOnly: true });
+    const { index, fileHashes: memo } = cacheIn(copy, { readOnly: true });
     const isMemo = sql.includes('hashes');
     expect(index.find('f') === undefined, sql).toBe(!isMemo);
     expect([index.find('h'), ...index.history('t', 9)], sql).toEqual([undefined]);

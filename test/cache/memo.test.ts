@@ -19,18 +19,18 @@ test('a file is read once, by this run and later ones', async () => {
   await setTimeout(40);
   const first = openCache(join(at, 'cache'));
   const start = readings();
-  const content = await contentOf(join(at, 'data'), first.memo);
+  const content = await contentOf(join(at, 'data'), first.fileHashes);
   expect(readings() - start).toBe(2);
-  await contentOf(join(at, 'data'), first.memo);
+  await contentOf(join(at, 'data'), first.fileHashes);
   first.close();
   const second = cacheIn(join(at, 'cache'));
-  expect(await contentOf(join(at, 'data'), second.memo)).toEqual(content);
+  expect(await contentOf(join(at, 'data'), second.fileHashes)).toEqual(content);
   expect(readings() - start).toBe(2);
 });
 
 test('every change of a file is detected: same size, an older mtime, another file moved into its place', async () => {
   const at = folder();
-  const { memo } = cacheIn(join(at, 'cache'));
+  const { fileHashes: memo } = cacheIn(join(at, 'cache'));
   const path = join(at, 'file');
   writeFileSync(path, 'one');
   utimesSync(path, 1000, 1000);
@@ -49,7 +49,7 @@ test('every change of a file is detected: same size, an older mtime, another fil
 
 test('racy timestamps: a file written twice in one clock tick is never mistaken', async () => {
   const at = folder();
-  const { memo } = cacheIn(join(at, 'cache'));
+  const { fileHashes: memo } = cacheIn(join(at, 'cache'));
   const path = join(at, 'file');
   for (let n = 1000; n < 1300; n++) {
     writeFileSync(path, String(n));
@@ -61,7 +61,7 @@ test('racy timestamps: a file written twice in one clock tick is never mistaken'
 
 test('racy timestamps: a file as recent as its reading is read again until it is old enough', async () => {
   const at = folder();
-  const { memo } = cacheIn(join(at, 'cache'));
+  const { fileHashes: memo } = cacheIn(join(at, 'cache'));
   write(at, { file: 'one' });
   const start = readings();
   await contentOf(join(at, 'file'), memo);
@@ -75,7 +75,7 @@ test('racy timestamps: a file as recent as its reading is read again until it is
 
 test('a file with a timestamp in the future is read every time', async () => {
   const at = folder();
-  const { memo } = cacheIn(join(at, 'cache'));
+  const { fileHashes: memo } = cacheIn(join(at, 'cache'));
   write(at, { file: 'one' });
   utimesSync(join(at, 'file'), Date.now() / 1000 + 3600, Date.now() / 1000 + 3600);
   await setTimeout(40);
@@ -91,14 +91,14 @@ test('read-only, nothing is written, not even beside the database', async () => 
   write(at, { one: '1', two: '2' });
   await setTimeout(40);
   const first = openCache(cache);
-  await contentOf(join(at, 'one'), first.memo);
+  await contentOf(join(at, 'one'), first.fileHashes);
   first.close();
   const before = state(cache);
   const second = openCache(cache, { readOnly: true });
   const start = readings();
-  await contentOf(join(at, 'one'), second.memo);
+  await contentOf(join(at, 'one'), second.fileHashes);
   expect(readings() - start).toBe(0);
-  await contentOf(join(at, 'two'), second.memo);
+  await contentOf(join(at, 'two'), second.fileHashes);
   second.close();
   expect(state(cache)).toEqual(before);
 });
@@ -110,8 +110,8 @@ test('the memo can be outside of the cache', async () => {
   const start = readings();
   const memo = join(at, '.tunesmith/memo.sqlite');
   for (const cache of ['first cache', 'second cache']) {
-    const opened = openCache(join(at, cache), { memo });
-    await contentOf(join(at, 'one'), opened.memo);
+    const opened = openCache(join(at, cache), { fileHashes: memo });
+    await contentOf(join(at, 'one'), opened.fileHashes);
     opened.close();
   }
   expect(readings() - start).toBe(1);

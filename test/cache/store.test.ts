@@ -25,7 +25,7 @@ import { cacheIn, compileEngine, folder, start, write } from './rig.ts';
 const engine = await compileEngine();
 
 async function store(cache: Cache, path: string): Promise<Content> {
-  const content = (await contentOf(path, cache.memo))!;
+  const content = (await contentOf(path, cache.fileHashes))!;
   await cache.objects.put(path, content);
   return content;
 }
@@ -45,7 +45,7 @@ test('a file is restored with its bytes and executable bit, writable and indepen
     expect(readFileSync(back).equals(readFileSync(join(at, name)))).toBe(true);
     expect(lstatSync(back).mode & 0o777).toBe((name === 'program' ? 0o777 : 0o666) & ~process.umask());
     expect(lstatSync(objectOf(at, content))).toMatchObject({ mode: 0o100444, nlink: 1 });
-    expect(await contentOf(back, cache.memo)).toEqual(content);
+    expect(await contentOf(back, cache.fileHashes)).toEqual(content);
     writeFileSync(back, 'edited');
     expect(await cache.objects.state(content)).toBe('ok');
   }
@@ -79,7 +79,7 @@ test('a folder is restored with names, links, empty folders and executable bits'
   expect(readlinkSync(join(at, 'back/dangling'))).toBe('/nowhere/at all');
   expect(lstatSync(join(at, 'back/folder link')).isSymbolicLink()).toBe(true);
   expect(readdirSync(join(at, 'back/deep/er/empty'))).toEqual([]);
-  expect(await contentOf(join(at, 'back'), cache.memo)).toEqual(content);
+  expect(await contentOf(join(at, 'back'), cache.fileHashes)).toEqual(content);
   expect(readdirSync(join(at, 'cache/tmp'))).toEqual([]);
 });
 
@@ -90,7 +90,7 @@ test('an empty folder and an empty file', async () => {
   for (const name of ['folder', 'file']) {
     const content = await store(cache, join(at, name));
     await cache.objects.restore(content, join(at, `${name} back`));
-    expect(await contentOf(join(at, `${name} back`), cache.memo)).toEqual(content);
+    expect(await contentOf(join(at, `${name} back`), cache.fileHashes)).toEqual(content);
   }
 });
 
@@ -111,7 +111,7 @@ test.each([
   else write(at, former === 'file' ? { out: 'old' } : { 'out/old': 'old', 'out/new': 'older' });
   await cache.objects.restore(content, join(at, 'out'));
   expect(lstatSync(join(at, 'out')).isSymbolicLink()).toBe(false);
-  expect(await contentOf(join(at, 'out'), cache.memo)).toEqual(content);
+  expect(await contentOf(join(at, 'out'), cache.fileHashes)).toEqual(content);
   expect(readFileSync(join(at, 'target'), 'utf8')).toBe('untouched');
   expect(readdirSync(at).sort()).toEqual(['cache', 'made', 'out', 'target']);
 });
@@ -124,7 +124,7 @@ test('a sparse file stays sparse, in the cache and when it is restored', async (
   truncateSync(path, 100 << 20);
   const content = await store(cache, path);
   await cache.objects.restore(content, join(at, 'back'));
-  expect(await contentOf(join(at, 'back'), cache.memo)).toEqual(content);
+  expect(await contentOf(join(at, 'back'), cache.fileHashes)).toEqual(content);
   expect(execFileSync('sha256sum', [join(at, 'back')]).toString()).toContain(content.hash);
   for (const copy of [objectOf(at, content), join(at, 'back')]) expect(statSync(copy).blocks * 512).toBeLessThan(1 << 20);
 });
@@ -134,7 +134,7 @@ test('a file that has changed since it was hashed is not stored', async () => {
   const cache = cacheIn(join(at, 'cache'));
   for (const name of ['file', 'root']) {
     write(at, { file: 'one', 'root/file': 'one' });
-    const content = (await contentOf(join(at, name), cache.memo))!;
+    const content = (await contentOf(join(at, name), cache.fileHashes))!;
     write(at, { file: 'two', 'root/file': 'two' });
     await expect(cache.objects.put(join(at, name), content)).rejects.toThrow(
       `cannot read ${at}/${name}: it changed while it was being stored`,
@@ -160,7 +160,7 @@ test('a damaged object is never restored: it is moved away, and storing it again
   const cache = cacheIn(join(at, 'cache'));
   write(at, { 'root/a': 'aaa', 'root/b': 'bbb', out: 'what was there' });
   const content = await store(cache, join(at, 'root'));
-  const b = (await contentOf(join(at, 'root/b'), cache.memo))!;
+  const b = (await contentOf(join(at, 'root/b'), cache.fileHashes))!;
   damage(objectOf(at, b));
   expect(await cache.objects.state(content)).toBe('damaged');
   await expect(cache.objects.restore(content, join(at, 'out'))).rejects.toThrow(MissingObjectError);
@@ -173,7 +173,7 @@ test('a damaged object is never restored: it is moved away, and storing it again
   expect(await cache.objects.state(content)).toBe('damaged');
   await cache.objects.put(join(at, 'root'), content);
   await cache.objects.restore(content, join(at, 'out'));
-  expect(await contentOf(join(at, 'out'), cache.memo)).toEqual(content);
+  expect(await contentOf(join(at, 'out'), cache.fileHashes)).toEqual(content);
 });
 
 test('damage with an old mtime, a truncated object, a touched one, and a folder in its place', async () => {
@@ -207,7 +207,7 @@ test('verify reads every object and moves those away that do not match their has
   write(at, { 'root/a': 'aaa', 'root/b': 'bbb', 'root/c': Buffer.alloc(5 << 20) });
   const content = await store(cache, join(at, 'root'));
   expect(await cache.objects.verify()).toMatchObject({ objects: 4, damaged: [] });
-  const a = (await contentOf(join(at, 'root/a'), cache.memo))!;
+  const a = (await contentOf(join(at, 'root/a'), cache.fileHashes))!;
   damage(objectOf(at, a));
   expect((await cache.objects.verify()).damaged).toEqual([a.hash]);
   expect(await cache.objects.state(content)).toBe('missing');
@@ -238,9 +238,9 @@ test('the hash of a restored file is known from its timestamps, and any edit is 
     for (let n = 0; n < 50; n++) {
       const back = join(at, file.split('/')[0]!);
       await cache.objects.restore(content, back);
-      expect(cache.memo.hashOf(statSync(join(at, file), { bigint: true }))).toBeDefined();
+      expect(cache.fileHashes.hashOf(statSync(join(at, file), { bigint: true }))).toBeDefined();
       writeFileSync(join(at, file), 'as Made');
-      expect(await contentOf(back, cache.memo)).not.toEqual(content);
+      expect(await contentOf(back, cache.fileHashes)).not.toEqual(content);
     }
   }
 });

@@ -9,14 +9,14 @@ test('many publish at the same time; removal waits for them, and they wait for r
   const at = folder();
   const [one, two] = [cacheIn(at), cacheIn(at)];
   const said: string[] = [];
-  const publishing = [await one.turns.publish(), await one.turns.publish(), await two.turns.publish()];
-  const removing = two.turns.remove().then((turn) => {
+  const publishing = [await one.gcLock.publish(), await one.gcLock.publish(), await two.gcLock.publish()];
+  const removing = two.gcLock.remove().then((turn) => {
     said.push('removes');
     return turn;
   });
   await sleep(100);
   const late = [one, one, two].map(async (cache) => {
-    const turn = await cache.turns.publish();
+    const turn = await cache.gcLock.publish();
     said.push('publishes');
     await sleep(5);
     turn.release();
@@ -41,16 +41,16 @@ test('a process that was killed while removing or publishing blocks nobody', asy
     await child.ended;
   }
   const cache = cacheIn(at);
-  (await cache.turns.publish()).release();
-  (await cache.turns.remove()).release();
+  (await cache.gcLock.publish()).release();
+  (await cache.gcLock.remove()).release();
 });
 
 test('an aborted removal leaves no trace; a read-only cache has no lock', async () => {
   const at = folder();
   const cache = cacheIn(at);
-  const turn = await cache.turns.publish();
-  await expect(cache.turns.remove(AbortSignal.timeout(50))).rejects.toThrow();
+  const turn = await cache.gcLock.publish();
+  await expect(cache.gcLock.remove(AbortSignal.timeout(50))).rejects.toThrow();
   turn.release();
-  (await cache.turns.publish(AbortSignal.timeout(1000))).release();
-  (await cacheIn(at, { readOnly: true }).turns.publish()).release();
+  (await cache.gcLock.publish(AbortSignal.timeout(1000))).release();
+  (await cacheIn(at, { readOnly: true }).gcLock.publish()).release();
 });

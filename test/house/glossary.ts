@@ -38,7 +38,7 @@ export const glossary: readonly { word: string; meaning: string; module: string 
     meaning: 'everything outside the text that decides what it means, with the answers it gave',
     module: 'engine/pipeline/environment.ts',
   },
-  { word: 'Problems', meaning: 'all mistakes found in a pipeline, reported together', module: 'engine/pipeline/problems.ts' },
+  { word: 'Problems', meaning: 'all mistakes found in a pipeline, reported together', module: 'engine/errors.ts' },
   // run
   { word: 'runPipeline', meaning: 'plans, schedules and executes the cells of a pipeline', module: 'engine/run/run.ts' },
   { word: 'Freshness', meaning: 'whether the outputs of a cell are those of its fingerprint', module: 'engine/run/freshness.ts' },

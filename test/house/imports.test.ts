@@ -75,16 +75,13 @@ test('onnxruntime is imported where its telemetry is switched off', () => {
 test('the CLI and every declaration of a step start without a tensor library, DuckDB, a tokenizer or a client of the hub', () => {
   const heavy =
     /^(@tensorflow\/|onnxruntime|@duckdb\/|tokenizers$|hono|@hono\/|@huggingface\/hub$|tar$|yauzl$|postal-mime|html-to-text|tsx|esbuild)/;
-  const reached = new Set<string>();
-  const queue = ['engine/commands/command-line.ts', ...stepFolders.map((folder) => `steps/${folder}/step.ts`)];
-  while (queue.length) {
-    const file = queue.pop()!;
-    if (reached.has(file)) continue;
-    reached.add(file);
-    for (const one of own) if (one.from === file && !one.typeOnly && !one.lazy) queue.push(one.to);
-  }
-  const wrong = imports.filter(({ from, to, typeOnly, lazy }) => reached.has(from) && !typeOnly && !lazy && heavy.test(to));
-  expect(wrong.map(arrow)).toEqual([]);
+  const start = ['engine/commands/command-line.ts', ...stepFolders.map((folder) => `steps/${folder}/step.ts`)];
+  expect(loadedAtOnce(start, heavy)).toEqual([]);
+});
+
+test('a run with nothing to do loads no YAML parser and no schema compiler', () => {
+  const start = ['engine/commands/run.ts', 'engine/run/run.ts', 'engine/pipeline/index.ts', 'engine/step-code.ts'];
+  expect(loadedAtOnce(start, /^(yaml|ajv)$/)).toEqual([]);
 });
 
 test('every package that is imported is a dependency, and every dependency is imported', () => {
@@ -96,6 +93,19 @@ test('every package that is imported is a dependency, and every dependency is im
   // The types of Node are for the editor of whoever writes a step: engine/index.ts refers to them.
   expect(Object.keys(dependencies).filter((name) => !packages.has(name))).toEqual(['@types/node']);
 });
+
+/** The imports of packages that are loaded with these files, before anything is imported on demand. */
+function loadedAtOnce(files: string[], packages: RegExp): string[] {
+  const reached = new Set<string>();
+  const queue = [...files];
+  while (queue.length) {
+    const file = queue.pop()!;
+    if (reached.has(file)) continue;
+    reached.add(file);
+    for (const one of own) if (one.from === file && !one.typeOnly && !one.lazy) queue.push(one.to);
+  }
+  return imports.filter(({ from, to, typeOnly, lazy }) => reached.has(from) && !typeOnly && !lazy && packages.test(to)).map(arrow);
+}
 
 const arrow = ({ from, to }: Import): string => `${from} → ${to}`;
 

@@ -1,9 +1,93 @@
 /**
- * Reads config.json as transformers does: its fields with defaults, and the task that the model was trained for. It
- * needs no family's code, and so no tensor library.
+ * The tasks, and what a model's config.json says: its task, its labels and its sizes. Steps read this module while a
+ * pipeline is parsed, so it needs no family's code and no tensor library.
  */
 
 import { StepError } from '../../../engine/step.ts';
+
+/** What other programs and the steps know of a task. What it does is its `TaskKind` in steps/ml/tasks. */
+export interface TaskFacts {
+  /** The ends of the names of transformers' classes. */
+  classes: readonly string[];
+  /** Its models generate texts token by token. */
+  generates?: true;
+  /** PEFT's name of the task; it has none for masked-lm. */
+  peft?: string;
+  /** The head of a base model is new: LoRA trains it as a whole. Heads that predict tokens are pre-trained. */
+  newHead?: true;
+  /** Which options of `tokenize` and of `baseline` apply to it, besides those that apply to every task. */
+  options: { tokenize: readonly string[]; baseline: readonly string[] };
+  /** The methods of `baseline`, in the order in which they are evaluated. */
+  baselines: readonly string[];
+  /** The answers are positions in this field: the option that names its column, and its default. */
+  positions?: { field: string; option: 'context' | 'words'; usual: string };
+}
+
+export const TASKS = {
+  'text-classification': {
+    classes: ['ForSequenceClassification'],
+    peft: 'SEQ_CLS',
+    newHead: true,
+    options: {
+      tokenize: ['text', 'text_pair', 'label', 'missing', 'problem_type', 'truncation'],
+      baseline: ['text', 'text_pair', 'label', 'missing', 'positive'],
+    },
+    baselines: ['majority', 'bag_of_words'],
+  },
+  'token-classification': {
+    classes: ['ForTokenClassification'],
+    peft: 'TOKEN_CLS',
+    newHead: true,
+    options: { tokenize: ['words', 'tags'], baseline: ['words', 'tags'] },
+    baselines: ['majority', 'commonest_tag'],
+    positions: { field: 'text', option: 'words', usual: 'tokens' },
+  },
+  'question-answering': {
+    classes: ['ForQuestionAnswering'],
+    peft: 'QUESTION_ANS',
+    newHead: true,
+    options: { tokenize: ['question', 'context', 'answers', 'stride'], baseline: ['question', 'context', 'answers'] },
+    baselines: ['no_answer', 'nearest_sentence'],
+    positions: { field: 'context', option: 'context', usual: 'context' },
+  },
+  'masked-lm': {
+    classes: ['ForMaskedLM'],
+    options: { tokenize: ['text'], baseline: [] },
+    baselines: [],
+  },
+  'causal-lm': {
+    // GPT-2's class is older than the convention.
+    classes: ['LMHeadModel', 'ForCausalLM'],
+    generates: true,
+    peft: 'CAUSAL_LM',
+    options: { tokenize: ['text', 'prompt', 'completion', 'completion_only_loss', 'block_size'], baseline: [] },
+    baselines: ['unigram', 'bigram'],
+  },
+  seq2seq: {
+    classes: ['ForConditionalGeneration'],
+    generates: true,
+    peft: 'SEQ_2_SEQ_LM',
+    options: { tokenize: ['text', 'target', 'prefix', 'max_target_length'], baseline: ['text', 'target'] },
+    baselines: ['commonest', 'copy', 'lead'],
+  },
+} as const satisfies Record<string, TaskFacts>;
+
+/** What a model can be trained for. */
+export type Task = keyof typeof TASKS;
+
+export const TASK_NAMES = Object.keys(TASKS) as Task[];
+
+export const taskFacts = (task: Task): TaskFacts => TASKS[task];
+
+/** The tasks whose models generate texts token by token. */
+export type GeneratingTask = { [T in Task]: (typeof TASKS)[T] extends { generates: true } ? T : never }[Task];
+
+export const isGenerating = (task: Task): task is GeneratingTask => taskFacts(task).generates === true;
+
+/** The labels of a text classifier: one of several, any number of them, or a number; config.json's `problem_type`. */
+export type ProblemType = 'single_label_classification' | 'multi_label_classification' | 'regression';
+
+/* Reads fields of a config.json with transformers' defaults, and rejects values that are not supported. */
 
 /** A config.json as it is. */
 export type ConfigFile = Record<string, unknown>;
@@ -81,17 +165,6 @@ export class ConfigReader {
   }
 }
 
-/** The names of transformers' classes end with the task; GPT-2's is older than this convention. */
-const TASKS: Record<string, Task> = {
-  ForSequenceClassification: 'text-classification',
-  ForTokenClassification: 'token-classification',
-  ForQuestionAnswering: 'question-answering',
-  ForMaskedLM: 'masked-lm',
-  LMHeadModel: 'causal-lm',
-  ForCausalLM: 'causal-lm',
-  ForConditionalGeneration: 'seq2seq',
-};
-
 /** `folder`: its name in messages. */
 export function taskOf(file: ConfigFile, folder: string): Task {
   const task = knownTask(file);
@@ -100,7 +173,7 @@ export function taskOf(file: ConfigFile, folder: string): Task {
   const base = names.every((name) => !/For[A-Z]/.test(name));
   throw new StepError(
     `${folder} contains a ${names.join(', ')}${base ? ', a base model that was not trained for a task' : ', which is not supported'}`,
-    `Train it first. The supported tasks are ${[...new Set(Object.values(TASKS))].join(', ')}.`,
+    `Train it first. The supported tasks are ${TASK_NAMES.join(', ')}.`,
   );
 }
 
@@ -108,7 +181,7 @@ export function knownTask(file: ConfigFile): Task | undefined {
   const names = architecturesOf(file);
   // Older folders name no architecture, and our own first bundles were classifiers.
   if (names.length === 0) return 'text-classification';
-  return Object.entries(TASKS).find(([ending]) => names.some((name) => name.endsWith(ending)))?.[1];
+  return TASK_NAMES.find((task) => taskFacts(task).classes.some((ending) => names.some((name) => name.endsWith(ending))));
 }
 
 const architecturesOf = ({ architectures }: ConfigFile): string[] => (Array.isArray(architectures) ? architectures.map(String) : []);
@@ -147,14 +220,3 @@ export function problemOf({ problem_type }: ConfigFile, labels: string[]): Probl
   }
   return labels.length === 1 ? 'regression' : 'single_label_classification';
 }
-
-/** What a model can be trained for. */
-export type Task = 'text-classification' | 'token-classification' | 'question-answering' | 'masked-lm' | GeneratingTask;
-
-/** The tasks whose models generate texts token by token. */
-export type GeneratingTask = 'causal-lm' | 'seq2seq';
-
-export const isGenerating = (task: Task): task is GeneratingTask => task === 'causal-lm' || task === 'seq2seq';
-
-/** The labels of a text classifier: one of several, any number of them, or a number; config.json's `problem_type`. */
-export type ProblemType = 'single_label_classification' | 'multi_label_classification' | 'regression';

@@ -8,7 +8,7 @@ import path from 'node:path';
 import { StepError } from '../../../engine/step.ts';
 import type { HostTensor, HostTensors } from '../runtime/runtime.ts';
 import type { Model } from './checkpoint.ts';
-import type { Task } from './config.ts';
+import { taskFacts } from './config.ts';
 import { listed } from './json.ts';
 import { adapters, type Parameter } from './nn.ts';
 import { random } from './random.ts';
@@ -41,7 +41,7 @@ export function adapt(model: Model, fresh: readonly string[], options: LoraOptio
   const { r, alpha, dropout } = options;
   const scale = alpha / r;
   const head = Object.keys(family.heads[task]!.parameters(config, labels.length));
-  const unlearned = fresh.filter((name) => !head.includes(name) || !TRAINS_HEAD[task]);
+  const unlearned = fresh.filter((name) => !head.includes(name) || !taskFacts(task).newHead);
   if (unlearned.length > 0)
     throw new StepError(
       `lora would not train ${listed(unlearned, 3)}, which ${unlearned.length === 1 ? 'is' : 'are'} randomly initialized`,
@@ -64,7 +64,7 @@ export function adapt(model: Model, fresh: readonly string[], options: LoraOptio
     ...model,
     parameters,
     weights,
-    trained: new Set([...modules.flatMap((module) => [nameOfA(module), nameOfB(module)]), ...(TRAINS_HEAD[task] ? head : [])]),
+    trained: new Set([...modules.flatMap((module) => [nameOfA(module), nameOfB(module)]), ...(taskFacts(task).newHead ? head : [])]),
     program(weights, inputs, drop) {
       for (const module of modules)
         adapters.set(weights[`${module}.weight`]!, {
@@ -86,16 +86,6 @@ export function adapt(model: Model, fresh: readonly string[], options: LoraOptio
     save: (folder, weights, base) => saveAdapter(folder, model, weights, { ...options, modules, head, base }),
   };
 }
-
-/** A head that predicts tokens was trained with the model, and its decoder shares the embeddings. */
-const TRAINS_HEAD: Record<Task, boolean> = {
-  'text-classification': true,
-  'token-classification': true,
-  'question-answering': true,
-  'masked-lm': false,
-  'causal-lm': false,
-  seq2seq: false,
-};
 
 const nameOfA = (module: string): string => `${module}.lora_A.weight`;
 const nameOfB = (module: string): string => `${module}.lora_B.weight`;
@@ -148,10 +138,10 @@ interface Saved extends LoraOptions {
 
 async function saveAdapter(folder: string, { family, task, parameters }: Model, weights: HostTensors, saved: Saved): Promise<void> {
   const { r, alpha, dropout, modules, head, base } = saved;
-  const kept = TRAINS_HEAD[task] ? head : [];
+  const kept = taskFacts(task).newHead ? head : [];
   const config = {
     peft_type: 'LORA',
-    task_type: TASK_TYPES[task] ?? null,
+    task_type: taskFacts(task).peft ?? null,
     base_model_name_or_path: base,
     r,
     lora_alpha: alpha,
@@ -172,12 +162,3 @@ async function saveAdapter(folder: string, { family, task, parameters }: Model, 
   await writeFile(path.join(folder, 'adapter_config.json'), `${JSON.stringify(config, null, 2)}\n`);
   await writeSafetensors(path.join(folder, 'adapter_model.safetensors'), Object.fromEntries(tensors), { format: 'pt' });
 }
-
-/** PEFT's names; it has none for a masked language model. */
-const TASK_TYPES: Partial<Record<Task, string>> = {
-  'text-classification': 'SEQ_CLS',
-  'token-classification': 'TOKEN_CLS',
-  'question-answering': 'QUESTION_ANS',
-  'causal-lm': 'CAUSAL_LM',
-  seq2seq: 'SEQ_2_SEQ_LM',
-};

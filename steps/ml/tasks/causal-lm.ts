@@ -1,6 +1,6 @@
 /**
- * causal-lm: whole texts in windows or blocks, each followed by the end-of-text token, or prompts with completions,
- * whose loss covers only the completions.
+ * causal-lm: predicts the next token from the previous ones, from left to right. Whole texts become windows or blocks,
+ * each text followed by the end-of-text token; of prompts with completions, the loss covers only the completions.
  */
 
 import { StepError } from '../../../engine/step.ts';
@@ -12,14 +12,11 @@ import { openTokenizer, type Sequence, windowAt } from '../models/tokenizer.ts';
 import { IGNORE_INDEX } from '../runtime/runtime.ts';
 import { warnEmpty } from './labels.ts';
 import { nextTokenTask } from './next-tokens.ts';
-import type { EncodedRow, MeasureBaseline, PreparationContext, Prepare } from './task.ts';
-
-/* causal-lm: predicts the next token from the previous ones, from left to right. */
+import type { BaselineRequest, BaselineResult, EncodedRow, Preparation, PreparationContext } from './task.ts';
 
 /** A prompt has the special tokens at the beginning of a text, and none of those at its end. */
 export const causalLm = nextTokenTask('causal-lm', {
-  prepare: (source) => prepareCausalLm(source),
-  baseline: (options, methods, data) => baselineCausalLm(options, methods, data),
+  prepare,
   encode: async (inputs, { tokenizer }) => {
     const whole = await tokenizer.encode(inputs.map(({ text }) => text!));
     return whole.map((sequence) => {
@@ -27,7 +24,17 @@ export const causalLm = nextTokenTask('causal-lm', {
       return [windowAt(sequence, [...sequence.ids.keys()].slice(0, end))];
     });
   },
+  baseline,
+  card: {
+    hubTask: 'text-generation',
+    loader: 'AutoModelForCausalLM',
+    purpose: () => 'continues a text',
+    longInput: ({ max_length }) => `the model was trained on sequences of up to ${max_length} tokens`,
+  },
+  page: { button: 'Continue', title: () => 'Continues a text' },
 });
+
+/* Rows: whole texts, or prompts with completions. */
 
 interface Text extends Row {
   id: string;
@@ -35,7 +42,7 @@ interface Text extends Row {
   completion: string | null;
 }
 
-export const prepareCausalLm: Prepare<Text> = async (source) => {
+async function prepare(source: PreparationContext): Promise<Preparation<Text>> {
   const { options, columns } = source;
   const pairs = options.completion !== undefined;
   const text = pairs ? (options.prompt ?? 'prompt') : (options.text ?? 'text');
@@ -70,7 +77,7 @@ export const prepareCausalLm: Prepare<Text> = async (source) => {
         source.warn(`${counts.cut} completions are truncated at max_length ${source.maxLength}: the model does not learn where they end`);
     },
   };
-};
+}
 
 /** A whole text, in windows if it is too long. Texts for blocks stay whole and are split later. */
 function windows(id: string, text: number[], { config, maxLength, options }: PreparationContext, counts: { ends: number }): EncodedRow {
@@ -137,11 +144,14 @@ export async function* inBlocks(groups: AsyncGenerator<EncodedRow[]>, size: numb
   else if (rest.length === 1 && last.length > 0) yield [blockOf(endOf([...last.slice(1), ...rest]))];
 }
 
-/* Token frequencies, alone and after the previous token: a language model without further context. */
+/*
+ * Baselines by counting: how often a token occurs, and how often it follows another: a language model without further
+ * context.
+ */
 
 const METHODS: Record<string, (pairs: Iterable<Pair>, vocabulary: number) => NextToken> = { unigram, bigram };
 
-export const baselineCausalLm: MeasureBaseline = async (options, methods, { tokens }) => {
+async function baseline({ options, methods, tokens }: BaselineRequest): Promise<BaselineResult> {
   const info = await readTokensInfo(tokens);
   if (info.task !== 'causal-lm')
     throw new StepError(
@@ -162,7 +172,7 @@ export const baselineCausalLm: MeasureBaseline = async (options, methods, { toke
     train.close();
     test.close();
   }
-};
+}
 
 /** Each token that the loss covers, with the one before it. */
 function* pairsOf(split: Split): Generator<Pair> {
@@ -174,8 +184,6 @@ function* pairsOf(split: Split): Generator<Pair> {
     for (let i = 1; i < length; i++) if (labels[i]! >= 0) yield [ids[i - 1]!, labels[i]!];
   }
 }
-
-/* Language models by counting: how often a token occurs, and how often it follows another. */
 
 /** The probability of a token after another. */
 export type NextToken = (before: number, token: number) => number;

@@ -7,7 +7,7 @@
 
 import { StepError } from '../../../engine/step.ts';
 import { beginningOf, type Preprocessing, preprocess, stepsOf } from '../data/preprocessing.ts';
-import { isGenerating, type Task } from '../models/config.ts';
+import { isGenerating, type Task, taskFacts } from '../models/config.ts';
 import type { Encoding } from '../models/encoding.ts';
 import { shown } from '../models/json.ts';
 import { maskToken, openTokenizer, type Sequence, type SpecialToken, type Tokenizer } from '../models/tokenizer.ts';
@@ -45,13 +45,13 @@ export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
   const { folder, task, encoding, padTokenId } = options;
   const kind = taskKind(task);
   const tokenizer = await openTokenizer(folder, kind.tokenizing(encoding));
-  const mask = task === 'masked-lm' ? await maskToken(folder, tokenizer) : undefined;
-  if (task === 'masked-lm' && !mask)
+  const mask = kind.masks && (await maskToken(folder, tokenizer));
+  if (kind.masks && !mask)
     throw new StepError(
       `the tokenizer of ${shown(folder)} has no mask token`,
       'Declare it in tokenizer_config.json: "mask_token": "[MASK]".',
     );
-  refuseMovedPlaces(options);
+  refuseMovedPositions(options);
   const cleaning = Object.fromEntries(kind.fields.map(({ name }) => [name, cleaningOf(name, options)]));
 
   const clean = async (raw: Input): Promise<Input> => {
@@ -116,26 +116,18 @@ const cleanedAtOnce = ({ max_length }: Partial<Encoding>): number => 16 * max_le
  */
 export function cleaningOf(field: string, { task, encoding, preprocessing }: Omit<EncoderOptions, 'folder' | 'padTokenId'>): Preprocessing {
   const steps = stepsOf(preprocessing, encoding.fields?.[field] ?? field);
-  return task === 'question-answering' || task === 'token-classification' ? steps.filter(({ columns }) => columns) : steps;
+  return taskFacts(task).positions ? steps.filter(({ columns }) => columns) : steps;
 }
 
-/**
- * For each task whose answers are positions in a text: the field of the text, and the option that names its column.
- */
-const PLACES_IN: Partial<Record<Task, { field: string; option: string }>> = {
-  'question-answering': { field: 'context', option: 'context' },
-  'token-classification': { field: 'text', option: 'words' },
-};
-
 /** Clients get answers as positions in the text that they sent, so that text must not be cleaned. */
-function refuseMovedPlaces(options: EncoderOptions): void {
+function refuseMovedPositions(options: EncoderOptions): void {
   const { task, encoding } = options;
-  const places = PLACES_IN[task];
-  if (!places || cleaningOf(places.field, options).length === 0) return;
+  const positions = taskFacts(task).positions;
+  if (!positions || cleaningOf(positions.field, options).length === 0) return;
   throw new StepError(
-    `the column \`${encoding.fields?.[places.field]}\` was cleaned, but the answers of ${task} are positions in it`,
+    `the column \`${encoding.fields?.[positions.field]}\` was cleaned, but the answers of ${task} are positions in it`,
     'Clean only other columns: positions in a cleaned text are not positions in the original text.',
-    [places.option],
+    [positions.option],
   );
 }
 

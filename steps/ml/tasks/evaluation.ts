@@ -5,10 +5,8 @@ import { type Batch, evaluationBatches, inputsOf, largestBatch } from '../models
 import { isGenerating } from '../models/config.ts';
 import type { Example, Split, TokensInfo } from '../models/token-dataset.ts';
 import type { HostTensors } from '../runtime/runtime.ts';
-import { type Masking, maskTokens } from './masked-lm.ts';
-import { nextTokens } from './next-tokens.ts';
 import { taskKind } from './registry.ts';
-import type { Measuring } from './task.ts';
+import type { Masking, Measuring } from './task.ts';
 
 export interface EvaluationOptions extends Omit<Measuring, 'split'> {
   batchSize: number;
@@ -43,7 +41,7 @@ export async function evaluateSplit(
   const size = isGenerating(info.task) ? Math.min(batchSize, rowsWithin(split, masking.vocabulary)) : batchSize;
   for (const pool of evaluationBatches(split, size)) {
     const start = first + results.length;
-    const found: unknown[] = [];
+    const poolResults: unknown[] = [];
     for (const batch of pool) {
       signal.throwIfAborted();
       // The masked tokens are always the same, so that metrics do not vary by chance.
@@ -53,17 +51,17 @@ export async function evaluateSplit(
       // labels itself.
       const outputs = await run(isGenerating(info.task) ? { ...read, labels: labels! } : read);
       for (const [row, sequence] of batch.sequences.entries())
-        found[sequence - start] = measurement.read(outputs, row, split.length(sequence), inputs);
+        poolResults[sequence - start] = measurement.read(outputs, row, split.length(sequence), inputs);
     }
-    results.push(...found);
+    results.push(...poolResults);
     // The last windows of an example may be in the next pool.
     for (;;) {
       open ??= (await examples.next()).value as Example | undefined;
       const count = open?.sequences ?? 1;
       if (!open || results.length < count) break;
       const { id } = open;
-      const said = measurement.add(open, first, results.splice(0, count));
-      await line?.({ id, ...said });
+      const fields = measurement.add(open, first, results.splice(0, count));
+      await line?.({ id, ...fields });
       first += count;
       rows++;
       open = undefined;
@@ -84,11 +82,8 @@ function rowsWithin(split: Split, vocabulary: number): number {
 
 const MOST_LOGITS = 2 ** 28;
 
-/* The inputs that the program of a task needs from a batch. */
-
-/** `masking`: for masked-lm. */
+/** The inputs that the program of a task needs from a batch. `masking`: for masked-lm. */
 export function taskInputs(split: Split, batch: Batch, info: TokensInfo, masking: Masking): HostTensors {
-  const given = inputsOf(split, batch, info);
-  if (info.task === 'masked-lm') return maskTokens(given, batch.sequences, info, masking);
-  return isGenerating(info.task) ? nextTokens(given, info) : given;
+  const inputs = inputsOf(split, batch, info);
+  return taskKind(info.task).lossInputs?.(inputs, batch.sequences, info, masking) ?? inputs;
 }

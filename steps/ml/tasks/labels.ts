@@ -1,7 +1,8 @@
-/** Label sets of a table: their order, and whether a model can learn from them. */
+/** The labels of a table: their columns, their order, and whether a model can learn from them. */
 
 import { StepError } from '../../../engine/step.ts';
-import { quote, type Row, type TableColumn } from '../data/database.ts';
+import { literal, quote, type Row, type TableColumn } from '../data/database.ts';
+import { requireColumn } from '../data/table.ts';
 import { listed } from '../models/json.ts';
 import type { PreparationContext } from './task.ts';
 
@@ -50,31 +51,31 @@ export interface LabelCount extends Row {
  * The labels in the order of the model if it names them and nothing is to be trained; otherwise those of the data, of
  * which training needs at least two. `option`: the one that names the column.
  */
-export function labelSet(found: LabelCount[], type: string, source: PreparationContext, option: string): string[] {
+export function labelSet(counts: LabelCount[], type: string, source: PreparationContext, option: string): string[] {
   const { known, splits, warn } = source;
   if (known) {
-    refuseUnknown(found, known, option);
+    refuseUnknown(counts, known, option);
     return known;
   }
   const labels = labelsInOrder(
-    found.map(({ label }) => label),
+    counts.map(({ label }) => label),
     type,
   );
   warnAlike(labels, warn);
   if (splits.has('train')) {
-    const trained = found.filter((one) => one.trained > 0).map(({ label }) => label);
+    const trained = counts.filter((one) => one.trained > 0).map(({ label }) => label);
     if (trained.length < 2)
       throw new StepError(
         `all rows of the split "train" have the same label, "${trained[0]}"`,
         'A classifier needs at least two labels to learn from.',
       );
-    warnUntrained(labels, trained, warn);
+    warnUntrained(labels, counts, warn);
   }
   return labels;
 }
 
-export function refuseUnknown(found: LabelCount[], known: string[], option: string): void {
-  const unknown = found.filter(({ label }) => !known.includes(label));
+export function refuseUnknown(counts: LabelCount[], known: string[], option: string): void {
+  const unknown = counts.filter(({ label }) => !known.includes(label));
   if (unknown.length === 0) return;
   const rows = unknown.reduce((sum, one) => sum + one.rows, 0);
   throw new StepError(
@@ -84,8 +85,8 @@ export function refuseUnknown(found: LabelCount[], known: string[], option: stri
   );
 }
 
-export function warnUntrained(labels: string[], trained: string[], warn: PreparationContext['warn']): void {
-  const unseen = labels.filter((label) => !trained.includes(label));
+export function warnUntrained(labels: string[], counts: LabelCount[], warn: PreparationContext['warn']): void {
+  const unseen = labels.filter((label) => !counts.some((one) => one.label === label && one.trained > 0));
   if (unseen.length > 0) warn(`no training row has the label ${listed(unseen)}: the model cannot learn it`);
 }
 
@@ -110,3 +111,81 @@ export async function warnEmpty({ database, table, warn }: PreparationContext, c
   );
   if (empty > 0) warn(`${empty} of ${rows} rows have no text and are taken as empty texts`);
 }
+
+/* Columns that give each row any number of labels. */
+
+interface Sets {
+  table: string;
+  /** Labels that the option lists, not found in the rows. */
+  names?: string[];
+  /** SQL for the list of a row's labels. */
+  list: string;
+}
+
+export async function labelLists(source: PreparationContext, name: string): Promise<Sets> {
+  const column = requireColumn(source.columns, name, 'label');
+  if (!column.type.endsWith('[]'))
+    throw new StepError(
+      `the column \`${name}\` contains ${column.type}, not lists`,
+      'multi_label_classification needs a column of lists, or several columns of 0 and 1: `label: [toxic, insult]`.',
+      ['label'],
+    );
+  const table = await labelledRows(source, [column]);
+  const list = `${quote(name)}::VARCHAR[]`;
+  const wrong = await source.database.rows<{ id: string }>(
+    `SELECT id FROM ${table} WHERE len(list_filter(${list}, lambda x: x IS NULL OR x = '')) > 0 ORDER BY id LIMIT 1`,
+  );
+  if (wrong.length > 0)
+    throw new StepError(
+      `row ${wrong[0]!.id}: the list of labels in \`${name}\` contains null or an empty text`,
+      'Clean it in collect with `select`.',
+      ['label'],
+    );
+  const { repeated, rows, flags } = await source.database.row<{ repeated: number; rows: number; flags: number }>(
+    `SELECT count(*) FILTER (WHERE len(labels) > len(list_distinct(labels))) AS repeated, count(*) AS rows,
+       count(*) FILTER (WHERE len(list_filter(labels, lambda x: lower(x) NOT IN ('0', '1', '0.0', '1.0', 'true', 'false'))) = 0 AND len(labels) > 1) AS flags
+     FROM (SELECT ${list} AS labels FROM ${table})`,
+  );
+  if (repeated > 0 && flags === rows)
+    throw new StepError(
+      `the lists in \`${name}\` contain 0 and 1 at the positions of labels, not the names of labels`,
+      `Make a column of each position in collect, \`select: { toxic: "${name}[1]", insult: "${name}[2]" }\`, and list the columns here: \`label: [toxic, insult]\`.`,
+      ['label'],
+    );
+  if (repeated > 0) source.warn(`${repeated} of ${rows} rows contain a label twice in \`${name}\`; it counts once`);
+  return { table, list };
+}
+
+/** Columns that hold 0 and 1, or false and true, and nothing else. */
+export async function flagColumns(source: PreparationContext, names: string[]): Promise<Sets> {
+  const { known, columns, database } = source;
+  const flags = names.map((name) => requireColumn(columns, name, 'label'));
+  const without = known?.filter((label) => !names.includes(label)) ?? [];
+  if (without.length > 0)
+    throw new StepError(
+      `the model also predicts ${listed(without)}, and \`label\` has no column for it`,
+      `Its labels are ${listed(known!)}.`,
+      ['label'],
+    );
+  const unknown = known ? names.filter((name) => !known.includes(name)) : [];
+  if (unknown.length > 0)
+    throw new StepError(`the model does not know the label ${listed(unknown)}`, `Its labels are ${listed(known!)}.`, ['label']);
+  const table = await labelledRows(source, flags);
+  for (const { name } of flags) {
+    const [wrong] = await database.rows<{ id: string; value: string; rows: number }>(
+      `SELECT id, ${quote(name)}::VARCHAR AS value, count(*) OVER () AS rows FROM ${table} WHERE coalesce(${flag(name)} NOT IN (0, 1), true) ORDER BY id LIMIT 1`,
+    );
+    if (wrong)
+      throw new StepError(
+        `row ${wrong.id}: \`${name}\` is ${JSON.stringify(wrong.value)}, not 0, 1, false or true${wrong.rows > 1 ? ` (in ${wrong.rows} rows)` : ''}`,
+        `A text has a label or does not. To turn a share into a label, use a threshold in collect: \`select: { ${name}: "${name} >= 0.5" }\`.`,
+        ['label'],
+      );
+  }
+  const each = names.map((name) => `CASE WHEN ${flag(name)} = 1 THEN ${literal(name)} END`);
+  return { table, names, list: `list_filter([${each.join(', ')}], lambda x: x IS NOT NULL)` };
+}
+
+/** SQL for 1, 0, or any other value. */
+const flag = (name: string): string =>
+  `(CASE lower(${quote(name)}::VARCHAR) WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE TRY_CAST(${quote(name)}::VARCHAR AS DOUBLE) END)`;

@@ -11,7 +11,20 @@ import type { TokensInfo } from '../models/token-dataset.ts';
 import { windowsOf } from '../models/tokenizer.ts';
 import { type HostTensors, IGNORE_INDEX } from '../runtime/runtime.ts';
 import { warnEmpty } from './labels.ts';
-import { best, logSoftmax, type Measurement, type Measuring, type Prepare, rounded, type TaskKind } from './task.ts';
+import {
+  best,
+  logSoftmax,
+  longTextIsSplit,
+  type Masking,
+  type Measurement,
+  type Measuring,
+  objectSchema,
+  type Preparation,
+  type PreparationContext,
+  rounded,
+  shareSchema,
+  type TaskKind,
+} from './task.ts';
 
 /** The best token for a mask. The scores of all tokens for many masks would take too much memory. */
 interface Filled {
@@ -22,14 +35,17 @@ interface Filled {
 /** The fillings of each mask of a sequence. */
 export const maskedLm: TaskKind<Filled[]> = {
   task: 'masked-lm',
-  prepare: (source) => prepareMaskedLm(source),
   fields: [{ name: 'text' }],
+  prepare,
   tokenizing: () => ({}),
 
   async encode(inputs, { tokenizer, encoding }) {
     const whole = await tokenizer.encode(inputs.map(({ text }) => text!));
     return whole.map((sequence) => windowsOf(sequence, { maxLength: encoding.max_length!, truncationSide: tokenizer.truncationSide }));
   },
+
+  masks: true,
+  lossInputs: maskTokens,
 
   read({ logits }, row, { ids }, { mask }) {
     const { data, shape } = logits!;
@@ -50,23 +66,55 @@ export const maskedLm: TaskKind<Filled[]> = {
   },
 
   measure,
+  card: {
+    hubTask: 'fill-mask',
+    purpose: () => 'predicts masked words',
+    longInput: longTextIsSplit,
+    example: (_, mask) => ({ input: `a ${mask} text`, answer: { fill: [{ token: 'short', score: 0.4 }] } }),
+  },
+  page: { button: 'Fill in', title: () => 'Fills in masked words' },
+  answerSchema() {
+    const filled = objectSchema({ token: { type: 'string' }, score: shareSchema });
+    return objectSchema({ fill: { type: 'array', description: 'One entry per mask.', items: filled } });
+  },
 };
 
-export interface Masking {
-  /** The share of masked tokens. */
-  probability: number;
-  /** The size of the vocabulary. */
-  vocabulary: number;
-  seed: number;
-  epoch: number;
+/* Rows: texts without labels. */
+
+interface Text extends Row {
+  id: string;
+  text: string;
 }
+
+async function prepare(source: PreparationContext): Promise<Preparation<Text>> {
+  const text = source.options.text ?? 'text';
+  requireColumn(source.columns, text, 'text');
+  await warnEmpty(source, [text]);
+  return {
+    labels: [],
+    fields: { text },
+    paired: false,
+    columns: {},
+    select: { text: `coalesce(${quote(text)}::VARCHAR, '')` },
+    async encode(rows, read) {
+      const windows = await read(rows.map(({ text }) => ({ text })));
+      return rows.map(({ id }, i) => ({
+        example: { id },
+        sequences: windows[i]!.map((sequence) => ({ sequence, values: {} })),
+        truncated: false,
+      }));
+    },
+  };
+}
+
+/* Loss inputs: training decides which tokens are masked, anew in each epoch. */
 
 /**
  * Masks tokens of a batch: of those that are chosen, 80% become the mask, 10% a random token, and 10% stay. The
  * choice is a function of (seed, epoch, sequence) alone. Adds `label_positions` [P], positions in the flat batch, and
  * their original ids as `labels` [P]; if no token was chosen, one position that the loss ignores.
  */
-export function maskTokens(
+function maskTokens(
   inputs: HostTensors,
   sequences: Int32Array,
   { mask_token_id, special_ids = [] }: Pick<TokensInfo, 'mask_token_id' | 'special_ids'>,
@@ -98,6 +146,8 @@ export function maskTokens(
     labels: { dtype: 'int32', shape: [labels.length], data: Int32Array.from(labels) },
   };
 }
+
+/* Measures. */
 
 /** For one sequence. */
 interface Guessed {
@@ -138,31 +188,3 @@ function measure({ metrics }: Measuring): Measurement<Guessed> {
     report: () => ({ masks: all.masks }),
   };
 }
-
-/* masked-lm: texts without labels. Training decides which tokens are masked, anew in each epoch. */
-
-interface Text extends Row {
-  id: string;
-  text: string;
-}
-
-export const prepareMaskedLm: Prepare<Text> = async (source) => {
-  const text = source.options.text ?? 'text';
-  requireColumn(source.columns, text, 'text');
-  await warnEmpty(source, [text]);
-  return {
-    labels: [],
-    fields: { text },
-    paired: false,
-    columns: {},
-    select: { text: `coalesce(${quote(text)}::VARCHAR, '')` },
-    async encode(rows, read) {
-      const windows = await read(rows.map(({ text }) => ({ text })));
-      return rows.map(({ id }, i) => ({
-        example: { id },
-        sequences: windows[i]!.map((sequence) => ({ sequence, values: {} })),
-        truncated: false,
-      }));
-    },
-  };
-};

@@ -9,8 +9,11 @@ import type { TokensInfo } from '../models/token-dataset.ts';
 import { type HostTensors, IGNORE_INDEX } from '../runtime/runtime.ts';
 import type { Measurement, Measuring, TaskKind } from './task.ts';
 
-/** `encode`: how a prompt or an input text is encoded. */
-export function nextTokenTask(task: GeneratingTask, own: Pick<TaskKind, 'prepare' | 'baseline' | 'encode'>): TaskKind<Predicted> {
+/** `encode` encodes a prompt or an input text. */
+export function nextTokenTask(
+  task: GeneratingTask,
+  own: Pick<TaskKind, 'prepare' | 'encode' | 'baseline' | 'card' | 'page'>,
+): TaskKind<Predicted> {
   const refuse = (): never => {
     throw new StepError(`a model for ${task} generates texts, which predict does not do`, 'Use `tunesmith generate MODEL "a text"`.');
   };
@@ -19,6 +22,7 @@ export function nextTokenTask(task: GeneratingTask, own: Pick<TaskKind, 'prepare
     fields: [{ name: 'text' }],
     tokenizing: () => ({}),
     ...own,
+    lossInputs: (inputs, _, info) => nextTokens(inputs, info),
     read: refuse,
     answer: refuse,
     measure,
@@ -61,16 +65,11 @@ export function nextTokens(
 }
 
 /** For one sequence. */
-export interface Predicted {
+interface Predicted {
   loss: number;
   hits: number;
   tokens: number;
 }
-
-const NOTHING: Predicted = { loss: 0, hits: 0, tokens: 0 };
-
-const sumOf = (results: readonly Predicted[]): Predicted =>
-  results.reduce((a, b) => ({ loss: a.loss + b.loss, hits: a.hits + b.hits, tokens: a.tokens + b.tokens }), NOTHING);
 
 function measure({ metrics }: Measuring): Measurement<Predicted> {
   let all = NOTHING;
@@ -100,3 +99,8 @@ function measure({ metrics }: Measuring): Measurement<Predicted> {
     report: () => ({ tokens: all.tokens }),
   };
 }
+
+const NOTHING: Predicted = { loss: 0, hits: 0, tokens: 0 };
+
+const sumOf = (results: readonly Predicted[]): Predicted =>
+  results.reduce((a, b) => ({ loss: a.loss + b.loss, hits: a.hits + b.hits, tokens: a.tokens + b.tokens }), NOTHING);

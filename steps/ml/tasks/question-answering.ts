@@ -12,33 +12,171 @@ import { answerMetrics } from '../metrics/answers.ts';
 import { metricNames } from '../metrics/registry.ts';
 import { type Sequence, type Windowing, windowsOf } from '../models/tokenizer.ts';
 import {
+  type BaselineRequest,
+  type BaselineResult,
   logSoftmax,
-  type MeasureBaseline,
   type Measurement,
   type Measuring,
   type Outputs,
+  objectSchema,
+  type Preparation,
   type PreparationContext,
-  type Prepare,
+  placeSchema,
   rounded,
+  shareSchema,
   type TaskKind,
   tokensOf,
 } from './task.ts';
 
-/* The answers of a question, in the forms that data sets use. */
+/** Logits of a window's tokens as the first and the last token of the answer. */
+interface Ends {
+  starts: Float32Array;
+  ends: Float32Array;
+}
 
-export interface GivenAnswers {
+export const questionAnswering: TaskKind<Ends> = {
+  task: 'question-answering',
+  fields: [{ name: 'question' }, { name: 'context' }],
+  prepare,
+  tokenizing: () => ({}),
+
+  async encode(inputs, { tokenizer, encoding }) {
+    const whole = await tokenizer.encodePairs(inputs.map(({ question, context }) => [question!, context!]));
+    const { max_length, stride = defaultStride(max_length!) } = encoding;
+    const windowing = { maxLength: max_length!, stride, truncationSide: tokenizer.truncationSide };
+    return whole.map((sequence) => questionWindows(sequence, windowing));
+  },
+
+  read: (outputs, row, { ids }) => read(outputs, row, ids.length),
+
+  answer({ context }, sequences, results) {
+    const found = select(
+      sequences.map((sequence, w) => ({ spans: contextSpans(sequence), ...results[w]! })),
+      context!,
+    );
+    return { answer: found.text, start: found.start, end: found.end, score: rounded(found.score) };
+  },
+
+  measure,
+  baseline,
+  card: {
+    hubTask: 'question-answering',
+    // transformers 5 has no pipeline for it any more.
+    loader: 'AutoModelForQuestionAnswering',
+    purpose: () => 'finds the answer to a question in a text, or reports that there is none',
+    longInput: ({ max_length, stride }) =>
+      `a question and context of more than ${max_length} tokens are split into windows that share ${stride} tokens of the context`,
+    example: () => ({
+      input: { question: 'Who wrote it?', context: 'Ada wrote it in 1843.' },
+      answer: { answer: 'Ada', start: 0, end: 3, score: 0.97 },
+    }),
+  },
+  page: { button: 'Answer', title: () => 'Finds the answer to a question in a text' },
+  answerSchema: () =>
+    objectSchema({
+      answer: { type: 'string', description: 'A span of the context; empty if the context contains no answer.' },
+      start: placeSchema,
+      end: placeSchema,
+      score: shareSchema,
+    }),
+};
+
+/*
+ * Rows: questions, contexts and the positions of the answers, as in SQuAD. A long context is split into windows that
+ * overlap.
+ */
+
+interface Asked extends Row {
+  id: string;
+  question: string;
+  context: string;
+  /** JSON, or null. */
+  answers: string | null;
+}
+
+interface GoldAnswer {
+  text: string;
+  /** In the context, in UTF-16 code units. */
+  start: number;
+}
+
+async function prepare(source: PreparationContext): Promise<Preparation<Asked>> {
+  const { options, maxLength } = source;
+  const [question, context, answers] = [options.question ?? 'question', options.context ?? 'context', options.answers ?? 'answers'];
+  await refuseMissing(source, question, context);
+  requireColumn(source.columns, answers, 'answers');
+  const position = { per: 'sequence', dtype: 'int32', width: 1 } as const;
+  const place = { per: 'token', dtype: 'int32', width: 1 } as const;
+  return {
+    labels: [],
+    fields: { question, context },
+    encoding: { stride: options.stride ?? defaultStride(maxLength) },
+    paired: true,
+    columns: { start_positions: position, end_positions: position, span_begins: place, span_ends: place },
+    select: {
+      question: `${quote(question)}::VARCHAR`,
+      context: `${quote(context)}::VARCHAR`,
+      answers: answersAsJson(answers),
+    },
+    async encode(rows, read) {
+      const windows = await read(rows.map(({ question, context }) => ({ question, context })));
+      return rows.map((row, i) => {
+        const found = answersOf(row);
+        return {
+          example: { id: row.id, question: row.question, context: row.context, answers: found.map(({ text }) => text) },
+          // Several true answers are for evaluation; training uses the first.
+          sequences: windows[i]!.map((sequence) => ({ sequence, values: valuesOf(sequence, found[0]) })),
+          truncated: false,
+        };
+      });
+    },
+  };
+}
+
+async function refuseMissing({ database, table, columns }: PreparationContext, question: string, context: string): Promise<void> {
+  requireColumn(columns, question, 'question');
+  requireColumn(columns, context, 'context');
+  const wrong = await database.rows<{ id: string; question: string | null }>(
+    `SELECT id, ${quote(question)}::VARCHAR AS question FROM ${table} WHERE ${quote(question)} IS NULL OR ${quote(context)} IS NULL ORDER BY id LIMIT 1`,
+  );
+  if (wrong.length > 0)
+    throw new StepError(
+      `row ${wrong[0]!.id} has no ${wrong[0]!.question === null ? 'question' : 'context'}`,
+      'Leave it out in collect with `where`.',
+    );
+}
+
+/** The answers of a row, each with its position in the context; none if the question has no answer. */
+function answersOf({ id, context, answers }: Asked): GoldAnswer[] {
+  return answersIn(id, answers).map(({ text, start }) => {
+    if (start === undefined) {
+      const found = context.indexOf(text);
+      if (found >= 0) return { text, start: found };
+    } else {
+      // SQuAD counts code points, as Python does; JavaScript counts UTF-16 code units, which differ after an emoji.
+      for (const at of [[...context].slice(0, start).join('').length, start]) if (context.startsWith(text, at)) return { text, start: at };
+    }
+    const elsewhere = context.indexOf(text);
+    throw new StepError(
+      `row ${id}: the answer ${JSON.stringify(text)} is not in its context${start === undefined ? '' : ` at character ${start}`}`,
+      elsewhere >= 0
+        ? `It is at ${[...context.slice(0, elsewhere)].length}: correct answer_start.`
+        : 'An answer must be an exact excerpt of the context.',
+      ['answers'],
+    );
+  });
+}
+
+interface GivenAnswers {
   text: string;
   /** The position in the context, in characters, if the data give it. */
   start?: number | undefined;
 }
 
-/** SQL that converts the column of answers, whatever its type, to a JSON text that `answersIn` reads. */
-export const answersAsJson = (column: string): string => `to_json(${quote(column)})::VARCHAR`;
-
 /**
  * As in SQuAD, {text: […], answer_start: […]}; as a list of such pairs; or texts alone. Empty if there is no answer.
  */
-export function answersIn(id: string, json: string | null): GivenAnswers[] {
+function answersIn(id: string, json: string | null): GivenAnswers[] {
   return pairsOf(id, json === null ? null : (JSON.parse(json) as Json)).filter(({ text }) => text !== '');
 }
 
@@ -71,46 +209,35 @@ function pairsOf(id: string, given: Json): GivenAnswers[] {
   return text.map((one, i) => pair(one, (answer_start as Json[] | undefined)?.[i]));
 }
 
-/** Logits of a window's tokens as the first and the last token of the answer. */
-interface Ends {
-  starts: Float32Array;
-  ends: Float32Array;
+/** SQL that converts the column of answers, whatever its type, to a JSON text that `answersIn` reads. */
+const answersAsJson = (column: string): string => `to_json(${quote(column)})::VARCHAR`;
+
+/**
+ * The first and last token of the answer; both 0, the first token, if the window does not contain the whole answer.
+ */
+function valuesOf(sequence: Sequence, answer: GoldAnswer | undefined) {
+  const spans = contextSpans(sequence);
+  let [first, last] = [0, 0];
+  if (answer) {
+    const end = answer.start + answer.text.length;
+    const context = spans.filter((span) => span !== undefined);
+    if (context.length > 0 && context[0]![0] <= answer.start && context.at(-1)![1] >= end) {
+      first = spans.findLastIndex((span) => span && span[0] <= answer.start);
+      last = spans.findIndex((span) => span && span[1] >= end);
+    }
+  }
+  return {
+    start_positions: [first],
+    end_positions: [last],
+    span_begins: spans.map((span) => span?.[0] ?? -1),
+    span_ends: spans.map((span) => span?.[1] ?? -1),
+  };
 }
 
-export const questionAnswering: TaskKind<Ends> = {
-  task: 'question-answering',
-  prepare: (source) => prepareQuestionAnswering(source),
-  baseline: (options, methods, data) => baselineQuestionAnswering(options, methods, data),
-  fields: [{ name: 'question' }, { name: 'context' }],
-  tokenizing: () => ({}),
-
-  async encode(inputs, { tokenizer, encoding }) {
-    const whole = await tokenizer.encodePairs(inputs.map(({ question, context }) => [question!, context!]));
-    const { max_length, stride = defaultStride(max_length!) } = encoding;
-    const windowing = { maxLength: max_length!, stride, truncationSide: tokenizer.truncationSide };
-    return whole.map((sequence) => questionWindows(sequence, windowing));
-  },
-
-  read: (outputs, row, { ids }) => read(outputs, row, ids.length),
-
-  answer({ context }, sequences, results) {
-    const found = select(
-      sequences.map((sequence, w) => ({ spans: contextSpans(sequence), ...results[w]! })),
-      context!,
-    );
-    return { answer: found.text, start: found.start, end: found.end, score: rounded(found.score) };
-  },
-
-  measure,
-};
-
-const read = ({ start_logits, end_logits }: Outputs, row: number, length: number): Ends => ({
-  starts: tokensOf(start_logits!, row, length),
-  ends: tokensOf(end_logits!, row, length),
-});
+/* Sequences: windows of the context, each after the whole question. */
 
 /** transformers' default of doc_stride, or less if windows are short. */
-export const defaultStride = (maxLength: number): number => Math.min(128, Math.floor(maxLength / 4));
+const defaultStride = (maxLength: number): number => Math.min(128, Math.floor(maxLength / 4));
 
 function questionWindows(whole: Sequence, windowing: Windowing): Sequence[] {
   const question = whole.sequenceIds.filter((id) => id === 0).length;
@@ -124,9 +251,16 @@ function questionWindows(whole: Sequence, windowing: Windowing): Sequence[] {
 }
 
 /** The position of each token in the context; undefined for all other tokens. */
-export function contextSpans({ spans, sequenceIds }: Sequence): ([begin: number, end: number] | undefined)[] {
+function contextSpans({ spans, sequenceIds }: Sequence): ([begin: number, end: number] | undefined)[] {
   return spans.map((span, i) => (sequenceIds[i] === 1 && span[0] < span[1] ? span : undefined));
 }
+
+/* Answers: the best span of all windows. */
+
+const read = ({ start_logits, end_logits }: Outputs, row: number, length: number): Ends => ({
+  starts: tokensOf(start_logits!, row, length),
+  ends: tokensOf(end_logits!, row, length),
+});
 
 interface Answer {
   text: string;
@@ -174,6 +308,8 @@ function highest(logits: Float32Array): number[] {
     .sort((a, b) => logits[b]! - logits[a]!)
     .slice(0, BEST);
 }
+
+/* Measures. */
 
 function measure({ metrics, split }: Measuring): Measurement<Ends> {
   // Running sums, because the answers of a large split would take much memory.
@@ -224,115 +360,7 @@ function measure({ metrics, split }: Measuring): Measurement<Ends> {
 }
 
 /*
- * question-answering: questions, contexts and the positions of the answers, as in SQuAD. A long context is split into
- * windows that overlap.
- */
-
-interface Asked extends Row {
-  id: string;
-  question: string;
-  context: string;
-  /** JSON, or null. */
-  answers: string | null;
-}
-
-interface GoldAnswer {
-  text: string;
-  /** In the context, in UTF-16 code units. */
-  start: number;
-}
-
-export const prepareQuestionAnswering: Prepare<Asked> = async (source) => {
-  const { options, maxLength } = source;
-  const [question, context, answers] = [options.question ?? 'question', options.context ?? 'context', options.answers ?? 'answers'];
-  await refuseMissing(source, question, context);
-  requireColumn(source.columns, answers, 'answers');
-  const position = { per: 'sequence', dtype: 'int32', width: 1 } as const;
-  const place = { per: 'token', dtype: 'int32', width: 1 } as const;
-  return {
-    labels: [],
-    fields: { question, context },
-    encoding: { stride: options.stride ?? defaultStride(maxLength) },
-    paired: true,
-    columns: { start_positions: position, end_positions: position, span_begins: place, span_ends: place },
-    select: {
-      question: `${quote(question)}::VARCHAR`,
-      context: `${quote(context)}::VARCHAR`,
-      answers: answersAsJson(answers),
-    },
-    async encode(rows, read) {
-      const windows = await read(rows.map(({ question, context }) => ({ question, context })));
-      return rows.map((row, i) => {
-        const found = answersOf(row);
-        return {
-          example: { id: row.id, question: row.question, context: row.context, answers: found.map(({ text }) => text) },
-          // Several true answers are for evaluation; training uses the first.
-          sequences: windows[i]!.map((sequence) => ({ sequence, values: valuesOf(sequence, found[0]) })),
-          truncated: false,
-        };
-      });
-    },
-  };
-};
-
-async function refuseMissing({ database, table, columns }: PreparationContext, question: string, context: string): Promise<void> {
-  requireColumn(columns, question, 'question');
-  requireColumn(columns, context, 'context');
-  const wrong = await database.rows<{ id: string; question: string | null }>(
-    `SELECT id, ${quote(question)}::VARCHAR AS question FROM ${table} WHERE ${quote(question)} IS NULL OR ${quote(context)} IS NULL ORDER BY id LIMIT 1`,
-  );
-  if (wrong.length > 0)
-    throw new StepError(
-      `row ${wrong[0]!.id} has no ${wrong[0]!.question === null ? 'question' : 'context'}`,
-      'Leave it out in collect with `where`.',
-    );
-}
-
-/** The answers of a row, each with its position in the context; none if the question has no answer. */
-function answersOf({ id, context, answers }: Asked): GoldAnswer[] {
-  return answersIn(id, answers).map(({ text, start }) => {
-    if (start === undefined) {
-      const found = context.indexOf(text);
-      if (found >= 0) return { text, start: found };
-    } else {
-      // SQuAD counts code points, as Python does; JavaScript counts UTF-16 code units, which differ after an emoji.
-      for (const at of [[...context].slice(0, start).join('').length, start]) if (context.startsWith(text, at)) return { text, start: at };
-    }
-    const elsewhere = context.indexOf(text);
-    throw new StepError(
-      `row ${id}: the answer ${JSON.stringify(text)} is not in its context${start === undefined ? '' : ` at character ${start}`}`,
-      elsewhere >= 0
-        ? `It is at ${[...context.slice(0, elsewhere)].length}: correct answer_start.`
-        : 'An answer must be an exact excerpt of the context.',
-      ['answers'],
-    );
-  });
-}
-
-/**
- * The first and last token of the answer; both 0, the first token, if the window does not contain the whole answer.
- */
-function valuesOf(sequence: Sequence, answer: GoldAnswer | undefined) {
-  const spans = contextSpans(sequence);
-  let [first, last] = [0, 0];
-  if (answer) {
-    const end = answer.start + answer.text.length;
-    const context = spans.filter((span) => span !== undefined);
-    if (context.length > 0 && context[0]![0] <= answer.start && context.at(-1)![1] >= end) {
-      first = spans.findLastIndex((span) => span && span[0] <= answer.start);
-      last = spans.findIndex((span) => span && span[1] >= end);
-    }
-  }
-  return {
-    start_positions: [first],
-    end_positions: [last],
-    span_begins: spans.map((span) => span?.[0] ?? -1),
-    span_ends: spans.map((span) => span?.[1] ?? -1),
-  };
-}
-
-/*
- * No answer at all, and the sentence that is most similar to the question: a coarse form of the sliding-window
+ * Baselines: no answer at all, and the sentence that is most similar to the question: a coarse form of the sliding-window
  * baseline of SQuAD (Richardson et al. 2013; Rajpurkar et al. 2016, section 5).
  */
 
@@ -347,7 +375,7 @@ interface QuestionAndContext {
 /** Neither method learns anything. */
 const METHODS: Record<string, (asked: QuestionAndContext) => string> = { no_answer: () => '', nearest_sentence: nearestSentence };
 
-export const baselineQuestionAnswering: MeasureBaseline = async (options, methods, { read }) => {
+async function baseline({ options, methods, read }: BaselineRequest): Promise<BaselineResult> {
   const columns = {
     id: 'id',
     question: options.question ?? 'question',
@@ -362,9 +390,7 @@ export const baselineQuestionAnswering: MeasureBaseline = async (options, method
     return [name, { metrics: answerMetrics(all, names) }] as const;
   });
   return { rows: rows.length, about: {}, methods: Object.fromEntries(results) };
-};
-
-const sentences = new Intl.Segmenter('en', { granularity: 'sentence' });
+}
 
 /** The first of the sentences that share most words with the question; none if no sentence shares any. */
 function nearestSentence({ question, context }: QuestionAndContext): string {
@@ -376,5 +402,7 @@ function nearestSentence({ question, context }: QuestionAndContext): string {
   }
   return nearest.sentence;
 }
+
+const sentences = new Intl.Segmenter('en', { granularity: 'sentence' });
 
 const wordsOf = (text: string): Set<string> => new Set(text.toLowerCase().match(/[\p{L}\p{N}]+/gu));

@@ -1,4 +1,4 @@
-/** The tasks. To add one, write a file like text-classification.ts and add it to this list. */
+/** What each task does. CONTRIBUTING.md says how to add one. */
 
 import { StepError } from '../../../engine/step.ts';
 import type { Task } from '../models/config.ts';
@@ -10,10 +10,16 @@ import type { TaskKind } from './task.ts';
 import { textClassification } from './text-classification.ts';
 import { tokenClassification } from './token-classification.ts';
 
-const kinds: TaskKind<any>[] = [textClassification, tokenClassification, questionAnswering, maskedLm, causalLm, seq2seq];
+const kinds: Record<Task, TaskKind<any>> = {
+  'text-classification': textClassification,
+  'token-classification': tokenClassification,
+  'question-answering': questionAnswering,
+  'masked-lm': maskedLm,
+  'causal-lm': causalLm,
+  seq2seq,
+};
 
 export function taskKind(task: Task): TaskKind<any> {
-  const found = kinds.find((kind) => kind.task === task);
-  if (found) return found;
-  throw new StepError(`the task ${JSON.stringify(task)} is unknown`, `Tasks: ${kinds.map((kind) => kind.task).join(', ')}.`);
+  if (Object.hasOwn(kinds, task)) return kinds[task];
+  throw new StepError(`the task ${JSON.stringify(task)} is unknown`, `Tasks: ${Object.keys(kinds).join(', ')}.`);
 }

@@ -1,4 +1,4 @@
-/** seq2seq: input texts and target texts. */
+/** seq2seq: generates a text from a text, as in translation or summarization. */
 
 import { StepError } from '../../../engine/step.ts';
 import { quote, type Row } from '../data/database.ts';
@@ -8,18 +8,26 @@ import { evaluationMetrics } from '../metrics/registry.ts';
 import type { Sequence, Side } from '../models/tokenizer.ts';
 import { warnEmpty } from './labels.ts';
 import { nextTokenTask } from './next-tokens.ts';
-import type { MeasureBaseline, PreparationContext, Prepare } from './task.ts';
-
-/* seq2seq: generates a text from a text, as in translation or summarization. */
+import { type BaselineRequest, type BaselineResult, longTextIsTruncated, type Preparation, type PreparationContext } from './task.ts';
 
 export const seq2seq = nextTokenTask('seq2seq', {
-  prepare: (source) => prepareSeq2seq(source),
-  baseline: (options, methods, data) => baselineSeq2seq(options, methods, data),
+  prepare,
   encode: async (inputs, { tokenizer, encoding: { prefix = '', max_length } }) => {
     const texts = inputs.map(({ text }) => prefix + text!);
     return (await tokenizer.encode(texts, max_length)).map((sequence) => [sequence]);
   },
+  baseline,
+  card: {
+    hubTask: 'text2text-generation',
+    loader: 'AutoModelForSeq2SeqLM',
+    purpose: () => 'generates a text from a text',
+    longInput: longTextIsTruncated,
+    pythonArguments: ({ max_length }) => (max_length ? `, truncation=True, max_length=${max_length}` : ''),
+  },
+  page: { button: 'Write', title: () => 'Writes a text from another text' },
 });
+
+/* Rows: input texts and target texts. */
 
 interface Pair extends Row {
   id: string;
@@ -27,7 +35,7 @@ interface Pair extends Row {
   target: string;
 }
 
-export const prepareSeq2seq: Prepare<Pair> = async (source) => {
+async function prepare(source: PreparationContext): Promise<Preparation<Pair>> {
   const { columns, options } = source;
   const [text, target] = [options.text ?? 'text', options.target ?? 'target'];
   requireColumn(columns, text, 'text');
@@ -70,13 +78,7 @@ export const prepareSeq2seq: Prepare<Pair> = async (source) => {
       );
     },
   };
-};
-
-const inShort = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 59)}…` : text);
-
-/** The maximum number of tokens of a target. */
-export const maxTargetLength = ({ options, maxLength }: Pick<PreparationContext, 'options' | 'maxLength'>): number =>
-  options.max_target_length ?? maxLength;
+}
 
 /**
  * The ids of the target and the end-of-text token, whether or not the tokenizer adds it. Long targets are truncated
@@ -101,8 +103,14 @@ function labelsOf(
   return { ids: [...kept, end!], truncated: plain.length > room };
 }
 
+/** The maximum number of tokens of a target. */
+const maxTargetLength = ({ options, maxLength }: Pick<PreparationContext, 'options' | 'maxLength'>): number =>
+  options.max_target_length ?? maxLength;
+
+const inShort = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 59)}…` : text);
+
 /*
- * The most frequent target, a copy of the input, and the beginning of the input, which often summarizes a text (the
+ * Baselines: the most frequent target, a copy of the input, and the beginning of the input, which often summarizes a text (the
  * lead baseline).
  */
 
@@ -128,7 +136,7 @@ const METHODS: Record<string, (train: TextAndTarget[]) => (text: string) => stri
   },
 };
 
-export const baselineSeq2seq: MeasureBaseline = async (options, methods, { read }) => {
+async function baseline({ options, methods, read }: BaselineRequest): Promise<BaselineResult> {
   const columns = { text: options.text ?? 'text', target: options.target ?? 'target' };
   const train = await read<TextAndTarget>('train', columns);
   const test = await read<TextAndTarget>(options.split, columns);
@@ -140,6 +148,6 @@ export const baselineSeq2seq: MeasureBaseline = async (options, methods, { read 
     return [name, { metrics: measured.metrics(), details: measured.details() }] as const;
   });
   return { rows: test.length, about: {}, methods: Object.fromEntries(results) };
-};
+}
 
 const wordsOf = (text: string): string[] => text.split(/\s+/).filter((word) => word !== '');

@@ -1,6 +1,7 @@
 /**
- * Defines a task, independently of the model: how an input becomes sequences, and how the model's outputs become an
- * answer or metrics. One file per task beside this one; `taskKind` in registry.ts finds it.
+ * What a task is, independently of the model: how rows and inputs become sequences, how a model's outputs become an
+ * answer or metrics, which baselines it has, and what is said about it. One file per task beside this one;
+ * `taskKind` in registry.ts finds it.
  */
 
 import { type Json, type StepContext, StepError } from '../../../engine/step.ts';
@@ -8,8 +9,8 @@ import type { Database, Row, TableColumn } from '../data/database.ts';
 import type { ProblemType, Task } from '../models/config.ts';
 import type { Encoding } from '../models/encoding.ts';
 import type { Config } from '../models/family.ts';
-import type { Example, Split, TokenColumn, Values } from '../models/token-dataset.ts';
-import type { Sequence, Tokenizer, TokenizerOptions, Truncation } from '../models/tokenizer.ts';
+import type { Example, Split, TokenColumn, TokensInfo, Values } from '../models/token-dataset.ts';
+import type { Sequence, Side, Tokenizer, TokenizerOptions, Truncation } from '../models/tokenizer.ts';
 import type { HostTensors } from '../runtime/runtime.ts';
 
 /**
@@ -53,14 +54,15 @@ export interface Answering {
   mask?: { token: string; id: number };
 }
 
-/** `R` is the part of the outputs that is kept for one sequence. */
+/**
+ * All that a task does, in the order of a model's life. `R` is the part of a model's outputs that is kept for one
+ * sequence.
+ */
 export interface TaskKind<R = unknown> {
   task: Task;
-  /** Reads a table as far as it must be known before anything long begins, and refuses what cannot be learned from: for `tokenize`. */
-  prepare: Prepare<any>;
-  /** Measures simple methods that a model must beat: for `baseline`. */
-  baseline?: MeasureBaseline;
   fields: readonly Field[];
+  /** Reads a table as far as it must be known before any long work, and rejects data that cannot be trained on. */
+  prepare(source: PreparationContext): Promise<Preparation<any>>;
   /** How the tokenizer is opened for inputs. Without a length texts stay whole, and `encode` makes windows. */
   tokenizing(encoding: Partial<Encoding>): TokenizerOptions;
   /** The sequences of each cleaned input. Throws a StepError for an invalid input. Only `openEncoder` calls it. */
@@ -70,11 +72,32 @@ export interface TaskKind<R = unknown> {
    * for nothing else.
    */
   cut?: readonly string[];
+  /** Inputs must contain the tokenizer's mask token. */
+  masks?: true;
+  /** The inputs of the loss, made from the sequences of a batch. Default: the columns of the tokens as they are. */
+  lossInputs?(inputs: HostTensors, sequences: Int32Array, info: TokensInfo, masking: Masking): HostTensors;
   /** Extracts row `row` from the outputs of a batch. */
   read(outputs: Outputs, row: number, sequence: Sequence, answering: Answering): R;
   /** What predict prints for an input: one JSON object. */
   answer(input: Input, sequences: Sequence[], results: R[], answering: Answering): Promise<Json> | Json;
   measure(measuring: Measuring): Measurement<any>;
+  /** Evaluates simple methods that a model must beat. */
+  baseline?(request: BaselineRequest): Promise<BaselineResult>;
+  card: TaskCard;
+  /** What the web page shows. */
+  page: { button: string; title(subject: PageSubject): string };
+  /** The JSON Schema of an answer. Tasks that generate have none. */
+  answerSchema?(labelling: Labelling): object;
+}
+
+/** How masked-lm masks a batch. */
+export interface Masking {
+  /** The share of masked tokens. */
+  probability: number;
+  /** The size of the vocabulary. */
+  vocabulary: number;
+  seed: number;
+  epoch: number;
 }
 
 export interface Measuring {
@@ -220,9 +243,6 @@ export interface EncodedRow {
   truncated: boolean;
 }
 
-/** Reads what must be known of the table before any long work, and rejects data that cannot be trained on. */
-export type Prepare<R extends Row> = (source: PreparationContext) => Promise<Preparation<R>>;
-
 /* Simple methods that a model must beat: what a task is given to measure them, and what it gives back to `baseline`. */
 
 /** The options of `baseline`, as its schema types them. */
@@ -263,13 +283,69 @@ export interface BaselineResult {
 }
 
 /**
- * The inputs of the step: rows of the table, or the folder of the tokens. Requesting an input that was not given is
- * an error that says so.
+ * What to evaluate, and the inputs of the step: rows of the table, or the folder of the tokens. Requesting an input
+ * that was not given is an error that says so.
  */
-export interface BaselineData {
+export interface BaselineRequest {
+  options: BaselineOptions;
+  /** The names of the methods. */
+  methods: readonly string[];
   read: ReadColumns;
   readonly tokens: string;
 }
 
-/** `methods`: the names of those to evaluate. */
-export type MeasureBaseline = (options: BaselineOptions, methods: readonly string[], given: BaselineData) => Promise<BaselineResult>;
+/* What is said about a task: on model cards, on the web page, and in the description of the API. */
+
+export interface TaskCard {
+  /** The name of the task on the Hugging Face hub, and of transformers' pipeline. */
+  hubTask: string;
+  /** The class of transformers that loads a model, for tasks without a pipeline. */
+  loader?: string;
+  /** What a model does: "A bert model that …". */
+  purpose(subject: CardSubject): string;
+  /** What happens to an input of more than `max_length` tokens. */
+  longInput(encoding: Partial<Encoding>, truncationSide: Side): string;
+  /** An input and its answer. Tasks that generate have none. */
+  example?(labelling: Labelling, mask: string): InputAndAnswer;
+  /** Pipelines answer with the best label alone unless `top_k` asks for all. */
+  topK?: true;
+  /** Further arguments of the call in Python. */
+  pythonArguments?(encoding: Partial<Encoding>): string;
+}
+
+/** The answers that a model can give. */
+export interface Labelling {
+  problem: ProblemType;
+  labels: string[];
+}
+
+/** `labels` and `oneLabel`: the labels as a list, and as alternatives. */
+export interface CardSubject {
+  problem: ProblemType;
+  texts: 'a text' | 'a pair of texts';
+  labels: string;
+  oneLabel: string;
+}
+
+/** `names` makes HTML of labels. */
+export interface PageSubject extends Labelling {
+  texts: 'a text' | 'a pair of texts';
+  names(labels: string[], conjunction: 'and' | 'or'): string;
+}
+
+export interface InputAndAnswer {
+  input: string | Record<string, string>;
+  answer: object;
+}
+
+export const longTextIsTruncated = ({ max_length }: Partial<Encoding>, side: Side): string =>
+  `a text of more than ${max_length} tokens is truncated ${side === 'left' ? 'at its beginning' : 'at its end'}`;
+
+export const longTextIsSplit = ({ max_length }: Partial<Encoding>): string =>
+  `a text of more than ${max_length} tokens is split into windows that do not overlap`;
+
+export const objectSchema = (properties: Record<string, object>) => ({ type: 'object', required: Object.keys(properties), properties });
+
+export const shareSchema = { type: 'number', minimum: 0, maximum: 1 };
+
+export const placeSchema = { type: 'integer', minimum: 0, description: 'In UTF-16 code units.' };

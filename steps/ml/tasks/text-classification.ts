@@ -1,8 +1,11 @@
-/** text-classification: texts or pairs of texts, with one label, any number of labels, or a number each. */
+/**
+ * text-classification: texts or pairs of texts, with one label of several, any number of labels, or a number
+ * (regression) each.
+ */
 
 import { type Json, StepError } from '../../../engine/step.ts';
 import { bagOfWords } from '../bag-of-words.ts';
-import { literal, quote, type Row } from '../data/database.ts';
+import { quote, type Row } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
 import {
   type Classified,
@@ -15,35 +18,46 @@ import {
 import { labelReport, multiLabelMetrics } from '../metrics/multi-label.ts';
 import { metricNames } from '../metrics/registry.ts';
 import { regressionMetrics } from '../metrics/regression.ts';
-import { listed } from '../models/json.ts';
+import type { Encoding } from '../models/encoding.ts';
 import type { TokenColumn } from '../models/token-dataset.ts';
 import type { Sequence } from '../models/tokenizer.ts';
-import { type LabelCount, labelledRows, labelSet, labelsInOrder, refuseUnknown, warnEmpty, warnUntrained } from './labels.ts';
 import {
+  flagColumns,
+  type LabelCount,
+  labelLists,
+  labelledRows,
+  labelSet,
+  labelsInOrder,
+  refuseUnknown,
+  warnEmpty,
+  warnUntrained,
+} from './labels.ts';
+import {
+  type BaselineRequest,
+  type BaselineResult,
   best,
+  type CardSubject,
+  type InputAndAnswer,
+  type Labelling,
   logSoftmax,
-  type MeasureBaseline,
+  longTextIsTruncated,
   type Measurement,
   type Measuring,
   type Outputs,
+  objectSchema,
+  type PageSubject,
+  type Preparation,
   type PreparationContext,
-  type Prepare,
   rounded,
   rowOf,
+  shareSchema,
   type TaskKind,
 } from './task.ts';
 
-/*
- * text-classification: one label of several, any number of labels, or a number (regression), for a text or a pair of
- * texts.
- */
-
 export const textClassification: TaskKind<Float32Array> = {
   task: 'text-classification',
-  prepare: (source) => prepareTextClassification(source),
-  baseline: (options, methods, data) => baselineTextClassification(options, methods, data),
   fields: [{ name: 'text' }, { name: 'text_pair', optional: true }],
-  cut: ['text', 'text_pair'],
+  prepare,
   tokenizing: ({ max_length, truncation }) => ({ maxLength: max_length!, ...(truncation && { truncation }) }),
 
   async encode(inputs, { tokenizer }) {
@@ -52,6 +66,8 @@ export const textClassification: TaskKind<Float32Array> = {
     const singles = await tokenizer.encode(inputs.filter((input) => input.text_pair === undefined).map(({ text }) => text!));
     return inputs.map((input) => [(input.text_pair === undefined ? singles : pairs).shift()!]);
   },
+
+  cut: ['text', 'text_pair'],
 
   read: (outputs, row) => read(outputs, row),
 
@@ -69,12 +85,153 @@ export const textClassification: TaskKind<Float32Array> = {
     if (measuring.problem === 'multi_label_classification') return measureSets(measuring);
     return measureLabels(measuring);
   },
+
+  baseline,
+  card: { hubTask: 'text-classification', purpose, longInput: longTextIsTruncated, example, topK: true, pythonArguments },
+  page: { button: 'Classify', title },
+  answerSchema,
 };
+
+/* Rows: the text or the pair, and the label in one of three forms. */
+
+interface Labelled extends Row {
+  id: string;
+  text: string;
+  text_pair: string | null;
+  /** A text, a JSON list of texts, or a number. */
+  label: string | number;
+}
+
+async function prepare(source: PreparationContext): Promise<Preparation<Labelled>> {
+  const { columns, options } = source;
+  const [text, pair] = [options.text ?? 'text', options.text_pair];
+  requireColumn(columns, text, 'text');
+  if (pair !== undefined) requireColumn(columns, pair, 'text_pair');
+  await warnEmpty(source, [text, ...(pair === undefined ? [] : [pair])]);
+  const problem = options.problem_type ?? 'single_label_classification';
+  const { table, labels, sql, values, column } = await LABELS[problem](source);
+  return {
+    table,
+    labels,
+    problem,
+    fields: { text, ...(pair === undefined ? {} : { text_pair: pair }) },
+    encoding: { ...(pair === undefined ? {} : { pairs: true, truncation: options.truncation ?? 'longest_first' }) },
+    paired: pair !== undefined,
+    columns: { labels: column },
+    select: {
+      text: `coalesce(${quote(text)}::VARCHAR, '')`,
+      text_pair: pair === undefined ? 'NULL' : `coalesce(${quote(pair)}::VARCHAR, '')`,
+      label: sql,
+    },
+    async encode(rows, read) {
+      const sequences = await read(rows.map(({ text, text_pair }) => ({ text, ...(text_pair !== null && { text_pair }) })));
+      return rows.map(({ id, label }, i) => {
+        const [sequence] = sequences[i]! as [Sequence];
+        return { example: { id }, sequences: [{ sequence, values: { labels: values(label) } }], truncated: sequence.truncated };
+      });
+    },
+  };
+}
+
+interface Labels {
+  /** The rows that have a label. */
+  table: string;
+  labels: string[];
+  sql: string;
+  values(label: string | number): number[];
+  column: TokenColumn;
+}
+
+const LABELS = { single_label_classification: single, multi_label_classification: multiple, regression: number };
+
+async function single(source: PreparationContext): Promise<Labels> {
+  const { database, columns, options } = source;
+  const label = (options.label ?? 'label') as string;
+  const column = requireColumn(columns, label, 'label');
+  if (column.type.endsWith('[]'))
+    throw new StepError(
+      `the column \`${label}\` contains lists`,
+      'For texts with any number of labels set `problem_type: multi_label_classification`.',
+      ['label'],
+    );
+  const table = await labelledRows(source, [column]);
+  const counts = await database.rows<LabelCount>(
+    `SELECT ${quote(label)}::VARCHAR AS label, count(*) AS rows, count(*) FILTER (WHERE ${source.split} = 'train') AS trained FROM ${table} GROUP BY ALL ORDER BY ALL`,
+  );
+  const labels = labelSet(counts, column.type, source, 'label');
+  const ids = new Map(labels.map((name, i) => [name, i]));
+  return {
+    table,
+    labels,
+    sql: `${quote(label)}::VARCHAR`,
+    values: (name) => [ids.get(name as string)!],
+    column: { per: 'sequence', dtype: 'int32', width: 1 },
+  };
+}
+
+/** A column of lists, or a column of 0 and 1 for each label. */
+async function multiple(source: PreparationContext): Promise<Labels> {
+  const given = source.options.label ?? 'label';
+  const { table, names, list } = Array.isArray(given) ? await flagColumns(source, given) : await labelLists(source, given);
+  const counts = await source.database.rows<LabelCount>(
+    `SELECT label, count(*) AS rows, count(*) FILTER (WHERE split = 'train') AS trained FROM (SELECT ${source.split} AS split, unnest(${list}) AS label FROM ${table}) GROUP BY label ORDER BY label`,
+  );
+  const labels =
+    source.known ??
+    names ??
+    labelsInOrder(
+      counts.map(({ label }) => label),
+      'VARCHAR',
+    );
+  if (source.known) refuseUnknown(counts, source.known, 'label');
+  if (labels.length === 0) throw new StepError('no row has a label', 'Every list of labels is empty.', ['label']);
+  if (source.splits.has('train')) warnUntrained(labels, counts, source.warn);
+  return {
+    table,
+    labels,
+    sql: `to_json(${list})::VARCHAR`,
+    values(names) {
+      const own = new Set(JSON.parse(names as string));
+      return labels.map((label) => (own.has(label) ? 1 : 0));
+    },
+    column: { per: 'sequence', dtype: 'float32', width: labels.length },
+  };
+}
+
+async function number(source: PreparationContext): Promise<Labels> {
+  const { database, columns, options } = source;
+  const label = (options.label ?? 'label') as string;
+  const table = await labelledRows(source, [requireColumn(columns, label, 'label')]);
+  const sql = `TRY_CAST(${quote(label)}::VARCHAR AS DOUBLE)`;
+  const wrong = await database.rows<{ id: string; label: string | null }>(
+    `SELECT id, ${quote(label)}::VARCHAR AS label FROM ${table} WHERE ${sql} IS NULL OR NOT isfinite(${sql}) ORDER BY id LIMIT 1`,
+  );
+  if (wrong.length > 0)
+    throw new StepError(
+      `row ${wrong[0]!.id}: \`${label}\` is ${JSON.stringify(wrong[0]!.label)}, not a number`,
+      'regression needs numbers. Leave such rows out in collect with `where`.',
+      ['label'],
+    );
+  return {
+    table,
+    labels: ['score'],
+    sql,
+    values: (value) => [value as number],
+    column: { per: 'sequence', dtype: 'float32', width: 1 },
+  };
+}
+
+/* Answers and measures, from the logits of a sequence. */
 
 const read = ({ logits }: Outputs, row: number): Float32Array => rowOf(logits!, row);
 
 /** transformers' pipeline has no threshold; 0.5 is what training with binary cross-entropy implies. */
 const THRESHOLD = 0.5;
+
+const byLabel = (labels: string[], values: ArrayLike<number>): Record<string, Json> =>
+  Object.fromEntries(labels.map((label, k) => [label, rounded(values[k]!)]));
+
+const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 
 function measureLabels({ labels, metrics, positive, split, labelIds }: Measuring): Measurement<Float32Array> {
   const truth: number[] = [];
@@ -165,218 +322,7 @@ function measureNumbers({ labels, metrics, split }: Measuring): Measurement<Floa
 /** For two or more classes. */
 const allSame = (values: (number | string)[]): boolean => values.length > 1 && values.every((value) => value === values[0]);
 
-const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
-
-const byLabel = (labels: string[], values: ArrayLike<number>): Record<string, Json> =>
-  Object.fromEntries(labels.map((label, k) => [label, rounded(values[k]!)]));
-
-interface Labelled extends Row {
-  id: string;
-  text: string;
-  text_pair: string | null;
-  /** A text, a JSON list of texts, or a number. */
-  label: string | number;
-}
-
-export const prepareTextClassification: Prepare<Labelled> = async (source) => {
-  const { columns, options } = source;
-  const [text, pair] = [options.text ?? 'text', options.text_pair];
-  requireColumn(columns, text, 'text');
-  if (pair !== undefined) requireColumn(columns, pair, 'text_pair');
-  await warnEmpty(source, [text, ...(pair === undefined ? [] : [pair])]);
-  const problem = options.problem_type ?? 'single_label_classification';
-  const { table, labels, sql, values, column } = await LABELS[problem](source);
-  return {
-    table,
-    labels,
-    problem,
-    fields: { text, ...(pair === undefined ? {} : { text_pair: pair }) },
-    encoding: { ...(pair === undefined ? {} : { pairs: true, truncation: options.truncation ?? 'longest_first' }) },
-    paired: pair !== undefined,
-    columns: { labels: column },
-    select: {
-      text: `coalesce(${quote(text)}::VARCHAR, '')`,
-      text_pair: pair === undefined ? 'NULL' : `coalesce(${quote(pair)}::VARCHAR, '')`,
-      label: sql,
-    },
-    async encode(rows, read) {
-      const sequences = await read(rows.map(({ text, text_pair }) => ({ text, ...(text_pair !== null && { text_pair }) })));
-      return rows.map(({ id, label }, i) => {
-        const [sequence] = sequences[i]! as [Sequence];
-        return { example: { id }, sequences: [{ sequence, values: { labels: values(label) } }], truncated: sequence.truncated };
-      });
-    },
-  };
-};
-
-interface Labels {
-  /** The rows that have a label. */
-  table: string;
-  labels: string[];
-  sql: string;
-  values(label: string | number): number[];
-  column: TokenColumn;
-}
-
-const LABELS = { single_label_classification: single, multi_label_classification: multiple, regression: number };
-
-async function single(source: PreparationContext): Promise<Labels> {
-  const { database, columns, options } = source;
-  const label = (options.label ?? 'label') as string;
-  const column = requireColumn(columns, label, 'label');
-  if (column.type.endsWith('[]'))
-    throw new StepError(
-      `the column \`${label}\` contains lists`,
-      'For texts with any number of labels set `problem_type: multi_label_classification`.',
-      ['label'],
-    );
-  const table = await labelledRows(source, [column]);
-  const found = await database.rows<LabelCount>(
-    `SELECT ${quote(label)}::VARCHAR AS label, count(*) AS rows, count(*) FILTER (WHERE ${source.split} = 'train') AS trained FROM ${table} GROUP BY ALL ORDER BY ALL`,
-  );
-  const labels = labelSet(found, column.type, source, 'label');
-  const ids = new Map(labels.map((name, i) => [name, i]));
-  return {
-    table,
-    labels,
-    sql: `${quote(label)}::VARCHAR`,
-    values: (name) => [ids.get(name as string)!],
-    column: { per: 'sequence', dtype: 'int32', width: 1 },
-  };
-}
-
-/** A column of lists, or a column of 0 and 1 for each label. */
-async function multiple(source: PreparationContext): Promise<Labels> {
-  const given = source.options.label ?? 'label';
-  const { table, names, list } = Array.isArray(given) ? await flagColumns(source, given) : await labelLists(source, given);
-  const found = await source.database.rows<LabelCount>(
-    `SELECT label, count(*) AS rows, count(*) FILTER (WHERE split = 'train') AS trained FROM (SELECT ${source.split} AS split, unnest(${list}) AS label FROM ${table}) GROUP BY label ORDER BY label`,
-  );
-  const labels =
-    source.known ??
-    names ??
-    labelsInOrder(
-      found.map(({ label }) => label),
-      'VARCHAR',
-    );
-  if (source.known) refuseUnknown(found, source.known, 'label');
-  if (labels.length === 0) throw new StepError('no row has a label', 'Every list of labels is empty.', ['label']);
-  if (source.splits.has('train')) {
-    const trained = found.filter((one) => one.trained > 0).map(({ label }) => label);
-    warnUntrained(labels, trained, source.warn);
-  }
-  return {
-    table,
-    labels,
-    sql: `to_json(${list})::VARCHAR`,
-    values(names) {
-      const own = new Set(JSON.parse(names as string));
-      return labels.map((label) => (own.has(label) ? 1 : 0));
-    },
-    column: { per: 'sequence', dtype: 'float32', width: labels.length },
-  };
-}
-
-interface Sets {
-  table: string;
-  /** Labels that the option lists, not found in the rows. */
-  names?: string[];
-  /** SQL for the list of a row's labels. */
-  list: string;
-}
-
-async function labelLists(source: PreparationContext, name: string): Promise<Sets> {
-  const column = requireColumn(source.columns, name, 'label');
-  if (!column.type.endsWith('[]'))
-    throw new StepError(
-      `the column \`${name}\` contains ${column.type}, not lists`,
-      'multi_label_classification needs a column of lists, or several columns of 0 and 1: `label: [toxic, insult]`.',
-      ['label'],
-    );
-  const table = await labelledRows(source, [column]);
-  const list = `${quote(name)}::VARCHAR[]`;
-  const wrong = await source.database.rows<{ id: string }>(
-    `SELECT id FROM ${table} WHERE len(list_filter(${list}, lambda x: x IS NULL OR x = '')) > 0 ORDER BY id LIMIT 1`,
-  );
-  if (wrong.length > 0)
-    throw new StepError(
-      `row ${wrong[0]!.id}: the list of labels in \`${name}\` contains null or an empty text`,
-      'Clean it in collect with `select`.',
-      ['label'],
-    );
-  const { repeated, rows, flags } = await source.database.row<{ repeated: number; rows: number; flags: number }>(
-    `SELECT count(*) FILTER (WHERE len(labels) > len(list_distinct(labels))) AS repeated, count(*) AS rows,
-       count(*) FILTER (WHERE len(list_filter(labels, lambda x: lower(x) NOT IN ('0', '1', '0.0', '1.0', 'true', 'false'))) = 0 AND len(labels) > 1) AS flags
-     FROM (SELECT ${list} AS labels FROM ${table})`,
-  );
-  if (repeated > 0 && flags === rows)
-    throw new StepError(
-      `the lists in \`${name}\` contain 0 and 1 at the positions of labels, not the names of labels`,
-      `Make a column of each position in collect, \`select: { toxic: "${name}[1]", insult: "${name}[2]" }\`, and list the columns here: \`label: [toxic, insult]\`.`,
-      ['label'],
-    );
-  if (repeated > 0) source.warn(`${repeated} of ${rows} rows contain a label twice in \`${name}\`; it counts once`);
-  return { table, list };
-}
-
-/** Columns that hold 0 and 1, or false and true, and nothing else. */
-async function flagColumns(source: PreparationContext, names: string[]): Promise<Sets> {
-  const { known, columns, database } = source;
-  const found = names.map((name) => requireColumn(columns, name, 'label'));
-  const without = known?.filter((label) => !names.includes(label)) ?? [];
-  if (without.length > 0)
-    throw new StepError(
-      `the model also predicts ${listed(without)}, and \`label\` has no column for it`,
-      `Its labels are ${listed(known!)}.`,
-      ['label'],
-    );
-  const unknown = known ? names.filter((name) => !known.includes(name)) : [];
-  if (unknown.length > 0)
-    throw new StepError(`the model does not know the label ${listed(unknown)}`, `Its labels are ${listed(known!)}.`, ['label']);
-  const table = await labelledRows(source, found);
-  for (const { name } of found) {
-    const [wrong] = await database.rows<{ id: string; value: string; rows: number }>(
-      `SELECT id, ${quote(name)}::VARCHAR AS value, count(*) OVER () AS rows FROM ${table} WHERE coalesce(${flag(name)} NOT IN (0, 1), true) ORDER BY id LIMIT 1`,
-    );
-    if (wrong)
-      throw new StepError(
-        `row ${wrong.id}: \`${name}\` is ${JSON.stringify(wrong.value)}, not 0, 1, false or true${wrong.rows > 1 ? ` (in ${wrong.rows} rows)` : ''}`,
-        `A text has a label or does not. To turn a share into a label, use a threshold in collect: \`select: { ${name}: "${name} >= 0.5" }\`.`,
-        ['label'],
-      );
-  }
-  const each = names.map((name) => `CASE WHEN ${flag(name)} = 1 THEN ${literal(name)} END`);
-  return { table, names, list: `list_filter([${each.join(', ')}], lambda x: x IS NOT NULL)` };
-}
-
-/** SQL for 1, 0, or any other value. */
-const flag = (name: string): string =>
-  `(CASE lower(${quote(name)}::VARCHAR) WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE TRY_CAST(${quote(name)}::VARCHAR AS DOUBLE) END)`;
-
-async function number(source: PreparationContext): Promise<Labels> {
-  const { database, columns, options } = source;
-  const label = (options.label ?? 'label') as string;
-  const table = await labelledRows(source, [requireColumn(columns, label, 'label')]);
-  const sql = `TRY_CAST(${quote(label)}::VARCHAR AS DOUBLE)`;
-  const wrong = await database.rows<{ id: string; label: string | null }>(
-    `SELECT id, ${quote(label)}::VARCHAR AS label FROM ${table} WHERE ${sql} IS NULL OR NOT isfinite(${sql}) ORDER BY id LIMIT 1`,
-  );
-  if (wrong.length > 0)
-    throw new StepError(
-      `row ${wrong[0]!.id}: \`${label}\` is ${JSON.stringify(wrong[0]!.label)}, not a number`,
-      'regression needs numbers. Leave such rows out in collect with `where`.',
-      ['label'],
-    );
-  return {
-    table,
-    labels: ['score'],
-    sql,
-    values: (value) => [value as number],
-    column: { per: 'sequence', dtype: 'float32', width: 1 },
-  };
-}
-
-/* The most frequent label, and a bag of words. */
+/* Baselines: the most frequent label, and a bag of words. */
 
 interface Example {
   text: string;
@@ -389,7 +335,7 @@ type Method = (train: Example[], classes: number, texts: string[]) => number[];
 
 const METHODS: Record<string, Method> = { majority, bag_of_words: bagOfWords };
 
-export const baselineTextClassification: MeasureBaseline = async (options, methods, { read }) => {
+async function baseline({ options, methods, read }: BaselineRequest): Promise<BaselineResult> {
   const columns = {
     text: options.text ?? 'text',
     ...(options.text_pair === undefined ? {} : { text_pair: options.text_pair }),
@@ -446,11 +392,48 @@ export const baselineTextClassification: MeasureBaseline = async (options, metho
     about: { labels, ...(positive === undefined ? {} : { positive: labels[positive]! }) },
     methods: Object.fromEntries(results),
   };
-};
+}
 
 function majority(train: Example[], classes: number, texts: string[]): number[] {
   const counts = new Array<number>(classes).fill(0);
   for (const { label } of train) counts[label]!++;
   const commonest = counts.indexOf(Math.max(...counts));
   return texts.map(() => commonest);
+}
+
+/* What a model card, the web page and the description of the API say. */
+
+function purpose({ problem, texts, labels, oneLabel }: CardSubject): string {
+  if (problem === 'regression') return `predicts a number for ${texts}`;
+  if (problem === 'multi_label_classification') return `assigns any of the labels ${labels} to ${texts}`;
+  return `classifies ${texts} as ${oneLabel}`;
+}
+
+function example({ problem, labels }: Labelling): InputAndAnswer {
+  const scores = Object.fromEntries(labels.slice(0, 3).map((label, i) => [label, i === 0 ? 0.98 : 0.01]));
+  if (problem === 'regression') return { input: 'a text', answer: { score: 1.5 } };
+  if (problem === 'multi_label_classification') return { input: 'a text', answer: { labels: labels.slice(0, 1), scores } };
+  return { input: 'a text', answer: { label: labels[0], scores } };
+}
+
+function pythonArguments({ truncation = 'longest_first', max_length }: Partial<Encoding>): string {
+  return `, truncation=${truncation === 'longest_first' ? 'True' : `"${truncation}"`}${max_length ? `, max_length=${max_length}` : ''}`;
+}
+
+function title({ problem, labels, texts, names }: PageSubject): string {
+  if (problem === 'regression') return `Scores ${texts}`;
+  if (problem === 'multi_label_classification') return `Labels ${texts} with any of ${names(labels, 'and')}`;
+  return `Classifies ${texts} as ${names(labels, 'or')}`;
+}
+
+function answerSchema({ problem, labels }: Labelling): object {
+  const label = { type: 'string', enum: labels };
+  const scores = objectSchema(Object.fromEntries(labels.map((each) => [each, shareSchema])));
+  if (problem === 'regression') return objectSchema({ score: { type: 'number' } });
+  if (problem === 'multi_label_classification')
+    return objectSchema({ labels: { type: 'array', items: label, description: 'The labels with a score above one half.' }, scores });
+  return objectSchema({
+    label: { ...label, description: 'The label with the highest probability.' },
+    scores: { ...scores, description: 'The probability of each label; the probabilities sum to 1.' },
+  });
 }

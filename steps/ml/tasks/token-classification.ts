@@ -1,4 +1,7 @@
-/** token-classification: a tag for each word of a text, such as B-PER, I-PER and O, which together mark entities. */
+/**
+ * token-classification: a tag for each word of a text, such as B-PER, I-PER and O, which together mark entities. The
+ * first token of a word has its tag, and the loss ignores its other tokens.
+ */
 
 import { type Json, StepError } from '../../../engine/step.ts';
 import { quote, type Row } from '../data/database.ts';
@@ -11,14 +14,22 @@ import { type Sequence, windowsOf } from '../models/tokenizer.ts';
 import { IGNORE_INDEX } from '../runtime/runtime.ts';
 import { type LabelCount, labelSet } from './labels.ts';
 import {
+  type BaselineRequest,
+  type BaselineResult,
   best,
+  type InputAndAnswer,
+  type Labelling,
   logSoftmax,
-  type MeasureBaseline,
+  longTextIsSplit,
   type Measurement,
   type Measuring,
+  objectSchema,
+  type PageSubject,
+  type Preparation,
   type PreparationContext,
-  type Prepare,
+  placeSchema,
   rounded,
+  shareSchema,
   type TaskKind,
   tokensOf,
 } from './task.ts';
@@ -26,9 +37,8 @@ import {
 /** Logits of a sequence's tokens [T, labels]. */
 export const tokenClassification: TaskKind<Float32Array> = {
   task: 'token-classification',
-  prepare: (source) => prepareTokenClassification(source),
-  baseline: (options, methods, data) => baselineTokenClassification(options, methods, data),
   fields: [{ name: 'text', words: true }],
+  prepare,
   // Nothing is truncated: a long text is split into windows.
   tokenizing: () => ({}),
 
@@ -50,7 +60,124 @@ export const tokenClassification: TaskKind<Float32Array> = {
   },
 
   measure,
+  baseline,
+  card: {
+    hubTask: 'token-classification',
+    purpose: ({ labels }) => `assigns one of the tags ${labels} to each word of a text`,
+    longInput: longTextIsSplit,
+    example,
+  },
+  page: { button: 'Find', title },
+  answerSchema,
 };
+
+/* Rows: lists of words with a tag each. The words are joined by spaces, as in texts that are tagged later. */
+
+interface Tagged extends Row {
+  id: string;
+  /** JSON lists. */
+  words: string;
+  tags: string;
+}
+
+async function prepare(source: PreparationContext): Promise<Preparation<Tagged>> {
+  const { options } = source;
+  const [words, tags] = [options.words ?? 'tokens', options.tags ?? 'tags'];
+  const type = requireLists(source, words, tags);
+  await refuseUneven(source, words, tags);
+  const labels = await survey(source, tags, type);
+  const ids = new Map(labels.map((label, i) => [label, i]));
+  const counts = { words: 0, unread: 0 };
+  return {
+    labels,
+    fields: { text: words },
+    paired: false,
+    columns: { labels: { per: 'token', dtype: 'int32', width: 1 } },
+    select: { words: `to_json(${quote(words)}::VARCHAR[])::VARCHAR`, tags: `to_json(${quote(tags)}::VARCHAR[])::VARCHAR` },
+    async encode(rows, read) {
+      const lists = rows.map((row) => JSON.parse(row.words) as string[]);
+      const windows = await read(lists.map((list) => ({ text: list.join(' ') })));
+      return rows.map(({ id, tags }, i) => {
+        const names = JSON.parse(tags) as string[];
+        const words = wordsOfTokens(windows[i]!, lists[i]!);
+        const begun = new Set(words);
+        const labels = words.map((word) => (word === undefined ? IGNORE_INDEX : ids.get(names[word]!)!));
+        const sequences = windows[i]!.map((sequence) => ({ sequence, values: { labels: labels.splice(0, sequence.ids.length) } }));
+        const unread = names.flatMap((tag, word): [number, string][] => (begun.has(word) ? [] : [[word, tag]]));
+        counts.words += names.length;
+        counts.unread += unread.length;
+        return { example: { id, words: lists[i]!, ...(unread.length > 0 && { unread }) }, sequences, truncated: false };
+      });
+    },
+    finish() {
+      if (counts.unread > 0)
+        source.warn(
+          `${counts.unread} of ${counts.words} words have no token: they are empty, or the tokenizer removes all of their characters. The model neither learns nor predicts them; evaluate counts them as O`,
+        );
+    },
+  };
+}
+
+function requireLists({ columns }: PreparationContext, words: string, tags: string): string {
+  for (const [name, option] of [[words, 'words'] as const, [tags, 'tags'] as const]) {
+    const { type } = requireColumn(columns, name, option);
+    if (!type.endsWith('[]'))
+      throw new StepError(
+        `the column \`${name}\` contains ${type}, not lists`,
+        'token-classification needs a list of words and a list of tags: {"tokens": ["Ada", "wrote"], "tags": ["B-PER", "O"]}.',
+        [option],
+      );
+  }
+  return columns.find(({ name }) => name === tags)!.type;
+}
+
+async function refuseUneven({ database, table }: PreparationContext, words: string, tags: string): Promise<void> {
+  const [w, t] = [quote(words), quote(tags)];
+  const wrong = await database.rows<{ id: string; words: number | null; tags: number | null; holes: boolean }>(
+    `SELECT id, len(${w}) AS words, len(${t}) AS tags, true AS holes FROM ${table}
+     WHERE len(${w}) IS DISTINCT FROM len(${t}) OR list_contains(list_transform(${w}, lambda x: x IS NULL), true)
+       OR list_contains(list_transform(${t}, lambda x: x IS NULL), true) ORDER BY id LIMIT 1`,
+  );
+  const [row] = wrong;
+  if (!row) return;
+  throw new StepError(
+    row.words === row.tags
+      ? `row ${row.id}: a word or a tag is null`
+      : `row ${row.id} has ${row.words ?? 'no'} words in \`${words}\` and ${row.tags ?? 'no'} tags in \`${tags}\``,
+    'Each word needs one tag. Correct the row, or leave it out in collect with `where`.',
+  );
+}
+
+async function survey(source: PreparationContext, tags: string, type: string): Promise<string[]> {
+  const { database, table, split } = source;
+  const counts = await database.rows<LabelCount>(
+    `SELECT label, count(*) AS rows, count(*) FILTER (WHERE split = 'train') AS trained
+     FROM (SELECT ${split} AS split, unnest(${quote(tags)}::VARCHAR[]) AS label FROM ${table}) GROUP BY label ORDER BY label`,
+  );
+  return labelSet(counts, type, source, 'tags');
+}
+
+/**
+ * The word that each token of a text's windows begins; undefined for all other tokens. A token may begin with the
+ * space before its word, so its end identifies the word.
+ */
+function wordsOfTokens(windows: readonly Sequence[], words: string[]): (number | undefined)[] {
+  const spans = windows.flatMap((window) => window.spans);
+  const sequenceIds = windows.flatMap((window) => window.sequenceIds);
+  const begun: (number | undefined)[] = new Array(spans.length).fill(undefined);
+  let word = 0;
+  let end = words[0]?.length ?? 0;
+  let last = -1;
+  for (const [i, [begin, stop]] of spans.entries()) {
+    if (sequenceIds[i] === null || begin === stop) continue;
+    while (stop > end && word < words.length - 1) end += 1 + words[++word]!.length;
+    if (word !== last) begun[i] = word;
+    last = word;
+  }
+  return begun;
+}
+
+/* Answers: the words of a text with their tags, grouped into entities. */
 
 /** A word of a text with the probabilities of its labels, which are those of its first token. */
 interface Word {
@@ -59,23 +186,6 @@ interface Word {
   begin: number;
   end: number;
   scores: Float64Array;
-}
-
-/** The words of all windows, as the tokenizer splits them. */
-function wordsOf(sequences: Sequence[], results: Float32Array[], labels: string[]): Word[] {
-  const words: Word[] = [];
-  let last: number | null = null;
-  for (const [w, { spans, wordIds }] of sequences.entries()) {
-    for (const [i, word] of wordIds.entries()) {
-      const [begin, end] = spans[i]!;
-      if (word === null || begin === end) continue;
-      // A word that a window cuts continues in the next one.
-      if (word === last) words.at(-1)!.end = end;
-      else words.push({ begin, end, scores: probabilities(results[w]!, i, labels.length) });
-      last = word;
-    }
-  }
-  return words;
 }
 
 /** The words of a list, as in evaluate: words without tokens are left out. */
@@ -97,24 +207,25 @@ function wordsOfList(list: string[], sequences: Sequence[], results: Float32Arra
   return words;
 }
 
-/**
- * The word that each token of a text's windows begins; undefined for all other tokens. A token may begin with the
- * space before its word, so its end identifies the word.
- */
-export function wordsOfTokens(windows: readonly Sequence[], words: string[]): (number | undefined)[] {
-  const spans = windows.flatMap((window) => window.spans);
-  const sequenceIds = windows.flatMap((window) => window.sequenceIds);
-  const begun: (number | undefined)[] = new Array(spans.length).fill(undefined);
-  let word = 0;
-  let end = words[0]?.length ?? 0;
-  let last = -1;
-  for (const [i, [begin, stop]] of spans.entries()) {
-    if (sequenceIds[i] === null || begin === stop) continue;
-    while (stop > end && word < words.length - 1) end += 1 + words[++word]!.length;
-    if (word !== last) begun[i] = word;
-    last = word;
+/** The words of all windows, as the tokenizer splits them. */
+function wordsOf(sequences: Sequence[], results: Float32Array[], labels: string[]): Word[] {
+  const words: Word[] = [];
+  let last: number | null = null;
+  for (const [w, { spans, wordIds }] of sequences.entries()) {
+    for (const [i, word] of wordIds.entries()) {
+      const [begin, end] = spans[i]!;
+      if (word === null || begin === end) continue;
+      // A word that a window cuts continues in the next one.
+      if (word === last) words.at(-1)!.end = end;
+      else words.push({ begin, end, scores: probabilities(results[w]!, i, labels.length) });
+      last = word;
+    }
   }
-  return begun;
+  return words;
+}
+
+function probabilities(logits: Float32Array, token: number, labels: number): Float64Array {
+  return logSoftmax(logits.subarray(token * labels, (token + 1) * labels)).map(Math.exp);
 }
 
 interface Group {
@@ -151,6 +262,8 @@ function entityOf({ entity, words }: Group, text: string): Json {
   const score = mean(words.map(({ scores }) => scores[best(scores)]!));
   return { entity, start, end, score: rounded(score), text: text.slice(start, end) };
 }
+
+/* Measures. */
 
 function measure({ labels, metrics, split, labelIds }: Measuring): Measurement<Float32Array> {
   const truth: string[][] = [];
@@ -207,100 +320,7 @@ function tagReport(labels: string[], truth: string[][], predicted: string[][]): 
   return report;
 }
 
-function probabilities(logits: Float32Array, token: number, labels: number): Float64Array {
-  return logSoftmax(logits.subarray(token * labels, (token + 1) * labels)).map(Math.exp);
-}
-
-/*
- * token-classification: lists of words with a tag each. The words of a row are joined by spaces, as in texts that are
- * tagged later. The first token of a word has its tag, and the loss ignores its other tokens.
- */
-
-interface Tagged extends Row {
-  id: string;
-  /** JSON lists. */
-  words: string;
-  tags: string;
-}
-
-export const prepareTokenClassification: Prepare<Tagged> = async (source) => {
-  const { options } = source;
-  const [words, tags] = [options.words ?? 'tokens', options.tags ?? 'tags'];
-  const type = requireLists(source, words, tags);
-  await refuseUneven(source, words, tags);
-  const labels = await survey(source, tags, type);
-  const ids = new Map(labels.map((label, i) => [label, i]));
-  const counts = { words: 0, unread: 0 };
-  return {
-    labels,
-    fields: { text: words },
-    paired: false,
-    columns: { labels: { per: 'token', dtype: 'int32', width: 1 } },
-    select: { words: `to_json(${quote(words)}::VARCHAR[])::VARCHAR`, tags: `to_json(${quote(tags)}::VARCHAR[])::VARCHAR` },
-    async encode(rows, read) {
-      const lists = rows.map((row) => JSON.parse(row.words) as string[]);
-      const windows = await read(lists.map((list) => ({ text: list.join(' ') })));
-      return rows.map(({ id, tags }, i) => {
-        const names = JSON.parse(tags) as string[];
-        const words = wordsOfTokens(windows[i]!, lists[i]!);
-        const begun = new Set(words);
-        const labels = words.map((word) => (word === undefined ? IGNORE_INDEX : ids.get(names[word]!)!));
-        const sequences = windows[i]!.map((sequence) => ({ sequence, values: { labels: labels.splice(0, sequence.ids.length) } }));
-        const unread = names.flatMap((tag, word): [number, string][] => (begun.has(word) ? [] : [[word, tag]]));
-        counts.words += names.length;
-        counts.unread += unread.length;
-        return { example: { id, words: lists[i]!, ...(unread.length > 0 && { unread }) }, sequences, truncated: false };
-      });
-    },
-    finish() {
-      if (counts.unread > 0)
-        source.warn(
-          `${counts.unread} of ${counts.words} words have no token: they are empty, or the tokenizer removes all of their characters. The model neither learns nor predicts them; evaluate counts them as O`,
-        );
-    },
-  };
-};
-
-function requireLists({ columns }: PreparationContext, words: string, tags: string): string {
-  for (const [name, option] of [[words, 'words'] as const, [tags, 'tags'] as const]) {
-    const { type } = requireColumn(columns, name, option);
-    if (!type.endsWith('[]'))
-      throw new StepError(
-        `the column \`${name}\` contains ${type}, not lists`,
-        'token-classification needs a list of words and a list of tags: {"tokens": ["Ada", "wrote"], "tags": ["B-PER", "O"]}.',
-        [option],
-      );
-  }
-  return columns.find(({ name }) => name === tags)!.type;
-}
-
-async function refuseUneven({ database, table }: PreparationContext, words: string, tags: string): Promise<void> {
-  const [w, t] = [quote(words), quote(tags)];
-  const wrong = await database.rows<{ id: string; words: number | null; tags: number | null; holes: boolean }>(
-    `SELECT id, len(${w}) AS words, len(${t}) AS tags, true AS holes FROM ${table}
-     WHERE len(${w}) IS DISTINCT FROM len(${t}) OR list_contains(list_transform(${w}, lambda x: x IS NULL), true)
-       OR list_contains(list_transform(${t}, lambda x: x IS NULL), true) ORDER BY id LIMIT 1`,
-  );
-  const [row] = wrong;
-  if (!row) return;
-  throw new StepError(
-    row.words === row.tags
-      ? `row ${row.id}: a word or a tag is null`
-      : `row ${row.id} has ${row.words ?? 'no'} words in \`${words}\` and ${row.tags ?? 'no'} tags in \`${tags}\``,
-    'Each word needs one tag. Correct the row, or leave it out in collect with `where`.',
-  );
-}
-
-async function survey(source: PreparationContext, tags: string, type: string): Promise<string[]> {
-  const { database, table, split } = source;
-  const found = await database.rows<LabelCount>(
-    `SELECT label, count(*) AS rows, count(*) FILTER (WHERE split = 'train') AS trained
-     FROM (SELECT ${split} AS split, unnest(${quote(tags)}::VARCHAR[]) AS label FROM ${table}) GROUP BY label ORDER BY label`,
-  );
-  return labelSet(found, type, source, 'tags');
-}
-
-/* The most frequent tag overall, and the most frequent tag of each word: entities without any context. */
+/* Baselines: the most frequent tag overall, and the most frequent tag of each word: entities without any context. */
 
 interface TaggedWords {
   words: string[];
@@ -328,7 +348,7 @@ const METHODS: Record<string, (train: TaggedWords[]) => (word: string) => string
   },
 };
 
-export const baselineTokenClassification: MeasureBaseline = async (options, methods, { read }) => {
+async function baseline({ options, methods, read }: BaselineRequest): Promise<BaselineResult> {
   const columns = { words: options.words ?? 'tokens', tags: options.tags ?? 'tags' };
   const asTexts = (column: string) => `coalesce(${quote(column)}::VARCHAR[], [])`;
   const rowsOf = async (split: string): Promise<TaggedWords[]> => {
@@ -347,7 +367,7 @@ export const baselineTokenClassification: MeasureBaseline = async (options, meth
     return [name, { metrics: entityMetrics({ truth, predicted: test.map(({ words }) => words.map(tagOf)) }, names) }] as const;
   });
   return { rows: test.length, about: { labels }, methods: Object.fromEntries(results) };
-};
+}
 
 /** The first in order of equals. */
 function commonestOf(tags: string[]): string {
@@ -355,4 +375,22 @@ function commonestOf(tags: string[]): string {
   for (const tag of tags.toSorted()) counts.set(tag, (counts.get(tag) ?? 0) + 1);
   const most = Math.max(...counts.values());
   return [...counts].find(([, count]) => count === most)![0];
+}
+
+/* What a model card, the web page and the description of the API say. */
+
+function example({ labels }: Labelling): InputAndAnswer {
+  const entity = labels.find((label) => label !== 'O')?.replace(/^[BIES]-/, '');
+  return { input: 'a text', answer: { entities: [{ entity, start: 2, end: 6, score: 0.97, text: 'text' }] } };
+}
+
+function title({ labels, names }: PageSubject): string {
+  const types = labels.filter((label) => label !== 'O').map((label) => label.replace(/^[BIES]-/, ''));
+  return `Finds ${names([...new Set(types)], 'and')} in a text`;
+}
+
+function answerSchema(): object {
+  const text = { type: 'string' };
+  const entity = objectSchema({ entity: text, start: placeSchema, end: placeSchema, score: shareSchema, text });
+  return objectSchema({ entities: { type: 'array', items: entity } });
 }

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { nearest, type OptionProblem, type Upstream } from '../../../engine/step.ts';
 import { binaryProblem, positiveProblem } from '../metrics/classification.ts';
 import { taskMetrics, writtenMetrics } from '../metrics/registry.ts';
-import type { ProblemType, Task } from '../models/config.ts';
+import { type ProblemType, TASK_NAMES, type Task, type TaskFacts, taskFacts } from '../models/config.ts';
 
 export interface Ahead {
   task: Task;
@@ -71,16 +71,13 @@ export const meansNothing = (task: Task, problem: ProblemType | undefined) => ({
 
 /* Checks options of a step that apply only to some tasks. */
 
-/** `optionsOf`: for each task the options that do not apply to every task. */
-export function optionsOfOtherTasks(
-  options: Record<string, unknown> & { task: string },
-  optionsOf: Record<string, readonly string[]>,
-): OptionProblem[] {
-  const strange = [...new Set(Object.values(optionsOf).flat())].filter(
-    (name) => options[name] !== undefined && !optionsOf[options.task]!.includes(name),
+export function optionsOfOtherTasks(options: Record<string, unknown> & { task: Task }, step: keyof TaskFacts['options']): OptionProblem[] {
+  const optionsOf = (task: Task): readonly string[] => taskFacts(task).options[step];
+  const wrong = [...new Set(TASK_NAMES.flatMap(optionsOf))].filter(
+    (name) => options[name] !== undefined && !optionsOf(options.task).includes(name),
   );
-  return strange.map((option) => {
-    const tasks = Object.keys(optionsOf).filter((task) => optionsOf[task]!.includes(option));
+  return wrong.map((option) => {
+    const tasks = TASK_NAMES.filter((task) => optionsOf(task).includes(option));
     return { option, message: `\`${option}\` applies only to ${tasks.join(' and ')}, not to ${options.task}` };
   });
 }

@@ -1,8 +1,9 @@
 /** A file that is read step by step says what it says as a whole: the same values, keys in the same order, or no answer. */
 import { expect, test } from 'vitest';
+import { Problems } from '../../../engine/errors.ts';
+import { readInPieces } from '../../../engine/pipeline/large-source.ts';
 import { Literal, type Tree } from '../../../engine/pipeline/literals.ts';
-import { Problems } from '../../../engine/pipeline/problems.ts';
-import { parseText, readInPieces, readSource } from '../../../engine/pipeline/source.ts';
+import { parseText, readSource } from '../../../engine/pipeline/source.ts';
 
 /** Everything about a value: the order of keys, and how scalars were written. */
 function whole(value: Tree): string {

@@ -146,11 +146,11 @@ test('nothing is removed while a run checks its cells', async () => {
   const p = project(FILES);
   await runs(p, 'one', 'two');
   const cache = openCache(p.path('.tunesmith'));
-  const use = cache.uses.arrive({ host: '', folder: '.' }, 'p.yaml')!;
+  const use = cache.gcRoots.register({ host: '', folder: '.' }, 'p.yaml')!;
   expect((await p.run('gc', '--max-size', '0', '--yes')).stdout).toMatch(
     /^there is nothing to remove\nto keep: 4 of 4 results, .*; needed 2 by a lockfile, 2 by a run in progress\n/,
   );
-  cache.uses.begin(use, []);
+  cache.gcRoots.begin(use, []);
   cache.close();
   expect((await p.run('gc', '--max-size', '0', '--yes')).stdout).toContain('removed 2 results');
   // A run that could not start leaves no such trace.

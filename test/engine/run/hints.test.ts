@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { similarPath } from '../../../engine/format/did-you-mean.ts';
+import { similarPath } from '../../../engine/files/paths.ts';
 import { commandHint, misplacedHint } from '../../../engine/run/attempt.ts';
 import { project } from '../../rig.ts';
 import { temporary } from '../../steps/rig.ts';

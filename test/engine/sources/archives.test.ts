@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { gzipSync } from 'node:zlib';
 import { expect, onTestFinished, test } from 'vitest';
-import { formOf, unpack } from '../../../engine/fetch/unpack.ts';
+import { archiveForm, unpack } from '../../../engine/fetch/unpack.ts';
 import { type Project, project } from '../../rig.ts';
 import { engine } from '../run/rig.ts';
 import { type Entry, tarOf, zipOf } from './archives.ts';
@@ -221,7 +221,7 @@ async function unpacked(p: Project, name: string, archive: Buffer, signal = new 
   p.write(name, archive);
   p.remove('out');
   mkdirSync(p.path('out'));
-  const form = (await formOf(p.path(name), name))!;
+  const form = (await archiveForm(p.path(name), name))!;
   return unpack(p.path(name), form, p.path('out'), 'x', signal).then(
     () => 'unpacked',
     (error) => error.message,

@@ -1,10 +1,10 @@
 /** The choice of files of a repository. */
 import { expect, test } from 'vitest';
 import { type HubAddress, readAddress } from '../../../engine/address.ts';
-import { choose } from '../../../engine/fetch/choose-files.ts';
+import { chooseFiles } from '../../../engine/fetch/choose-files.ts';
 
 function taken(names: string[], address = 'hf://owner/name'): string[] {
-  return choose(names, readAddress(address) as HubAddress).files;
+  return chooseFiles(names, readAddress(address) as HubAddress).files;
 }
 
 test('a sharded model: the shards of its index, not the same weights in another format', () => {
@@ -100,7 +100,7 @@ test('an empty repository', () => {
 
 test('one model of a folder of models', () => {
   const names = ['a/config.json', 'a/model.safetensors', 'a/pytorch_model.bin', 'b/config.json'];
-  expect(choose(names, readAddress('hf://owner/name/a') as HubAddress)).toEqual({
+  expect(chooseFiles(names, readAddress('hf://owner/name/a') as HubAddress)).toEqual({
     files: ['a/config.json', 'a/model.safetensors'],
     given: ['a'],
   });

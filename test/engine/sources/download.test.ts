@@ -28,7 +28,7 @@ async function fetching(
     what: 'the file',
     hash: { kind: 'sha256', hex: sha256(CONTENT) } as FileHash,
     refused: async (response) => new Error(`refused: ${response.status}`),
-    say: (message) => said.push(message),
+    log: (message) => said.push(message),
     onBytes: (came) => {
       bytes += came;
     },

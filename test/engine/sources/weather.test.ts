@@ -41,11 +41,11 @@ test.each([1, 2, 3, 5, 8, 13])('weather %i', async (seed) => {
     const timer = !fine && random() < 0.3 ? setTimeout(() => stop.abort(), random() * 300) : undefined;
     let [expected, came] = [0, 0];
     try {
-      const sources = new RemoteSources({ folder: p.path('sources'), memo: cache.memo, readOnly: false, notice: () => {} });
+      const sources = new RemoteSources({ folder: p.path('sources'), fileHashes: cache.fileHashes, readOnly: false, notice: () => {} });
       const pinned = await sources.pin(readAddress('hf://owner/name/**') as Address);
       const fetched = await sources.fetch(pinned, {
         signal: stop.signal,
-        say: () => {},
+        log: () => {},
         expect(bytes) {
           expected += bytes;
         },

@@ -1,7 +1,7 @@
 /** One client cannot harm another: an invalid input fails alone. */
 import { expect, test } from 'vitest';
 import { openBundle } from '../../../steps/serving/bundle.ts';
-import { openQueue } from '../../../steps/serving/queue.ts';
+import { Queue } from '../../../steps/serving/queue.ts';
 import { startServer } from '../../../steps/serving/serve.ts';
 import { startWorkers } from '../../../steps/serving/workers.ts';
 import { folderOf, small } from './bundle.ts';
@@ -33,7 +33,7 @@ test('a batch that the model cannot run is run again one by one', async () => {
   const config = { ...bert.config, vocab_size: 141 };
   const folder = await folderOf({ ...bert, config, start: { task: 'text-classification', labels: ['a', 'b'] } });
   // Without the check that tokenizer and model belong together, it accepts ids that have no embedding.
-  const queue = openQueue(await startWorkers({ ...(await openBundle(folder)), vocabulary: undefined }, 1), { tokens: 512 });
+  const queue = new Queue(await startWorkers({ ...(await openBundle(folder)), vocabulary: undefined }, 1), { tokens: 512 });
   const outcomes = await queue.answer(['a', 'the cat sat on the mat', 'b'].map((text) => ({ text })));
   expect(outcomes).toEqual([
     { prediction: expect.objectContaining({ label: expect.any(String) }) },

@@ -2,7 +2,7 @@
  * The scheduling of inputs, with threads that only count: an input `{ text: '3' }` has three sequences of ten tokens.
  */
 import { expect, test } from 'vitest';
-import { openQueue } from '../../../steps/serving/queue.ts';
+import { Queue } from '../../../steps/serving/queue.ts';
 import type { Numbered, Thread, WorkerReport } from '../../../steps/serving/workers.ts';
 
 interface Counted {
@@ -59,7 +59,7 @@ const inputs = (...texts: string[]) => texts.map((text) => ({ text }));
 
 test('a short request beside one of 1,000 inputs is in the second run after it came', async () => {
   const { seen, ...pool } = workers();
-  const queue = openQueue(pool, { tokens: 40 });
+  const queue = new Queue(pool, { tokens: 40 });
   const many = queue.answer(inputs(...new Array(1000).fill('1 of many')));
   while (seen.runs.length < 3) await tick();
   const before = seen.runs.length;
@@ -71,7 +71,7 @@ test('a short request beside one of 1,000 inputs is in the second run after it c
 
 test('a slow model runs fewer sequences at once, so that nobody waits for long', async () => {
   const { seen, ...pool } = workers(1, 1);
-  const queue = openQueue(pool, { tokens: 1000, milliseconds: { run: 45, encode: 1000 } });
+  const queue = new Queue(pool, { tokens: 1000, milliseconds: { run: 45, encode: 1000 } });
   const many = queue.answer(inputs(...new Array(60).fill('1 of many')));
   while (seen.runs.length < 3) await tick();
   const before = seen.runs.length;
@@ -84,13 +84,13 @@ test('a slow model runs fewer sequences at once, so that nobody waits for long',
   expect(Math.max(...sizes)).toBeLessThanOrEqual(4);
   // Where time is of no account, all are run at once.
   const { seen: other, ...others } = workers(1, 0.01);
-  await openQueue(others, { tokens: 1000 }).answer(inputs(...new Array(60).fill('1 of many')));
+  await new Queue(others, { tokens: 1000 }).answer(inputs(...new Array(60).fill('1 of many')));
   expect(Math.max(...other.runs.map(({ length }) => length))).toBe(60);
 });
 
 test('a short request waits for one run of an input with 1,000 sequences, not for all', async () => {
   const { seen, ...pool } = workers();
-  const queue = openQueue(pool, { tokens: 40 });
+  const queue = new Queue(pool, { tokens: 40 });
   const long = queue.answer(inputs('1000 long', '1000 long'));
   while (seen.runs.length < 3) await tick();
   const before = seen.runs.length;
@@ -101,7 +101,7 @@ test('a short request waits for one run of an input with 1,000 sequences, not fo
 
 test('requests take turns', async () => {
   const { seen, ...pool } = workers();
-  const queue = openQueue(pool, { tokens: 10 });
+  const queue = new Queue(pool, { tokens: 10 });
   const answers = ['a', 'b', 'c'].map((name) => queue.answer(inputs(...new Array(4).fill(`1 ${name}`))));
   await Promise.all(answers);
   // The first began alone.
@@ -111,7 +111,7 @@ test('requests take turns', async () => {
 
 test('an input that ends its thread has an error; the others of its run are answered by a new thread', async () => {
   const { seen, ...pool } = workers();
-  const queue = openQueue(pool, { tokens: 100 });
+  const queue = new Queue(pool, { tokens: 100 });
   void queue.answer(inputs('1 first'));
   const [others, harmful] = await Promise.all([queue.answer(inputs('1 a', '1 b', '2 c')), queue.answer(inputs('bomb'))]);
   expect(others).toEqual(['1 a', '1 b', '2 c'].map((prediction) => ({ prediction })));
@@ -123,7 +123,7 @@ test('an input that ends its thread has an error; the others of its run are answ
 
 test('a request that is given up is worked on no more; an error ends its request only', async () => {
   const { seen, ...pool } = workers(2);
-  const queue = openQueue(pool, { tokens: 40 });
+  const queue = new Queue(pool, { tokens: 40 });
   const gone = new AbortController();
   const long = queue.answer(inputs(...new Array(50).fill('100 long')), { signal: gone.signal });
   while (seen.runs.length < 3) await tick();

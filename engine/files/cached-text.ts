@@ -3,13 +3,13 @@
  * Not for results, which must be on the disk before they are reported (cache/atomic-move.ts).
  */
 
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { replaceFile } from '../../cache/atomic-move.ts';
 import { sealed, unsealed } from '../../cache/database.ts';
 
 /** `path` is two levels below `.tunesmith/`. Creates that folder, ignored by git, if it is missing. */
-export function keepText(path: string, text: string): void {
-  const partial = `${path}.${process.pid}`;
+export function writeCachedText(path: string, text: string): void {
   try {
     mkdirSync(dirname(path), { recursive: true });
     try {
@@ -17,15 +17,14 @@ export function keepText(path: string, text: string): void {
     } catch {
       // It exists.
     }
-    writeFileSync(partial, sealed(text));
-    renameSync(partial, path);
+    replaceFile(path, sealed(text));
   } catch {
     // For example a full disk or missing permission.
   }
 }
 
 /** The stored value; undefined if it is missing or damaged. */
-export function keptText(path: string): string | undefined {
+export function readCachedText(path: string): string | undefined {
   try {
     return unsealed(readFileSync(path, 'utf8'));
   } catch {
