@@ -57,7 +57,8 @@ export async function ranStep(
       ran.result = message;
     },
     progress: () => {},
-    metric: (name, value, step) => {
+    metric: (name, value, more) => {
+      const step = typeof more === 'object' ? more.step : more;
       if (step === undefined) ran.metrics[name] = value;
     },
     ...more,
