@@ -153,7 +153,7 @@ test('ten checkouts with one cache, one of them killed: each cell runs once, all
   const [first, ...others] = checkouts as [ReturnType<typeof faulty>, ...ReturnType<typeof faulty>[]];
   const killed = first.start('run', 'p.yaml', '--plain', '-j', '1');
   const running = others.map((p) => p.states('p.yaml', '-j', '1'));
-  await first.until(() => killed.output().includes('running') || killed.output().includes('waits'));
+  await first.until(() => killed.output().includes('running') || killed.output().includes('waiting'));
   killed.kill('SIGKILL');
   const ended = await Promise.all(running);
   expect((await first.states('p.yaml')).code).toBe(0);
