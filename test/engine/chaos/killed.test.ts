@@ -32,7 +32,7 @@ test.each([
     await expectWhole(p.folder);
     const { code, screen } = await p.run('run', 'p.yaml', '--plain');
     expect(code, `${what} at ${at}: ${screen}`).toBe(0);
-    expect(screen).not.toContain('waits for another run');
+    expect(screen).not.toContain('waiting for another run');
     expect(tree(p), `${what} at ${at}`).toEqual(clean);
     // A file at an output's path after a kill may be the user's, so it is saved and reported.
     if (p.find('.tunesmith/kept').length > 0) expect(screen, `${what} at ${at}`).toContain('interrupted in an earlier run');
