@@ -103,7 +103,7 @@ steps:
     expect(made.code).toBe(0);
     expect(made.screen).not.toMatch(/memory ran out|out of memory/);
     const refused = await inside(p, 'run', 'p.yaml', '--plain');
-    expect(refused.screen).toMatch(/train: failed after .*: this training needs more memory than the 315 MB there are/);
+    expect(refused.screen).toMatch(/train: failed after .*: this training needs more memory than the 315 MB available/);
     const killed = await inside(p, 'run', 'p.yaml', '--plain', '-p', 'batch=96');
     expect(killed.screen).toMatch(/train: failed after .*: killed, out of memory: .* \(the memory limit is 315 MB\)/);
     expect(group!.kills()).toBeGreaterThan(0);
