@@ -230,6 +230,7 @@ export type MetricDirection = 'higher' | 'lower';
 export interface MetricNotes {
   /** The optimizer step, or another position on the x-axis of a curve. */
   step?: number;
+  /** Which values are better. Tables mark the best value; without a direction they mark none. */
   better?: MetricDirection;
 }
 
