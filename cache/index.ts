@@ -93,7 +93,7 @@ export class ResultIndex {
         select number, fingerprint, subject, outputs, created from results
         where checked = check_of(fingerprint, subject, outputs, record, created) order by number`).all(),
     );
-    return (rows as any[]).map((row) => ({ ...row, outputs: outputsIn(row.outputs) }));
+    return (rows as (Omit<ResultEntry, 'outputs'> & { outputs: string })[]).map((row) => ({ ...row, outputs: outputsIn(row.outputs) }));
   }
 
   /** Removes results. */

@@ -316,7 +316,7 @@ export class Records {
   /** The logs of all runs. */
   logs(): LogRecord[] {
     const rows = this.#database.use((statement) => statement('select run, log, fingerprint from cells where log is not null').all());
-    return (rows as any[])
+    return (rows as { run: number; log: string; fingerprint: string | null }[])
       .filter(({ log }) => isText(log))
       .map(({ run, log, fingerprint }) => ({ run, log: join(this.root, log), fingerprint: fingerprint ?? undefined }));
   }
