@@ -260,7 +260,11 @@ test.skipIf(process.platform !== 'linux')(
   async () => {
     const p = project({ 'p.yaml': 'params: { x: 1 }\nsteps: { a: { run: "echo ${{ params.x }} > out" } }\n' });
     const shell = (line: string) =>
-      spawnSync('bash', ['-c', `${process.execPath} ${join(root, 'dist/engine/cli.js')} ${line}`], { cwd: p.folder, encoding: 'utf8' });
+      spawnSync('bash', ['-c', `${process.execPath} ${join(root, 'dist/engine/cli.js')} ${line}`], {
+        cwd: p.folder,
+        encoding: 'utf8',
+        env: { ...process.env, NO_COLOR: '1' },
+      });
     const { status, stderr } = shell("run p.yaml -p $'x=caf\\xe9'");
     expect({ status, stderr }).toMatchObject({
       status: 2,
