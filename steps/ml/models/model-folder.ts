@@ -9,9 +9,8 @@ import path from 'node:path';
 import { memoryLimit, StepError } from '../../../engine/step.ts';
 import type { CrossEntropyOptions } from '../runtime/ops.ts';
 import type { Axes, HostTensor, HostTensors, Program } from '../runtime/runtime.ts';
-import { type ConfigFile, knownTask, labelsOf, type ProblemType, problemOf, type Task, taskOf } from './config.ts';
-import type { Config, Family, GeneratingHead, Head } from './family.ts';
-import { axesFor, programFor } from './heads.ts';
+import { type ConfigFile, knownTask, labelsOf, type ProblemType, problemOf, type Task, taskFacts, taskOf } from './config.ts';
+import { axesFor, type Config, type Family, type GeneratingHead, type Head, programFor } from './family.ts';
 import { listed, readJson, shown } from './json.ts';
 import type { Parameter, Parameters } from './nn.ts';
 import { random, truncatedNormal } from './random.ts';
@@ -141,9 +140,9 @@ export async function saveModel(folder: string, model: Model, weights: HostTenso
       id2label: Object.fromEntries(labels.entries()),
       label2id: Object.fromEntries(labels.map((label, i) => [label, i])),
     }),
-    ...(task === 'text-classification' && { problem_type: problem }),
+    ...(taskFacts(task).problems && { problem_type: problem }),
     // transformers has no default for it, and would not generate without it.
-    ...(task === 'seq2seq' && { decoder_start_token_id: model.config.decoder_start_token_id }),
+    ...(model.config.decoder_start_token_id !== undefined && { decoder_start_token_id: model.config.decoder_start_token_id }),
   };
   await mkdir(folder, { recursive: true });
   // transformers requires a float here, and JavaScript writes 1.0 as 1.
@@ -357,8 +356,9 @@ function headToKeep(
   const sameLabels = former.length === labels.length && !order.includes(-1);
   const trained = here.some((name) => labelled.includes(name));
   // The output of a regression has no label name.
-  const number = task === 'text-classification' && problem === 'regression' && former.length === 1;
-  const sameProblem = task !== 'text-classification' || problemOf(file, former) === problem;
+  const { problems } = taskFacts(task);
+  const number = problems && problem === 'regression' && former.length === 1;
+  const sameProblem = !problems || problemOf(file, former) === problem;
   const labelless = labels.length === 0;
   // Heads of several tasks may have the same name. Without labels, only a head of the same task is kept.
   const keeps = labelless ? knownTask(file) === task : (sameLabels || number) && sameProblem;
