@@ -13,8 +13,7 @@ import type { Runtime } from '../runtime/runtime.ts';
 import { openEncoder } from '../tasks/encoder.ts';
 import { openDecoder } from './kv-cache.ts';
 import { type GenerationConfig, type GenerationOptions, generationConfig, longest, readGeneration } from './options.ts';
-import { search } from './search.ts';
-import { completesStop, type GeneratedTokens } from './stopping-criteria.ts';
+import { completesStop, type GeneratedTokens, search } from './search.ts';
 
 export interface GeneratedText extends GeneratedTokens {
   text: string;

@@ -4,7 +4,9 @@
  * AdamW, SGD or Adafactor. The runtimes onnx and eager share this code, so they agree.
  */
 
-import type { HostTensors, OptimizerOptions, OptimizerState, TrainingOptions, WeightOptions } from './runtime.ts';
+import { DropoutTapes, type StepPosition } from './dropout.ts';
+import { sizeOf } from './graph.ts';
+import type { HostTensors, OptimizerOptions, OptimizerState, Part, Training, TrainingOptions, WeightOptions } from './runtime.ts';
 import { type SimdLoops, simdLoops } from './simd.ts';
 
 /**
@@ -121,6 +123,49 @@ export class Optimizer {
       for (const [moment, values] of Object.entries(slot.moments)) copy(values, moment, state.slots[moment]?.[name]);
     }
     this.#step = state.step;
+  }
+}
+
+/** Reads the loss and the gradients of a part, which are valid until it returns. */
+export type UseGradients = (loss: number, gradients: ReadonlyMap<string, Gradient>) => void;
+
+/** A training whose weights are in the host's memory: a runtime adds how a part of a batch is differentiated. */
+export abstract class HostTraining implements Training {
+  protected readonly optimizer: Optimizer;
+  protected readonly tapes = new DropoutTapes();
+
+  constructor(weights: HostTensors, options: TrainingOptions) {
+    this.optimizer = new Optimizer(weights, options);
+  }
+
+  /** Runs the forward and backward pass of a part. */
+  protected abstract differentiate(inputs: HostTensors, at: StepPosition, use: UseGradients): Promise<void>;
+  abstract evaluate(inputs: HostTensors): Promise<HostTensors>;
+  abstract dispose(): Promise<void>;
+
+  async step(parts: readonly Part[], at: StepPosition & { learningRate: number }) {
+    let loss = 0;
+    let gradNorm = 0;
+    for (const [part, { inputs, share }] of parts.entries()) {
+      await this.differentiate(inputs, { ...at, part }, (partLoss, gradients) => {
+        loss += share * partLoss;
+        if (part < parts.length - 1) this.optimizer.accumulate(gradients, share);
+        else gradNorm = this.optimizer.step(gradients, at.learningRate, share, loss);
+      });
+    }
+    return { loss, gradNorm };
+  }
+
+  weights() {
+    return this.optimizer.weights;
+  }
+
+  optimizerState() {
+    return this.optimizer.state();
+  }
+
+  restore(weights: HostTensors, state: OptimizerState) {
+    this.optimizer.restore(weights, state);
   }
 }
 
@@ -247,8 +292,6 @@ function factored(update: Float32Array, gradient: Float32Array, scale: number, b
     }
   }
 }
-
-const sizeOf = (shape: number[]): number => shape.reduce((product, n) => product * n, 1);
 
 /** A weight's arrays, in one WebAssembly memory. */
 interface Room {
