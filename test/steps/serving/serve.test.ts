@@ -95,8 +95,8 @@ test('a client that sends all of a refused body, slowly, before it reads sees th
   const headers = (bytes: number) =>
     `POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${bytes}\r\n\r\n`;
   const piece = 'x'.repeat(1_000_000);
-  socket.write(headers(20 * piece.length));
-  for (let i = 0; i < 20; i++) {
+  socket.write(headers(7 * piece.length));
+  for (let i = 0; i < 7; i++) {
     await new Promise<void>((resolve, reject) => socket.write(piece, (error) => (error ? reject(error) : setTimeout(resolve, 10))));
   }
   socket.write(`${headers(2)}{}`);
@@ -109,24 +109,20 @@ test('a client that sends all of a refused body, slowly, before it reads sees th
 });
 
 test('a refused body that does not end is not read for ever', async () => {
-  const answer = await new Promise<string>((resolve, reject) => {
+  const sent = await new Promise<number>((resolve) => {
     const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
     socket.write(`POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${2 ** 40}\r\n\r\n`);
     const endless = () => {
       while (socket.writable && socket.write('x'.repeat(1 << 16)));
     };
-    let text = '';
     socket
       .on('drain', endless)
-      .on('error', reject)
-      .on('close', () => resolve(text));
-    socket.setEncoding('utf8').on('data', (chunk) => {
-      text += chunk;
-      socket.destroy();
-    });
+      .on('error', () => {})
+      .on('close', () => resolve(socket.bytesWritten));
+    socket.resume();
     endless();
   });
-  expect(answer).toMatch(/^HTTP\/1\.1 413 [\s\S]*connection: close/i);
+  expect(sent).toBeGreaterThan(8_000_000);
 });
 
 test('health, metrics, the OpenAPI document and the page', async () => {
