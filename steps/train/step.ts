@@ -1,6 +1,6 @@
 /** train: fine-tunes a model. */
 import { defineStep } from '../../engine/step.ts';
-import { metricProblem, positiveAhead, tokensAhead } from '../ml/tasks/upstream.ts';
+import { metricProblem, positiveAhead, tokensAhead } from '../ml/tasks/metrics.ts';
 import { check, optional, optionSchemas } from './options.ts';
 
 const step = defineStep({
