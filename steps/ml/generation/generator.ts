@@ -4,7 +4,7 @@ import path from 'node:path';
 import { StepError } from '../../../engine/step.ts';
 import { readPreprocessing } from '../data/preprocessing.ts';
 import { isGenerating } from '../models/config.ts';
-import { readEncoding } from '../models/encoding.ts';
+import { type Encoding, readEncoding } from '../models/encoding.ts';
 import { decodingOf } from '../models/family.ts';
 import { shown } from '../models/json.ts';
 import { loadModel, type Model } from '../models/model-folder.ts';
@@ -50,16 +50,8 @@ export async function generatorOf(
   { packed = false, usualLength }: { packed?: boolean; usualLength?: number | undefined } = {},
 ) {
   const encoding = await readEncoding(folders.tokenizer);
-  const encoder = await openEncoder({
-    folder: folders.tokenizer,
-    task: model.task,
-    // transformers keeps the prefix of input texts in config.json.
-    encoding: { ...(typeof model.file.prefix === 'string' && { prefix: model.file.prefix }), ...encoding },
-    preprocessing: await readPreprocessing(folders.tokenizer),
-    padTokenId: model.config.pad_token_id,
-  });
+  const encoder = await promptEncoder(model, folders.tokenizer, encoding);
   const { tokenizer } = encoder;
-  checkVocabulary(tokenizer, model.config.vocab_size);
   const { options: own, startToken } = await readGeneration(folders.own, model);
   const decoder = openDecoder(model, runtime, { startToken, packed });
   const usual = encoding.max_target_length ?? usualLength;
@@ -131,6 +123,19 @@ export async function generatorOf(
 
     close: () => decoder.close(),
   };
+}
+
+async function promptEncoder(model: Model, folder: string, encoding: Partial<Encoding>) {
+  const encoder = await openEncoder({
+    folder,
+    task: model.task,
+    // transformers keeps the prefix of input texts in config.json.
+    encoding: { ...(typeof model.file.prefix === 'string' && { prefix: model.file.prefix }), ...encoding },
+    preprocessing: await readPreprocessing(folder),
+    padTokenId: model.config.pad_token_id,
+  });
+  checkVocabulary(encoder.tokenizer, model.config.vocab_size);
+  return encoder;
 }
 
 interface Watching {
