@@ -63,8 +63,6 @@ export async function generatorOf(
   return {
     /** The column of the training data that the prompts came from, if it is known. */
     column: encoding.fields?.text,
-
-    /** All settings of the generation with these options. */
     config: configOf,
 
     /** @throws StepError for a prompt that nothing can be generated from */
