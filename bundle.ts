@@ -1,7 +1,7 @@
 /**
  * Joins the compiled engine and cache into one file for each kind of process. Finding and linking two hundred files takes Node
  * longer than a small plan. A module in a joined file still runs only when it is imported, and so do Node's modules and packages.
- * Steps, and the engine's files that they import, stay as the compiler wrote them, because both sides share these files.
+ * The step contract is a file of its own, which steps and the engine share. Steps stay as the compiler wrote them.
  */
 import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { builtinModules } from 'node:module';
@@ -11,12 +11,14 @@ import { type BuildOptions, build, type OnLoadArgs, type OnLoadResult, type OnRe
 /** Packages that become part of our files. NOTICE contains their licences. */
 export const BUNDLED = ['commander', 'picocolors', 'yaml'];
 
-/** The files that Node is started with: the command, the processes of steps, and a thread. */
+const CONTRACT = 'engine/step';
+/** The files that Node is started with: the command, the processes of steps, and a thread. And the contract. */
 const ENTRIES = [
   'engine/commands/command-line',
   'engine/run/process/step-process',
   'engine/pipeline/describe-child',
   'cache/digest-worker',
+  CONTRACT,
 ];
 /** The YAML parser has a file of its own, because a run in which all cells are fresh does not load it. */
 const YAML = 'engine/yaml.cjs';
@@ -34,7 +36,6 @@ export const requireInDist = (name) => createRequire(dist)(name);
 const JOINED: BuildOptions = { bundle: true, platform: 'node', target: 'node22.15', minifyWhitespace: true, logLevel: 'warning' };
 
 export async function bundle(dist: string): Promise<void> {
-  const shared = sharedFiles(dist);
   const places = join(dist, 'places.js');
   writeFileSync(places, PLACES);
   const out = mkdtempSync(join(dist, 'bundle-'));
@@ -49,7 +50,7 @@ export async function bundle(dist: string): Promise<void> {
       {
         name: 'engine',
         setup({ onResolve, onLoad }) {
-          onResolve({ filter: /.*/ }, (asked) => resolved(asked, dist, shared));
+          onResolve({ filter: /.*/ }, (asked) => resolved(asked, dist));
           onLoad({ filter: /.*/, namespace: 'node' }, ({ path }) => ({ contents: nodeModule(path) }));
           onLoad({ filter: /.*/, namespace: 'later' }, ({ path }) => ({
             contents: `const load = () => process.getBuiltinModule('${path}');
@@ -64,7 +65,7 @@ export async function bundle(dist: string): Promise<void> {
     ],
   });
   rmSync(places);
-  for (const file of compiledFiles(dist)) if (!shared.has(file)) rmSync(join(dist, file));
+  for (const file of compiledFiles(dist)) rmSync(join(dist, file));
   for (const file of ENTRIES.map((name) => `${name}.js`)) {
     const text = readFileSync(join(out, file), 'utf8');
     writeFileSync(
@@ -77,24 +78,14 @@ export async function bundle(dist: string): Promise<void> {
   await build({ ...JOINED, stdin: { contents: "module.exports = require('yaml')", resolveDir: dist }, outfile: join(dist, YAML) });
 }
 
-/** The command's first file, which older versions of Node must be able to read, and all files behind `import … from 'tunesmith'`. */
-function sharedFiles(dist: string): Set<string> {
-  const shared = new Set(['engine/cli.js', 'engine/index.js']);
-  for (const file of shared) {
-    const imports = readFileSync(join(dist, file), 'utf8').matchAll(/ from '(\.[^']+)'/g);
-    for (const [, path] of imports) shared.add(join(dirname(file), path!));
-  }
-  return shared;
-}
-
 /** Undefined if esbuild itself finds the file. */
-function resolved({ path, kind, importer, resolveDir }: OnResolveArgs, dist: string, shared: Set<string>): OnResolveResult | undefined {
+function resolved({ path, kind, importer, resolveDir }: OnResolveArgs, dist: string): OnResolveResult | undefined {
   if (kind === 'entry-point') return undefined;
   const name = path.replace(/^node:/, '');
   if (builtinModules.includes(name)) return { path: name, namespace: kind !== 'require-call' && EARLY.includes(name) ? 'node' : 'later' };
   if (importer.startsWith(dist) && path.startsWith('.')) {
     const file = relative(dist, join(resolveDir, path));
-    return file.startsWith('steps/') || shared.has(file) ? { path: `shared:${file}`, external: true } : undefined;
+    return file.startsWith('steps/') || file === `${CONTRACT}.js` ? { path: `shared:${file}`, external: true } : undefined;
   }
   if (!importer.startsWith(dist) || path.startsWith('/')) return undefined;
   if (kind === 'dynamic-import') return { path, external: true };
@@ -127,11 +118,11 @@ function relativeImport(from: string, to: string): string {
   return path.startsWith('.') ? path : `./${path}`;
 }
 
-/** All compiled code of the engine and the cache. */
+/** All compiled code of the engine and the cache, except cli.js, which an older Node must be able to read, and the API of steps. */
 function compiledFiles(dist: string): string[] {
   return ['engine', 'cache'].flatMap((folder) =>
     readdirSync(join(dist, folder), { recursive: true, encoding: 'utf8' })
-      .filter((name) => name.endsWith('.js'))
-      .map((name) => join(folder, name)),
+      .map((name) => join(folder, name))
+      .filter((file) => file.endsWith('.js') && !['engine/cli.js', 'engine/index.js'].includes(file)),
   );
 }

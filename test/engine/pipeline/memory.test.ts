@@ -1,6 +1,6 @@
 /** The cache of parsed pipelines: a change of anything that a pipeline depends on is detected. */
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { sealed, unsealed } from '../../../cache/database.ts';
@@ -145,6 +145,23 @@ test('a run with nothing to do loads no YAML, no schemas, no bundler, and no lib
   expect((await p.states('p.yaml')).cells).toEqual({ a: 'fresh', b: 'fresh', c: 'fresh' });
   p.write('own.ts', p.read('own.ts').replace("'x'", "'y'"));
   expect((await p.states('p.yaml')).cells).toEqual({ a: 'fresh', b: 'ran', c: 'fresh' });
+});
+
+test('status stores the parsed pipeline in the cache folder of the user, and reads it there until something changes', async () => {
+  const p = project({ 'p.yaml': 'steps: { a: { run: "cat in.txt", inputs: { i: in.txt } } }\n', 'in.txt': 'x' });
+  const caches = project({});
+  p.env.XDG_CACHE_HOME = caches.path('caches');
+  const before = p.snapshot();
+  expect(await loaded(p, 'status', 'p.yaml')).toContain('dist/engine/yaml.cjs');
+  expect(await loaded(p, 'status', 'p.yaml')).not.toContain('dist/engine/yaml.cjs');
+  expect(p.snapshot()).toEqual(before);
+  const folder = caches.path('caches/tunesmith/pipelines');
+  expect(statSync(folder).mode & 0o777).toBe(0o700);
+  expect(readdirSync(folder)).toHaveLength(1);
+  // A run does not read it, and stores its own entry.
+  expect(await loaded(p, 'run', 'p.yaml')).toContain('dist/engine/yaml.cjs');
+  p.remove('in.txt');
+  expect((await p.run('status', 'p.yaml')).stderr).toContain('there is no file or folder in.txt');
 });
 
 test("a new file that takes the place of an imported one is detected, and a package's new version", async () => {
