@@ -49,7 +49,7 @@ const steps = (name: string, model: string, { tokenize, train }: Options) => `
   train-${name}:
     uses: train
     resources: { cpu: 1 }
-    with: { tokens: "\${{ steps.tokenize-${name}.tokens }}", model: ${model}, batch_size: 8, seed: 1, ${train} }
+    with: { tokens: "\${{ steps.tokenize-${name}.tokens }}", model: ${model}, seed: 1, ${train} }
   test-${name}: { uses: evaluate, with: { model: "\${{ steps.train-${name}.model }}", tokens: "\${{ steps.tokenize-${name}.tokens }}" } }
   deploy-${name}: { uses: deploy, with: { model: "\${{ steps.train-${name}.model }}", metrics: "\${{ steps.test-${name}.metrics }}" } }
 `;
@@ -61,12 +61,17 @@ interface Options {
 
 /** Small models learn with a high rate. Pairs need a larger one, which has to compare words. */
 const SMALL = { hidden_size: 32, num_hidden_layers: 1, intermediate_size: 64, max_position_embeddings: 32, initializer_range: 0.1 };
-const FAST = 'learning_rate: 0.01';
+const FAST = 'batch_size: 8, learning_rate: 0.01';
 
 const TASKS: Record<string, Options & { rows: object[]; size?: object }> = {
   entities: { rows: entities, tokenize: 'task: token-classification', train: `${FAST}, epochs: 6` },
   questions: { rows: questions, tokenize: 'task: question-answering, stride: 4', train: `${FAST}, epochs: 12` },
-  pairs: { rows: pairs, tokenize: 'text: premise, text_pair: hypothesis', train: 'learning_rate: 0.001, epochs: 25', size: {} },
+  pairs: {
+    rows: pairs,
+    tokenize: 'text: premise, text_pair: hypothesis',
+    train: 'batch_size: 16, learning_rate: 0.002, epochs: 25',
+    size: {},
+  },
   lists: { rows: moods, tokenize: 'label: moods, problem_type: multi_label_classification', train: `${FAST}, epochs: 8` },
   columns: { rows: moods, tokenize: 'label: [happy, sad], problem_type: multi_label_classification', train: `${FAST}, epochs: 8` },
   regression: { rows: moods, tokenize: 'label: score, problem_type: regression', train: `${FAST}, epochs: 10` },
