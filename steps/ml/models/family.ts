@@ -19,6 +19,9 @@ export interface Config {
 
 type Tensors = Record<string, tf.Tensor>;
 
+/** Receives the hidden states [B, T, H]: those of the embeddings, then those of each layer, as transformers' `hidden_states`. */
+export type Observe = (state: tf.Tensor) => void;
+
 export interface Family<C extends Config = any> {
   /** `model_type` in config.json. */
   type: string;
@@ -91,9 +94,10 @@ export interface Head<C extends Config = any> extends HeadWeights<C> {
    * `input_ids`, `attention_mask` and, optionally, `token_type_ids`, all int32 [B, T] → logits: text-classification
    * [B, labels]; token-classification [B, T, labels]; question-answering [B, T, 2], for each token as the first and
    * as the last of the answer; masked-lm [B, T, vocabulary] or, with `label_positions` int32 [P], positions in the
-   * flat batch, [P, vocabulary] of those alone.
+   * flat batch, [P, vocabulary] of those alone. The heads for texts and masked-lm pass their hidden states to
+   * `observe`; those of a text-classifier then compute the last layer for all tokens.
    */
-  logits(config: C, weights: Weights, inputs: Tensors, dropout: Dropout): tf.Tensor;
+  logits(config: C, weights: Weights, inputs: Tensors, dropout: Dropout, observe?: Observe): tf.Tensor;
 }
 
 export interface GeneratingHead<C extends Config = any> extends HeadWeights<C> {

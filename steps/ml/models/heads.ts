@@ -12,6 +12,7 @@ import {
 import type { Axes, Program } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { isGenerating, type ProblemType, type Task } from './config.ts';
+import { type Distillation, distillationLoss, LOSS_FACTORS } from './distillation.ts';
 import type { Config, Family } from './family.ts';
 
 /**
@@ -22,6 +23,7 @@ import type { Config, Family } from './family.ts';
  *  masked-lm             `labels` int32 [B, T], or [P] with `label_positions`; −100 is ignored
  *  causal-lm, seq2seq    the same: the next token at each position. Besides `loss` there are then `losses` float32 [P], and
  *                        instead of logits, which would be [P, vocabulary], the most likely tokens, `predictions` int32 [P]
+ * If the inputs include a teacher's outputs, the loss is that of `distillation`.
  */
 export function programFor<C extends Config>(
   family: Family<C>,
@@ -29,6 +31,7 @@ export function programFor<C extends Config>(
   config: C,
   problem: ProblemType,
   loss: CrossEntropyOptions = {},
+  distillation?: Distillation,
 ): Program {
   if (isGenerating(task)) {
     const head = family.heads[task]!;
@@ -54,8 +57,14 @@ export function programFor<C extends Config>(
   const ofLabels = (logits: tf.Tensor, labels: tf.Tensor) => crossEntropy(logits, labels, loss);
   const lossOf = task === 'text-classification' && problem !== 'single_label_classification' ? LOSSES[problem] : ofLabels;
   return (weights, inputs, dropout): Record<string, tf.Tensor> => {
-    const logits = head.logits(config, weights, inputs, dropout);
-    return inputs.labels ? { loss: lossOf(logits, inputs.labels), logits } : { logits };
+    const { labels } = inputs;
+    const states: tf.Tensor[] = [];
+    const taught = distillation && LOSS_FACTORS.labels in inputs ? distillation : undefined;
+    const logits = head.logits(config, weights, inputs, dropout, taught?.hidden ? (state) => states.push(state) : undefined);
+    if (!labels) return { logits };
+    const lossOfLabels = () => lossOf(logits, labels);
+    if (!taught) return { loss: lossOfLabels(), logits };
+    return { ...distillationLoss({ logits, states, lossOfLabels }, inputs, problem, taught), logits };
   };
 }
 

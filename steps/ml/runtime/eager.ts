@@ -6,7 +6,18 @@
 import { DropoutTapes, type StepPosition } from './dropout.ts';
 import { paddingRows } from './ops.ts';
 import { type Gradient, Optimizer } from './optimizers.ts';
-import type { Dropout, HostTensor, HostTensors, OptimizerState, Part, Program, Runtime, Training, TrainingOptions } from './runtime.ts';
+import {
+  addTerms,
+  type Dropout,
+  type HostTensor,
+  type HostTensors,
+  type OptimizerState,
+  type Part,
+  type Program,
+  type Runtime,
+  type Training,
+  type TrainingOptions,
+} from './runtime.ts';
 import { onBackend, tf } from './tfjs.ts';
 
 export function eagerRuntime(backend: string, description: string, device: Runtime['device'] = 'cpu'): Runtime {
@@ -43,21 +54,28 @@ class EagerTraining implements Training {
   async step(parts: readonly Part[], at: StepPosition & { learningRate: number }) {
     let total = 0;
     let gradNorm = 0;
+    const sums: Record<string, number> = {};
     for (const [part, { inputs, share }] of parts.entries()) {
-      const { gradients, loss } = onBackend(this.#backend, () => this.#differentiate(inputs, { ...at, part }));
+      const { gradients, loss, terms } = onBackend(this.#backend, () => this.#differentiate(inputs, { ...at, part }));
       total += share * loss;
+      addTerms(sums, terms, share);
       if (part < parts.length - 1) this.#optimizer.accumulate(gradients, share);
       else gradNorm = this.#optimizer.step(gradients, at.learningRate, share, total);
     }
-    return { loss: total, gradNorm };
+    return { loss: total, gradNorm, terms: sums };
   }
 
   #differentiate(inputs: HostTensors, at: StepPosition) {
     const weights = feedAll(this.#optimizer.weights);
     for (const [name, row] of Object.entries(this.#options.paddingRows ?? {})) paddingRows.set(weights[name]!, row);
     const names = this.#optimizer.trained;
+    const terms: Record<string, number> = {};
     const { value, grads } = tf.engine().gradients(
-      () => this.#program(weights, feedAll(inputs), this.#dropout(at)).loss!,
+      () => {
+        const { loss, ...others } = this.#program(weights, feedAll(inputs), this.#dropout(at));
+        for (const [name, tensor] of Object.entries(others)) if (tensor.rank === 0) terms[name] = tensor.dataSync()[0]!;
+        return loss!;
+      },
       names.map((name) => weights[name]!),
       undefined,
       true,
@@ -66,7 +84,7 @@ class EagerTraining implements Training {
     for (const [i, gradient] of grads.entries()) {
       if (gradient) gradients.set(names[i]!, { dense: gradient.dataSync() as Float32Array });
     }
-    return { gradients, loss: value.dataSync()[0]! };
+    return { gradients, loss: value.dataSync()[0]!, terms };
   }
 
   #dropout(at: StepPosition): Dropout {

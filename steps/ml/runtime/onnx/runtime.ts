@@ -8,7 +8,18 @@ import { DropoutTapes, type StepPosition } from '../dropout.ts';
 import { traceFor } from '../dynamic-axes.ts';
 import { type Graph, sizeOf, type Value } from '../graph.ts';
 import { type Gradient, Optimizer } from '../optimizers.ts';
-import type { Axes, HostTensors, Inference, OptimizerState, Part, Program, Runtime, Training, TrainingOptions } from '../runtime.ts';
+import {
+  type Axes,
+  addTerms,
+  type HostTensors,
+  type Inference,
+  type OptimizerState,
+  type Part,
+  type Program,
+  type Runtime,
+  type Training,
+  type TrainingOptions,
+} from '../runtime.ts';
 import { named, type TrainingGraph, traceInference, traceTraining } from '../trace.ts';
 import type * as ort from './library.ts';
 import { type ExecutionProvider, hostOf, OnnxSession, OnnxSessions, tensorOf } from './session.ts';
@@ -92,19 +103,25 @@ class OnnxTraining implements Training {
   async step(parts: readonly Part[], at: StepPosition & { learningRate: number }) {
     let loss = 0;
     let gradNorm = 0;
+    const terms: Record<string, number> = {};
     for (const [part, { inputs, share }] of parts.entries()) {
-      await this.#differentiate(inputs, { ...at, part }, (partLoss, gradients) => {
+      await this.#differentiate(inputs, { ...at, part }, (partLoss, partTerms, gradients) => {
         loss += share * partLoss;
+        addTerms(terms, partTerms, share);
         if (part < parts.length - 1) this.#optimizer.accumulate(gradients, share);
         else gradNorm = this.#optimizer.step(gradients, at.learningRate, share, loss);
       });
     }
-    return { loss, gradNorm };
+    return { loss, gradNorm, terms };
   }
 
   /** Runs the forward and backward pass of a part; `use` may read the gradients until it returns. */
-  #differentiate(inputs: HostTensors, at: StepPosition, use: (loss: number, gradients: Map<string, Gradient>) => void): Promise<void> {
-    return this.#sessions.use(inputs, async ({ session, masks, graph, gradients, buffers }) => {
+  #differentiate(
+    inputs: HostTensors,
+    at: StepPosition,
+    use: (loss: number, terms: Record<string, number>, gradients: Map<string, Gradient>) => void,
+  ): Promise<void> {
+    return this.#sessions.use(inputs, async ({ session, masks, graph, gradients, terms, buffers }) => {
       const shapes = session.shapes('inputs', inputs);
       const dropout: Record<string, ort.Tensor> = {};
       for (const [ordinal, { name, rate }] of masks.entries()) {
@@ -122,7 +139,8 @@ class OnnxTraining implements Training {
           rows: rows.map(({ ids, values }) => ({ ids: data(ids) as Int32Array, values: data(values) as Float32Array })),
         });
       }
-      use(outputs[named.output('loss')]!.data[0] as number, updates);
+      const scalar = (name: string) => outputs[named.output(name)]!.data[0] as number;
+      use(scalar('loss'), Object.fromEntries(terms.map((name) => [name, scalar(name)])), updates);
     });
   }
 
