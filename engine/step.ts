@@ -71,7 +71,7 @@ export type OptionsOf<O extends OptionSchemas> = string extends keyof O
 export type InputsOf<I extends InputDeclarations> = string extends keyof I
   ? Record<string, any> // The names are unknown.
   : {
-      -readonly [K in keyof I]: 
+      -readonly [K in keyof I]:
         | (I[K] extends { many: true } ? string[] : string)
         | (I[K] extends { optional: true } ? undefined : never)
         | (K extends `${string}.${string}` ? undefined : never);

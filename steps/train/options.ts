@@ -322,7 +322,13 @@ export type Options = OptionsOf<typeof optionSchemas>;
 
 /** Every pair of options of which one excludes the other or has no effect, and values that no schema can exclude. */
 export function check(options: Options): OptionProblem[] {
-  return [...scheduleProblems(options), ...optimizerProblems(options), ...doubledProblems(options), ...distillationProblems(options), ...evaluationProblems(options)];
+  return [
+    ...scheduleProblems(options),
+    ...optimizerProblems(options),
+    ...doubledProblems(options),
+    ...distillationProblems(options),
+    ...evaluationProblems(options),
+  ];
 }
 
 function scheduleProblems({ warmup_steps, lr_scheduler_type, lr_scheduler_kwargs = {}, learning_rate }: Options): OptionProblem[] {

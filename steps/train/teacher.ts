@@ -47,15 +47,20 @@ export async function readTeacher({ inputs, options }: TrainContext, info: Token
   refuseTask(info);
   const teacher = await loadTeacher(folder, info, distillation);
   await checkFit(folder, teacher, info, inputs.tokens);
-  const states = distillation.hidden > 0 ? matchedStates(student, teacher) : [];
-  const { program: _, ...subject } = teacher;
-  if (distillation.alpha > 0) refuseOtherOutputs(teacher, student, info);
-  return new ModelTeacher(subject, student, { logits: distillation.alpha > 0, states });
+  return teacherOf(student, teacher, distillation);
+}
+
+/** @throws StepError if the outputs that the student learns from cannot be compared with its own */
+export function teacherOf(student: Model, teacher: Model, { alpha, hidden }: Distillation): Teacher {
+  if (alpha > 0) refuseOtherOutputs(teacher, student);
+  return new ModelTeacher(teacher, student, { logits: alpha > 0, states: hidden > 0 ? matchedStates(student, teacher) : [] });
 }
 
 function refuseTask({ task }: TokensInfo): void {
   if ((DISTILLED_TASKS as readonly string[]).includes(task)) return;
-  throw new StepError(`\`distill\` does not apply to ${task}`, `It applies only to ${DISTILLED_TASKS.join(' and ')}. Remove it.`, ['distill']);
+  throw new StepError(`\`distill\` does not apply to ${task}`, `It applies only to ${DISTILLED_TASKS.join(' and ')}. Remove it.`, [
+    'distill',
+  ]);
 }
 
 const wrong = (message: string, hint: string) => new StepError(message, hint, ['distill', 'teacher']);
@@ -90,7 +95,8 @@ async function checkFit(folder: string, teacher: Model, info: TokensInfo, tokens
 }
 
 /** Checks that the student's outputs can be compared with the teacher's, and puts the teacher's labels into the order of the student's. */
-function refuseOtherOutputs(teacher: Model, student: Model, { labels }: TokensInfo): void {
+function refuseOtherOutputs(teacher: Model, student: Model): void {
+  const { labels } = student;
   if (student.task === 'masked-lm') {
     const [own, other] = [student.config.vocab_size, teacher.config.vocab_size];
     if (own === other) return;
@@ -148,7 +154,7 @@ function stateShapes({ family, task, config, weights }: Model): number[][] {
 
 class ModelTeacher implements Teacher {
   readonly axes: Axes;
-  readonly #model: Omit<Model, 'program'>;
+  readonly #model: Model;
   readonly #program: Program;
   readonly #logits: boolean;
   /** The positions of the hidden states that the student learns from. */
@@ -156,12 +162,12 @@ class ModelTeacher implements Teacher {
   readonly #width: number;
   readonly #classes: number;
 
-  constructor(model: Omit<Model, 'program'>, student: Model, wanted: { logits: boolean; states: readonly number[] }) {
+  constructor(model: Model, student: Model, wanted: { logits: boolean; states: readonly number[] }) {
     this.#model = model;
     this.#logits = wanted.logits;
     this.#states = wanted.states;
     this.#program = teacherProgram(model, { logits: wanted.logits, states: [...new Set(wanted.states)] });
-    this.#width = wanted.states.length > 0 ? stateShapes({ ...student })[0]!.at(-1)! : 0;
+    this.#width = wanted.states.length > 0 ? stateShapes(student)[0]!.at(-1)! : 0;
     this.#classes = student.task === 'masked-lm' ? student.config.vocab_size : student.labels.length;
     this.axes = teacherAxes(student.task, this.#classes, wanted.states.length, this.#width);
   }

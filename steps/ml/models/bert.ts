@@ -213,8 +213,7 @@ export function encodeFirst(pass: Pass, inputs: Record<string, tf.Tensor>, posit
 
 function encodeButLast(pass: Pass, inputs: Record<string, tf.Tensor>, positions: tf.Tensor, mask: tf.Tensor): tf.Tensor {
   let x = betweenLayers(embed(pass, inputs, positions), pass.observe); // [B, T, H]
-  for (let layer = 0; layer < pass.config.num_hidden_layers - 1; layer++)
-    x = betweenLayers(block(pass, x, x, mask, layer), pass.observe); // [B, T, H]
+  for (let layer = 0; layer < pass.config.num_hidden_layers - 1; layer++) x = betweenLayers(block(pass, x, x, mask, layer), pass.observe); // [B, T, H]
   return x;
 }
 

@@ -185,8 +185,7 @@ function encodeFirst(pass: Pass, inputs: Record<string, tf.Tensor>): tf.Tensor {
 
 function encodeButLast(pass: Pass, ids: tf.Tensor, mask: tf.Tensor): tf.Tensor {
   let x = betweenLayers(embed(pass, ids), pass.observe); // [B, T, H]
-  for (let layer = 0; layer < pass.config.n_layers - 1; layer++)
-    x = betweenLayers(block(pass, x, x, mask, layer), pass.observe); // [B, T, H]
+  for (let layer = 0; layer < pass.config.n_layers - 1; layer++) x = betweenLayers(block(pass, x, x, mask, layer), pass.observe); // [B, T, H]
   return x;
 }
 

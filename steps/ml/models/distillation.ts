@@ -78,10 +78,13 @@ export function distillationLoss(
   }
   if (hidden > 0) {
     const errors = states.map((state, i) => meanSquaredErrorOfTokens(state, inputs[teacherState(i)]!, inputs.attention_mask!));
-    terms.hidden_loss = scaled(tf.div(
-      errors.reduce((sum: tf.Tensor, error) => tf.add(sum, error)),
-      errors.length,
-    ), 'states');
+    terms.hidden_loss = scaled(
+      tf.div(
+        errors.reduce((sum: tf.Tensor, error) => tf.add(sum, error)),
+        errors.length,
+      ),
+      'states',
+    );
     weighted.push(tf.mul(terms.hidden_loss, hidden));
   }
   return { loss: weighted.reduce((sum, loss) => tf.add(sum, loss)), ...terms };

@@ -176,13 +176,7 @@ interface Pass {
 }
 
 /** Whole sequences, int32 ids and mask [B, T] → the last hidden states [B, T, H]. Padding is at the end. */
-function read(
-  config: Gpt2Config,
-  weights: nn.Weights,
-  inputs: Record<string, tf.Tensor>,
-  dropout: Dropout,
-  observe?: Observe,
-): tf.Tensor {
+function read(config: Gpt2Config, weights: nn.Weights, inputs: Record<string, tf.Tensor>, dropout: Dropout, observe?: Observe): tf.Tensor {
   const { input_ids, attention_mask } = inputs;
   const positions = firstRows(weights[POSITIONS]!, input_ids!.shape[1]!); // [T, H]
   const embedded = dropout(tf.add(embedding(weights[WORDS]!, input_ids!), positions), config.embd_pdrop); // [B, T, H]

@@ -305,8 +305,7 @@ function encodeButLast(pass: Pass, { input_ids }: Record<string, tf.Tensor>, aro
   const { config, weights, dropout, observe } = pass;
   const words = nn.layerNorm(embedding(weights[WORDS]!, input_ids!), weights, 'model.embeddings.norm', config.norm_eps);
   let x = betweenLayers(dropout(words, config.embedding_dropout), observe); // [B, T, H]
-  for (let layer = 0; layer < config.num_hidden_layers - 1; layer++)
-    x = betweenLayers(block(pass, x, around, layer, false), observe); // [B, T, H]
+  for (let layer = 0; layer < config.num_hidden_layers - 1; layer++) x = betweenLayers(block(pass, x, around, layer, false), observe); // [B, T, H]
   return x;
 }
 

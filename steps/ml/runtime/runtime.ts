@@ -169,10 +169,7 @@ export interface Training {
    * function of (seed, epoch, step) and the index of the part. If the loss or the norm is not finite, nothing is
    * changed.
    */
-  step(
-    parts: readonly Part[],
-    at: { seed: number; epoch: number; step: number; learningRate: number },
-  ): Promise<StepResult>;
+  step(parts: readonly Part[], at: { seed: number; epoch: number; step: number; learningRate: number }): Promise<StepResult>;
   /** The current weights: views that the next step changes, so copy what must last. */
   weights(): HostTensors;
   /** What a checkpoint needs besides the weights; also views. */
