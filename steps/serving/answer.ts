@@ -3,6 +3,7 @@
  * its outputs for the task. Neither the answer to an input nor its error depends on the other inputs.
  */
 import { type Json, StepError } from '../../engine/step.ts';
+import { outputsOf } from '../ml/models/config.ts';
 import { checkVocabulary, type Sequence } from '../ml/models/tokenizer.ts';
 import * as ort from '../ml/runtime/onnx/library.ts';
 import { type EncodedInput, openEncoder } from '../ml/tasks/encoder.ts';
@@ -107,8 +108,7 @@ async function openSession({ model, folder, labels, task }: Bundle, threads: num
       `the ONNX model of ${folder} needs the input ${unknown}, which is not supported`,
       `Supported: ${knownInputs.join(', ')}.`,
     );
-  const outputs = task === 'question-answering' ? ['start_logits', 'end_logits'] : ['logits'];
-  for (const name of outputs) {
+  for (const name of outputsOf(task)) {
     const output = session.outputMetadata.find((one) => one.name === name);
     if (!output?.isTensor) throw new StepError(`the ONNX model of ${folder} has no output "${name}"`, `Export it for ${task}.`);
     const width = output.shape.at(-1);

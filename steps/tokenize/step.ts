@@ -1,6 +1,5 @@
 import { defineStep, type Upstream } from '../../engine/step.ts';
-import { TASK_NAMES, taskFacts } from '../ml/models/config.ts';
-import { optionsOfOtherTasks } from '../ml/tasks/upstream.ts';
+import { optionsOfOtherTasks, TASK_NAMES, taskFacts } from '../ml/models/config.ts';
 
 /**
  * The built-in steps that the data pass through, by cell. The search stops at a step of the user, whose effect is
@@ -25,7 +24,11 @@ export default defineStep({
       default: 'text-classification',
       description: 'The task to train for.',
     },
-    text: { type: 'string', description: 'The column of texts, for the tasks that read plain texts. Default: `text`.' },
+    text: {
+      type: 'string',
+      description:
+        'The column of texts, for the tasks that read plain texts. Default: the column that `text` of collect names, otherwise `text`.',
+    },
     text_pair: {
       type: 'string',
       description: 'A second column of texts, for text-classification of pairs such as premise and hypothesis.',
@@ -55,7 +58,7 @@ export default defineStep({
     answers: {
       type: 'string',
       description:
-        'The column of answers, for question-answering: either as in SQuAD (`text` and `answer_start`), or excerpts of the context. Questions without an answer have none. Default: `answers`.',
+        'The column of answers, for question-answering: either as in SQuAD (`text` and `answer_start`), or excerpts of the context. A question without an answer has an empty list. Default: `answers`.',
     },
     prompt: {
       type: 'string',

@@ -1,8 +1,8 @@
 /** Summarizes how a training went: in a few words while it runs and at its end, with a warning if it overfits. */
 
 import type { MetricDirection } from '../../engine/step.ts';
-import { betterOf } from '../ml/metrics/registry.ts';
 import { type HistoryLine, isMeasurement } from '../ml/metrics/tensorboard.ts';
+import { betterOf } from '../ml/tasks/metrics.ts';
 import type { Extent } from './schedule.ts';
 import type { TrainContext } from './step.ts';
 import { watchedMetric } from './validation.ts';

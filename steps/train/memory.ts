@@ -4,7 +4,7 @@
  */
 
 import { memoryLimit, StepError } from '../../engine/step.ts';
-import type { Model } from '../ml/models/checkpoint.ts';
+import type { Model } from '../ml/models/model-folder.ts';
 import { peakBytes, sizeOf } from '../ml/runtime/graph.ts';
 import { ruleOf } from '../ml/runtime/optimizers.ts';
 import type { HostTensors, TrainingOptions } from '../ml/runtime/runtime.ts';

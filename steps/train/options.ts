@@ -1,10 +1,10 @@
 /** The options of train, and which of them exclude each other. Names follow transformers' TrainingArguments wherever it has an equivalent. */
 
 import type { OptionProblem, OptionSchemas, OptionsOf } from '../../engine/step.ts';
-import { METRIC_NAMES } from '../ml/metrics/registry.ts';
 import { TASK_NAMES } from '../ml/models/config.ts';
 import type { Distillation } from '../ml/models/distillation.ts';
 import { capabilities, runtimeOptions } from '../ml/runtime/runtime.ts';
+import { METRIC_NAMES } from '../ml/tasks/metrics.ts';
 import { SCHEDULES } from './schedule.ts';
 
 export const optionSchemas = {
@@ -55,7 +55,7 @@ export const optionSchemas = {
     enum: SCHEDULES,
     default: 'linear',
     description:
-      'How the learning rate changes after the warmup: `linear`, `cosine` and `cosine_with_restarts` decrease it to 0, `polynomial` decreases it to `lr_end`, `inverse_sqrt` divides it by the square root of the step, and `constant` and `constant_with_warmup` keep it.',
+      'How the learning rate changes after the warmup: `linear`, `cosine` and `cosine_with_restarts` decrease it to 0, `polynomial` decreases it to `lr_end`, `inverse_sqrt` decreases it with the inverse square root of the step, and `constant` and `constant_with_warmup` keep it.',
   },
   lr_scheduler_kwargs: {
     type: 'object',
@@ -81,7 +81,8 @@ export const optionSchemas = {
     type: 'number',
     minimum: 0,
     default: 0,
-    description: 'Decoupled weight decay, as in AdamW. It applies to all weights except biases and norms.',
+    description:
+      'Weight decay: decoupled with AdamW, added to the gradient with `sgd`. It applies to all weights except biases, norms and the relative attention biases of T5.',
   },
   max_grad_norm: { type: 'number', minimum: 0, default: 1, description: 'Clips the gradient to this norm. 0 disables clipping.' },
   momentum: {

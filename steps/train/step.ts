@@ -1,5 +1,5 @@
 import { defineStep } from '../../engine/step.ts';
-import { metricProblem, positiveAhead, tokensAhead } from '../ml/tasks/upstream.ts';
+import { metricProblem, positiveAhead, tokensAhead } from '../ml/tasks/metrics.ts';
 import { aliases } from './aliases.ts';
 import { check, optional, optionSchemas } from './options.ts';
 

@@ -4,17 +4,11 @@
  */
 
 import { StepError } from '../../engine/step.ts';
-import { loadModel, type Model, reorderRows, startModel } from '../ml/models/checkpoint.ts';
-import {
-  DISTILLED_TASKS,
-  type Distillation,
-  LOSS_FACTORS,
-  TEACHER_LOGITS,
-  teacherAxes,
-  teacherProgram,
-  teacherState,
-} from '../ml/models/distillation.ts';
+import { TASK_NAMES, taskFacts } from '../ml/models/config.ts';
+import { type Distillation, LOSS_FACTORS, TEACHER_LOGITS, teacherAxes, teacherState } from '../ml/models/distillation.ts';
+import { type Head, teacherProgram } from '../ml/models/family.ts';
 import { listed } from '../ml/models/json.ts';
+import { loadModel, type Model, reorderRows, startModel } from '../ml/models/model-folder.ts';
 import type { TokensInfo } from '../ml/models/token-dataset.ts';
 import { tokenizerDifference } from '../ml/models/tokenizer-json.ts';
 import { peakBytes } from '../ml/runtime/graph.ts';
@@ -57,10 +51,9 @@ export function teacherOf(student: Model, teacher: Model, { alpha, hidden }: Dis
 }
 
 function refuseTask({ task }: TokensInfo): void {
-  if ((DISTILLED_TASKS as readonly string[]).includes(task)) return;
-  throw new StepError(`\`distill\` does not apply to ${task}`, `It applies only to ${DISTILLED_TASKS.join(' and ')}. Remove it.`, [
-    'distill',
-  ]);
+  if (taskFacts(task).distils) return;
+  const tasks = TASK_NAMES.filter((name) => taskFacts(name).distils).join(' and ');
+  throw new StepError(`\`distill\` does not apply to ${task}`, `It applies only to ${tasks}. Remove it.`, ['distill']);
 }
 
 const wrong = (message: string, hint: string) => new StepError(message, hint, ['distill', 'teacher']);
@@ -144,7 +137,7 @@ function stateShapes({ family, task, config, weights }: Model): number[][] {
   const tokens = { dtype: 'int32', shape: [1, 2] } as const;
   const inputs: Specs = { input_ids: { ...tokens, shape: [1, 2] }, attention_mask: { ...tokens, shape: [1, 2] } };
   const shapes: number[][] = [];
-  const head = family.heads[task as (typeof DISTILLED_TASKS)[number]]!;
+  const head = family.heads[task] as Head;
   const program: Program = (weights, inputs, dropout) => ({
     logits: head.logits(config, weights, inputs, dropout, ({ shape }) => shapes.push(shape)),
   });

@@ -3,11 +3,11 @@
 import path from 'node:path';
 import { StepError } from '../../../engine/step.ts';
 import { readPreprocessing } from '../data/preprocessing.ts';
-import { loadModel, type Model } from '../models/checkpoint.ts';
 import { isGenerating } from '../models/config.ts';
 import { readEncoding } from '../models/encoding.ts';
-import { decodingOf } from '../models/heads.ts';
+import { decodingOf } from '../models/family.ts';
 import { shown } from '../models/json.ts';
+import { loadModel, type Model } from '../models/model-folder.ts';
 import { checkVocabulary, type Tokenizer } from '../models/tokenizer.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { openEncoder } from '../tasks/encoder.ts';

@@ -4,8 +4,8 @@
  * grow with copying.
  */
 
-import type { Model } from '../models/checkpoint.ts';
-import { decodingOf } from '../models/heads.ts';
+import { decodingOf } from '../models/family.ts';
+import type { Model } from '../models/model-folder.ts';
 import type { HostTensor, HostTensors, Inference, Runtime } from '../runtime/runtime.ts';
 
 /** A language model as a search sees it: rows of token sequences that grow by one token per step. */

@@ -6,8 +6,8 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { StepError } from '../../../engine/step.ts';
-import type { Model } from '../models/checkpoint.ts';
 import { readJson } from '../models/json.ts';
+import type { Model } from '../models/model-folder.ts';
 
 /** The options of a request, as a JSON Schema. */
 export const generationOptions = {

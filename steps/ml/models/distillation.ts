@@ -5,10 +5,9 @@
  */
 
 import { meanSquaredError, meanSquaredErrorOfTokens, sigmoidDivergence, softmaxDivergence } from '../runtime/ops.ts';
-import type { Axes, Program } from '../runtime/runtime.ts';
+import type { Axes } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
-import type { ProblemType, Task } from './config.ts';
-import type { Config, Family, Head } from './family.ts';
+import { type ProblemType, type Task, taskFacts } from './config.ts';
 
 export interface Distillation {
   temperature: number;
@@ -18,9 +17,6 @@ export interface Distillation {
   hidden: number;
 }
 
-/** The tasks whose models can be distilled. */
-export const DISTILLED_TASKS = ['text-classification', 'masked-lm'] as const satisfies Task[];
-
 /**
  * Inputs of the student's program besides those of its task: the teacher's logits, its hidden state for each of the
  * student's, and the factors of the three losses in the batch, which may be one of several parts.
@@ -29,28 +25,9 @@ export const TEACHER_LOGITS = 'teacher_logits';
 export const teacherState = (state: number): string => `teacher_states.${state}`;
 export const LOSS_FACTORS = { labels: 'factor_of_labels', teacher: 'factor_of_teacher', states: 'factor_of_states' } as const;
 
-interface Subject<C extends Config> {
-  family: Family<C>;
-  task: Task;
-  config: C;
-}
-
-/** The outputs of a teacher: `logits`, and those of its hidden states whose positions are listed, as `states.POSITION`. */
-export function teacherProgram<C extends Config>(
-  { family, task, config }: Subject<C>,
-  { logits: wanted, states }: { logits: boolean; states: readonly number[] },
-): Program {
-  const head = family.heads[task] as Head<C>;
-  return (weights, inputs, dropout) => {
-    const observed: tf.Tensor[] = [];
-    const logits = head.logits(config, weights, inputs, dropout, states.length > 0 ? (state) => observed.push(state) : undefined);
-    return { ...(wanted && { logits }), ...Object.fromEntries(states.map((state) => [`states.${state}`, observed[state]!])) };
-  };
-}
-
 /** The axes of the student's inputs from a teacher. */
 export function teacherAxes(task: Task, classes: number, states: number, width: number): Axes {
-  const axes: Axes = { [TEACHER_LOGITS]: [task === 'masked-lm' ? 'positions' : 'batch', classes] };
+  const axes: Axes = { [TEACHER_LOGITS]: [taskFacts(task).labelled === 'positions' ? 'positions' : 'batch', classes] };
   return { ...axes, ...Object.fromEntries(Array.from({ length: states }, (_, i) => [teacherState(i), ['batch', 'sequence', width]])) };
 }
 

@@ -45,7 +45,7 @@ export function traceInference(
   program: Program,
   weights: Specs,
   inputs: Specs,
-  { free = false, outputs }: { free?: boolean; outputs?: string[] | undefined } = {},
+  { free = false, outputs }: { free?: boolean; outputs?: readonly string[] | undefined } = {},
 ): Graph {
   return tracing(new Recorder({ compute: !free }), (trace) => {
     const results = program(trace.inputs(weights, named.weight), trace.inputs(inputs, named.input), (x) => x);

@@ -3,15 +3,15 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { openRuntime } from '../../../steps/ml/device/open.ts';
-import { loadModel, type Model } from '../../../steps/ml/models/checkpoint.ts';
 import type { Distillation } from '../../../steps/ml/models/distillation.ts';
-import { programFor } from '../../../steps/ml/models/heads.ts';
+import { programFor } from '../../../steps/ml/models/family.ts';
+import { loadModel, type Model } from '../../../steps/ml/models/model-folder.ts';
 import type { HostTensor, HostTensors, Part, RuntimeName } from '../../../steps/ml/runtime/runtime.ts';
 import { lossSharesOf } from '../../../steps/train/loss-weights.ts';
 import { teacherOf } from '../../../steps/train/teacher.ts';
 import { KEY_BIAS } from '../../golden/zero.ts';
-import { compareStep, difference, int32, withoutDropout } from '../models/golden.ts';
-import { adamW, COMPILED } from '../runtime/options.ts';
+import { compareStep, difference, int32, withoutDropout } from '../ml/models/golden.ts';
+import { adamW, COMPILED } from '../ml/runtime/options.ts';
 
 const golden = join(import.meta.dirname, '../../golden');
 
