@@ -8,7 +8,7 @@ import type { Model } from '../ml/models/model-folder.ts';
 import { peakBytes, sizeOf } from '../ml/runtime/graph.ts';
 import { ruleOf } from '../ml/runtime/optimizers.ts';
 import type { HostTensors, TrainingOptions } from '../ml/runtime/runtime.ts';
-import { traceTraining } from '../ml/runtime/trace.ts';
+import { specsOf, traceTraining } from '../ml/runtime/trace.ts';
 import type { Teacher } from './teacher.ts';
 
 /** In bytes. */
@@ -40,9 +40,8 @@ export function memoryOf(
   const all = floats(Object.values(weights).map(({ data }) => data.length));
   const own = floats(trained.map((name) => weights[name]!.data.length));
   const moments = floats(trained.flatMap((name) => Object.values(rule.moments(weights[name]!.shape))));
-  const specs = Object.fromEntries(Object.entries(weights).map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
   const taught = teacher?.withPlaces(largest) ?? largest;
-  const { graph } = traceTraining(program, specs, taught, {
+  const { graph } = traceTraining(program, specsOf(weights), taught, {
     trained,
     padding: options.paddingRows ?? {},
     checkpointing: options.checkpointing,

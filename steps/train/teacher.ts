@@ -13,7 +13,7 @@ import type { TokensInfo } from '../ml/models/token-dataset.ts';
 import { tokenizerDifference } from '../ml/models/tokenizer-json.ts';
 import { peakBytes } from '../ml/runtime/graph.ts';
 import type { Axes, HostTensor, HostTensors, Inference, Part, Program, Runtime } from '../ml/runtime/runtime.ts';
-import { type Specs, traceInference } from '../ml/runtime/trace.ts';
+import { type Specs, specsOf, traceInference } from '../ml/runtime/trace.ts';
 import { lossSharesOf } from './loss-weights.ts';
 import type { TrainContext } from './step.ts';
 
@@ -226,6 +226,3 @@ function factorsOf(parts: HostTensors[], shares: number[]): HostTensors[] {
     [LOSS_FACTORS.states]: scalar(tokens[i]! / all),
   }));
 }
-
-const specsOf = (weights: HostTensors): Specs =>
-  Object.fromEntries(Object.entries(weights).map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
