@@ -1,8 +1,8 @@
 /** Fills the table `raw` from JSON and JSON lines. Types are inferred from all rows, not from a sample. */
 import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
-import { bytesOf, type SourceFile, wholeFiles } from '../ml/data/bytes.ts';
 import { literal } from '../ml/data/database.ts';
+import { bytesOf, type SourceFile, wholeFiles } from '../ml/data/encodings.ts';
 import {
   elementsOf,
   type FieldsFound,

@@ -1,9 +1,8 @@
 import { defineStep } from '../../engine/step.ts';
 import { generationOptions } from '../ml/generation/options.ts';
-import { BINARY_METRICS } from '../ml/metrics/classification.ts';
-import { METRIC_NAMES } from '../ml/metrics/registry.ts';
+import { BINARY_METRICS } from '../ml/metrics/text-classification.ts';
 import { runtimeOptions } from '../ml/runtime/runtime.ts';
-import { metricProblem, positiveAhead, tokensAhead } from '../ml/tasks/upstream.ts';
+import { METRIC_NAMES, metricProblem, positiveAhead, tokensAhead } from '../ml/tasks/metrics.ts';
 
 /** The options that decide which text a given model generates. */
 const { max_time: _, num_return_sequences: __, ...generation } = generationOptions;

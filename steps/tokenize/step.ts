@@ -1,6 +1,5 @@
 import { defineStep, type Upstream } from '../../engine/step.ts';
-import { TASK_NAMES, taskFacts } from '../ml/models/config.ts';
-import { optionsOfOtherTasks } from '../ml/tasks/upstream.ts';
+import { optionsOfOtherTasks, TASK_NAMES, taskFacts } from '../ml/models/config.ts';
 
 /**
  * The built-in steps that the data pass through, by cell. The search stops at a step of the user, whose effect is

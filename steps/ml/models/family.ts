@@ -1,8 +1,31 @@
-/** Defines a model family: how its config is read, which weights it has, and what it computes for each task. */
+/**
+ * Defines a model family: how its config is read, which weights it has, and what it computes for each task; and makes
+ * the programs that a runtime executes: for training and evaluation, for generation, and for ONNX tools.
+ */
 
-import type { Dropout } from '../runtime/runtime.ts';
-import type { tf } from '../runtime/tfjs.ts';
-import type { ConfigFile, GeneratingTask, Task } from './config.ts';
+import { exportOnnx } from '../runtime/onnx/export.ts';
+import {
+  binaryCrossEntropy,
+  type CrossEntropyOptions,
+  crossEntropy,
+  linear,
+  meanSquaredError,
+  vocabularyCrossEntropy,
+  vocabularyPredictions,
+} from '../runtime/ops.ts';
+import type { Axes, Dropout, HostTensors, Program } from '../runtime/runtime.ts';
+import { tf } from '../runtime/tfjs.ts';
+import {
+  type ConfigFile,
+  type GeneratingTask,
+  isGenerating,
+  oneLabel,
+  outputsOf,
+  type ProblemType,
+  type Task,
+  taskFacts,
+} from './config.ts';
+import { type Distillation, distillationLoss, LOSS_FACTORS } from './distillation.ts';
 import type { Parameters, Weights } from './nn.ts';
 
 /** The fields of a config that every family has. */
@@ -18,6 +41,9 @@ export interface Config {
 }
 
 type Tensors = Record<string, tf.Tensor>;
+
+/** Receives the hidden states [B, T, H]: those of the embeddings, then those of each layer, as transformers' `hidden_states`. */
+export type Observe = (state: tf.Tensor) => void;
 
 export interface Family<C extends Config = any> {
   /** `model_type` in config.json. */
@@ -91,9 +117,10 @@ export interface Head<C extends Config = any> extends HeadWeights<C> {
    * `input_ids`, `attention_mask` and, optionally, `token_type_ids`, all int32 [B, T] → logits: text-classification
    * [B, labels]; token-classification [B, T, labels]; question-answering [B, T, 2], for each token as the first and
    * as the last of the answer; masked-lm [B, T, vocabulary] or, with `label_positions` int32 [P], positions in the
-   * flat batch, [P, vocabulary] of those alone.
+   * flat batch, [P, vocabulary] of those alone. The heads for texts and masked-lm pass their hidden states to
+   * `observe`; those of a text-classifier then compute the last layer for all tokens.
    */
-  logits(config: C, weights: Weights, inputs: Tensors, dropout: Dropout): tf.Tensor;
+  logits(config: C, weights: Weights, inputs: Tensors, dropout: Dropout, observe?: Observe): tf.Tensor;
 }
 
 export interface GeneratingHead<C extends Config = any> extends HeadWeights<C> {
@@ -110,7 +137,7 @@ export interface GeneratingHead<C extends Config = any> extends HeadWeights<C> {
  * Predicts token after token, with a KV cache that the caller holds: `slots`, of which any number are filled and, for
  * a family with position ids, in any order. Both programs work for any B, T, slots and S.
  */
-export interface DecoderDefinition<C extends Config = any> {
+interface DecoderDefinition<C extends Config = any> {
   /** The sizes of the cache: keys and values of each layer, [B, heads, slots, width] each. */
   cache(config: C): { layers: number; heads: number; width: number };
   /**
@@ -132,3 +159,132 @@ export interface DecoderDefinition<C extends Config = any> {
    */
   decode(config: C, weights: Weights, inputs: Tensors): Tensors;
 }
+
+/**
+ * The program of a task: its outputs and, if there are labels, the loss, as in transformers. The labels:
+ *  text-classification   `labels` int32 [B] for one label, float32 [B, labels] for any number of labels or for a number
+ *  token-classification  `labels` int32 [B, T]; −100 is ignored
+ *  question-answering    `start_positions` and `end_positions` int32 [B]
+ *  masked-lm             `labels` int32 [B, T], or [P] with `label_positions`; −100 is ignored
+ *  causal-lm, seq2seq    the same: the next token at each position. Besides `loss` there are then `losses` float32 [P], and
+ *                        instead of logits, which would be [P, vocabulary], the most likely tokens, `predictions` int32 [P]
+ * If the inputs include the outputs of a teacher, the loss is that of `distillation`.
+ */
+export function programFor<C extends Config>(
+  family: Family<C>,
+  task: Task,
+  config: C,
+  problem: ProblemType,
+  loss: CrossEntropyOptions = {},
+  distillation?: Distillation,
+): Program {
+  if (isGenerating(task)) {
+    const head = family.heads[task]!;
+    return (weights, inputs, dropout): Record<string, tf.Tensor> => {
+      const { states, vocabulary } = head.states(config, weights, inputs, dropout);
+      const { labels } = inputs;
+      if (!labels) return { logits: linear(states, vocabulary) };
+      const { losses, predictions } = vocabularyPredictions(states, vocabulary, labels);
+      return { loss: vocabularyCrossEntropy(states, vocabulary, labels, loss), losses, predictions };
+    };
+  }
+  const head = family.heads[task]!;
+  if (taskFacts(task).labelled === 'answer') {
+    return (weights, inputs, dropout): Record<string, tf.Tensor> => {
+      const logits = head.logits(config, weights, inputs, dropout); // [B, T, 2]
+      const [start_logits, end_logits] = tf.unstack(logits, -1) as [tf.Tensor, tf.Tensor]; // [B, T] each
+      const { start_positions, end_positions } = inputs;
+      if (!start_positions || !end_positions) return { start_logits, end_logits };
+      const loss = tf.div(tf.add(crossEntropy(start_logits, start_positions), crossEntropy(end_logits, end_positions)), 2);
+      return { loss, start_logits, end_logits };
+    };
+  }
+  const losses = {
+    single_label_classification: (logits: tf.Tensor, labels: tf.Tensor) => crossEntropy(logits, labels, loss),
+    multi_label_classification: binaryCrossEntropy,
+    regression: meanSquaredError,
+  };
+  const lossOf = losses[taskFacts(task).problems ? problem : 'single_label_classification'];
+  return (weights, inputs, dropout): Record<string, tf.Tensor> => {
+    const { labels } = inputs;
+    const taught = LOSS_FACTORS.labels in inputs ? distillation : undefined;
+    const states: tf.Tensor[] = [];
+    const logits = head.logits(config, weights, inputs, dropout, taught?.hidden ? (state) => states.push(state) : undefined);
+    if (!labels) return { logits };
+    const lossOfLabels = () => lossOf(logits, labels);
+    if (!taught) return { loss: lossOfLabels(), logits };
+    return { ...distillationLoss({ logits, states, lossOfLabels }, inputs, problem, taught), logits };
+  };
+}
+
+/** The outputs of a teacher: `logits`, and those of its hidden states whose positions are listed, as `states.POSITION`. */
+export function teacherProgram<C extends Config>(
+  { family, task, config }: { family: Family<C>; task: Task; config: C },
+  { logits: wanted, states }: { logits: boolean; states: readonly number[] },
+): Program {
+  const head = family.heads[task] as Head<C>;
+  return (weights, inputs, dropout) => {
+    const observed: tf.Tensor[] = [];
+    const logits = head.logits(config, weights, inputs, dropout, states.length > 0 ? (state) => observed.push(state) : undefined);
+    return { ...(wanted && { logits }), ...Object.fromEntries(states.map((state) => [`states.${state}`, observed[state]!])) };
+  };
+}
+
+/** The axes of the inputs of such a program. */
+export function axesFor(task: Task, problem: ProblemType, labels: number): Axes {
+  const tokens = ['batch', 'sequence'];
+  const ofInputs = oneLabel(task, problem) ? ['batch'] : ['batch', labels];
+  const { labelled } = taskFacts(task);
+  return {
+    input_ids: tokens,
+    attention_mask: tokens,
+    token_type_ids: tokens,
+    decoder_input_ids: ['batch', 'target'],
+    label_positions: ['positions'],
+    labels: labelled === 'positions' ? ['positions'] : labelled === 'token' ? tokens : ofInputs,
+    start_positions: ['batch'],
+    end_positions: ['batch'],
+  };
+}
+
+/** A decoder as programs: one graph each, for all sizes. */
+interface Decoding {
+  cache: { layers: number; heads: number; width: number };
+  /** For encoder-decoders. */
+  encode?: { program: Program; axes: Axes };
+  decode: { program: Program; axes: Axes };
+}
+
+/** Undefined for a family that does not generate. */
+export function decodingOf<C extends Config>({ family, config }: { family: Family<C>; config: C }): Decoding | undefined {
+  const { decoder } = family;
+  if (!decoder) return undefined;
+  const { encode } = decoder;
+  const cache = decoder.cache(config);
+  const { heads, layers, width } = cache;
+  const tokens = ['batch', 'tokens'];
+  const source = ['batch', 'source'];
+  const axes: Record<string, readonly (string | number)[]> = {
+    input_ids: tokens,
+    attention_mask: tokens,
+    position_ids: tokens,
+    past_mask: ['batch', 'slots'],
+    encoder_attention_mask: source,
+  };
+  for (let layer = 0; layer < layers; layer++)
+    for (const kind of ['key', 'value']) {
+      axes[`past_${kind}.${layer}`] = ['batch', heads, 'slots', width];
+      axes[`cross_${kind}.${layer}`] = ['batch', heads, 'source', width];
+    }
+  return {
+    cache,
+    ...(encode && {
+      encode: { program: (weights, inputs) => encode(config, weights, inputs), axes: { input_ids: source, attention_mask: source } },
+    }),
+    decode: { program: (weights, inputs) => decoder.decode(config, weights, inputs), axes },
+  };
+}
+
+/** A trained model as an ONNX file: inputs int64 [batch, sequence], outputs float32, with the names that Hugging Face uses. */
+export const modelOnnx = ({ program, weights, task }: { program: Program; weights: HostTensors; task: Task }): Uint8Array =>
+  exportOnnx(program, weights, { outputs: outputsOf(task) });

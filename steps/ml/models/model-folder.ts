@@ -1,0 +1,426 @@
+/**
+ * Reads a model folder in the format of the Hugging Face hub, with its weights or a random initialization, and writes
+ * one that transformers loads without options or warnings.
+ */
+
+import { existsSync } from 'node:fs';
+import { copyFile, mkdir, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { memoryLimit, StepError } from '../../../engine/step.ts';
+import type { CrossEntropyOptions } from '../runtime/ops.ts';
+import type { Axes, HostTensor, HostTensors, Program } from '../runtime/runtime.ts';
+import { type ConfigFile, knownTask, labelsOf, type ProblemType, problemOf, type Task, taskFacts, taskOf } from './config.ts';
+import type { Distillation } from './distillation.ts';
+import { axesFor, type Config, type Family, type GeneratingHead, type Head, programFor } from './family.ts';
+import { listed, readJson, shown } from './json.ts';
+import type { Parameter, Parameters } from './nn.ts';
+import { random, truncatedNormal } from './random.ts';
+import { familyOf } from './registry.ts';
+import { float32, toFloat32, writeSafetensors } from './safetensors.ts';
+import { openWeights } from './weight-files.ts';
+
+export interface Model {
+  family: Family;
+  task: Task;
+  problem: ProblemType;
+  /** config.json as it was read, and the same with the family's defaults. */
+  file: ConfigFile;
+  config: Config;
+  /** Names of the outputs, in the order of the logits; empty if the task has no labels. */
+  labels: string[];
+  parameters: Parameters;
+  weights: HostTensors;
+  program: Program;
+  /** Axes of the program's inputs. */
+  axes: Axes;
+}
+
+export interface ModelStart {
+  task: Task;
+  /** For text-classification; default: one label of several. */
+  problem?: ProblemType;
+  labels: string[];
+  /** Replace a head that was trained for other labels. */
+  replaceHead?: boolean;
+  /** The seed of the random initialization. */
+  seed: number;
+  /** For one label of several: the class weights, and label smoothing. */
+  loss?: CrossEntropyOptions;
+  /** If it is trained with a teacher. */
+  distillation?: Distillation | undefined;
+  /** Overrides the dropout rates of the config. */
+  dropout?: number | undefined;
+  /** What the log reports about the initial weights. */
+  say: (message: string) => void;
+}
+
+/** A model, and its weights that are in no file. */
+export type Started = Model & { fresh: string[] };
+
+/**
+ * Opens a model to be trained for these labels: with the folder's weights if it has some, otherwise with a random
+ * initialization.
+ */
+export async function startModel(folder: string, start: ModelStart): Promise<Started> {
+  const { task, problem = 'single_label_classification', labels, seed, dropout, loss, distillation, say } = start;
+  const file = await readConfig(folder);
+  const family = familyOf(file);
+  const { parameters: headParameters, labelled, tiedTo } = headOf(family, task, file);
+  if (dropout !== undefined) for (const field of family.dropouts) file[field] = dropout;
+  const config: Config = family.configure(file);
+  const base = family.parameters(config);
+  const program = programFor(family, task, config, problem, loss, distillation);
+  const all = headParameters(config, labels.length);
+  const checkpoint = await openCheckpoint(folder, family, task, { ...base, ...all });
+  const head = checkpoint ? withoutTied(all, tiedTo, checkpoint) : all;
+  const parameters = { ...base, ...head };
+  const model = { family, task, problem, file, config, labels, parameters, program, axes: axesFor(task, problem, labels.length) };
+  if (!checkpoint) {
+    say('no model.safetensors: all weights are randomly initialized');
+    return { ...model, weights: startAll(parameters, config, seed), fresh: Object.keys(parameters) };
+  }
+  try {
+    const { head: kept, order } = headToKeep(file, start, head, labelled, checkpoint);
+    const weights = await readWeights(checkpoint, { ...base, ...kept });
+    if (labels.length > 0) for (const name of labelled) if (weights[name]) weights[name] = reorderRows(weights[name], order);
+    const fresh = Object.keys(head).filter((name) => !(name in kept));
+    for (const name of fresh) weights[name] = startOne(name, head[name]!, config, seed);
+    say(`${Object.keys(base).length + Object.keys(kept).length} weights read from ${checkpoint.source}`);
+    if (fresh.length > 0) say(`randomly initialized: ${listed(fresh)}`);
+    const unused = [...checkpoint.entries.keys()].filter((name) => !(name in weights));
+    if (unused.length > 0) say(`ignored, because a ${family.type} model for ${task} does not use them: ${listed(unused)}`);
+    return { ...model, weights: inOrder(weights, parameters), fresh };
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+/** Opens a trained model with its head; only for `task` if one is given. */
+export async function loadModel(folder: string, wanted?: Task): Promise<Model> {
+  const file = await readConfig(folder);
+  const family = familyOf(file);
+  const config: Config = family.configure(file);
+  const task = taskOf(file, shown(folder));
+  if (wanted !== undefined && task !== wanted)
+    throw new StepError(`${shown(folder)} contains a model for ${task}, not for ${wanted}`, `Train one for ${wanted}.`);
+  const named = labelsOf(file);
+  if (!named) throw new StepError(`${shown(folder)}: id2label in its config.json must name the labels 0, 1, 2 …, each once`);
+  const problem = problemOf(file, named);
+  const labels = task.endsWith('-classification') ? named : [];
+  const head = headOf(family, task, file);
+  const base = family.parameters(config);
+  const all = head.parameters(config, labels.length);
+  const checkpoint = await openCheckpoint(folder, family, task, { ...base, ...all });
+  if (!checkpoint)
+    throw new StepError(`${shown(folder)} has no model.safetensors`, 'Train it first: this folder contains only a configuration.');
+  try {
+    const ownParameters = withoutTied(all, head.tiedTo, checkpoint);
+    const parameters: Parameters = { ...base, ...ownParameters };
+    const own = Object.keys(ownParameters);
+    if (own.length > 0 && !own.some((name) => checkpoint.entries.has(name)))
+      throw new StepError(`${shown(folder)} has no head for ${task}`, 'Train it first: this is a base model.');
+    const weights = await readWeights(checkpoint, parameters);
+    const program = programFor(family, task, config, problem);
+    const axes = axesFor(task, problem, labels.length);
+    return { family, task, problem, file, config, labels, parameters, weights, program, axes };
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+/**
+ * Writes config.json and model.safetensors. `weights` may be those of a training, by the names of the model's
+ * weights.
+ */
+export async function saveModel(folder: string, model: Model, weights: HostTensors = model.weights): Promise<void> {
+  const { family, task, problem, labels } = model;
+  // The weights are float32, whatever they were; without a dtype loaders would take the file's.
+  const { dtype: _, torch_dtype: __, num_labels: ___, id2label: ____, label2id: _____, problem_type: ______, ...file } = model.file;
+  const config = {
+    ...file,
+    architectures: [headOf(family, task, model.file).architecture],
+    model_type: family.type,
+    ...(labels.length > 0 && {
+      id2label: Object.fromEntries(labels.entries()),
+      label2id: Object.fromEntries(labels.map((label, i) => [label, i])),
+    }),
+    ...(taskFacts(task).problems && { problem_type: problem }),
+    // transformers has no default for it, and would not generate without it.
+    ...(model.config.decoder_start_token_id !== undefined && { decoder_start_token_id: model.config.decoder_start_token_id }),
+  };
+  await mkdir(folder, { recursive: true });
+  // transformers requires a float here, and JavaScript writes 1.0 as 1.
+  const text = JSON.stringify(config, null, 2).replace(FLOATS, '$1.0');
+  await writeFile(path.join(folder, 'config.json'), `${text}\n`);
+  const stored = Object.entries(weights).map(([name, { data, shape }]) => [name, float32(data as Float32Array, shape)]);
+  await writeSafetensors(path.join(folder, 'model.safetensors'), Object.fromEntries(stored), { format: 'pt' });
+}
+
+const FLOATS =
+  /^( +"(?:initializer_(?:cutoff_)?factor|initializer_range|(?:layer_)?norm_eps|layer_norm_epsilon|(?:global_|local_)?rope_theta)": \d+)(?=,?$)/gm;
+
+/** @throws StepError if there is none, or the folder contains an adapter */
+export async function readConfig(folder: string): Promise<ConfigFile> {
+  const file = path.join(folder, 'config.json');
+  if (!existsSync(file) && existsSync(path.join(folder, 'adapter_config.json')))
+    throw new StepError(
+      `${shown(folder)} contains a LoRA adapter, not a model`,
+      'Train with `lora.merge: true`, or merge it in Python: PeftModel.from_pretrained(base, folder).merge_and_unload().',
+    );
+  if (!existsSync(file))
+    throw new StepError(
+      `${shown(folder)} has no config.json`,
+      'A model folder needs config.json and tokenizer.json, and model.safetensors unless it is to be randomly initialized.',
+    );
+  return readJson(file);
+}
+
+/** @throws StepError if the family has no head for the task, or this model needs one that is not supported */
+export function headOf(family: Family, task: Task, file: ConfigFile): Head | GeneratingHead {
+  const head = family.heads[task];
+  if (task === 'masked-lm' && file.tie_word_embeddings === false)
+    throw new StepError(
+      'config.json: tie_word_embeddings false is not supported for masked-lm',
+      'Its decoder has weights of its own. Only decoders that share the word embeddings are supported.',
+    );
+  if (head) return head;
+  throw new StepError(
+    `a ${family.type} model cannot be trained for ${task}`,
+    `It can be trained for ${Object.keys(family.heads).join(', ')}.`,
+  );
+}
+
+/** The weights of a folder: one file or several, by the names of our parameters. */
+interface Checkpoint {
+  /** Its name in messages. */
+  source: string;
+  entries: Map<string, { shape: number[]; read(): Promise<Float32Array> }>;
+  close(): Promise<void>;
+}
+
+async function openCheckpoint(folder: string, family: Family, task: Task, parameters: Parameters): Promise<Checkpoint | undefined> {
+  const stored = await openWeights(folder);
+  if (!stored) return undefined;
+  try {
+    const entries: Checkpoint['entries'] = new Map();
+    const { tied = {} } = family.heads[task] ?? {};
+    const copies: Copy[] = [];
+    for (const [name, { file, shape, read: readStored }] of stored.tensors) {
+      if (CONSTANTS.some((end) => name.endsWith(end)) || family.constants?.some((end) => name.endsWith(end))) continue;
+      const read = async () => {
+        const tensor = await readStored();
+        const data = toFloat32(tensor);
+        if (!data)
+          throw new StepError(`${file}: "${name}" is ${tensor.dtype}, not a floating-point type`, 'Save the model without quantization.');
+        if (!allFinite(data))
+          throw new StepError(
+            `${file}: "${name}" contains NaN or infinite numbers`,
+            'Its training diverged, or the file is damaged: use another checkpoint.',
+          );
+        return data;
+      };
+      const original = name in parameters ? undefined : tied[name];
+      if (original !== undefined) {
+        copies.push({ file, name, original, shape, read });
+        continue;
+      }
+      const own = nameFor(name, family, parameters);
+      if (entries.has(own))
+        throw new StepError(`${file}: there are two tensors for ${own}`, 'Save the model again, with each weight once.');
+      entries.set(own, { shape, read });
+    }
+    await refuseFalseCopies(copies, entries);
+    return { source: stored.source, entries, close: stored.close };
+  } catch (error) {
+    await stored.close();
+    throw error;
+  }
+}
+
+/** A tensor that duplicates the values of another one. */
+interface Copy {
+  file: string;
+  name: string;
+  original: string;
+  shape: number[];
+  read(): Promise<Float32Array>;
+}
+
+/** A copy with other values belongs to a model that does not tie the two, which would compute something else. */
+async function refuseFalseCopies(copies: Copy[], entries: Checkpoint['entries']): Promise<void> {
+  for (const { file, name, original, shape, read } of copies) {
+    const entry = entries.get(original);
+    if (!entry || (entry.shape.join() === shape.join() && same(await read(), await entry.read()))) continue;
+    throw new StepError(
+      `${file}: ${name} differs from ${original}, which config.json ties it to`,
+      'For separate weights, set `"tie_word_embeddings": false` in config.json, if the family supports that; otherwise the copy must be equal.',
+    );
+  }
+}
+
+function same(a: Float32Array, b: Float32Array): boolean {
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
+/** Constants that old versions of transformers saved with the weights of every family. */
+const CONSTANTS = ['.position_ids'];
+
+/** Infinity and NaN minus themselves are NaN. */
+function allFinite(data: Float32Array): boolean {
+  for (let i = 0; i < data.length; i++) if (data[i]! - data[i]! !== 0) return false;
+  return true;
+}
+
+/**
+ * TensorFlow's names of a norm's weights, as in bert-base-uncased on the hub; and the base prefix if it was left out.
+ */
+function nameFor(name: string, family: Family, parameters: Parameters): string {
+  const renamed = name.replace(/\bLayerNorm\.gamma$/, 'LayerNorm.weight').replace(/\bLayerNorm\.beta$/, 'LayerNorm.bias');
+  const prefixed = `${family.prefix}.${renamed}`;
+  return prefixed in parameters ? prefixed : renamed;
+}
+
+/**
+ * The weights of the head to read. A head is kept if it was trained for exactly the same labels, by name; if their
+ * order differs, its rows move. A head for other labels is replaced only if the option says so.
+ */
+function headToKeep(
+  file: ConfigFile,
+  { task, problem = 'single_label_classification', labels, replaceHead = false }: ModelStart,
+  head: Parameters,
+  labelled: string[],
+  checkpoint: Checkpoint,
+) {
+  const here = Object.keys(head).filter((name) => checkpoint.entries.has(name));
+  const former = labelsOf(file) ?? [];
+  const order = labels.map((label) => former.indexOf(label));
+  const sameLabels = former.length === labels.length && !order.includes(-1);
+  const trained = here.some((name) => labelled.includes(name));
+  // The output of a regression has no label name.
+  const { problems } = taskFacts(task);
+  const number = problems && problem === 'regression' && former.length === 1;
+  const sameProblem = !problems || problemOf(file, former) === problem;
+  const labelless = labels.length === 0;
+  // Heads of several tasks may have the same name. Without labels, only a head of the same task is kept.
+  const keeps = labelless ? knownTask(file) === task : (sameLabels || number) && sameProblem;
+  if (trained && !labelless && !keeps && !replaceHead) {
+    const named =
+      former.length > 0 ? `the labels ${listed(former)}` : 'labels that id2label in its config.json does not number 0, 1, 2 …, each once';
+    const found = sameProblem ? named : problemOf(file, former);
+    const wanted = sameProblem ? listed(labels) : problem;
+    throw new StepError(
+      `the model's head was trained for ${found}, but the tokens have ${wanted}`,
+      `\`replace_head: true\` initializes a new head.${former.every((label, i) => label === `LABEL_${i}`) ? ' Alternatively, name the labels in id2label of its config.json.' : ''}`,
+      ['replace_head'],
+    );
+  }
+  const kept = here.filter((name) => keeps || !labelled.includes(name)).map((name) => [name, head[name]!] as const);
+  return { head: Object.fromEntries(kept), order: sameLabels ? order : labels.map((_, i) => i) };
+}
+
+/**
+ * A head's weights, except those that are tied to others and missing in this checkpoint: they are one tensor, and
+ * learn as one.
+ */
+const withoutTied = (head: Parameters, tiedTo: Record<string, string> = {}, { entries }: Checkpoint): Parameters =>
+  Object.fromEntries(Object.entries(head).filter(([name]) => !(name in tiedTo) || entries.has(name) || !entries.has(tiedTo[name]!)));
+
+/** The rows of a weight in another order: row i is the former row order[i]. */
+export function reorderRows({ dtype, shape, data }: HostTensor, order: number[]): HostTensor {
+  const width = data.length / order.length;
+  const moved = new Float32Array(data.length);
+  for (const [to, from] of order.entries()) moved.set(data.subarray(from * width, (from + 1) * width), to * width);
+  return { dtype, shape, data: moved };
+}
+
+/** Reads the weights that the parameters ask for, or reports everything that does not fit. */
+async function readWeights({ source, entries }: Checkpoint, parameters: Parameters): Promise<HostTensors> {
+  const missing: string[] = [];
+  const misshapen: string[] = [];
+  for (const [name, { shape }] of Object.entries(parameters)) {
+    const entry = entries.get(name);
+    if (!entry) missing.push(name);
+    else if (entry.shape.join() !== shape.join()) misshapen.push(`${name} is [${entry.shape}] instead of [${shape}]`);
+  }
+  const unexpected = [...entries.keys()].filter((name) => !(name in parameters));
+  // Heads of other tasks do no harm, but a layer that config.json does not declare would be missing in the
+  // computation.
+  const kinds = new Set(Object.keys(parameters).map(kindOfWeight));
+  const layers = unexpected.filter((name) => kinds.has(kindOfWeight(name)));
+  if (missing.length + misshapen.length + layers.length > 0) {
+    const told = missing.length > 0 ? unexpected : layers;
+    const wrong = [
+      ...(missing.length > 0 ? [`it lacks ${listed(missing)}`] : []),
+      ...misshapen.slice(0, 8),
+      ...(misshapen.length > 8 ? [`and ${misshapen.length - 8} more with another shape`] : []),
+      ...(told.length > 0 ? [`it has unexpected weights: ${listed(told)}`] : []),
+    ];
+    throw new StepError(
+      `${source} does not fit its config.json: ${wrong.join('; ')}`,
+      'Use the config.json that was saved with the weights.',
+    );
+  }
+  const weights: HostTensors = {};
+  for (const [name, { shape }] of Object.entries(parameters)) {
+    weights[name] = { dtype: 'float32', shape, data: await entries.get(name)!.read() };
+  }
+  return weights;
+}
+
+/** The same for all layers, with or without the prefix of the base model. */
+const kindOfWeight = (name: string): string =>
+  name
+    .replace(/^.*?(?=\b(encoder|transformer)\.)|^model\.(?=layers\.)/, '')
+    .replace(/^transformer\.(?=h\.)/, '')
+    .replace(/\b\d+\b/g, '#');
+
+function startAll(parameters: Parameters, config: Config, seed: number): HostTensors {
+  const sizes = Object.entries(parameters).map(([name, { shape }]) => ({ name, shape, size: sizeOf(shape) }));
+  const bytes = 4 * sizes.reduce((sum, { size }) => sum + size, 0);
+  if (bytes > memoryLimit()) {
+    const largest = sizes.reduce((a, b) => (b.size > a.size ? b : a));
+    const gigabytes = (bytes: number) => `${Math.ceil(bytes / 1e9)} GB`;
+    throw new StepError(
+      `config.json: a model of these sizes has ${gigabytes(bytes)} of weights, but this machine has ${gigabytes(memoryLimit())} of memory`,
+      `The largest weight is ${largest.name} [${largest.shape}]: check its size.`,
+    );
+  }
+  return Object.fromEntries(Object.entries(parameters).map(([name, parameter]) => [name, startOne(name, parameter, config, seed)]));
+}
+
+const sizeOf = (shape: number[]): number => shape.reduce((product, n) => product * n, 1);
+
+/** Initialization as in transformers: N(0, initializer_range), biases 0, norms 1 and 0, the padding token's row 0. */
+function startOne(name: string, parameter: Parameter, config: Config, seed: number): HostTensor {
+  const { shape, start, deviation = config.initializer_range, cutoff = Infinity, paddingRow } = parameter;
+  const size = sizeOf(shape);
+  const uniform = random('start', seed, name);
+  const data = start === 'normal' ? truncatedNormal(size, deviation, cutoff, uniform) : new Float32Array(size);
+  if (start === 'ones') data.fill(1);
+  if (start === 'sinusoids') fillSinusoids(data, shape[1]!);
+  if (paddingRow !== undefined) data.fill(0, paddingRow * shape[1]!, (paddingRow + 1) * shape[1]!);
+  return { dtype: 'float32', shape, data };
+}
+
+/** Row by row: sines at even positions, cosines at odd ones, with ever longer waves (Vaswani et al. 2017, 3.5). */
+function fillSinusoids(data: Float32Array, width: number): void {
+  for (let i = 0; i < data.length; i++) {
+    const [position, place] = [Math.floor(i / width), i % width];
+    const angle = position / 10000 ** ((2 * Math.floor(place / 2)) / width);
+    data[i] = place % 2 === 0 ? Math.sin(angle) : Math.cos(angle);
+  }
+}
+
+/**
+ * In the order of the parameters, so that runs from weights and from a random initialization do the same in the same
+ * order.
+ */
+const inOrder = (weights: HostTensors, parameters: Parameters): HostTensors =>
+  Object.fromEntries(Object.keys(parameters).map((name) => [name, weights[name]!]));
+
+/** Copies generation_config.json, which says how a model generates, if there is one, to a model that is trained further or bundled. */
+export async function copyGenerationConfig(from: string, to: string): Promise<void> {
+  const file = path.join(from, 'generation_config.json');
+  if (existsSync(file)) await copyFile(file, path.join(to, 'generation_config.json'));
+}
