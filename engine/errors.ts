@@ -35,6 +35,15 @@ export class InvalidError extends Error {
   }
 }
 
+/** An error without a position in a file, such as a wrong flag. */
+export function unplaced(message: string, hint?: string): Diagnostic {
+  return { file: '', line: 0, column: 0, length: 0, message, hint };
+}
+
+export function usage(message: string, hint?: string): InvalidError {
+  return new InvalidError([unplaced(message, hint)]);
+}
+
 /** Collects all errors of a pipeline, so that they are reported together. */
 export class Problems {
   readonly #found = new Map<string, Diagnostic>();

@@ -4,6 +4,7 @@ import { existsSync, lstatSync, readdirSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import type { ResultEntry } from '../../cache/index.ts';
 import { type Cache, openCache } from '../../cache/open.ts';
+import { usage } from '../errors.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
 import { tableLines } from '../format/table.ts';
 import { colorsFor, printableJson, printLines } from '../format/terminal-text.ts';
@@ -11,7 +12,7 @@ import { bytes, count, moment } from '../format/text.ts';
 import { rootOf } from '../pipeline/index.ts';
 import { makeOwnFolder, type ProjectPaths, projectPaths } from '../run/project-paths.ts';
 import { cellOfName, cellTest } from '../run/select-cells.ts';
-import { recordsRoot, usage } from './pipeline-file.ts';
+import { recordsRoot } from './pipeline-file.ts';
 
 interface Options {
   file?: string;

@@ -4,11 +4,11 @@ import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, 
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { usage } from '../errors.ts';
 import { packageFolder } from '../files/packages.ts';
 import { pipelineSchema } from '../pipeline/schema.ts';
 import { builtinNames } from '../registry.ts';
 import { nearPath } from '../report/outcome.ts';
-import { usage } from './pipeline-file.ts';
 
 /* Writes the files that a command creates. Never overwrites a file. */
 

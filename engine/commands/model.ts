@@ -7,12 +7,12 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { openCache } from '../../cache/open.ts';
 import { maybeMany, readAddress } from '../address.ts';
+import { usage } from '../errors.ts';
 import { RemoteSources } from '../fetch/fetch.ts';
 import type { FetchProgress } from '../fetch/fetched-store.ts';
 import { inJson, printable, printLines, resultOutput } from '../format/terminal-text.ts';
 import { bytes as bytesOf } from '../format/text.ts';
 import { generation, serving } from '../registry.ts';
-import { usage } from './pipeline-file.ts';
 
 export async function modelFolder(given: string): Promise<string> {
   const address = readAddress(given);

@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { Pipeline } from '../cell.ts';
-import { InvalidError } from '../errors.ts';
+import { usage } from '../errors.ts';
 import { printLines } from '../format/terminal-text.ts';
 import { readPipeline } from '../pipeline/index.ts';
 
@@ -68,10 +68,6 @@ export function fileAmong(words: string[]): { file?: string; rest: string[] } {
 
 export function isYaml(word: string): boolean {
   return /\.ya?ml$/i.test(word);
-}
-
-export function usage(message: string, hint?: string): InvalidError {
-  return new InvalidError([{ file: '', line: 0, column: 0, length: 0, message, hint }]);
 }
 
 /** The nearest folder with records of runs: the working folder or one above it. */

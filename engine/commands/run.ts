@@ -1,10 +1,12 @@
 /** `tunesmith run [FILE]`: skips fresh cells, restores cells from the cache and runs the others. */
+
 import { constants } from 'node:os';
 import type { Pipeline } from '../cell.ts';
+import { usage } from '../errors.ts';
 import { readPipeline } from '../pipeline/index.ts';
 import { openReporter, type Reporter, reporterKind } from '../report/reporter.ts';
-import { type Interruptions, interruptions } from './interruptions.ts';
-import { choosePipeline, isYaml, type PipelineOptions, usage } from './pipeline-file.ts';
+import { type Interruptions, interruptions } from './exit-code.ts';
+import { choosePipeline, isYaml, type PipelineOptions } from './pipeline-file.ts';
 
 interface Options extends PipelineOptions {
   only?: string[];

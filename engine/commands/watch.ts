@@ -14,8 +14,7 @@ import { readPipeline } from '../pipeline/index.ts';
 import { nearPath } from '../report/outcome.ts';
 import { codeLooks, inputLooks, looksNow, textLooks, type WatchSnapshot } from '../run/watch-snapshot.ts';
 import { clearRunCaches } from '../step-code.ts';
-import { failed } from './exit-code.ts';
-import type { Interruptions } from './interruptions.ts';
+import { failed, type Interruptions } from './exit-code.ts';
 import type { PipelineOptions } from './pipeline-file.ts';
 
 const { version } = createRequire(import.meta.url)('tunesmith/package.json') as { version: string };

@@ -6,8 +6,23 @@ import { join } from 'node:path';
 import { type HubAddress, isSafePath } from '../address.ts';
 import { StepError } from '../step.ts';
 import { repositoryOf } from './choose-files.ts';
-import { type HttpRequest, sendRequest } from './download.ts';
-import type { FileFacts, TreeEntry } from './hub-cache.ts';
+import { type FileHash, type HttpRequest, sendRequest } from './download.ts';
+
+/** A file of a commit. */
+export interface FileFacts {
+  size: number;
+  /** Hash of the file. If a mirror does not provide it, the server's ETag is the name of the blob. */
+  hash?: FileHash;
+}
+
+/** A file as the hub lists it. */
+export interface TreeEntry {
+  size: number;
+  blob_id: string;
+  lfs_sha256?: string;
+  lfs_size?: number;
+  xet_hash?: string;
+}
 
 /** The hub refused a request. */
 export class HubRefusal extends StepError {

@@ -14,14 +14,14 @@ import {
   visit,
   type YAMLMap,
 } from 'yaml';
-import { type Diagnostic, InvalidError, Problems } from '../errors.ts';
+import { type Diagnostic, InvalidError, Problems, unplaced } from '../errors.ts';
 import { displayPath } from '../files/paths.ts';
 import { exactNumber } from '../format/scalars.ts';
+import { readText } from './index.ts';
 import { type Parsed, readInPieces } from './large-source.ts';
 import { Literal, type Tree, writtenScalar } from './literals.ts';
 import type { PipelineRequest } from './pipeline-cache.ts';
 import { lineEnd, syntaxErrors } from './syntax-errors.ts';
-import { readText } from './text-file.ts';
 
 export type Path = (string | number)[];
 
@@ -131,7 +131,7 @@ function readWhole(path: string, problems: Problems, text: string, kind: FileKin
 
 /** A value of a flag, which has no position in a file. */
 export function flagSource(flag: string, value: Tree): SourceText {
-  return { value, diagnostic: (_path, _at, message, hint) => ({ file: flag, line: 0, column: 0, length: 0, message, hint }) };
+  return { value, diagnostic: (_path, _at, message, hint) => ({ ...unplaced(message, hint), file: flag }) };
 }
 
 class YamlSource implements SourceText {

@@ -1,7 +1,6 @@
 /** Asks the remaining steps before a long cell starts whether existing outputs already make them fail. */
 
-import type { Cell, Pipeline } from '../cell.ts';
-import { upstreamOf } from '../cell.ts';
+import { type Cell, type Pipeline, upstreamOf } from '../cell.ts';
 import { builtin } from '../registry.ts';
 import type { OptionProblem, OptionSchemas, OptionsOf, StepDefinition } from '../step.ts';
 
