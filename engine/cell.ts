@@ -21,7 +21,6 @@ export interface Pipeline {
   /** The project root: the folder that contains `.tunesmith/`. */
   root: string;
   text: string;
-  /** Resolved parameters. */
   params: Record<string, Json>;
   /** In topological order; ties in the order of the file. */
   cells: Cell[];
@@ -90,7 +89,6 @@ export interface StepAction {
   /** What the child process loads: the name of a built-in step, or the absolute path of a module. */
   module: { builtin: string } | { path: string };
   definition: Omit<StepDefinition, 'run' | 'check' | 'foresee'>;
-  /** With defaults filled in. */
   options: Record<string, Json>;
 }
 
@@ -108,7 +106,6 @@ export type InputSource =
    * of cells, these cells are in `Cell.reads`.
    */
   | ({ kind: 'path'; pattern: string; glob: boolean } & LeavingOut)
-  /** A remote input, which is downloaded when the cell runs. */
   | { kind: 'remote'; address: Address };
 
 export interface CellOutput {
@@ -180,7 +177,6 @@ export function placeKey(name: string): string {
   return capitals.join('').toLowerCase().normalize('NFD');
 }
 
-/** How two names with the same `placeKey` differ. */
 export function onlyDiffer(a: string, b: string): string {
   return a.normalize('NFC') === b.normalize('NFC') ? 'look the same but consist of different Unicode characters' : 'differ only in case';
 }
@@ -192,7 +188,6 @@ export function fileName(name: string): string {
   return `${safe.slice(0, 180)}-${sha256(name).slice(0, 12)}`;
 }
 
-/** The hint for such names. */
 export const SHARED = 'macOS and Windows may treat them as the same name. Rename one of them.';
 
 /** The path of a pipeline's lockfile, which is beside the pipeline file. */

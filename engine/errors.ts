@@ -17,13 +17,11 @@ export interface Place {
   column: number;
   /** How many characters the caret underlines. */
   length: number;
-  /** The source line, for the caret. */
   source?: string;
 }
 
 export interface Diagnostic extends Place {
   message: string;
-  /** What to do: valid names, did-you-mean. */
   hint?: string;
 }
 
@@ -117,10 +115,8 @@ function render(diagnostic: Diagnostic, paint: Paint): string {
   return `${lines.join('\n')}\n`;
 }
 
-/** Characters of a message or hint. */
 const MOST = 4000;
 
-/** Maximum number of columns of a source line. */
 const WIDEST = 100;
 
 /** The part of a line around the caret, of `room` columns; `before` and `carets` count columns of the terminal. */
@@ -146,7 +142,6 @@ function graphemes(text: string): string[] {
   return [...new Intl.Segmenter().segment(text)].map(({ segment }) => visible(segment));
 }
 
-/** As many of the first characters as fit into `room` columns. */
 function within(characters: string[], room: number): string[] {
   let used = 0;
   const end = characters.findIndex((character) => {

@@ -31,7 +31,6 @@ export interface Code {
   hash: string;
 }
 
-/** The module cannot be read or parsed. */
 export class CodeError extends Error {
   override name = 'CodeError';
 }
@@ -85,7 +84,6 @@ interface ImportedFiles {
   packages: Record<string, { version: string; from: string }>;
 }
 
-/** Follows the imports with a bundler. */
 async function bundleImports(entry: string): Promise<ImportedFiles> {
   const { build } = await import('esbuild');
   const folder = dirname(entry);
@@ -124,7 +122,6 @@ async function bundleImports(entry: string): Promise<ImportedFiles> {
   return { files, packages };
 }
 
-/** The cached result, if it is still valid. */
 function readCachedCode(memory: string, folder: string): Code | undefined {
   const text = readCachedText(memory);
   if (text === undefined) return undefined;

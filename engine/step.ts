@@ -259,3 +259,8 @@ export function defineStep<
 >(definition: StepDefinition<O, I, P>): StepDefinition<O, I, P> {
   return definition;
 }
+
+/** The `aliases` of a step, given by option: `{ epochs: 'num_train_epochs num_epochs' }`. */
+export function aliasesOf(names: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(names).flatMap(([option, others]) => others.split(' ').map((other) => [other, option])));
+}

@@ -36,7 +36,6 @@ export function failed(error: unknown, version: string): number {
 
 const EXPLAINED = new Set(['StepError', 'CacheError', 'MissingObjectError', 'UnreadableError']);
 
-/** Maximum number of characters of a message. */
 const MOST = 4000;
 
 function invalid(diagnostics: Diagnostic[]): number {
@@ -106,7 +105,6 @@ function asJson(): boolean {
 
 export interface Interruptions {
   signal: AbortSignal;
-  /** The signal that arrived, if any. */
   readonly by?: Signal;
   release(): void;
 }

@@ -6,7 +6,6 @@ import { usage } from '../errors.ts';
 import { printLines } from '../format/terminal-text.ts';
 import { readPipeline } from '../pipeline/index.ts';
 
-/** The options of every command that reads a pipeline. */
 export interface PipelineOptions {
   file?: string;
   /** `name=value` of -p. */

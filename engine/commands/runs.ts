@@ -326,7 +326,6 @@ async function* visibly(chunks: AsyncIterable<string>): AsyncGenerator<string> {
   yield shown(rest) + (inColor ? RESET : '');
 }
 
-/** Resets colours that a log leaves on. */
 const RESET = '\u001b[0m';
 
 function logsOfRun(root: string, id: number): (cell: string) => string | undefined {

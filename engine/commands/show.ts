@@ -118,9 +118,7 @@ async function artifactsOfRun(words: string[], run: string, options: PipelineOpt
   const pipeline = await openPipeline(file, options, { lastRun: true });
   const { pastOutputs } = await import('../run/output-owners.ts');
   const number = runNamed(pipeline.root, run);
-  const point = word.lastIndexOf('.');
-  const [step, output] =
-    second !== undefined || point <= word.lastIndexOf(']') ? [word, second] : [word.slice(0, point), word.slice(point + 1)];
+  const [step, output] = second === undefined ? cellAndOutput(word) : [word, second];
   const ofStep = cellTest(step);
   const { outputs, gone } = await pastOutputs(
     pipeline,
@@ -142,9 +140,13 @@ async function artifactsOfRun(words: string[], run: string, options: PipelineOpt
 function parsed(word: string, pipeline: Pipeline): { cells: Cell[]; output?: string } {
   const whole = cellsNamed(pipeline, word);
   if (whole.length > 0) return { cells: whole };
+  const [cell, output] = cellAndOutput(word);
+  return { cells: named(cell, pipeline), output };
+}
+
+function cellAndOutput(word: string): [cell: string, output?: string] {
   const point = word.lastIndexOf('.');
-  if (point <= 0 || point < word.lastIndexOf(']')) return { cells: named(word, pipeline) };
-  return { cells: named(word.slice(0, point), pipeline), output: word.slice(point + 1) };
+  return point <= Math.max(0, word.lastIndexOf(']')) ? [word] : [word.slice(0, point), word.slice(point + 1)];
 }
 
 function named(word: string, pipeline: Pipeline): Cell[] {

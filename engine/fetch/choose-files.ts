@@ -49,7 +49,6 @@ export function dataFiles(names: string[]): string[] {
   return [of('.parquet'), of('.jsonl', '.ndjson'), of('.json'), of('.csv'), of('.tsv'), of('.txt')].find((found) => found.length > 0) ?? [];
 }
 
-/** Files that describe the data. */
 const ABOUT = /(^|\/)(dataset_infos?\.json|README\.(md|txt)|LICENSE(\.\w+)?|requirements\.txt)$/i;
 
 /**

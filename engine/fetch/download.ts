@@ -30,7 +30,6 @@ export interface HttpRequest {
 
 export interface DownloadRequest extends HttpRequest {
   url: string;
-  /** The target path. */
   to: string;
   /** The name of the file in messages. */
   what: string;
@@ -39,15 +38,12 @@ export interface DownloadRequest extends HttpRequest {
   hash?: FileHash;
   /** The hash that the server sends, if no other is known. */
   hashIn?(headers: Headers): FileHash | undefined;
-  /** Explains an HTTP response that is no file. */
   refused(response: Response): Promise<Error>;
-  /** Called with the size of the file in bytes. */
   onSize?(size: number): void;
   /** Called with the number of received bytes; negative for discarded ones. */
   onBytes?(count: number): void;
 }
 
-/** A SHA-256, a git blob hash, or an MD5. */
 export interface FileHash {
   kind: 'sha256' | 'git' | 'md5';
   hex: string;
@@ -88,7 +84,6 @@ const NAMES = { sha256: 'SHA-256', git: 'git hash', md5: 'MD5' };
 
 interface Received {
   headers: Headers;
-  /** Undefined if unknown. */
   expected?: FileHash;
   actual?: string;
 }

@@ -22,7 +22,6 @@ export interface LockOptions {
 /** The context of a download: callbacks for log lines and progress. */
 export interface FetchProgress extends LockOptions {
   signal: AbortSignal;
-  /** Writes a line to the cell's log. */
   log(message: string): void;
   /** Called with the number of bytes and files to download. */
   expect(bytes: number, files: number): void;

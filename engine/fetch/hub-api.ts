@@ -24,11 +24,9 @@ export interface TreeEntry {
   xet_hash?: string;
 }
 
-/** The hub refused a request. */
 export class HubRefusal extends StepError {
   constructor(
     readonly status: number,
-    /** The hub's error code. */
     readonly code: string | undefined,
     message: string,
     hint: string,
@@ -37,7 +35,6 @@ export class HubRefusal extends StepError {
   }
 }
 
-/** Settings for requests to the hub. */
 type HubRequestOptions = Pick<HttpRequest, 'signal' | 'failFast' | 'log'>;
 
 export class HubApi {
@@ -69,7 +66,6 @@ export class HubApi {
     throw new StepError(`${this.#endpoint} did not report the commit of ${revision} of ${address.name}`, IS_IT_A_HUB);
   }
 
-  /** All files of a commit. */
   async filesOf(address: HubAddress, commit: string, options: HubRequestOptions): Promise<Record<string, TreeEntry>> {
     const { listFiles } = await import('@huggingface/hub');
     const { type, name } = address;
@@ -123,7 +119,6 @@ export class HubApi {
     return token && `Bearer ${token}`;
   }
 
-  /** `name`: name of a file. */
   async refused(response: Response, address: HubAddress, revision: string, name?: string): Promise<HubRefusal> {
     await response.body?.cancel();
     const { status, headers } = response;

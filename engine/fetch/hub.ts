@@ -323,7 +323,6 @@ class HubCache {
     await rm(this.blob(blob), { force: true });
   }
 
-  /** Links a blob under its name in a snapshot. */
   async link(blob: string, commit: string, name: string): Promise<void> {
     const path = this.pathOf(commit, name);
     // In the folder of locks, where a leftover is not mistaken for a file of the repository.

@@ -236,7 +236,6 @@ export class Kaggle implements AddressProvider<KaggleAddress> {
   }
 }
 
-/** The file does not exist. */
 class MissingFile extends StepError {}
 
 interface Listed {

@@ -151,7 +151,6 @@ function settingsOf(scope: CellScope): Settings {
   return settings;
 }
 
-/** Checks a value that was unknown when the file was checked. */
 function isValid(key: string, value: Json, scope: CellScope): boolean {
   const mistakes = scope.context.checkStep({ [key]: value });
   for (const { path, message, hint } of mistakes) scope.report(scope.locate(path), message, hint);

@@ -58,7 +58,6 @@ export async function checkPipeline(given: PipelineRequest, options: ReadOptions
   };
 }
 
-/** The hint for an empty `steps:`. */
 const FIRST_STEP = 'Write a step below it: its name, and below that `uses:` or `run:`.';
 
 /** The keys of the file. Throws at once if there are no steps to check. */

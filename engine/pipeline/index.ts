@@ -15,9 +15,7 @@ import { Environment } from './environment.ts';
 import { readCached, writeCached } from './pipeline-cache.ts';
 
 export interface ReadOptions {
-  /** `name=value` of -p. */
   set?: string[];
-  /** The file of --params. */
   paramsFile?: string;
   /** Change no file: do not cache the declarations of custom steps. */
   readOnly?: boolean;

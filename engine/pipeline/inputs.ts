@@ -12,11 +12,9 @@ import { displayValue } from './schema-check.ts';
 import type { CellScope, OutputSource } from './scope.ts';
 import type { Path, SourcePath } from './source.ts';
 
-/** An input while it is being read. */
 interface Sources {
   role: string;
   sources: InputSource[];
-  /** The position of each source. */
   places: SourcePath[];
   /** Written as a list, a glob or with [*]. */
   list: boolean;
@@ -179,7 +177,6 @@ function globAtHome(pattern: string, environment: Environment): string {
   return pattern.startsWith('~/') ? `${escapeGlob(environment.atHome('~'))}${pattern.slice(1)}` : pattern;
 }
 
-/** Whether the sources match the step's declaration. */
 function matchesDeclaration(declaration: InputDeclaration, path: Path, { role, sources, places }: Sources, scope: CellScope): boolean {
   const wrong = (place: SourcePath, message: string, hint?: string) => {
     scope.report(place, message, hint);

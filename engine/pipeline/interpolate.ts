@@ -21,7 +21,6 @@ export interface Expression {
   /** Absent if the expression is invalid; `mistake` says why. */
   reference?: Reference;
   mistake?: { message: string; hint: string; within: Within };
-  /** Position in the text. */
   start: number;
   end: number;
   /** Positions for carets: the whole expression and each of its names. */
@@ -159,9 +158,7 @@ export const UNKNOWN = Symbol('unknown');
 export type ExpressionValue = Tree | typeof UNKNOWN;
 
 export interface ExpressionScope {
-  /** The value of an expression at `path`. */
   evaluate(expression: Expression, path: Path): ExpressionValue;
-  /** Reports an error in an expression. */
   reportExpression(expression: Expression, path: Path, message: string, hint: string): void;
 }
 
@@ -211,7 +208,6 @@ export function asText(expression: Expression, path: Path, scope: ExpressionScop
   return scalarText(value);
 }
 
-/** Every expression in a value, with its position. */
 export function expressionsIn(value: Tree, path: Path): [Expression, Path][] {
   if (typeof value === 'string') return template(value)?.expressions.map((expression) => [expression, path]) ?? [];
   if (value === null || typeof value !== 'object' || value instanceof Literal) return [];

@@ -10,7 +10,6 @@ import { type FileKind, flagSource, type Path, readSource, report, type SourcePa
 /** One source of parameters. A later source overrides an earlier one. */
 interface Layer {
   source: SourceText;
-  /** Position of the parameters in the source. */
   path: Path;
   value: Tree;
 }
@@ -48,7 +47,6 @@ export class Params {
     this.#check();
   }
 
-  /** All parameters, resolved, as they were written or typed. */
   values(): Record<string, Json> {
     const entries = Object.keys(this.#merged).map((name) => [name, this.value([name])] as const);
     return Object.fromEntries(entries.flatMap(([name, value]) => (value === UNKNOWN ? [] : [[name, asWritten(value)] as const])));

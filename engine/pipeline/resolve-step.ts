@@ -67,7 +67,6 @@ function reportMissingPackage(uses: string, { folder }: ParseContext, wrong: (me
   );
 }
 
-/** The message of the child. */
 export type StepDescription = { definition: Declaration } | { message: string; hint?: string };
 
 /**

@@ -39,13 +39,11 @@ export interface SourceText {
   diagnostic(path: Path, at: 'key' | 'value', message: string, hint?: string, within?: Within): Diagnostic;
 }
 
-/** The position of a value, for error messages. */
 export interface SourcePath {
   source: SourceText;
   path: Path;
 }
 
-/** The kind of a file, for messages. */
 export interface FileKind {
   name: string;
   /** The hint for an empty file. */
@@ -74,7 +72,6 @@ export function readSource(
   };
 }
 
-/** Characters. */
 const LARGE = 200_000;
 
 /** Parses a self-contained text; undefined if it has an error. */
@@ -129,7 +126,6 @@ function readWhole(path: string, problems: Problems, text: string, kind: FileKin
   return source;
 }
 
-/** A value of a flag, which has no position in a file. */
 export function flagSource(flag: string, value: Tree): SourceText {
   return { value, diagnostic: (_path, _at, message, hint) => ({ ...unplaced(message, hint), file: flag }) };
 }
@@ -376,7 +372,6 @@ export function locateInText(
   return locateStep(readSource(file, new Problems(), text), step, at, message, hint);
 }
 
-/** The position of a step or of one of its keys. */
 export function locateStep(source: SourceText, step: string, at: Path, message: string, hint?: string): Diagnostic {
   return source.diagnostic(['steps', step, ...at], at.length === 0 ? 'key' : 'value', message, hint);
 }

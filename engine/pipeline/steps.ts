@@ -88,7 +88,6 @@ function parseStep(name: string, value: Tree, mistakes: Mistake[], context: Pars
   return step;
 }
 
-/** Reports keys that cannot be used together. */
 function checkKeyCombinations({ name, path, body, faulty }: Step, context: ParseContext): void {
   const has = (key: string) => Object.hasOwn(body, key) || faulty.has(key);
   const wrong = (key: string, message: string, hint: string) => {
@@ -125,7 +124,6 @@ function checkKeyCombinations({ name, path, body, faulty }: Step, context: Parse
   }
 }
 
-/** Checks that each key of `with` is an option or an input, and that all required inputs are given. */
 function checkWith(step: Step, context: ParseContext): void {
   const { body, faulty, used, path } = step;
   if (Object.hasOwn(body, 'run')) {
@@ -176,7 +174,6 @@ function checkWith(step: Step, context: ParseContext): void {
 const EVERYWHERE = ['params', 'matrix'];
 const IN_COMMANDS = [...EVERYWHERE, 'npm', 'steps', 'inputs', 'outputs'];
 
-/** The references that each key of a step allows. */
 const ALLOWED: Record<string, string[]> = {
   uses: [],
   needs: [],

@@ -14,7 +14,6 @@ interface PipelineNode {
   step: string;
   /** Second line of the label: the matrix values, or the number of cells. */
   detail?: string;
-  /** Whether it is a shell step. */
   shell: boolean;
 }
 

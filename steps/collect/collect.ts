@@ -365,7 +365,6 @@ async function clashOf(database: Database, column: string): Promise<string | und
   return id === null ? `it is null ${n === 1 ? 'once' : `${n} times`}` : `${JSON.stringify(id)} occurs ${n === 1 ? 'once' : `${n} times`}`;
 }
 
-/** The user's columns of a table. */
 async function columnsOf(database: Database, table: string): Promise<TableColumn[]> {
   return (await database.columns(table)).filter(({ name }) => !OURS.includes(name));
 }

@@ -156,7 +156,6 @@ function namesOf(written: string[]): DataSource[] {
 /** The limit above which files are not listed one by one. */
 const most = 10;
 
-/** Each name once. */
 function added(sources: DataSource[]): DataSource[] {
   const counts = new Map<string, number>();
   for (const { name, files } of sources) counts.set(name, (counts.get(name) ?? 0) + files);

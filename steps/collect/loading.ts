@@ -64,7 +64,6 @@ export class Rejected {
     private readonly appender: Appender,
   ) {}
 
-  /** Makes the table `rejected`. */
   static async open(database: Database): Promise<Rejected> {
     await database.run('CREATE TABLE rejected (source VARCHAR, "row" BIGINT, reason VARCHAR, value VARCHAR)');
     return new Rejected(database, await database.append('rejected', [VARCHAR, BIGINT, VARCHAR, VARCHAR]));
@@ -132,7 +131,6 @@ export class Rejected {
   }
 }
 
-/** Longer values are truncated. */
 const longestValue = 10_000;
 
 const percent = (share: number) => `${Number((share * 100).toPrecision(3))}%`;

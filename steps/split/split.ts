@@ -281,7 +281,6 @@ async function missed(database: Database, splits: Record<string, Counted>, targe
   return [...(wrong.length > 0 ? [wrong.join(', ')] : []), ...without.slice(0, 10)].map((what) => `${what}: ${why}`);
 }
 
-/** Smaller deviations need no warning. */
 const NOTABLE = 0.05;
 
 async function largestUnit(database: Database, options: Options): Promise<string[]> {

@@ -1,5 +1,7 @@
 /** What other trainers call the options of train: transformers, Keras, Lightning, PyTorch, scikit-learn, axolotl. */
 
+import { aliasesOf } from '../../engine/step.ts';
+
 /** The names, by the option that they stand for. */
 const NAMES: Record<string, string> = {
   epochs: 'num_train_epochs num_epochs n_epochs nb_epoch max_epochs train_epochs epoch',
@@ -91,6 +93,6 @@ const WRITTEN: Record<string, string> = {
 };
 
 export const aliases: Record<string, string> = {
-  ...Object.fromEntries(Object.entries(NAMES).flatMap(([option, names]) => names.split(' ').map((name) => [name, option]))),
+  ...aliasesOf(NAMES),
   ...WRITTEN,
 };
