@@ -5,24 +5,27 @@ export default defineConfig({
   test: {
     include: [
       'test/{cache,house}/*.test.ts',
-      'test/engine/{pipeline,report,sources}/*.test.ts',
-      'test/steps/{baseline,clean,collect,data,generation,metrics,models,preview,select,split,tokenize}/*.test.ts',
+      'test/engine/{fetch,pipeline,report}/*.test.ts',
+      'test/engine/address.test.ts',
+      'test/steps/{baseline,clean,collect,preview,select,split,tokenize}/*.test.ts',
+      'test/steps/ml/*.test.ts',
+      'test/steps/ml/{data,generation,metrics,models}/*.test.ts',
       'test/steps/serving/{inputs,queue}.test.ts',
-      'test/steps/runtime/{kernels,ops}.test.ts',
+      'test/steps/ml/runtime/{kernels,ops}.test.ts',
     ],
     exclude: [
       // Kills.
       'test/cache/{archive,crash,lease,turns}.test.ts',
       // Trains.
-      'test/steps/models/{families,generating,lora,nn}.test.ts',
+      'test/steps/ml/models/{families,generating,lora,nn}.test.ts',
       // The command, or a server, many times.
-      'test/engine/pipeline/{large,memory,speed,user-steps}.test.ts',
+      'test/engine/pipeline/{large,pipeline-cache,speed,user-steps}.test.ts',
       'test/engine/report/screens.test.ts',
-      'test/engine/sources/{archives,data,download,kaggle,weather}.test.ts',
+      'test/engine/fetch/{archives,data,download,kaggle,weather}.test.ts',
       // Every character, every option, or much of it.
       'test/cache/content.test.ts',
-      'test/steps/data/{cleaning,hostile-text,table}.test.ts',
-      'test/steps/generation/golden.test.ts',
+      'test/steps/ml/data/{cleaning,hostile-text,table}.test.ts',
+      'test/steps/ml/generation/golden.test.ts',
       'test/steps/split/split.test.ts',
       'test/steps/tokenize/{labels,tokenize}.test.ts',
     ],

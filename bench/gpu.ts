@@ -8,7 +8,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { openRuntime } from '../steps/ml/device/open.ts';
 import { nvidiaGpus } from '../steps/ml/runtime/gpu.ts';
 import type { Precision } from '../steps/ml/runtime/runtime.ts';
-import { toyAxes, toyBatch, toyProgram, toyWeights } from '../test/steps/runtime/toy.ts';
+import { toyAxes, toyBatch, toyProgram, toyWeights } from '../test/steps/ml/runtime/toy.ts';
 
 const SHAPES = {
   'MiniLM-L6, 16 × 128': { hidden: 384, layers: 6, heads: 12, ffn: 1536, batch: 16, length: 128 },

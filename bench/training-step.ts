@@ -6,7 +6,7 @@
 import { execFileSync } from 'node:child_process';
 import { openRuntime } from '../steps/ml/device/open.ts';
 import type { Precision, RuntimeName } from '../steps/ml/runtime/runtime.ts';
-import { toyAxes, toyBatch, toyProgram, toyWeights } from '../test/steps/runtime/toy.ts';
+import { toyAxes, toyBatch, toyProgram, toyWeights } from '../test/steps/ml/runtime/toy.ts';
 
 const shapes = {
   tiny: { hidden: 128, layers: 2, heads: 2, ffn: 512, batch: 32 },

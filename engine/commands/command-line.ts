@@ -118,7 +118,10 @@ command('show <artifact...>', 'preview a table, model, metrics or any other file
   .addOption(new Option('-n, --rows <n>', 'maximum number of rows or lines to show').argParser(count).default(10))
   .option('--run <run>', 'show the output of this run: a number, latest or previous')
   .option('--tensorboard <dir>', 'write the training curves (outputs named `history`) to this folder for TensorBoard')
-  .addHelpText('after', '\nCELL.OUTPUT is an output of the pipeline: split.data, or split data. CELL alone means all its outputs.')
+  .addHelpText(
+    'after',
+    '\nCELL.OUTPUT is an output of the pipeline, such as split.data. You can also write it as two words: tunesmith show split data. CELL alone means all its outputs.',
+  )
   .usage('PATH | [FILE] CELL[.OUTPUT] [options]');
 
 command('logs <cell...>', 'print the log of the last run of a cell', () => import('./runs.ts'), 'logs')
@@ -134,7 +137,7 @@ command('runs [words...]', 'list past runs, show one run, or compare two runs', 
   .addHelpText(
     'after',
     '\nWithout arguments, the command lists runs. RUN is a number, latest or previous.' +
-      '\nWithout RUN, diff compares the latest finished run with the finished run before it of the same pipeline.',
+      '\nWithout RUN, diff compares the latest finished run with the previous finished run of the same pipeline.',
   )
   .usage('[show RUN | diff [RUN [RUN]]] [options]');
 
@@ -182,7 +185,7 @@ command('setup <what>', 'install TensorFlow, which npm cannot install', () => im
 readingOptions(
   command(
     'predict <bundle> <file>',
-    'predict a label or an answer for each input in a file (JSON, CSV, Parquet or plain lines; - reads stdin)',
+    'predict a label or an answer for each input in a file (JSON, CSV, Parquet or plain text, one per line; - reads stdin)',
     () => import('./model.ts'),
     'predict',
   ),
@@ -202,7 +205,10 @@ const generate = readingOptions(
   ),
   'prompt',
 )
-  .option('--file <file>', 'file of prompts in JSON, CSV, Parquet or plain lines (- reads stdin); prints {"text", "tokens"} for each')
+  .option(
+    '--file <file>',
+    'file of prompts in JSON, CSV, Parquet or plain text, one per line (- reads stdin); prints {"text", "tokens"} for each',
+  )
   .addOption(new Option('--batch-size <n>', 'number of prompts of a file to process at the same time').argParser(count).default(8))
   .addOption(new Option('--threads <n>', 'number of CPU cores to use (default: all)').argParser(count))
   .usage('MODEL "PROMPT" | --file FILE [options]');
@@ -217,7 +223,7 @@ command(
   .addOption(new Option('--port <port>', 'port to listen on; 0 selects a free port').argParser(port).default(8080))
   .option(
     '--allow-host <name>',
-    'also accept requests with this Host header (repeatable; default: only localhost on a loopback address)',
+    'also accept requests with this Host header (repeatable; default: loopback names if the server listens on a loopback address, otherwise any name)',
     texts,
   )
   .option('--allow-origin <origin>', 'allow web pages of this origin to send requests (repeatable)', texts)

@@ -81,7 +81,7 @@ async function artifactsOf(words: string[], options: PipelineOptions): Promise<A
   const { file, rest } = fileAmong(words);
   const [first, second, ...others] = rest;
   if (first === undefined || others.length > 0)
-    throw usage(`"${words.join(' ')}" is no artifact`, 'Give a path or an output of the pipeline: split.data, or split data.');
+    throw usage(`"${words.join(' ')}" is no artifact`, 'Give a path, or an output of the pipeline such as split.data.');
   if (second === undefined && /[/\\]/.test(first)) throw usage(`${first} does not exist`);
 
   const pipeline = await openPipeline(file, options, {

@@ -45,7 +45,11 @@ export default defineStep({
       description:
         "The baselines to evaluate. text-classification: `majority` always predicts the most frequent label of the training split; `bag_of_words` is scikit-learn's TfidfVectorizer and LogisticRegression with their defaults. token-classification: `majority`; `commonest_tag` predicts for each word its most frequent tag in the training split. question-answering: `no_answer` never answers; `nearest_sentence` answers with the sentence of the context that shares most words with the question. causal-lm, with the tokens of the model: `unigram` is the frequency of each token; `bigram` is its frequency after the previous token, with Kneser-Ney smoothing. seq2seq: `commonest` always predicts the most frequent target of the training split; `copy` repeats the input text; `lead` takes its first words, as many as the training targets have on average, rounded up. Default: all methods of the task.",
     },
-    text: { type: 'string', description: 'The column of input texts, for text-classification and seq2seq. Default: `text`.' },
+    text: {
+      type: 'string',
+      description:
+        'The column of input texts, for text-classification and seq2seq. Default: the column that `text` of collect names, otherwise `text`.',
+    },
     text_pair: {
       type: 'string',
       description: 'The column of the second text, for text-classification of pairs. The bag of words contains the words of both.',

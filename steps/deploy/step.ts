@@ -10,7 +10,7 @@ export default defineStep({
       type: 'string',
       enum: ['bundle'],
       default: 'bundle',
-      description: 'The deployment target. `bundle` is a folder with all that `tunesmith serve` and `tunesmith predict` need.',
+      description: 'The deployment target. `bundle` is a folder with everything that `tunesmith serve` and `tunesmith predict` need.',
     },
     name: {
       type: 'string',

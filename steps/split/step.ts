@@ -52,7 +52,7 @@ export default defineStep({
     stratify: {
       type: 'string',
       minLength: 1,
-      description: 'A column, usually the label, to stratify by: each of its values is split by `ratios`. Needs `assign: balanced`.',
+      description: 'A column, usually the label, to stratify by: the rows of each value are split by `ratios`. Needs `assign: balanced`.',
     },
     group: {
       oneOf: [{ type: 'string', minLength: 1 }, COLUMNS],

@@ -25,7 +25,11 @@ export default defineStep({
       default: 'text-classification',
       description: 'The task to train for.',
     },
-    text: { type: 'string', description: 'The column of texts, for the tasks that read plain texts. Default: `text`.' },
+    text: {
+      type: 'string',
+      description:
+        'The column of texts, for the tasks that read plain texts. Default: the column that `text` of collect names, otherwise `text`.',
+    },
     text_pair: {
       type: 'string',
       description: 'A second column of texts, for text-classification of pairs such as premise and hypothesis.',
@@ -55,7 +59,7 @@ export default defineStep({
     answers: {
       type: 'string',
       description:
-        'The column of answers, for question-answering: either as in SQuAD (`text` and `answer_start`), or excerpts of the context. Questions without an answer have none. Default: `answers`.',
+        'The column of answers, for question-answering: either as in SQuAD (`text` and `answer_start`), or excerpts of the context. A question without an answer has an empty list. Default: `answers`.',
     },
     prompt: {
       type: 'string',

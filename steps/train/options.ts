@@ -54,7 +54,7 @@ export const optionSchemas = {
     enum: SCHEDULES,
     default: 'linear',
     description:
-      'How the learning rate changes after the warmup: `linear`, `cosine` and `cosine_with_restarts` decrease it to 0, `polynomial` decreases it to `lr_end`, `inverse_sqrt` divides it by the square root of the step, and `constant` and `constant_with_warmup` keep it.',
+      'How the learning rate changes after the warmup: `linear`, `cosine` and `cosine_with_restarts` decrease it to 0, `polynomial` decreases it to `lr_end`, `inverse_sqrt` decreases it with the inverse square root of the step, and `constant` and `constant_with_warmup` keep it.',
   },
   lr_scheduler_kwargs: {
     type: 'object',
@@ -80,7 +80,8 @@ export const optionSchemas = {
     type: 'number',
     minimum: 0,
     default: 0,
-    description: 'Decoupled weight decay, as in AdamW. It applies to all weights except biases and norms.',
+    description:
+      'Weight decay: decoupled with AdamW, added to the gradient with `sgd`. It applies to all weights except biases, norms and the relative attention biases of T5.',
   },
   max_grad_norm: { type: 'number', minimum: 0, default: 1, description: 'Clips the gradient to this norm. 0 disables clipping.' },
   momentum: {

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { expect, test } from 'vitest';
-import { startHub } from '../engine/sources/hub.ts';
+import { startHub } from '../engine/fetch/hub.ts';
 import { project, root } from '../rig.ts';
 
 const YAML = `

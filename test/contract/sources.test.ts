@@ -2,7 +2,7 @@
 import { readFileSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { type RepositoryFiles, sha256, startHub } from '../engine/sources/hub.ts';
+import { type RepositoryFiles, sha256, startHub } from '../engine/fetch/hub.ts';
 import { type Project, project } from '../rig.ts';
 
 const MODEL: RepositoryFiles = {

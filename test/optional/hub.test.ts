@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { startHub } from '../engine/sources/hub.ts';
+import { startHub } from '../engine/fetch/hub.ts';
 import { project } from '../rig.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'tunesmith-hub-'));

@@ -15,9 +15,9 @@ import type { HostTensor, HostTensors, Part, Program, Runtime } from '../../step
 import { tf } from '../../steps/ml/runtime/tfjs.ts';
 import train from '../../steps/train/step.ts';
 import { project, root } from '../rig.ts';
+import { adamW, gradientsAsMoments, whole } from '../steps/ml/runtime/options.ts';
+import { generator, tiny, toyBatch, toyProgram, toyWeights } from '../steps/ml/runtime/toy.ts';
 import { ranStep } from '../steps/rig.ts';
-import { adamW, gradientsAsMoments, whole } from '../steps/runtime/options.ts';
-import { generator, tiny, toyBatch, toyProgram, toyWeights } from '../steps/runtime/toy.ts';
 import { smallModel, smallTokens } from '../steps/small.ts';
 
 // Before the imports that read it.
@@ -55,11 +55,11 @@ test('ten steps of BERT with dropout: losses within 1e-4, weights as one vector 
   expect(cpu.losses.at(-1)).toBeLessThan(cpu.losses[0]!); // it did learn
 });
 
-describe('kernels', () => import('../steps/runtime/kernels.test.ts').then(() => {}));
-describe('ops', () => import('../steps/runtime/ops.test.ts').then(() => {}));
-describe('trainings', () => import('../steps/runtime/training.test.ts').then(() => {}));
-describe('families', () => import('../steps/models/families.test.ts').then(() => {}));
-describe('families that generate', () => import('../steps/models/generating.test.ts').then(() => {}));
+describe('kernels', () => import('../steps/ml/runtime/kernels.test.ts').then(() => {}));
+describe('ops', () => import('../steps/ml/runtime/ops.test.ts').then(() => {}));
+describe('trainings', () => import('../steps/ml/runtime/training.test.ts').then(() => {}));
+describe('families', () => import('../steps/ml/models/families.test.ts').then(() => {}));
+describe('families that generate', () => import('../steps/ml/models/generating.test.ts').then(() => {}));
 
 describe('the runtime tensorflow', () => {
   const open = () => openRuntime('tensorflow');

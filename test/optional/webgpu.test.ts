@@ -25,8 +25,8 @@ beforeAll(() => {
 /** Ten steps of a small BERT with dropout on both devices, and the last of them again from the same state. */
 const SCRIPT = `
 const { openRuntime } = await import('./steps/ml/device/open.ts');
-const { tiny, toyAxes: axes, toyBatch, toyProgram, toyWeights } = await import('./test/steps/runtime/toy.ts');
-const { adamW, whole } = await import('./test/steps/runtime/options.ts');
+const { tiny, toyAxes: axes, toyBatch, toyProgram, toyWeights } = await import('./test/steps/ml/runtime/toy.ts');
+const { adamW, whole } = await import('./test/steps/ml/runtime/options.ts');
 const options = { axes, ...adamW(0.01, (name) => /norm|bias/.test(name)), maxGradNorm: 1, paddingRows: { 'word.weight': 0 } };
 const found = {};
 for (const device of ['cpu', 'gpu']) {

@@ -1,12 +1,12 @@
 /**
  * Unusable model folders with the real CLI: messages of tokenize, train, predict and serve. All kinds of damage:
- * test/steps/models/faults.ts.
+ * test/steps/ml/models/faults.ts.
  */
 import { cpSync, rmSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { expect, test } from 'vitest';
 import { project } from '../../rig.ts';
-import { config, FAULTS, type Fault, soundModel, text } from '../../steps/models/faults.ts';
+import { config, FAULTS, type Fault, soundModel, text } from '../../steps/ml/models/faults.ts';
 import { failure, type Project, STACK } from './rig.ts';
 
 const DATA = `text,label\n${Array.from({ length: 20 }, (_, i) => `the day was sad ${i},bad\na happy day ${i},good\n`).join('')}`;

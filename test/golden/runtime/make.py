@@ -104,7 +104,7 @@ def generator(seed):
 
 
 def toy():
-    """test/steps/runtime/toy.ts in double precision: for each gradient its norm and its sums with fixed signs."""
+    """test/steps/ml/runtime/toy.ts in double precision: for each gradient its norm and its sums with fixed signs."""
     vocabulary, positions, hidden, layers, heads, ffn, classes, batch, length = 2000, 64, 64, 2, 4, 256, 3, 16, 64
     g = generator(1)
     w = {}

@@ -16,8 +16,8 @@ import tokenize from '../../../steps/tokenize/step.ts';
 import { memoryOf } from '../../../steps/train/memory.ts';
 import { parameterGroups } from '../../../steps/train/parameter-groups.ts';
 import step from '../../../steps/train/step.ts';
+import { adamW } from '../ml/runtime/options.ts';
 import { ranStep, table, temporary } from '../rig.ts';
-import { adamW } from '../runtime/options.ts';
 import { rows, smallModel, smallTokens } from '../small.ts';
 
 const quick = { epochs: 1, learning_rate: 0.005, batch_size: 4, dropout: 0, runtime: 'onnx' };
