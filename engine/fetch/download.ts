@@ -289,7 +289,7 @@ export async function sendRequest(url: string, options: HttpRequest = {}): Promi
 const BUSY = new Set([408, 429, 500, 502, 503, 504]);
 
 /** Delay before the next attempt in milliseconds: what the server asks for, otherwise longer each time. */
-export function retryDelay(attempt: number, response?: Response): number {
+function retryDelay(attempt: number, response?: Response): number {
   const retryAfter = response?.headers.get('retry-after');
   if (retryAfter) {
     const time = /^\d+(\.\d+)?$/.test(retryAfter.trim()) ? Number(retryAfter) * 1000 : Date.parse(retryAfter) - Date.now();
@@ -299,7 +299,7 @@ export function retryDelay(attempt: number, response?: Response): number {
 }
 
 /** Maximum time in milliseconds without data from a host, before or during a response. */
-export function silenceLimit(): number {
+function silenceLimit(): number {
   const seconds = Number(process.env.HF_HUB_DOWNLOAD_TIMEOUT);
   return (seconds > 0 ? seconds : 30) * 1000;
 }
@@ -340,20 +340,12 @@ async function fetchFollowingRedirects(
 
 /** Whether a retry may help: if a connection broke, but not if it cannot be made. */
 function isTransient(error: unknown): boolean {
-  return TRANSIENT.has(codeOf(error)) || /^no answer for|terminated|other side closed/.test(messageOf(error));
+  return TRANSIENT.test(codeOf(error)) || /^no answer for|terminated|other side closed/.test(messageOf(error));
 }
 
-const TRANSIENT = new Set([
-  'ECONNRESET',
-  'EPIPE',
-  'ETIMEDOUT',
-  'UND_ERR_SOCKET',
-  'UND_ERR_CONNECT_TIMEOUT',
-  'UND_ERR_HEADERS_TIMEOUT',
-  'UND_ERR_BODY_TIMEOUT',
-]);
+const TRANSIENT = /^(ECONNRESET|EPIPE|ETIMEDOUT|UND_ERR_(SOCKET|(CONNECT|HEADERS|BODY)_TIMEOUT))$/;
 
-export function reasonOf(error: unknown): string {
+function reasonOf(error: unknown): string {
   const code = codeOf(error);
   return REASONS[code] ?? (code !== '' ? `${innermost(error).message} (${code})` : messageOf(error));
 }

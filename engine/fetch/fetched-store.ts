@@ -13,7 +13,7 @@ import { diskError } from '../../cache/error.ts';
 import type { FileHashCache } from '../../cache/file-hash-cache.ts';
 import { isAlive, type ProcessIdentity, thisProcess } from '../../cache/process.ts';
 
-export interface LockOptions {
+interface LockOptions {
   signal?: AbortSignal;
   /** Called once if another process has the lock. */
   onWait?(pid: number): void;
@@ -27,6 +27,16 @@ export interface FetchProgress extends LockOptions {
   expect(bytes: number, files: number): void;
   /** Called with the number of received bytes; negative for discarded ones. */
   onBytes(count: number): void;
+}
+
+/** The options of a download whose size only the server knows. */
+export function downloadReports({ signal, log, expect, onBytes }: FetchProgress) {
+  let expected = false;
+  const onSize = (size: number) => {
+    if (!expected) expect(size, 1);
+    expected = true;
+  };
+  return { signal, log, onSize, onBytes };
 }
 
 export class FetchedStore {
