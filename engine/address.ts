@@ -230,10 +230,7 @@ function mistaken(mistake: string, hint: string): Mistaken {
   return { mistake, hint };
 }
 
-/**
- * Parses a database query that a pipeline uses instead of a path: `{ url: postgres://host/name, query: SELECT … }`. Opens no
- * connection. The revision of a query is the hash of its rows. `folder`: paths are relative to it.
- */
+/** A database query that a pipeline uses instead of a path. Opens no connection. `folder`: paths are relative to it. */
 export function readQueryAddress({ url, query }: { url: string; query: string }, folder: string): QueryAddress | MistakenQuery {
   const text = `${url} ${query.replaceAll(/\s+/g, ' ').trim()}`;
   if (query.trim() === '') return { at: 'query', mistake: 'the query is empty', hint: 'Write a SELECT.' };

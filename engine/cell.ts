@@ -1,7 +1,4 @@
-/**
- * A pipeline after parsing, checking and expansion: cells with concrete values, in topological order. Their names are canonical
- * and unique for each matrix combination.
- */
+/** A pipeline after parsing, checking and expansion: cells with concrete values and unique names, in topological order. */
 
 import { sha256 } from '../cache/digest.ts';
 import type { Address } from './address.ts';
@@ -74,10 +71,7 @@ export interface WrittenCell {
 
 export interface ShellAction {
   kind: 'shell';
-  /**
-   * The commands with resolved expressions and paths relative to the pipeline's folder. When the cell starts, `withMatches`
-   * of pipeline/shell.ts inserts the matches of globs and the paths of downloads.
-   */
+  /** Paths are relative to the pipeline's folder. `withMatches` of pipeline/shell.ts inserts what is known only when the cell starts. */
   commands: string[];
   shell: 'sh' | 'bash';
 }
@@ -101,10 +95,7 @@ export interface CellInput {
 export type InputSource =
   /** The output `output` of the cell `cell` at `path`. `name` enters the fingerprint. */
   | { kind: 'output'; cell: string; output: string; path: string; matrix: Record<string, Json> }
-  /**
-   * A file, folder or glob relative to the pipeline's folder (absolute only if the user wrote it so). If it is inside outputs
-   * of cells, these cells are in `Cell.reads`.
-   */
+  /** Relative to the pipeline's folder unless written absolute. `Cell.reads` has the cells whose outputs it is in. */
   | ({ kind: 'path'; pattern: string; glob: boolean } & LeavingOut)
   | { kind: 'remote'; address: Address };
 
@@ -195,10 +186,7 @@ export function lockfilePath(pipelineFile: string): string {
   return `${pipelineFile.replace(/\.ya?ml$/i, '')}.lock`;
 }
 
-/**
- * The cells that a cell's inputs come from, in the form that `foresee` of a step receives. `exists`: whether a cell's outputs exist. Cells further up are
- * built on demand.
- */
+/** The cells that a cell's inputs come from, for `foresee` of a step, built on demand. `exists`: whether a cell's outputs exist. */
 export function upstreamOf(cell: Cell, cells: ReadonlyMap<string, Cell>, exists: (cell: string) => boolean): Record<string, Upstream[]> {
   return Object.fromEntries(
     Object.entries(cell.inputs).map(([role, { sources }]) => [

@@ -1,7 +1,4 @@
-/**
- * Errors in the user's input with their positions: how they are collected, thrown and printed. The exception ends a command with
- * exit code 2.
- */
+/** Errors in the user's input with their positions: how they are collected, thrown (exit code 2) and printed. */
 
 import { sep } from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -18,18 +18,7 @@ export type RunEvent =
   /** Something that a user should not miss, such as a kept file or a changed input. Repeated below the summary. */
   | { type: 'notice'; cell?: string; message: string }
   | { type: 'cell'; cell: string; state: CellState; seconds: number; why?: string; failure?: Failure }
-  | {
-      type: 'summary';
-      pipeline: string;
-      cells: Record<string, CellState>;
-      ran: number;
-      fresh: number;
-      restored: number;
-      failed: number;
-      skipped: number;
-      canceled: number;
-      seconds: number;
-    }
+  | ({ type: 'summary'; pipeline: string; cells: Record<string, CellState>; seconds: number } & Record<CellState, number>)
   | { type: 'plan'; cells: Record<string, { state: PlannedState; why: string }> }
   /** Between two runs of --watch. */
   | { type: 'watching'; files: number }

@@ -35,10 +35,7 @@ export class CodeError extends Error {
   override name = 'CodeError';
 }
 
-/**
- * Reads the code of a step, once per run. Throws CodeError for a syntax error or for an import of a missing file.
- * `root`: the project whose `.tunesmith/` holds the cached result, and receives it if `keep` is true.
- */
+/** Reads a step's code once per run. Throws CodeError. `root`: the project with cached results, which gains this one if `keep` is true. */
 export async function codeOf(entry: string, { root, keep = false }: { root?: string; keep?: boolean } = {}): Promise<Code> {
   let reading = readings.get(entry);
   if (!reading) {

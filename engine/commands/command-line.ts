@@ -303,10 +303,7 @@ function readingOptions(command: Command, field: 'text' | 'prompt'): Command {
     .option('--encoding <name>', 'character encoding of the file: utf-16, latin1, windows-1252 … (default: utf-8)');
 }
 
-/**
- * Adds a flag for each option of the schema, named as in generation_config.json, with hyphens. The model checks
- * the values.
- */
+/** Adds a flag for each option of the schema, named as in generation_config.json, with hyphens. The model checks the values. */
 function addGenerationFlags(command: Command, schema: Record<string, OptionSchema>): void {
   for (const [name, { type, enum: choices, description }] of Object.entries(schema)) {
     const flag = `--${name.replaceAll('_', '-')}`;
@@ -399,10 +396,7 @@ function age(text: string): number {
   return ms;
 }
 
-/**
- * Throws InvalidError for an argument that is not UTF-8, on systems that provide its bytes. Node replaces invalid bytes by U+FFFD,
- * which would silently change parameters and paths.
- */
+/** Throws for an argument that is not UTF-8: Node replaces its bytes by U+FFFD, which would silently change parameters and paths. */
 function refuseOtherEncodings(decoded: string[]): void {
   if (!decoded.some((argument) => argument.includes('\ufffd'))) return;
   const all = rawArguments();

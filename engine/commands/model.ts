@@ -1,7 +1,4 @@
-/**
- * The model of `predict`, `serve` and `generate`: a folder, or an address (docs/remote.md) that is downloaded first. These
- * commands need no project, so downloads go to the shared cache or to tunesmith's own folder.
- */
+/** The model of `predict`, `serve` and `generate`: a folder, or an address (docs/remote.md), which is downloaded without a project. */
 
 import { homedir } from 'node:os';
 import { join } from 'node:path';

@@ -56,10 +56,7 @@ export async function choosePipeline(
   throw usage(none, 'Name the pipeline file, or create an example with `tunesmith init`.');
 }
 
-/**
- * Separates the pipeline file from the other arguments. `explain spam.yaml train`, `explain train spam.yaml` and
- * `explain train` all work, because the name of a cell never ends in .yaml or .yml.
- */
+/** Separates the pipeline file from the other arguments, in any order: the name of a cell never ends in .yaml or .yml. */
 export function fileAmong(words: string[]): { file?: string; rest: string[] } {
   const file = words.find(isYaml);
   return { file, rest: words.filter((word) => word !== file) };

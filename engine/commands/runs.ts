@@ -39,17 +39,17 @@ export function runNamed(root: string, word: string): number {
 }
 
 /** `1a2b3c4`, or `1a2b3c4+` if there were uncommitted changes. */
-export function commitOf({ git }: RunRecord): string {
+function commitOf({ git }: RunRecord): string {
   return git ? `${git.commit.slice(0, 7)}${git.dirty ? '+' : ''}` : '–';
 }
 
-export function countsOf({ counts, state }: RunRecord): string {
+function countsOf({ counts, state }: RunRecord): string {
   const outcomes = Object.entries(counts).filter(([, n]) => n > 0);
   if (outcomes.length > 0) return outcomes.map(([name, n]) => `${n.toLocaleString('en-US')} ${name}`).join(', ');
   return state === 'ended' ? 'nothing' : state === 'running' ? 'running' : 'interrupted';
 }
 
-export interface RunsOptions {
+interface RunsOptions {
   file?: string;
   json?: boolean;
   rows: number;
@@ -60,20 +60,15 @@ export interface RunsOptions {
 export default async function listRuns(words: string[], options: RunsOptions): Promise<void> {
   const root = options.file ? (await openPipeline(options.file, {})).root : (recordsRoot() ?? dirname(process.cwd()));
   const [first, ...rest] = words;
-  if (first === 'diff' && rest.length <= 2) {
-    return printLines(diffRuns(root, rest, options));
-  }
+  if (first === 'diff' && rest.length <= 2) return printLines(diffRuns(root, rest, options));
   const shown = first === 'show' ? (rest[0] ?? 'latest') : first;
   const extra = rest.slice(first === 'show' ? 1 : 0);
-  if (extra.length > 0 || (first !== undefined && first !== 'show' && !/^(\d+|latest|previous)$/.test(first))) {
+  if (extra.length > 0 || (first !== undefined && first !== 'show' && !/^(\d+|latest|previous)$/.test(first)))
     throw usage(
       `runs has no subcommand "${words.join(' ')}"`,
       'Write `tunesmith runs`, `tunesmith runs show 12` or `tunesmith runs diff 11 12`.',
     );
-  }
-  if (shown !== undefined) {
-    return printLines(showRun(root, shown, options));
-  }
+  if (shown !== undefined) return printLines(showRun(root, shown, options));
   const all = pastRuns(root, options.rows);
   const ids = all.map(({ id }) => id);
   const metrics = chosenMetrics(root, ids, options.metric);
@@ -106,7 +101,7 @@ function listLines(all: RunRecord[], metrics: Map<number, ChosenMetric>): string
 
 /* `tunesmith runs show RUN`: the parameters, environment and results of one run. */
 
-export function showRun(root: string, word: string, { json }: RunsOptions): string[] {
+function showRun(root: string, word: string, { json }: RunsOptions): string[] {
   const id = runNamed(root, word);
   const [record, text] = readRecords(root, (records) => {
     const run = records.run(id)!;
@@ -178,11 +173,8 @@ function paragraph(lines: string[]): string[] {
   return lines.length > 0 ? ['', ...lines] : [];
 }
 
-/**
- * Without arguments, compares the latest finished run with the finished run before it of the same pipeline. One argument
- * replaces the earlier run. A number may refer to a run that has not finished.
- */
-export function diffRuns(root: string, words: string[], { json }: RunsOptions): string[] {
+/** Compares the latest finished run with the one before it of the same pipeline. An argument replaces one, and need not be finished. */
+function diffRuns(root: string, words: string[], { json }: RunsOptions): string[] {
   const compared = compareRuns(root, ...pairNamed(root, words))!;
   return json ? [printableJson(compared)] : lines(compared, colorsFor(process.stdout));
 }
@@ -234,12 +226,8 @@ function changeLines(changes: Change[]): string[] {
 
 /** Groups cells with the same differences, mostly cells of one matrix. */
 function cellLines(cells: CellCompared[], colors: Colors): string[] {
-  const alike = new Map<string, CellCompared[]>();
-  for (const cell of cells) {
-    if (cell.change === 'same') continue;
-    const key = JSON.stringify([cell.change, cell.differences]);
-    alike.set(key, [...(alike.get(key) ?? []), cell]);
-  }
+  const changed = cells.filter(({ change }) => change !== 'same');
+  const alike = Map.groupBy(changed, ({ change, differences }) => JSON.stringify([change, differences]));
   return [...alike.values()].flatMap((group) => {
     const [{ change, differences }] = group as [CellCompared];
     const names = someOf(

@@ -46,10 +46,7 @@ export class FetchedStore {
     private readonly fileHashes: FileHashCache,
   ) {}
 
-  /**
-   * The folder with that name. If it is missing, `make` writes it into an empty folder and returns the path in it:
-   * `owner/name@1a2b3c4`, which messages show.
-   */
+  /** The folder `name`. If it is missing, `make` fills an empty folder and returns the path in it, which messages show: `owner/name@1a2b`. */
   async getOrMake(name: string, progress: FetchProgress, make: (folder: string) => Promise<string>): Promise<string> {
     const place = join(this.folder, name);
     return withDownloadLock(`${place}.lock`, progress, async () => {

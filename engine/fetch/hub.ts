@@ -162,10 +162,7 @@ export class Hub implements AddressProvider<HubAddress> {
     });
   }
 
-  /**
-   * A folder with exactly these files, even if the snapshot has more. It contains hard links, not symbolic links into the cache,
-   * which would break in a copy of the folder.
-   */
+  /** A folder with exactly these files. Its links are hard, because symbolic links into the cache would break in a copy of the folder. */
   async #linkedFolder(files: string[], address: HubAddress, commit: string, cache: HubCache, progress: FetchProgress): Promise<string> {
     const key = sha256(files.join('\n')).slice(0, 16);
     const name = `${address.type}s--${address.name.replace('/', '--')}@${commit.slice(0, 12)}`;
@@ -205,10 +202,7 @@ function throwIfMissing(missing: string[], address: HubAddress, commit: string, 
   throw new NotCached(`the cache ${cache.root} lacks files of ${where}, and HF_HUB_OFFLINE is set: ${list.join(', ')}`, OFFLINE_HINT);
 }
 
-/**
- * The files of a snapshot that another library made without a listing. A model with weights counts as complete. For a dataset,
- * it is unknown which files are missing.
- */
+/** The files of a snapshot without a listing, from another library. Only a model with weights, or a named file, counts as complete. */
 async function snapshotTree(address: HubAddress, commit: string, cache: HubCache): Promise<RepositoryTree> {
   const names = await cache.names(commit);
   const where = `${repositoryOf(address)} at commit ${commit.slice(0, 7)}`;

@@ -1,7 +1,4 @@
-/**
- * Datasets and competitions of Kaggle through its public API, with the user's account as Kaggle's own tools find it. A version
- * never changes. The data of a competition has no version, so a hash of the list of files replaces it.
- */
+/** Datasets and competitions of Kaggle. A competition has no version, so a hash of its list of files replaces it. */
 
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';

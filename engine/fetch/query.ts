@@ -120,10 +120,7 @@ function fraction(value: number): string {
   return /^-?\d+$/.test(text) ? `${text}.0` : text;
 }
 
-/**
- * The rows of a PostgreSQL query in a read-only transaction. User and password come only from the environment (PGUSER, PGPASSWORD,
- * PGPASSFILE …).
- */
+/** Runs in a read-only transaction. User and password come only from the environment (PGUSER, PGPASSWORD, PGPASSFILE …). */
 async function* postgresRows(address: QueryAddress): QueryRows {
   const client = new pg.Client({ connectionString: address.url, application_name: 'tunesmith' });
   client.on('error', () => {}); // The interrupted query reports the error.

@@ -259,10 +259,7 @@ export interface TopologicalOrder<T> {
   cycles: T[][];
 }
 
-/**
- * Sorts topologically, as close to the given order as possible, and finds cycles. `before(node)`: the nodes that must come earlier.
- * Not recursive, because chains may be long.
- */
+/** Sorts topologically, as close to the given order as possible, and finds cycles. Not recursive, because chains may be long. */
 export function topologicalOrder<T>(nodes: Iterable<T>, before: (node: T) => readonly T[]): TopologicalOrder<T> {
   const sorted: T[] = [];
   const cycles: T[][] = [];

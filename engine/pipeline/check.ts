@@ -1,7 +1,4 @@
-/**
- * Checks a pipeline file: YAML → a document with positions → schema → references and matrix → cells.
- * Reports all errors of the file together, each with its position.
- */
+/** Checks a pipeline file: YAML → document with positions → schema → references and matrix → cells. Reports all errors together. */
 import { basename } from 'node:path';
 import type { Cell, Pipeline } from '../cell.ts';
 import { Problems } from '../errors.ts';

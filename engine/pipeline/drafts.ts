@@ -1,7 +1,4 @@
-/**
- * A pipeline while it is checked: the state that all parts share, steps as written, the points of their matrices, and a draft of
- * each cell.
- */
+/** A pipeline while it is checked: shared state, steps as written, the points of their matrices, and a draft of each cell. */
 
 import { relative } from 'node:path';
 import type { Cell, StepAction } from '../cell.ts';

@@ -1,7 +1,4 @@
-/**
- * Expressions `${{ … }}` in texts: parses each into a reference with its position, and replaces it by its value. Expressions have
- * no operators.
- */
+/** Expressions `${{ … }}` in texts: parses each into a reference with its position, and replaces it by its value. */
 
 import { didYouMean } from '../format/did-you-mean.ts';
 import { copied, Literal, scalarText, type Tree } from './literals.ts';

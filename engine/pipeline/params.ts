@@ -136,13 +136,8 @@ export class Params {
           const unknown = this.unknown(reference.keys);
           if (unknown) report(this.#problems, where, unknown.message, unknown.hint, marks[unknown.depth]);
         } else if (reference?.kind !== 'npm') {
-          report(
-            this.#problems,
-            where,
-            `a parameter cannot use \${{ ${expression.source} }}`,
-            "It can use other parameters and npm('pkg').",
-            whole,
-          );
+          const message = `a parameter cannot use \${{ ${expression.source} }}`;
+          report(this.#problems, where, message, "It can use other parameters and npm('pkg').", whole);
         }
       }
       this.value([name]);
@@ -171,26 +166,22 @@ export class Params {
   #takeFlag(flag: string) {
     const [, name = '', text = ''] = /^([^=]*)=([\s\S]*)$/.exec(flag) ?? [];
     const keys = name.split('.');
-    const report = (message: string, hint: string) =>
-      this.#problems.add(flagSource(`-p ${flag}`, null).diagnostic([], 'value', message, hint));
+    const source = (value: Tree) => flagSource(`-p ${flag}`, value);
+    const report = (message: string, hint: string) => this.#problems.add(source(null).diagnostic([], 'value', message, hint));
     if (name === '' || keys.includes('')) return report('-p takes name=value', 'For example -p learning_rate=3e-5, or -p model.layers=2.');
     let parent: Tree = this.#merged;
     for (const [depth, key] of keys.entries()) {
-      if (!isTreeMap(parent))
-        return report(
-          `parameter ${keys.slice(0, depth).join('.')} is not a map`,
-          `Set it as a whole: -p ${keys.slice(0, depth).join('.')}=…`,
-        );
+      const above = keys.slice(0, depth).join('.');
+      if (!isTreeMap(parent)) return report(`parameter ${above} is not a map`, `Set it as a whole: -p ${above}=…`);
       if (!Object.hasOwn(parent, key)) {
         if (depth > 0 && Object.keys(parent).length === 0) break;
-        this.#problems.add(this.#notDeclared(keys.slice(0, depth + 1), parent, flagSource(`-p ${flag}`, null), []));
-        return;
+        return this.#problems.add(this.#notDeclared(keys.slice(0, depth + 1), parent, source(null), []));
       }
       parent = parent[key]!;
     }
     const value = flagValue(text, at(this.#merged, keys));
     const nested = keys.reduceRight<Tree>((inner, key) => Object.fromEntries([[key, inner]]), value);
-    this.#layers.push({ source: flagSource(`-p ${flag}`, value), path: [], value: nested });
+    this.#layers.push({ source: source(value), path: [], value: nested });
     this.#merge(nested as TreeMap, keys.length);
   }
 

@@ -1,6 +1,4 @@
-/**
- * clean: normalizes texts and drops unwanted rows. The cleaning is recorded, so that predict and serve can repeat it.
- */
+/** clean: normalizes texts and drops unwanted rows. The cleaning is recorded, so that predict and serve can repeat it. */
 import { aliasesOf, defineStep, type OptionProblem } from '../../engine/step.ts';
 
 export default defineStep({

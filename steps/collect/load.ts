@@ -1,7 +1,4 @@
-/**
- * Fills the table `raw` from the files: `__source` and `__row` record where a row comes from, the other columns are
- * those of the files.
- */
+/** Fills the table `raw` from the files: `__source` and `__row` record the origin of a row; the other columns are those of the files. */
 
 import { isUtf8 } from 'node:buffer';
 import { basename, dirname } from 'node:path';
@@ -252,10 +249,7 @@ function columnType(name: string, type: Structure, fields: FieldsFound, types: C
 
 const isNumeric = (kinds: number) => kinds !== 0 && (kinds & ~(KIND.whole | KIND.fraction | KIND.odd)) === 0;
 
-/**
- * Numbers become texts if a type would change how they are written. An object with hundreds of fields is a
- * dictionary, and stays JSON.
- */
+/** Numbers become texts if a type would change how they are written. An object with hundreds of fields is a dictionary, and stays JSON. */
 function withLetters(type: Structure, path: string, fields: FieldsFound): Structure {
   if (typeof type === 'string') {
     const kinds = fields.get(path)?.kinds ?? 0;
@@ -285,10 +279,7 @@ function noteText(name: string, type: Structure, fields: FieldsFound, types: Col
     note(keptText(name, whole, `would become ${printed(Number(whole.letters))} as a number`));
 }
 
-/**
- * The first place in a column, including its lists and objects, where values of several kinds become texts; the first
- * value of each kind.
- */
+/** The first place in a column, at any depth, where values of several kinds become texts; the first value of each kind. */
 function mixedKinds(type: Structure, { path, name }: { path: string; name: string }, fields: FieldsFound): string | undefined {
   if (Array.isArray(type)) return mixedKinds(type[0], { path: elementsOf(path), name: `${name}[]` }, fields);
   if (typeof type === 'object') {
