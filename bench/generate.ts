@@ -14,7 +14,7 @@ import { openRuntime } from '../steps/ml/device/open.ts';
 import { openDecoder } from '../steps/ml/generation/kv-cache.ts';
 import { generationConfig } from '../steps/ml/generation/options.ts';
 import { search } from '../steps/ml/generation/search.ts';
-import { loadModel } from '../steps/ml/models/checkpoint.ts';
+import { loadModel } from '../steps/ml/models/model-folder.ts';
 import { random } from '../steps/ml/models/random.ts';
 import { preparePython } from './python.ts';
 

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { deploy } from '../steps/deploy/deploy.ts';
-import { saveModel, startModel } from '../steps/ml/models/checkpoint.ts';
+import { saveModel, startModel } from '../steps/ml/models/model-folder.ts';
 
 const { values } = parseArgs({
   options: {

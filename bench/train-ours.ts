@@ -2,7 +2,7 @@
 
 import { openRuntime } from '../steps/ml/device/open.ts';
 import { realTokens, trainingBatches } from '../steps/ml/models/batches.ts';
-import { startModel } from '../steps/ml/models/checkpoint.ts';
+import { startModel } from '../steps/ml/models/model-folder.ts';
 import { openSplit, readTokensInfo } from '../steps/ml/models/token-dataset.ts';
 import { sizeOf } from '../steps/ml/runtime/graph.ts';
 import type { HostTensors, Program, RuntimeName } from '../steps/ml/runtime/runtime.ts';

@@ -12,7 +12,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { saveModel, startModel } from '../steps/ml/models/checkpoint.ts';
+import { saveModel, startModel } from '../steps/ml/models/model-folder.ts';
 import {
   openSplit,
   readTokensInfo,

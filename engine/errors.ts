@@ -9,7 +9,7 @@ import { columnsOf } from './format/text.ts';
 export interface Place {
   /** As printed: relative to the working folder if the file is below it. */
   file: string;
-  /** 1-based; 0 if the error has no position in a file, such as a wrong flag. */
+  /** 1-based; 0 if the error is in no file. */
   line: number;
   column: number;
   /** How many characters the caret underlines. */

@@ -22,8 +22,11 @@ export async function builtin(name: string): Promise<StepDefinition | undefined>
   return Object.hasOwn(STEPS, name) ? ((await STEPS[name]!()).default as StepDefinition) : undefined;
 }
 
-/** `predict` and `serve`. */
-export const serving = () => import('../steps/serving/serving.ts');
+/** `predict`. */
+export const prediction = () => import('../steps/serving/predict.ts');
+
+/** `serve`. */
+export const serving = () => import('../steps/serving/serve.ts');
 
 /** `generate`. */
 export const generation = () => import('../steps/serving/generate.ts');

@@ -260,7 +260,11 @@ export function defineStep<
   return definition;
 }
 
-/** The `aliases` of a step, given by option: `{ epochs: 'num_train_epochs num_epochs' }`. */
-export function aliasesOf(names: Record<string, string>): Record<string, string> {
-  return Object.fromEntries(Object.entries(names).flatMap(([option, others]) => others.split(' ').map((other) => [other, option])));
+/**
+ * The `aliases` of a step. `names`: by the option that they stand for, `{ epochs: 'num_train_epochs num_epochs' }`. `written`:
+ * names without an option of the same form.
+ */
+export function aliasesOf(names: Record<string, string>, written: Record<string, string> = {}): Record<string, string> {
+  const options = Object.entries(names).flatMap(([option, others]) => others.split(' ').map((name) => [name, option]));
+  return { ...Object.fromEntries(options), ...written };
 }

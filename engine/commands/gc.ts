@@ -7,8 +7,7 @@ import { usage } from '../errors.ts';
 import { tableLines } from '../format/table.ts';
 import { colorsFor, printableJson, printLines } from '../format/terminal-text.ts';
 import { bytes, count, moment } from '../format/text.ts';
-import { type Collection, collect, type GcScope, planCollection } from '../run/gc.ts';
-import { isRunning, type Leftover, leftovers, removeLeftovers } from '../run/leftovers.ts';
+import { type Collection, collect, type GcScope, isRunning, type Leftover, leftovers, planCollection, removeLeftovers } from '../run/gc.ts';
 import { recordsRoot } from './pipeline-file.ts';
 
 interface Options extends GcScope {

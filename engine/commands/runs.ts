@@ -21,7 +21,7 @@ import { bytes, count, duration, figure, moment, oneLine, pad, someOf, width } f
 import { differenceLines, textLines } from '../report/differences.ts';
 import { type FinalMetrics, metricTables } from '../report/metric-tables.ts';
 import { nearPath, noticeLines, resultLines } from '../report/outcome.ts';
-import { type CellCompared, type Change, type ChosenMetric, chosenMetrics, compareRuns, type RunsCompared } from '../run/compare-runs.ts';
+import { type CellCompared, type Change, type ChosenMetric, chosenMetrics, compareRuns, type RunsCompared } from '../run/past-runs.ts';
 import { lastLog, pastRuns, type RunDetails, type RunRecord, readRecords, runDetails } from '../run/records.ts';
 import { cellsNamed, unknownCell } from '../run/select-cells.ts';
 import { fileAmong, openPipeline, type PipelineOptions, recordsRoot } from './pipeline-file.ts';

@@ -1,8 +1,7 @@
 import { aliasesOf, defineStep } from '../../engine/step.ts';
-import { PROBABILITY_METRICS } from '../ml/metrics/classification.ts';
-import { LANGUAGE_METRICS, METRIC_NAMES, taskMetrics, writtenMetrics } from '../ml/metrics/registry.ts';
-import { TASK_NAMES, type Task, taskFacts } from '../ml/models/config.ts';
-import { optionsOfOtherTasks } from '../ml/tasks/upstream.ts';
+import { PROBABILITY_METRICS } from '../ml/metrics/text-classification.ts';
+import { optionsOfOtherTasks, TASK_NAMES, type Task, taskFacts } from '../ml/models/config.ts';
+import { LANGUAGE_METRICS, METRIC_NAMES, taskMetrics, writtenMetrics } from '../ml/tasks/metrics.ts';
 
 /** The tasks that have baselines. */
 const tasks = TASK_NAMES.filter((task) => taskFacts(task).baselines.length > 0);

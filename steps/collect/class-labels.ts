@@ -8,8 +8,8 @@ import { basename } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { parse } from 'yaml';
 import { StepError } from '../../engine/step.ts';
-import type { SourceFile } from '../ml/data/bytes.ts';
 import { type Database, literal, QueryError, quote } from '../ml/data/database.ts';
+import type { SourceFile } from '../ml/data/encodings.ts';
 import { OURS } from './column-types.ts';
 import type { ColumnTypes } from './loading.ts';
 

@@ -4,10 +4,9 @@ import { isUtf8 } from 'node:buffer';
 import { basename, dirname } from 'node:path';
 import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
-import { bytesOf, linesOf, type SourceFile, wholeFiles } from '../ml/data/bytes.ts';
 import { type CsvRecord, openCsv } from '../ml/data/csv.ts';
 import { type Appender, type Database, literal, QueryError, quote, type TableColumn } from '../ml/data/database.ts';
-import { refuseNul, refuseUtf16 } from '../ml/data/encodings.ts';
+import { bytesOf, linesOf, refuseNul, refuseUtf16, type SourceFile, wholeFiles } from '../ml/data/encodings.ts';
 import {
   elementsOf,
   type FieldsFound,

@@ -4,9 +4,8 @@ import { createWriteStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
-import type { SourceFile } from '../ml/data/bytes.ts';
 import type { Appender, Database } from '../ml/data/database.ts';
-import { likelyUtf16, type TextEncoding } from '../ml/data/encodings.ts';
+import { likelyUtf16, type SourceFile, type TextEncoding } from '../ml/data/encodings.ts';
 
 export interface Loading {
   database: Database;

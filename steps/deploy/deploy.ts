@@ -7,11 +7,11 @@ import { type OptionsOf, type StepContext, StepError } from '../../engine/step.t
 import { carryPreprocessing, readPreprocessing } from '../ml/data/preprocessing.ts';
 import { carrySources, readSources } from '../ml/data/table.ts';
 import { openRuntime } from '../ml/device/open.ts';
-import { copyGenerationConfig, loadModel, type Model, saveModel } from '../ml/models/checkpoint.ts';
 import { isGenerating } from '../ml/models/config.ts';
 import { readEncoding } from '../ml/models/encoding.ts';
+import { modelOnnx } from '../ml/models/family.ts';
 import { listed } from '../ml/models/json.ts';
-import { modelOnnx } from '../ml/models/onnx.ts';
+import { copyGenerationConfig, loadModel, type Model, saveModel } from '../ml/models/model-folder.ts';
 import { random } from '../ml/models/random.ts';
 import { copyTokenizer } from '../ml/models/tokenizer.ts';
 import * as ort from '../ml/runtime/onnx/library.ts';

@@ -8,16 +8,16 @@ import { StepError } from '../../engine/step.ts';
 import { readPreprocessing } from '../ml/data/preprocessing.ts';
 import { openRuntime } from '../ml/device/open.ts';
 import { writtenTexts } from '../ml/generation/evaluate-generated.ts';
-import { positiveClass } from '../ml/metrics/classification.ts';
-import { betterOf, evaluationMetrics } from '../ml/metrics/registry.ts';
-import { loadModel, type Model } from '../ml/models/checkpoint.ts';
+import { positiveClass } from '../ml/metrics/text-classification.ts';
+import { oneLabel } from '../ml/models/config.ts';
 import { readEncoding } from '../ml/models/encoding.ts';
 import { listed } from '../ml/models/json.ts';
+import { loadModel, type Model } from '../ml/models/model-folder.ts';
 import { openSplit, readTokensInfo, type TokensInfo } from '../ml/models/token-dataset.ts';
 import { sameTokenizer } from '../ml/models/tokenizer.ts';
 import { cleaningOf } from '../ml/tasks/encoder.ts';
 import { evaluateSplit } from '../ml/tasks/evaluation.ts';
-import { meansNothing } from '../ml/tasks/upstream.ts';
+import { betterOf, evaluationMetrics, meansNothing } from '../ml/tasks/metrics.ts';
 import type step from './step.ts';
 
 type Context = Parameters<(typeof step)['run']>[0];
@@ -98,10 +98,7 @@ function metricsOf(info: TokensInfo, { problem, labels }: Model, options: Contex
   const { names, ofTexts } = evaluationMetrics(info.task, problem, labels, options.metrics);
   if (options.generation && ofTexts.length === 0)
     throw new StepError('`generation` has no effect: no metric needs generated texts', 'Remove `generation`.', ['generation']);
-  const positive =
-    info.task === 'text-classification' && problem === 'single_label_classification'
-      ? positiveClass(labels, options.positive, names)
-      : refusePositive(info, options.positive);
+  const positive = oneLabel(info.task, problem) ? positiveClass(labels, options.positive, names) : refusePositive(info, options.positive);
   return { names, ofTexts, positive };
 }
 

@@ -1,9 +1,8 @@
 import { aliasesOf, defineStep } from '../../engine/step.ts';
 import { generationOptions } from '../ml/generation/options.ts';
-import { BINARY_METRICS } from '../ml/metrics/classification.ts';
-import { METRIC_NAMES } from '../ml/metrics/registry.ts';
+import { BINARY_METRICS } from '../ml/metrics/text-classification.ts';
 import { runtimeOptions } from '../ml/runtime/runtime.ts';
-import { metricProblem, positiveAhead, tokensAhead } from '../ml/tasks/upstream.ts';
+import { METRIC_NAMES, metricProblem, positiveAhead, tokensAhead } from '../ml/tasks/metrics.ts';
 
 /** The options that decide which text a given model generates. */
 const { max_time: _, num_return_sequences: __, ...generation } = generationOptions;
@@ -48,8 +47,8 @@ export default defineStep({
     ...runtimeOptions,
   },
   optional: ['metrics', 'positive', 'generation'],
-  aliases: {
-    ...aliasesOf({
+  aliases: aliasesOf(
+    {
       batch_size: 'per_device_eval_batch_size per_gpu_eval_batch_size eval_batch_size per_device_batch_size bs',
       metrics: 'metric metric_name compute_metrics scorer scoring',
       positive: 'pos_label positive_class positive_label',
@@ -62,9 +61,11 @@ export default defineStep({
       'generation: { num_beams: … }': 'num_beams generation_num_beams',
       device: 'no_cuda use_cpu use_cuda cuda gpu',
       runtime: 'backend framework',
-    }),
-    predict_with_generate: 'It is not needed: a model that generates texts is always evaluated on its generated texts.',
-  },
+    },
+    {
+      predict_with_generate: 'It is not needed: a model that generates texts is always evaluated on its generated texts.',
+    },
+  ),
   inputs: {
     model: { kind: 'folder', description: 'The model of a train step.' },
     tokens: { kind: 'folder', description: 'The tokens from a tokenize step.' },

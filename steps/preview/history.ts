@@ -1,8 +1,8 @@
 /** The history of a training: a table row for each evaluation, and each curve as a sparkline. */
 
 import { mean } from '../ml/metrics/counts.ts';
-import { betterOf } from '../ml/metrics/registry.ts';
 import { exportCurves, type HistoryLine, isMeasurement, pointsOf, readHistory } from '../ml/metrics/tensorboard.ts';
+import { betterOf } from '../ml/tasks/metrics.ts';
 import type { Preview } from './preview.ts';
 
 /** Undefined if the file is not a history. */

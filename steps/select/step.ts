@@ -1,6 +1,5 @@
 import { aliasesOf, defineStep, type OptionProblem, type Upstream } from '../../engine/step.ts';
-import { taskMetrics, writtenMetrics } from '../ml/metrics/registry.ts';
-import { hintForMetric, tokensAhead } from '../ml/tasks/upstream.ts';
+import { hintForMetric, taskMetrics, tokensAhead, writtenMetrics } from '../ml/tasks/metrics.ts';
 
 /** The problem with selecting by a metric that an evaluate step will not report. */
 function notReported(name: string, { uses, cell, options, inputs }: Upstream): Omit<OptionProblem, 'option'> | undefined {

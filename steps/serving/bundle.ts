@@ -150,8 +150,8 @@ async function maxLengthOf(folder: string, config: ConfigFile, encoding: Partial
 /** Exports the weights of a folder without an ONNX model, as `deploy` does. */
 async function exportModel(folder: string): Promise<Uint8Array> {
   // Imported only here, so that a bundle with an ONNX model is served without a tensor library.
-  const { loadModel } = await import('../ml/models/checkpoint.ts');
-  const { modelOnnx } = await import('../ml/models/onnx.ts');
+  const { loadModel } = await import('../ml/models/model-folder.ts');
+  const { modelOnnx } = await import('../ml/models/family.ts');
   return modelOnnx(await loadModel(folder));
 }
 

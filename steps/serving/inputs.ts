@@ -7,10 +7,19 @@ import { isUtf8 } from 'node:buffer';
 import { existsSync } from 'node:fs';
 import { extname } from 'node:path';
 import { type Json, StepError } from '../../engine/step.ts';
-import { bytesOf, type Line, linesInGroups } from '../ml/data/bytes.ts';
 import { type CsvRecord, openCsv } from '../ml/data/csv.ts';
 import type { Row, TableColumn } from '../ml/data/database.ts';
-import { asUtf8, ENCODINGS, likelyUtf16, refuseNul, refuseUtf16, type TextEncoding } from '../ml/data/encodings.ts';
+import {
+  asUtf8,
+  bytesOf,
+  ENCODINGS,
+  type Line,
+  likelyUtf16,
+  linesInGroups,
+  refuseNul,
+  refuseUtf16,
+  type TextEncoding,
+} from '../ml/data/encodings.ts';
 import { type JsonRow, readJson, readJsonLines } from '../ml/data/json-rows.ts';
 import { type Field, type Input, itemThatIsNoWord, partOfInput, type TaskKind } from '../ml/tasks/task.ts';
 

@@ -7,16 +7,18 @@ export default defineStep({
   name: 'split',
   version: 2,
   description: 'Adds a column `split`. Rows with the same content, or with the same `group`, are always in the same split.',
-  aliases: {
-    ...aliasesOf({
+  aliases: aliasesOf(
+    {
       ratios: 'test_size train_size valid_size validation_size val_size validation_split split splits sizes proportions fractions',
       stratify: 'stratify_by_column stratified stratify_by',
       group: 'groups group_by group_column',
       seed: 'random_state random_seed',
       data: 'dataset table',
-    }),
-    shuffle: 'It is not needed: rows are always shuffled, by `seed`.',
-  },
+    },
+    {
+      shuffle: 'It is not needed: rows are always shuffled, by `seed`.',
+    },
+  ),
   inputs: {
     data: { kind: 'folder', description: 'A table.' },
     previous: {

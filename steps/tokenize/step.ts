@@ -1,6 +1,5 @@
 import { aliasesOf, defineStep, type Upstream } from '../../engine/step.ts';
-import { TASK_NAMES, taskFacts } from '../ml/models/config.ts';
-import { optionsOfOtherTasks } from '../ml/tasks/upstream.ts';
+import { optionsOfOtherTasks, TASK_NAMES, taskFacts } from '../ml/models/config.ts';
 
 /**
  * The built-in steps that the data pass through, by cell. The search stops at a step of the user, whose effect is
@@ -126,8 +125,8 @@ export default defineStep({
     'truncation',
     'stride',
   ],
-  aliases: {
-    ...aliasesOf({
+  aliases: aliasesOf(
+    {
       max_length:
         'max_seq_length max_seq_len max_len maxlen model_max_length max_source_length max_input_length sequence_length seq_len seq_length cutoff_len',
       stride: 'doc_stride',
@@ -152,12 +151,14 @@ export default defineStep({
       data: 'dataset dataset_name train_file',
       task: 'task_name task_type',
       'problem_type: multi_label_classification': 'multi_label',
-    }),
-    padding: 'It is not needed: each batch is padded to its longest sequence.',
-    pad_to_max_length: 'It is not needed: each batch is padded to its longest sequence.',
-    do_lower_case: 'lowercase is an option of the step clean.',
-    lowercase: 'lowercase is an option of the step clean.',
-  },
+    },
+    {
+      padding: 'It is not needed: each batch is padded to its longest sequence.',
+      pad_to_max_length: 'It is not needed: each batch is padded to its longest sequence.',
+      do_lower_case: 'lowercase is an option of the step clean.',
+      lowercase: 'lowercase is an option of the step clean.',
+    },
+  ),
   inputs: {
     data: { kind: 'folder', description: 'A table. Without a column `split`, all rows belong to the split `test`.' },
     model: {

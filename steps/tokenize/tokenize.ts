@@ -10,11 +10,11 @@ import { StepError } from '../../engine/step.ts';
 import { Database, literal, quote, type Row } from '../ml/data/database.ts';
 import { carryPreprocessing, readPreprocessing } from '../ml/data/preprocessing.ts';
 import { carrySources, type Names, namesOf, tableOf } from '../ml/data/table.ts';
-import { headOf, readConfig } from '../ml/models/checkpoint.ts';
 import { type ConfigFile, isGenerating, namedLabels, taskOf } from '../ml/models/config.ts';
 import { type Encoding, encodingOf, readEncoding } from '../ml/models/encoding.ts';
 import type { Config } from '../ml/models/family.ts';
 import { shown } from '../ml/models/json.ts';
+import { headOf, readConfig } from '../ml/models/model-folder.ts';
 import { familyOf } from '../ml/models/registry.ts';
 import { SplitWriter, type TokenColumn, type TokensInfo, writeTokensInfo } from '../ml/models/token-dataset.ts';
 import { checkVocabulary, copyTokenizer, eosToken, type Sequence, type Tokenizer } from '../ml/models/tokenizer.ts';
@@ -77,7 +77,7 @@ export async function tokenize(context: Context): Promise<void> {
       model_type: family.type,
       pad_token_id: config.pad_token_id,
       ...(encoder.mask && { mask_token_id: encoder.mask.id, special_ids: tokenizer.specialIds }),
-      ...(task === 'seq2seq' && { decoder_start_token_id: config.decoder_start_token_id! }),
+      ...(config.decoder_start_token_id !== undefined && { decoder_start_token_id: config.decoder_start_token_id }),
       columns: { input_ids: TOKEN, ...(typed ? { token_type_ids: TOKEN } : {}), ...prepared.columns },
       splits: {},
     };

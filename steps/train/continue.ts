@@ -6,9 +6,9 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
-import { type Model, readConfig } from '../ml/models/checkpoint.ts';
 import { labelsOf } from '../ml/models/config.ts';
 import { readJson, shown } from '../ml/models/json.ts';
+import { type Model, readConfig } from '../ml/models/model-folder.ts';
 import { int64, readSafetensors, toInt64, writeSafetensors } from '../ml/models/safetensors.ts';
 import type { Training } from '../ml/runtime/runtime.ts';
 import { misfit, type Progress, slotsOfTensors, tensorsOfSlots, weightsOfTensors } from './checkpoints.ts';

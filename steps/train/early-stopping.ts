@@ -1,4 +1,4 @@
-import { betterOf } from '../ml/metrics/registry.ts';
+import { betterOf } from '../ml/tasks/metrics.ts';
 
 /**
  * Watches a metric: which weights are the best by it and, for early stopping, whether it still improves. A value is

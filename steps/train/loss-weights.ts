@@ -1,15 +1,14 @@
 /** Loss weights: how much each class counts, and each part of a batch. */
 
 import { StepError } from '../../engine/step.ts';
-import { isGenerating, type ProblemType, type Task } from '../ml/models/config.ts';
+import { isGenerating, oneLabel, type ProblemType, type Task, taskFacts } from '../ml/models/config.ts';
 import type { Split, TokensInfo } from '../ml/models/token-dataset.ts';
 import { type HostTensors, IGNORE_INDEX } from '../ml/runtime/runtime.ts';
 
 export type ClassWeights = 'balanced' | Record<string, number>;
 
 /** The tasks whose examples, or tokens, have one label of several. */
-export const oneOfSeveral = (task: Task, problem: ProblemType): boolean =>
-  task === 'token-classification' || (task === 'text-classification' && problem === 'single_label_classification');
+export const oneOfSeveral = (task: Task, problem: ProblemType): boolean => taskFacts(task).labelled === 'token' || oneLabel(task, problem);
 
 /** The weight of each class; `balanced` is scikit-learn's formula: all labels / (classes · labels of the class). */
 export function classWeightsOf(weights: ClassWeights, info: TokensInfo, split: Split): Float32Array {
@@ -41,9 +40,10 @@ export function classWeightsOf(weights: ClassWeights, info: TokensInfo, split: S
 
 /** Rejects labels that the model has no output for: they would silently be left out of the loss. */
 export function checkLabels(split: Split, { task, problem_type = 'single_label_classification', labels }: TokensInfo): void {
+  const { labelled } = taskFacts(task);
   for (let sequence = 0; sequence < split.sequences; sequence++) {
     const [own, end, what] =
-      task === 'question-answering'
+      labelled === 'answer'
         ? [positionsOf(split, sequence), split.length(sequence), 'answer position']
         : oneOfSeveral(task, problem_type)
           ? [labelsOf(split, sequence), labels.length, 'label']
@@ -56,7 +56,7 @@ export function checkLabels(split: Split, { task, problem_type = 'single_label_c
         'Its target consists of padding only. The tokens are damaged, or tokenize did not make them: tokenize again.',
       );
     for (const label of own)
-      if ((label < 0 && !(label === IGNORE_INDEX && (task === 'token-classification' || isGenerating(task)))) || label >= end)
+      if ((label < 0 && !(label === IGNORE_INDEX && (labelled === 'token' || isGenerating(task)))) || label >= end)
         throw new StepError(
           `sequence ${sequence} of the tokens has the ${what} ${label}, which must be between 0 and ${end - 1}`,
           'The tokens are damaged, or tokenize did not make them: tokenize again.',

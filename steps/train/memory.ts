@@ -4,11 +4,11 @@
  */
 
 import { memoryLimit, StepError } from '../../engine/step.ts';
-import type { Model } from '../ml/models/checkpoint.ts';
+import type { Model } from '../ml/models/model-folder.ts';
 import { peakBytes } from '../ml/runtime/graph.ts';
 import { ruleOf } from '../ml/runtime/optimizers.ts';
 import type { HostTensors, TrainingOptions } from '../ml/runtime/runtime.ts';
-import { traceTraining } from '../ml/runtime/trace.ts';
+import { specsOf, traceTraining } from '../ml/runtime/trace.ts';
 
 /** In bytes. */
 export interface MemoryEstimate {
@@ -36,8 +36,7 @@ export function memoryOf(
   const all = floats(Object.values(weights).map(({ data }) => data.length));
   const own = floats(trained.map((name) => weights[name]!.data.length));
   const moments = floats(trained.flatMap((name) => Object.values(rule.moments(weights[name]!.shape))));
-  const specs = Object.fromEntries(Object.entries(weights).map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
-  const { graph } = traceTraining(program, specs, largest, {
+  const { graph } = traceTraining(program, specsOf(weights), largest, {
     trained,
     padding: options.paddingRows ?? {},
     checkpointing: options.checkpointing,

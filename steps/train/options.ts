@@ -1,9 +1,9 @@
 /** The options of train, and which of them exclude each other. Names follow transformers' TrainingArguments wherever it has an equivalent. */
 
 import type { OptionProblem, OptionSchemas, OptionsOf } from '../../engine/step.ts';
-import { METRIC_NAMES } from '../ml/metrics/registry.ts';
 import { TASK_NAMES } from '../ml/models/config.ts';
 import { capabilities, runtimeOptions } from '../ml/runtime/runtime.ts';
+import { METRIC_NAMES } from '../ml/tasks/metrics.ts';
 import { SCHEDULES } from './schedule.ts';
 
 export const optionSchemas = {

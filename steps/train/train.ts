@@ -12,10 +12,10 @@ import { carryPreprocessing } from '../ml/data/preprocessing.ts';
 import { carrySources } from '../ml/data/table.ts';
 import { openRuntime } from '../ml/device/open.ts';
 import { type Batch, largestBatch, partsOf, trainingBatches } from '../ml/models/batches.ts';
-import { copyGenerationConfig, type Model, saveModel, startModel } from '../ml/models/checkpoint.ts';
-import { isGenerating } from '../ml/models/config.ts';
+import { isGenerating, taskFacts } from '../ml/models/config.ts';
 import { encodingOf } from '../ml/models/encoding.ts';
 import { type Adapted, adapt, type LoraOptions } from '../ml/models/lora.ts';
+import { copyGenerationConfig, type Model, saveModel, startModel } from '../ml/models/model-folder.ts';
 import { openSplit, readTokensInfo, type Split, type TokensInfo } from '../ml/models/token-dataset.ts';
 import { copyTokenizer, sameTokenizer } from '../ml/models/tokenizer.ts';
 import type { HostTensors, OptimizerOptions, Runtime } from '../ml/runtime/runtime.ts';
@@ -154,7 +154,7 @@ async function trainEpochs(setup: Setup, loop: Loop): Promise<void> {
         const { step } = progress;
         const learningRate = learningRateAt(step);
         // In question answering the loss includes the padding of the context, as in transformers.
-        const parts = partsOf(data, batch, options.batch_size, info.task === 'question-answering');
+        const parts = partsOf(data, batch, options.batch_size, taskFacts(info.task).labelled === 'answer');
         const inputs = parts.map((part) => inputsOf(part, epoch));
         const shares = lossSharesOf(inputs, classWeights);
         const done = await training.step(

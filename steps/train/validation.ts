@@ -2,12 +2,13 @@
 
 import { StepError } from '../../engine/step.ts';
 import { writtenTexts } from '../ml/generation/evaluate-generated.ts';
-import { positiveClass } from '../ml/metrics/classification.ts';
-import { taskMetrics, writtenMetrics } from '../ml/metrics/registry.ts';
-import type { Model } from '../ml/models/checkpoint.ts';
+import { positiveClass } from '../ml/metrics/text-classification.ts';
+import { oneLabel } from '../ml/models/config.ts';
+import type { Model } from '../ml/models/model-folder.ts';
 import { openSplit, type Split, type TokensInfo } from '../ml/models/token-dataset.ts';
 import type { Runtime, Training } from '../ml/runtime/runtime.ts';
 import { evaluateSplit } from '../ml/tasks/evaluation.ts';
+import { taskMetrics, writtenMetrics } from '../ml/tasks/metrics.ts';
 import type { TrainContext } from './step.ts';
 
 /** Undefined if no evaluation was requested or there is no validation split. */
@@ -116,10 +117,9 @@ function measuredOf(options: TrainContext['options'], info: TokensInfo): Measure
     throw new StepError(`${info.task} has no metric ${metric}`, `It has ${[...written, ...known].join(', ')}.`, option);
   const shown = usual.filter((name) => SHOWN.includes(name));
   const metrics = [...new Set([...shown, ...known.filter((name) => name === metric)])];
-  const classifies = info.task === 'text-classification' && problem === 'single_label_classification';
   // Generating takes long: it is done only for a metric that decides something.
   const ofTexts = written.filter((name) => name === metric);
-  return { metrics, ofTexts, positive: classifies ? positiveClass(info.labels, options.positive, metrics) : undefined };
+  return { metrics, ofTexts, positive: oneLabel(info.task, problem) ? positiveClass(info.labels, options.positive, metrics) : undefined };
 }
 
 /** Those of a task's usual metrics that fit into a line of the log. */

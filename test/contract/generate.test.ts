@@ -3,7 +3,7 @@ import { cpSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { deploy } from '../../steps/deploy/deploy.ts';
-import { saveModel, startModel } from '../../steps/ml/models/checkpoint.ts';
+import { saveModel, startModel } from '../../steps/ml/models/model-folder.ts';
 import { type Project, project } from '../rig.ts';
 import { smallGpt2, smallT5 } from '../steps/writers.ts';
 

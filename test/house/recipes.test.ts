@@ -169,15 +169,15 @@ for (const name of ['onnx', 'eager']) {
   {
     heading: 'A metric',
     changes: {
-      'steps/ml/metrics/regression.ts': [
+      'steps/ml/metrics/text-classification.ts': [
         {
-          after: 'export const METRICS: Record<string, Metric> = {',
+          after: 'export const REGRESSION: Record<string, Distance> = {',
           insert: '  toy: (truth, predicted) => Math.max(...truth.map((t, i) => Math.abs(t - predicted[i]!))),',
         },
       ],
     },
-    use: `import { METRIC_NAMES, taskMetrics } from './steps/ml/metrics/registry.ts';
-import { regressionMetrics } from './steps/ml/metrics/regression.ts';
+    use: `import { METRIC_NAMES, taskMetrics } from './steps/ml/tasks/metrics.ts';
+import { regressionMetrics } from './steps/ml/metrics/text-classification.ts';
 assert.ok(METRIC_NAMES.includes('toy'));
 assert.ok(taskMetrics('text-classification', 'regression').known.includes('toy'));
 assert.deepEqual(regressionMetrics([1, 2], [1, 5], ['toy']), { toy: 3 });`,

@@ -5,7 +5,7 @@
 import { cpSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { betterOf } from '../../steps/ml/metrics/registry.ts';
+import { betterOf } from '../../steps/ml/tasks/metrics.ts';
 import { project, root } from '../rig.ts';
 
 test.each([

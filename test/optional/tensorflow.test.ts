@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test, vi } from 'vitest';
 import { openRuntime } from '../../steps/ml/device/open.ts';
-import { type Model, startModel } from '../../steps/ml/models/checkpoint.ts';
+import { type Model, startModel } from '../../steps/ml/models/model-folder.ts';
 import { embedding } from '../../steps/ml/runtime/ops.ts';
 import type { HostTensor, HostTensors, Part, Program, Runtime } from '../../steps/ml/runtime/runtime.ts';
 import { tf } from '../../steps/ml/runtime/tfjs.ts';

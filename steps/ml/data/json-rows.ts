@@ -2,8 +2,7 @@
 
 import { isUtf8 } from 'node:buffer';
 import { StepError } from '../../../engine/step.ts';
-import { inOne, linesInGroups } from './bytes.ts';
-import { byteOrderMark } from './encodings.ts';
+import { byteOrderMark, inOne, linesInGroups } from './encodings.ts';
 
 export type JsonRow =
   /** `row` is the line, or the index of the element in the list. */

@@ -6,7 +6,7 @@
 import type { Json } from '../../../engine/step.ts';
 import { generatedMetrics } from '../metrics/generated.ts';
 import { evaluationBatches } from '../models/batches.ts';
-import type { Model } from '../models/checkpoint.ts';
+import type { Model } from '../models/model-folder.ts';
 import type { Split, TokensInfo } from '../models/token-dataset.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { type Folders, generatorOf } from './generator.ts';

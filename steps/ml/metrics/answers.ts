@@ -4,10 +4,9 @@
  * answers counts.
  */
 
-import { mean } from './counts.ts';
-import { splitAtSpace } from './n-grams.ts';
+import { computed, mean, splitAtSpace } from './counts.ts';
 
-export interface Answered {
+interface Answered {
   /** The true answers; empty, or an empty text, if the question has none. */
   truth: string[];
   /** An empty text means that there is no answer. */
@@ -15,15 +14,13 @@ export interface Answered {
 }
 
 /** All metrics by name; from 0 to 1. */
-export const METRICS: Record<string, (all: Answered[]) => number> = {
+export const ANSWERS: Record<string, (all: Answered[]) => number> = {
   exact_match: (all) => mean(all.map((one) => best(one, (truth, predicted) => (truth === predicted ? 1 : 0)))),
   f1: (all) => mean(all.map((one) => best(one, overlap))),
 };
 
-/** The means over `all`, which is not empty; from 0 to 1. `names` are keys of METRICS. */
-export function answerMetrics(all: Answered[], names: readonly string[]): Record<string, number> {
-  return Object.fromEntries(names.map((name) => [name, METRICS[name]!(all)]));
-}
+/** The means over `all`, which is not empty; from 0 to 1. `names` are keys of ANSWERS. */
+export const answerMetrics = (all: Answered[], names: readonly string[]): Record<string, number> => computed(ANSWERS, names, all);
 
 function best({ truth, predicted }: Answered, score: (truth: string, predicted: string) => number): number {
   // As in the script, a true answer that consists of articles and punctuation counts as none.

@@ -1,4 +1,9 @@
-/** Sums, means, and scores from counts, with scikit-learn's definitions (zero_division = 0). */
+/**
+ * What the metrics count: sums, means and scores with scikit-learn's definitions (zero_division = 0), n-grams, and words
+ * as Python splits them.
+ */
+
+import type { Json } from '../../../engine/step.ts';
 
 export interface Counts {
   /** True positives, predicted ones, and true ones. */
@@ -22,3 +27,74 @@ export const total = (numbers: readonly number[]): number => numbers.reduce((sum
 
 /** NaN for an empty list. */
 export const mean = (numbers: readonly number[]): number => total(numbers) / numbers.length;
+
+/** The metrics with these names, which are keys of the table. */
+export const computed = <A extends unknown[]>(
+  metrics: Record<string, (...of: A) => number>,
+  names: readonly string[],
+  ...of: A
+): Record<string, number> => Object.fromEntries(names.map((name) => [name, metrics[name]!(...of)]));
+
+/** Joins the tokens of an n-gram. No token contains it, because it is white space. */
+const BETWEEN = '\u001f';
+
+/** How often each n-gram of this order occurs. */
+export function nGrams(tokens: readonly string[], order: number): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (let i = 0; i + order <= tokens.length; i++) {
+    const run = order === 1 ? tokens[i]! : tokens.slice(i, i + order).join(BETWEEN);
+    counts.set(run, (counts.get(run) ?? 0) + 1);
+  }
+  return counts;
+}
+
+/** The number of n-grams that two texts have in common, each counted as often as both have it. */
+export function common(a: Map<string, number>, b: Map<string, number>): number {
+  let sum = 0;
+  for (const [run, count] of a) sum += Math.min(count, b.get(run) ?? 0);
+  return sum;
+}
+
+export const totalOf = (counts: Map<string, number>): number => total([...counts.values()]);
+
+/** Python's str.split. */
+export function splitAtSpace(text: string): string[] {
+  const words: string[] = [];
+  let begin = 0;
+  for (let i = 0; i <= text.length; i++) {
+    if (i < text.length && !isSpace(text[i]!)) continue;
+    if (i > begin) words.push(text.slice(begin, i));
+    begin = i + 1;
+  }
+  return words;
+}
+
+/** Python's str.rstrip. */
+export function withoutSpaceAtEnd(text: string): string {
+  let end = text.length;
+  while (end > 0 && isSpace(text[end - 1]!)) end--;
+  return text.slice(0, end);
+}
+
+/**
+ * Python's str.isspace. JavaScript's \s also matches the byte order mark, but not four separators (28 to 31) and the
+ * next line (133).
+ */
+function isSpace(character: string): boolean {
+  const code = character.charCodeAt(0);
+  return (code >= 28 && code <= 31) || code === 133 || (code !== 0xfeff && /\s/.test(character));
+}
+
+export interface GeneratedExample {
+  /** The references, one or several. */
+  references: string[];
+  predicted: string;
+}
+
+/** One metric of one evaluation. */
+export interface Counter {
+  add(one: GeneratedExample): void;
+  value(): number;
+  /** Details that belong to the number: how it was computed, and its confidence interval. */
+  details?(): Record<string, Json>;
+}

@@ -5,13 +5,12 @@
  */
 
 import type { Json } from '../../../engine/step.ts';
-import { bleu } from './bleu.ts';
-import { chrf } from './chrf.ts';
-import type { Counter, GeneratedExample } from './n-grams.ts';
+import type { Counter, GeneratedExample } from './counts.ts';
 import { rouge } from './rouge.ts';
+import { bleu, chrf } from './sacrebleu.ts';
 
 /** All metrics by name. */
-export const METRICS: Record<string, () => Counter> = {
+export const GENERATED: Record<string, () => Counter> = {
   rouge1: () => rouge('rouge1'),
   rouge2: () => rouge('rouge2'),
   rougeL: () => rouge('rougeL'),
@@ -22,16 +21,16 @@ export const METRICS: Record<string, () => Counter> = {
   exact_match: exactMatch,
 };
 
-export interface GeneratedMetrics {
+interface GeneratedMetrics {
   add(one: GeneratedExample): void;
   metrics(): Record<string, number>;
   /** By metric, if it has any. */
   details(): Record<string, Json>;
 }
 
-/** `names` are keys of METRICS. Texts are not kept, only what each metric counts. */
+/** `names` are keys of GENERATED. Texts are not kept, only what each metric counts. */
 export function generatedMetrics(names: readonly string[]): GeneratedMetrics {
-  const counters = names.map((name) => [name, METRICS[name]!()] as const);
+  const counters = names.map((name) => [name, GENERATED[name]!()] as const);
   return {
     add(one) {
       for (const [, counter] of counters) counter.add(one);

@@ -6,10 +6,9 @@
  */
 
 import { random } from '../models/random.ts';
-import { mean } from './counts.ts';
-import { type Counter, common, nGrams } from './n-grams.ts';
+import { type Counter, common, mean, nGrams } from './counts.ts';
 
-export type RougeType = 'rouge1' | 'rouge2' | 'rougeL' | 'rougeLsum';
+type RougeType = 'rouge1' | 'rouge2' | 'rougeL' | 'rougeLsum';
 
 /** From 0 to 1. */
 export function rouge(type: RougeType): Counter {

@@ -3,7 +3,7 @@
  * pipeline is parsed, so it needs no family's code and no tensor library.
  */
 
-import { StepError } from '../../../engine/step.ts';
+import { type OptionProblem, StepError } from '../../../engine/step.ts';
 
 /** What other programs and the steps know of a task. What it does is its `TaskKind` in steps/ml/tasks. */
 export interface TaskFacts {
@@ -11,6 +11,12 @@ export interface TaskFacts {
   classes: readonly string[];
   /** Its models generate texts token by token. */
   generates?: true;
+  /** Its labels take one of the forms of `ProblemType`, which config.json records. */
+  problems?: true;
+  /** What a label belongs to, if not to a whole input; `positions`: tokens that the batch lists in `label_positions`. */
+  labelled?: 'token' | 'answer' | 'positions';
+  /** What a model outputs, if not `logits`. */
+  outputs?: readonly string[];
   /** PEFT's name of the task; it has none for masked-lm. */
   peft?: string;
   /** The head of a base model is new: LoRA trains it as a whole. Heads that predict tokens are pre-trained. */
@@ -26,6 +32,7 @@ export interface TaskFacts {
 export const TASKS = {
   'text-classification': {
     classes: ['ForSequenceClassification'],
+    problems: true,
     peft: 'SEQ_CLS',
     newHead: true,
     options: {
@@ -36,6 +43,7 @@ export const TASKS = {
   },
   'token-classification': {
     classes: ['ForTokenClassification'],
+    labelled: 'token',
     peft: 'TOKEN_CLS',
     newHead: true,
     options: { tokenize: ['words', 'tags'], baseline: ['words', 'tags'] },
@@ -44,6 +52,8 @@ export const TASKS = {
   },
   'question-answering': {
     classes: ['ForQuestionAnswering'],
+    labelled: 'answer',
+    outputs: ['start_logits', 'end_logits'],
     peft: 'QUESTION_ANS',
     newHead: true,
     options: { tokenize: ['question', 'context', 'answers', 'stride'], baseline: ['question', 'context', 'answers'] },
@@ -52,6 +62,7 @@ export const TASKS = {
   },
   'masked-lm': {
     classes: ['ForMaskedLM'],
+    labelled: 'positions',
     options: { tokenize: ['text'], baseline: [] },
     baselines: [],
   },
@@ -59,6 +70,7 @@ export const TASKS = {
     // GPT-2's class is older than the convention.
     classes: ['LMHeadModel', 'ForCausalLM'],
     generates: true,
+    labelled: 'positions',
     peft: 'CAUSAL_LM',
     options: { tokenize: ['text', 'prompt', 'completion', 'completion_only_loss', 'block_size'], baseline: [] },
     baselines: ['unigram', 'bigram'],
@@ -66,6 +78,7 @@ export const TASKS = {
   seq2seq: {
     classes: ['ForConditionalGeneration'],
     generates: true,
+    labelled: 'positions',
     peft: 'SEQ_2_SEQ_LM',
     options: { tokenize: ['text', 'target', 'prefix', 'max_target_length'], baseline: ['text', 'target'] },
     baselines: ['commonest', 'copy', 'lead'],
@@ -87,7 +100,24 @@ export const isGenerating = (task: Task): task is GeneratingTask => taskFacts(ta
 /** The labels of a text classifier: one of several, any number of them, or a number; config.json's `problem_type`. */
 export type ProblemType = 'single_label_classification' | 'multi_label_classification' | 'regression';
 
-/* Reads fields of a config.json with transformers' defaults, and rejects values that are not supported. */
+/** The names of what a model outputs for the task. */
+export const outputsOf = (task: Task): readonly string[] => taskFacts(task).outputs ?? ['logits'];
+
+/** Whether each input has one label of several. */
+export const oneLabel = (task: Task, problem: ProblemType): boolean =>
+  taskFacts(task).problems === true && problem === 'single_label_classification';
+
+/** The problems with options of `step` that apply only to other tasks. */
+export function optionsOfOtherTasks(options: Record<string, unknown> & { task: Task }, step: keyof TaskFacts['options']): OptionProblem[] {
+  const optionsOf = (task: Task): readonly string[] => taskFacts(task).options[step];
+  const wrong = [...new Set(TASK_NAMES.flatMap(optionsOf))].filter(
+    (name) => options[name] !== undefined && !optionsOf(options.task).includes(name),
+  );
+  return wrong.map((option) => {
+    const tasks = TASK_NAMES.filter((task) => optionsOf(task).includes(option));
+    return { option, message: `\`${option}\` applies only to ${tasks.join(' and ')}, not to ${options.task}` };
+  });
+}
 
 /** A config.json as it is. */
 export type ConfigFile = Record<string, unknown>;

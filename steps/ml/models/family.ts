@@ -1,8 +1,30 @@
-/** Defines a model family: how its config is read, which weights it has, and what it computes for each task. */
+/**
+ * Defines a model family: how its config is read, which weights it has, and what it computes for each task; and makes
+ * the programs that a runtime executes: for training and evaluation, for generation, and for ONNX tools.
+ */
 
-import type { Dropout } from '../runtime/runtime.ts';
-import type { tf } from '../runtime/tfjs.ts';
-import type { ConfigFile, GeneratingTask, Task } from './config.ts';
+import { exportOnnx } from '../runtime/onnx/export.ts';
+import {
+  binaryCrossEntropy,
+  type CrossEntropyOptions,
+  crossEntropy,
+  linear,
+  meanSquaredError,
+  vocabularyCrossEntropy,
+  vocabularyPredictions,
+} from '../runtime/ops.ts';
+import type { Axes, Dropout, HostTensors, Program } from '../runtime/runtime.ts';
+import { tf } from '../runtime/tfjs.ts';
+import {
+  type ConfigFile,
+  type GeneratingTask,
+  isGenerating,
+  oneLabel,
+  outputsOf,
+  type ProblemType,
+  type Task,
+  taskFacts,
+} from './config.ts';
 import type { Parameters, Weights } from './nn.ts';
 
 /** The fields of a config that every family has. */
@@ -110,7 +132,7 @@ export interface GeneratingHead<C extends Config = any> extends HeadWeights<C> {
  * Predicts token after token, with a KV cache that the caller holds: `slots`, of which any number are filled and, for
  * a family with position ids, in any order. Both programs work for any B, T, slots and S.
  */
-export interface DecoderDefinition<C extends Config = any> {
+interface DecoderDefinition<C extends Config = any> {
   /** The sizes of the cache: keys and values of each layer, [B, heads, slots, width] each. */
   cache(config: C): { layers: number; heads: number; width: number };
   /**
@@ -132,3 +154,111 @@ export interface DecoderDefinition<C extends Config = any> {
    */
   decode(config: C, weights: Weights, inputs: Tensors): Tensors;
 }
+
+/**
+ * The program of a task: its outputs and, if there are labels, the loss, as in transformers. The labels:
+ *  text-classification   `labels` int32 [B] for one label, float32 [B, labels] for any number of labels or for a number
+ *  token-classification  `labels` int32 [B, T]; −100 is ignored
+ *  question-answering    `start_positions` and `end_positions` int32 [B]
+ *  masked-lm             `labels` int32 [B, T], or [P] with `label_positions`; −100 is ignored
+ *  causal-lm, seq2seq    the same: the next token at each position. Besides `loss` there are then `losses` float32 [P], and
+ *                        instead of logits, which would be [P, vocabulary], the most likely tokens, `predictions` int32 [P]
+ */
+export function programFor<C extends Config>(
+  family: Family<C>,
+  task: Task,
+  config: C,
+  problem: ProblemType,
+  loss: CrossEntropyOptions = {},
+): Program {
+  if (isGenerating(task)) {
+    const head = family.heads[task]!;
+    return (weights, inputs, dropout): Record<string, tf.Tensor> => {
+      const { states, vocabulary } = head.states(config, weights, inputs, dropout);
+      const { labels } = inputs;
+      if (!labels) return { logits: linear(states, vocabulary) };
+      const { losses, predictions } = vocabularyPredictions(states, vocabulary, labels);
+      return { loss: vocabularyCrossEntropy(states, vocabulary, labels, loss), losses, predictions };
+    };
+  }
+  const head = family.heads[task]!;
+  if (taskFacts(task).labelled === 'answer') {
+    return (weights, inputs, dropout): Record<string, tf.Tensor> => {
+      const logits = head.logits(config, weights, inputs, dropout); // [B, T, 2]
+      const [start_logits, end_logits] = tf.unstack(logits, -1) as [tf.Tensor, tf.Tensor]; // [B, T] each
+      const { start_positions, end_positions } = inputs;
+      if (!start_positions || !end_positions) return { start_logits, end_logits };
+      const loss = tf.div(tf.add(crossEntropy(start_logits, start_positions), crossEntropy(end_logits, end_positions)), 2);
+      return { loss, start_logits, end_logits };
+    };
+  }
+  const losses = {
+    single_label_classification: (logits: tf.Tensor, labels: tf.Tensor) => crossEntropy(logits, labels, loss),
+    multi_label_classification: binaryCrossEntropy,
+    regression: meanSquaredError,
+  };
+  const lossOf = losses[taskFacts(task).problems ? problem : 'single_label_classification'];
+  return (weights, inputs, dropout): Record<string, tf.Tensor> => {
+    const logits = head.logits(config, weights, inputs, dropout);
+    return inputs.labels ? { loss: lossOf(logits, inputs.labels), logits } : { logits };
+  };
+}
+
+/** The axes of the inputs of such a program. */
+export function axesFor(task: Task, problem: ProblemType, labels: number): Axes {
+  const tokens = ['batch', 'sequence'];
+  const ofInputs = oneLabel(task, problem) ? ['batch'] : ['batch', labels];
+  const { labelled } = taskFacts(task);
+  return {
+    input_ids: tokens,
+    attention_mask: tokens,
+    token_type_ids: tokens,
+    decoder_input_ids: ['batch', 'target'],
+    label_positions: ['positions'],
+    labels: labelled === 'positions' ? ['positions'] : labelled === 'token' ? tokens : ofInputs,
+    start_positions: ['batch'],
+    end_positions: ['batch'],
+  };
+}
+
+/** A decoder as programs: one graph each, for all sizes. */
+interface Decoding {
+  cache: { layers: number; heads: number; width: number };
+  /** For encoder-decoders. */
+  encode?: { program: Program; axes: Axes };
+  decode: { program: Program; axes: Axes };
+}
+
+/** Undefined for a family that does not generate. */
+export function decodingOf<C extends Config>({ family, config }: { family: Family<C>; config: C }): Decoding | undefined {
+  const { decoder } = family;
+  if (!decoder) return undefined;
+  const { encode } = decoder;
+  const cache = decoder.cache(config);
+  const { heads, layers, width } = cache;
+  const tokens = ['batch', 'tokens'];
+  const source = ['batch', 'source'];
+  const axes: Record<string, readonly (string | number)[]> = {
+    input_ids: tokens,
+    attention_mask: tokens,
+    position_ids: tokens,
+    past_mask: ['batch', 'slots'],
+    encoder_attention_mask: source,
+  };
+  for (let layer = 0; layer < layers; layer++)
+    for (const kind of ['key', 'value']) {
+      axes[`past_${kind}.${layer}`] = ['batch', heads, 'slots', width];
+      axes[`cross_${kind}.${layer}`] = ['batch', heads, 'source', width];
+    }
+  return {
+    cache,
+    ...(encode && {
+      encode: { program: (weights, inputs) => encode(config, weights, inputs), axes: { input_ids: source, attention_mask: source } },
+    }),
+    decode: { program: (weights, inputs) => decoder.decode(config, weights, inputs), axes },
+  };
+}
+
+/** A trained model as an ONNX file: inputs int64 [batch, sequence], outputs float32, with the names that Hugging Face uses. */
+export const modelOnnx = ({ program, weights, task }: { program: Program; weights: HostTensors; task: Task }): Uint8Array =>
+  exportOnnx(program, weights, { outputs: outputsOf(task) });

@@ -9,10 +9,13 @@ import { type Attributes, type Graph, graphOf, isNode, type Node, type Spec, sam
 import { kernels } from './kernels.ts';
 import { paddingRows } from './ops.ts';
 import { Recorder } from './recorder.ts';
-import type { Dropout, Program } from './runtime.ts';
+import type { Dropout, HostTensors, Program } from './runtime.ts';
 import { onBackend, tf } from './tfjs.ts';
 
 export type Specs = Record<string, Spec>;
+
+export const specsOf = (tensors: HostTensors): Specs =>
+  Object.fromEntries(Object.entries(tensors).map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
 
 export interface TracedGradient {
   dense?: Value;
@@ -43,7 +46,7 @@ export function traceInference(
   program: Program,
   weights: Specs,
   inputs: Specs,
-  { free = false, outputs }: { free?: boolean; outputs?: string[] | undefined } = {},
+  { free = false, outputs }: { free?: boolean; outputs?: readonly string[] | undefined } = {},
 ): Graph {
   return tracing(new Recorder({ compute: !free }), (trace) => {
     const results = program(trace.inputs(weights, named.weight), trace.inputs(inputs, named.input), (x) => x);

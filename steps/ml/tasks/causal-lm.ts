@@ -6,12 +6,11 @@
 import { StepError } from '../../../engine/step.ts';
 import { quote, type Row } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
-import { perplexity } from '../metrics/regression.ts';
 import { openSplit, readTokensInfo, type Split } from '../models/token-dataset.ts';
 import { openTokenizer, type Sequence, windowAt } from '../models/tokenizer.ts';
 import { IGNORE_INDEX } from '../runtime/runtime.ts';
 import { warnEmpty } from './labels.ts';
-import { nextTokenTask } from './next-tokens.ts';
+import { nextTokenTask, perplexity } from './next-tokens.ts';
 import type { BaselineRequest, BaselineResult, EncodedRow, Preparation, PreparationContext } from './task.ts';
 
 /** A prompt has the special tokens at the beginning of a text, and none of those at its end. */

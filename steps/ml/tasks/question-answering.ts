@@ -9,8 +9,8 @@ import { type Json, StepError } from '../../../engine/step.ts';
 import { quote, type Row } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
 import { answerMetrics } from '../metrics/answers.ts';
-import { metricNames } from '../metrics/registry.ts';
 import { type Sequence, type Windowing, windowsOf } from '../models/tokenizer.ts';
+import { metricNames } from './metrics.ts';
 import {
   type BaselineRequest,
   type BaselineResult,

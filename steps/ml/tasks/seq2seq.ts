@@ -4,9 +4,9 @@ import { StepError } from '../../../engine/step.ts';
 import { quote, type Row } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
 import { generatedMetrics } from '../metrics/generated.ts';
-import { evaluationMetrics } from '../metrics/registry.ts';
 import type { Sequence, Side } from '../models/tokenizer.ts';
 import { warnEmpty } from './labels.ts';
+import { evaluationMetrics } from './metrics.ts';
 import { nextTokenTask } from './next-tokens.ts';
 import { type BaselineRequest, type BaselineResult, longTextIsTruncated, type Preparation, type PreparationContext } from './task.ts';
 

@@ -12,12 +12,12 @@ import {
   classificationMetrics,
   classReport,
   confusionMatrix,
+  labelReport,
+  multiLabelMetrics,
   PROBABILITY_METRICS,
   positiveClass,
-} from '../metrics/classification.ts';
-import { labelReport, multiLabelMetrics } from '../metrics/multi-label.ts';
-import { metricNames } from '../metrics/registry.ts';
-import { regressionMetrics } from '../metrics/regression.ts';
+  regressionMetrics,
+} from '../metrics/text-classification.ts';
 import type { Encoding } from '../models/encoding.ts';
 import type { TokenColumn } from '../models/token-dataset.ts';
 import type { Sequence } from '../models/tokenizer.ts';
@@ -32,6 +32,7 @@ import {
   warnEmpty,
   warnUntrained,
 } from './labels.ts';
+import { metricNames } from './metrics.ts';
 import {
   type BaselineRequest,
   type BaselineResult,

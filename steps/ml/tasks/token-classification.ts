@@ -6,13 +6,13 @@
 import { type Json, StepError } from '../../../engine/step.ts';
 import { quote, type Row } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
-import { classReport, confusionMatrix } from '../metrics/classification.ts';
 import { mean } from '../metrics/counts.ts';
 import { counted, entityMetrics } from '../metrics/entities.ts';
-import { markEntities, metricNames } from '../metrics/registry.ts';
+import { classReport, confusionMatrix } from '../metrics/text-classification.ts';
 import { type Sequence, windowsOf } from '../models/tokenizer.ts';
 import { IGNORE_INDEX } from '../runtime/runtime.ts';
 import { type LabelCount, labelSet } from './labels.ts';
+import { markEntities, metricNames } from './metrics.ts';
 import {
   type BaselineRequest,
   type BaselineResult,

@@ -2,7 +2,7 @@
 import { cpSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { saveModel, startModel } from '../../../steps/ml/models/checkpoint.ts';
+import { saveModel, startModel } from '../../../steps/ml/models/model-folder.ts';
 import { project, root } from '../../rig.ts';
 import { STACK } from './rig.ts';
 

@@ -4,8 +4,8 @@ import { expect, onTestFinished, test } from 'vitest';
 import { parse } from 'yaml';
 import { checkOnnx } from '../../../steps/deploy/deploy.ts';
 import step from '../../../steps/deploy/step.ts';
-import { loadModel } from '../../../steps/ml/models/checkpoint.ts';
-import { modelOnnx } from '../../../steps/ml/models/onnx.ts';
+import { modelOnnx } from '../../../steps/ml/models/family.ts';
+import { loadModel } from '../../../steps/ml/models/model-folder.ts';
 import { ranStep, temporary } from '../rig.ts';
 import { makeModel, remove } from '../serving/bundle.ts';
 

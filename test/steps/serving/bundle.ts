@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { deploy } from '../../../steps/deploy/deploy.ts';
 import { type CleaningOptions, cleanText } from '../../../steps/ml/data/cleaning.ts';
 import { openRuntime } from '../../../steps/ml/device/open.ts';
-import { loadModel, type ModelStart, saveModel, startModel } from '../../../steps/ml/models/checkpoint.ts';
+import { loadModel, type ModelStart, saveModel, startModel } from '../../../steps/ml/models/model-folder.ts';
 import { openTokenizer } from '../../../steps/ml/models/tokenizer.ts';
 import { temporary } from '../rig.ts';
 

@@ -4,7 +4,7 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { saveModel, startModel } from '../../../steps/ml/models/checkpoint.ts';
+import { saveModel, startModel } from '../../../steps/ml/models/model-folder.ts';
 import { type RunningServer, startServer } from '../../../steps/serving/serve.ts';
 import { smallGpt2 } from '../writers.ts';
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { loadModel } from '../../../steps/ml/models/checkpoint.ts';
+import { loadModel } from '../../../steps/ml/models/model-folder.ts';
 import { readSafetensors, toFloat32, writeSafetensors } from '../../../steps/ml/models/safetensors.ts';
 import step from '../../../steps/train/step.ts';
 import { ranStep } from '../rig.ts';

@@ -19,7 +19,7 @@ export interface ExportOptions {
    */
   inputs?: Axes;
   /** Outputs to keep. */
-  outputs?: string[];
+  outputs?: readonly string[];
 }
 
 export function exportOnnx(

@@ -22,7 +22,7 @@ import type {
   Training,
   TrainingOptions,
 } from '../runtime.ts';
-import { named, type Specs, traceInference, traceTraining } from '../trace.ts';
+import { named, type Specs, specsOf, traceInference, traceTraining } from '../trace.ts';
 import { GraphBuilder, GraphEmitter } from './emit.ts';
 import { type Binding, type DeviceTensor, hold, type Tensorflow, TensorflowSession } from './session.ts';
 import {
@@ -357,9 +357,6 @@ class TensorflowTraining implements Training {
 }
 
 const MOMENTS = ['m', 'v'] as const;
-
-const specsOf = (weights: HostTensors): Specs =>
-  Object.fromEntries(Object.entries(weights).map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
 
 const scalar = (value: number): HostTensor => ({ dtype: 'float32', shape: [], data: Float32Array.of(value) });
 const number = ([value]: HostTensor[]): number => value!.data[0]!;

@@ -9,7 +9,7 @@ import { openRuntime } from '../../../../steps/ml/device/open.ts';
 import { openDecoder } from '../../../../steps/ml/generation/kv-cache.ts';
 import { type GenerationOptions, generationConfig, readGeneration } from '../../../../steps/ml/generation/options.ts';
 import { search } from '../../../../steps/ml/generation/search.ts';
-import { loadModel } from '../../../../steps/ml/models/checkpoint.ts';
+import { loadModel } from '../../../../steps/ml/models/model-folder.ts';
 
 const golden = join(import.meta.dirname, '../../../golden');
 

@@ -2,11 +2,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { tokenize13a } from '../../../../steps/ml/metrics/bleu.ts';
-import { generatedMetrics, METRICS } from '../../../../steps/ml/metrics/generated.ts';
-import type { GeneratedExample } from '../../../../steps/ml/metrics/n-grams.ts';
-import { perplexity } from '../../../../steps/ml/metrics/regression.ts';
+import type { GeneratedExample } from '../../../../steps/ml/metrics/counts.ts';
+import { GENERATED, generatedMetrics } from '../../../../steps/ml/metrics/generated.ts';
 import { stem } from '../../../../steps/ml/metrics/rouge.ts';
+import { tokenize13a } from '../../../../steps/ml/metrics/sacrebleu.ts';
+import { perplexity } from '../../../../steps/ml/tasks/next-tokens.ts';
 
 interface Corpus {
   rows: GeneratedExample[];
@@ -22,7 +22,7 @@ interface Golden {
 }
 
 const golden = JSON.parse(readFileSync(join(import.meta.dirname, '../../../golden/text-metrics.json'), 'utf8')) as Golden;
-const NAMES = Object.keys(METRICS);
+const NAMES = Object.keys(GENERATED);
 
 test.each(golden.corpora.map((corpus) => [corpus.rows.length, corpus.rows[0]!.predicted, corpus] as const))(
   'a corpus of %i outputs, the first %j',

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { positiveClass } from '../../../../steps/ml/metrics/classification.ts';
+import { positiveClass } from '../../../../steps/ml/metrics/text-classification.ts';
 
 test.each([
   [['bad', 'good'], 1],

@@ -2,10 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { METRICS as ANSWERS, answerMetrics } from '../../../../steps/ml/metrics/answers.ts';
-import { METRICS as ENTITIES, entityMetrics } from '../../../../steps/ml/metrics/entities.ts';
-import { METRICS as MULTI_LABEL, multiLabelMetrics } from '../../../../steps/ml/metrics/multi-label.ts';
-import { METRICS as REGRESSION, regressionMetrics } from '../../../../steps/ml/metrics/regression.ts';
+import { ANSWERS, answerMetrics } from '../../../../steps/ml/metrics/answers.ts';
+import { ENTITIES, entityMetrics } from '../../../../steps/ml/metrics/entities.ts';
+import { MULTI_LABEL, multiLabelMetrics, REGRESSION, regressionMetrics } from '../../../../steps/ml/metrics/text-classification.ts';
 
 const golden = JSON.parse(readFileSync(join(import.meta.dirname, '../../../golden/task-metrics.json'), 'utf8'));
 

@@ -4,8 +4,8 @@
  */
 import { cpSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { loadModel, startModel } from '../../../../steps/ml/models/checkpoint.ts';
 import { shown } from '../../../../steps/ml/models/json.ts';
+import { loadModel, startModel } from '../../../../steps/ml/models/model-folder.ts';
 import { temporary } from '../../rig.ts';
 import { FAULTS, soundModel } from './faults.ts';
 

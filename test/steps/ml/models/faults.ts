@@ -1,7 +1,7 @@
 /** Possible faults of the weights and the config.json of a model folder, each applied to an intact one. */
 import { mkdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { saveModel, startModel } from '../../../../steps/ml/models/checkpoint.ts';
+import { saveModel, startModel } from '../../../../steps/ml/models/model-folder.ts';
 import { float32, int64, readSafetensors, type StoredTensor, writeSafetensors } from '../../../../steps/ml/models/safetensors.ts';
 import { smallModel } from '../../small.ts';
 

@@ -1,7 +1,7 @@
 /** Compares our results with the values of transformers and PyTorch below test/golden. */
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import type { Model } from '../../../../steps/ml/models/checkpoint.ts';
+import type { Model } from '../../../../steps/ml/models/model-folder.ts';
 import { readSafetensors, toFloat32 } from '../../../../steps/ml/models/safetensors.ts';
 import type { HostTensor, Training } from '../../../../steps/ml/runtime/runtime.ts';
 

@@ -2,7 +2,7 @@
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { loadModel, type ModelStart, saveModel, startModel } from '../../../../steps/ml/models/checkpoint.ts';
+import { loadModel, type ModelStart, saveModel, startModel } from '../../../../steps/ml/models/model-folder.ts';
 import { modernBert } from '../../../../steps/ml/models/modernbert.ts';
 import { readSafetensors, type StoredTensor, writeSafetensors } from '../../../../steps/ml/models/safetensors.ts';
 import { temporary } from '../../rig.ts';

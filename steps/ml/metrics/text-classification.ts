@@ -1,16 +1,20 @@
 /**
- * Metrics of single-label classification, with scikit-learn's names and definitions (zero_division = 0). Classes are
- * numbers 0 … classes-1; `scores` are probabilities, one row per example.
+ * Metrics of text-classification, with the names and definitions of scikit-learn (zero_division = 0) and SciPy: for one
+ * label of several, for any number of labels, and for numbers.
  */
 
 import { StepError } from '../../../engine/step.ts';
-import { mean, ratio, type Scores, scoresOf, total } from './counts.ts';
+import { type Counts, computed, mean, ratio, type Scores, scoresOf, total } from './counts.ts';
+
+type Average = 'precision' | 'recall' | 'f1';
+
+/* One label of several. Classes are numbers from 0 on. */
 
 export interface Classified {
   classes: number;
   truth: ArrayLike<number>;
   predicted: ArrayLike<number>;
-  /** Probabilities: needed only by roc_auc, log_loss and ece. */
+  /** Probabilities, one row per example: needed only by roc_auc, log_loss and ece. */
   scores?: ArrayLike<number>[];
   /** The positive class of two, for precision, recall, f1 and roc_auc; without it they are unavailable. */
   positive?: number;
@@ -19,17 +23,12 @@ export interface Classified {
 type Metric = (c: Classified, matrix: number[][]) => number;
 
 /** All metrics by name. */
-export const METRICS: Record<string, Metric> = {
+export const CLASSIFICATION: Record<string, Metric> = {
   accuracy: (c, m) => total(m.map((row, k) => row[k]!)) / c.truth.length,
-  balanced_accuracy: (_, m) =>
-    mean(
-      perClass(m)
-        .filter((s) => s.support > 0)
-        .map((s) => s.recall),
-    ),
-  precision: (c, m) => perClass(m)[positive(c, 'precision')]!.precision,
-  recall: (c, m) => perClass(m)[positive(c, 'recall')]!.recall,
-  f1: (c, m) => perClass(m)[positive(c, 'f1')]!.f1,
+  balanced_accuracy: (_, m) => mean(perClass(m).flatMap(({ support, recall }) => (support > 0 ? [recall] : []))),
+  precision: (c, m) => ofPositive(c, m, 'precision'),
+  recall: (c, m) => ofPositive(c, m, 'recall'),
+  f1: (c, m) => ofPositive(c, m, 'f1'),
   ...averages('precision'),
   ...averages('recall'),
   ...averages('f1'),
@@ -46,13 +45,11 @@ export const BINARY_METRICS = ['precision', 'recall', 'f1'];
 export const PROBABILITY_METRICS = ['roc_auc', 'log_loss', 'ece'];
 
 /**
- * From 0 to 1, except mcc (−1 to 1) and log_loss (nats, from 0). `names` are keys of METRICS: those of BINARY_METRICS
+ * From 0 to 1, except mcc (−1 to 1) and log_loss (nats, from 0). `names` are keys of CLASSIFICATION: those of BINARY_METRICS
  * need `positive`, those of PROBABILITY_METRICS need `scores`.
  */
-export function classificationMetrics(c: Classified, names: readonly string[]): Record<string, number> {
-  const matrix = confusionMatrix(c);
-  return Object.fromEntries(names.map((name) => [name, METRICS[name]!(c, matrix)]));
-}
+export const classificationMetrics = (c: Classified, names: readonly string[]): Record<string, number> =>
+  computed(CLASSIFICATION, names, c, confusionMatrix(c));
 
 /** Rows are true classes, columns predicted ones. */
 export function confusionMatrix({ classes, truth, predicted }: Classified): number[][] {
@@ -75,13 +72,17 @@ function perClass(matrix: number[][]): Scores[] {
   return matrix.map((row, k) => scoresOf({ hits: row[k]!, claimed: total(matrix.map((other) => other[k]!)), support: total(row) }));
 }
 
-function averages(of: 'precision' | 'recall' | 'f1'): Record<string, Metric> {
+function ofPositive({ positive }: Classified, matrix: number[][], of: Average): number {
+  if (positive === undefined) throw new Error(`${of} needs a positive class`);
+  return perClass(matrix)[positive]![of];
+}
+
+function averages(of: Average): Record<string, Metric> {
   return {
     [`macro_${of}`]: (_, m) => mean(present(m).map((s) => s[of])),
     [`weighted_${of}`]: (c, m) => total(perClass(m).map((s) => s[of] * s.support)) / c.truth.length,
-    // Each example has one label and one prediction, so every false positive of a class is a false negative of
-    // another.
-    [`micro_${of}`]: (c, m) => METRICS.accuracy!(c, m),
+    // Each false positive of a class is a false negative of another.
+    [`micro_${of}`]: (c, m) => CLASSIFICATION.accuracy!(c, m),
   };
 }
 
@@ -154,11 +155,6 @@ function ece(c: Classified): number {
   return total(bins.map((b) => Math.abs(b.right - b.confidence))) / c.truth.length;
 }
 
-function positive(c: Classified, metric: string): number {
-  if (c.positive === undefined) throw new Error(`${metric} needs a positive class`);
-  return c.positive;
-}
-
 function needScores(c: Classified, metric: string): ArrayLike<number>[] {
   if (!c.scores) throw new Error(`${metric} needs probabilities`);
   return c.scores;
@@ -194,4 +190,120 @@ export function binaryProblem(metrics: readonly string[], labels: readonly strin
 function inOrder(a: string, b: string): number {
   const [x, y] = [a, b].map((label) => (label.trim() === '' ? Number.NaN : Number(label)));
   return Number.isNaN(x! + y!) ? Buffer.compare(Buffer.from(a), Buffer.from(b)) : x! - y!;
+}
+
+/* Any number of labels: each example has a flag for every label, 1 if it applies. */
+
+interface LabelSets {
+  truth: ArrayLike<number>[];
+  predicted: ArrayLike<number>[];
+}
+
+export const MULTI_LABEL: Record<string, (sets: LabelSets) => number> = {
+  /** The share of examples whose flags are all correct. */
+  accuracy: ({ truth, predicted }) => mean(truth.map((row, i) => (Array.from(row).every((flag, k) => flag === predicted[i]![k]) ? 1 : 0))),
+  /** The share of flags that are wrong. */
+  hamming_loss: ({ truth, predicted }) =>
+    mean(truth.map((row, i) => mean(Array.from(row, (flag, k) => (flag === predicted[i]![k] ? 0 : 1))))),
+  ...averagesOfLabels('precision'),
+  ...averagesOfLabels('recall'),
+  ...averagesOfLabels('f1'),
+};
+
+/** From 0 to 1. `names` are keys of MULTI_LABEL. */
+export const multiLabelMetrics = (sets: LabelSets, names: readonly string[]): Record<string, number> => computed(MULTI_LABEL, names, sets);
+
+/** For each label, by name. */
+export function labelReport(labels: string[], sets: LabelSets): Record<string, Scores> {
+  return Object.fromEntries(perLabel(sets).map((counts, k) => [labels[k]!, scoresOf(counts)]));
+}
+
+function averagesOfLabels(of: Average): Record<string, (sets: LabelSets) => number> {
+  return {
+    [`micro_${of}`]: (sets) => scoresOf(summed(perLabel(sets)))[of],
+    [`macro_${of}`]: (sets) => mean(perLabel(sets).map((counts) => scoresOf(counts)[of])),
+    [`weighted_${of}`]: (sets) => {
+      const counts = perLabel(sets);
+      return ratio(total(counts.map((one) => scoresOf(one)[of] * one.support)), summed(counts).support);
+    },
+    [`samples_${of}`]: ({ truth, predicted }) => mean(truth.map((row, i) => scoresOf(countsOf([row], [predicted[i]!]))[of])),
+  };
+}
+
+function perLabel({ truth, predicted }: LabelSets): Counts[] {
+  return Array.from(truth[0] ?? [], (_, k) =>
+    countsOf(
+      truth.map((row) => [row[k]!]),
+      predicted.map((row) => [row[k]!]),
+    ),
+  );
+}
+
+function countsOf(truth: ArrayLike<number>[], predicted: ArrayLike<number>[]): Counts {
+  const counts = { hits: 0, claimed: 0, support: 0 };
+  for (const [i, row] of truth.entries()) {
+    for (let k = 0; k < row.length; k++) {
+      counts.support += row[k]!;
+      counts.claimed += predicted[i]![k]!;
+      counts.hits += row[k]! * predicted[i]![k]!;
+    }
+  }
+  return counts;
+}
+
+const summed = (counts: Counts[]): Counts => ({
+  hits: total(counts.map(({ hits }) => hits)),
+  claimed: total(counts.map(({ claimed }) => claimed)),
+  support: total(counts.map(({ support }) => support)),
+});
+
+/* Numbers. */
+
+type Distance = (truth: number[], predicted: number[]) => number;
+
+export const REGRESSION: Record<string, Distance> = {
+  mse: (truth, predicted) => mean(truth.map((t, i) => (t - predicted[i]!) ** 2)),
+  rmse: (truth, predicted) => Math.sqrt(REGRESSION.mse!(truth, predicted)),
+  mae: (truth, predicted) => mean(truth.map((t, i) => Math.abs(t - predicted[i]!))),
+  /**
+   * The share of the variance that is explained; without variance, 1 if all predictions are correct, otherwise 0. NaN
+   * for a single example.
+   */
+  r2(truth, predicted) {
+    if (truth.length < 2) return Number.NaN;
+    const centre = mean(truth);
+    const variance = mean(truth.map((t) => (t - centre) ** 2));
+    const error = REGRESSION.mse!(truth, predicted);
+    return variance === 0 ? Number(error === 0) : 1 - error / variance;
+  },
+  pearson,
+  /** Pearson's correlation of the ranks; equal numbers get the mean of their ranks. */
+  spearman: (truth, predicted) => pearson(ranks(truth), ranks(predicted)),
+};
+
+/**
+ * In the unit of the numbers (mae, rmse), in its square (mse), or without unit; NaN if a metric is undefined. `names`
+ * are keys of REGRESSION.
+ */
+export const regressionMetrics = (truth: number[], predicted: number[], names: readonly string[]): Record<string, number> =>
+  computed(REGRESSION, names, truth, predicted);
+
+/** NaN if one of them is constant. */
+function pearson(a: number[], b: number[]): number {
+  const [centreA, centreB] = [mean(a), mean(b)];
+  const product = (x: number[], cx: number, y: number[], cy: number) => mean(x.map((value, i) => (value - cx) * (y[i]! - cy)));
+  const spread = Math.sqrt(product(a, centreA, a, centreA) * product(b, centreB, b, centreB));
+  return spread === 0 ? Number.NaN : Math.max(-1, Math.min(1, product(a, centreA, b, centreB) / spread));
+}
+
+function ranks(values: number[]): number[] {
+  const order = values.map((_, i) => i).sort((a, b) => values[a]! - values[b]!);
+  const ranks = new Array<number>(values.length);
+  for (let i = 0; i < order.length; ) {
+    let end = i;
+    while (end < order.length && values[order[end]!] === values[order[i]!]) end++;
+    for (const place of order.slice(i, end)) ranks[place] = (i + 1 + end) / 2;
+    i = end;
+  }
+  return ranks;
 }

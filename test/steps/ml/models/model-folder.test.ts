@@ -2,7 +2,7 @@
 import { cpSync, mkdirSync, readFileSync, rmdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { loadModel, saveModel, startModel } from '../../../../steps/ml/models/checkpoint.ts';
+import { loadModel, saveModel, startModel } from '../../../../steps/ml/models/model-folder.ts';
 import { float32, readSafetensors, type StoredTensor, toFloat32, writeSafetensors } from '../../../../steps/ml/models/safetensors.ts';
 import { temporary } from '../../rig.ts';
 

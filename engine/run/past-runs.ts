@@ -1,12 +1,16 @@
-/** Compares two runs: parameters, the pipeline's text, the environment and, for each cell, fingerprint components and metrics. */
+/** What past runs were: how two of them differ, the metric that represents each, and their outputs. */
 
+import { join } from 'node:path';
+import { fileName, type Pipeline } from '../cell.ts';
 import type { CellState } from '../events.ts';
 import { canonicalJson, compareBytes, type Json } from '../format/scalars.ts';
 import type { MetricDirection } from '../step.ts';
 import { type Difference, differences, type Texts } from './change-reasons.ts';
 import type { Components } from './fingerprint.ts';
+import { openProject } from './project.ts';
 import { type Records, type RunRecord, readRecords } from './records.ts';
 
+/** Two runs: parameters, the pipeline's text, the environment and, for each cell, fingerprint components and metrics. */
 export interface RunsCompared {
   before: RunRecord;
   after: RunRecord;
@@ -106,8 +110,7 @@ function changes(before: Record<string, Json>, after: Record<string, Json>): Cha
     .filter((change) => change.before !== change.after);
 }
 
-/* The metric that `runs` shows for a run: the one that its `select` step used, otherwise the first one of its `evaluate` step. */
-
+/** The metric that `runs` shows for a run: the one that its `select` step used, otherwise the first one of its `evaluate` step. */
 export interface ChosenMetric {
   name: string;
   value: number;
@@ -163,3 +166,45 @@ function judgedBy({ step, options = {} }: Partial<Components> = {}): string | un
 }
 
 const named = (value: Json | undefined, mark = ''): string | undefined => (typeof value === 'string' ? mark + value : undefined);
+
+export interface PastOutputs {
+  /** `path`: of the copy. */
+  outputs: { cell: string; output: string; path: string }[];
+  /** Matching cells whose results are no longer stored. */
+  gone: string[];
+}
+
+/**
+ * Copies outputs of a past run from the cache, even if the pipeline makes other ones now. `wanted`: selects cells and outputs.
+ * `into`: a folder for the copies.
+ */
+export async function pastOutputs(
+  pipeline: Pick<Pipeline, 'root'>,
+  run: number,
+  wanted: (cell: string, output?: string) => boolean,
+  into: string,
+): Promise<PastOutputs> {
+  const project = openProject(pipeline, false, () => {});
+  try {
+    const past: PastOutputs = { outputs: [], gone: [] };
+    for (const [cell, fingerprint] of project.records.fingerprints(run)) {
+      if (!wanted(cell)) continue;
+      const outputs = Object.entries(project.cache.index.find(fingerprint)?.outputs ?? {});
+      let stored = 0;
+      for (const [output, content] of outputs) {
+        if ((await project.cache.objects.state(content)) !== 'ok') continue;
+        stored++;
+        if (!wanted(cell, output)) continue;
+        const path = join(into, fileName(cell), output);
+        await project.cache.objects.restore(content, path);
+        past.outputs.push({ cell, output, path });
+      }
+      if (stored === 0) past.gone.push(cell);
+    }
+    // The records have cells in the order in which they ended.
+    past.outputs.sort((a, b) => compareBytes(a.cell, b.cell));
+    return past;
+  } finally {
+    project.close();
+  }
+}
