@@ -6,7 +6,7 @@ import { Faults, type ParseContext, type ResolvedStep, type Step, type Steps } f
 import { type Expression, expressionsIn, template } from './interpolate.ts';
 import { isTreeMap, plain, type Tree } from './literals.ts';
 import { resolveStep } from './resolve-step.ts';
-import { inputsOf, outputsOf, stepSchema } from './schema.ts';
+import { inputPath, inputsOf, outputsOf, stepSchema } from './schema.ts';
 import type { Mistake } from './schema-check.ts';
 import { parseCommand } from './shell.ts';
 import type { Path, Within } from './source.ts';
@@ -145,7 +145,7 @@ function checkWith(step: Step, context: ParseContext): void {
   }
   if (faulty.has('with')) return;
   const options = Object.keys(definition.options ?? {});
-  const roles = Object.keys(step.inputs);
+  const roles = Object.keys(step.inputs).filter((role) => inputPath(role).length === 1);
   const given = Object.keys(Object(body.with));
   for (const key of given) {
     if (options.includes(key) || roles.includes(key)) continue;
@@ -274,7 +274,8 @@ function targetMistake(
     case 'steps': {
       const { step: name, output } = reference;
       const option = String(path[3]);
-      if (path[2] === 'with' && step.used && Object.hasOwn(step.used.definition.options ?? {}, option)) {
+      const isInput = Object.hasOwn(step.inputs, `${option}.${path[4]}`);
+      if (path[2] === 'with' && step.used && !isInput && Object.hasOwn(step.used.definition.options ?? {}, option)) {
         const inputs = Object.keys(step.inputs).join(', ') || 'none';
         const { uses } = step.used;
         return [`"${option}" is an option of ${uses}, and options cannot refer to outputs of steps`, `inputs of ${uses}: ${inputs}`, whole];

@@ -111,6 +111,10 @@ const step = defineStep({
       description:
         'The model of a train step with `save_optimizer: true`. Training resumes with its weights and optimizer state, until `epochs` or `max_steps`, which include those already done.',
     },
+    'distill.teacher': {
+      kind: 'folder',
+      description: 'The trained model that `model` learns from. It has the same tokenizer and, for classification, the same labels.',
+    },
   },
   outputs: {
     model: { kind: 'folder', description: 'The trained model, as a Hugging Face model folder.' },
