@@ -22,6 +22,8 @@ interface Step {
   loss: number;
   gradNorm: number;
   learningRate: number;
+  /** The terms of the loss. */
+  terms: Record<string, number>;
 }
 
 export class History {
@@ -52,12 +54,12 @@ export class History {
     else mkdirSync(context.outputs.tensorboard!, { recursive: true });
   }
 
-  step({ step, epoch, loss, gradNorm, learningRate }: Step, split: Split, parts: Batch[]): void {
+  step({ step, epoch, loss, gradNorm, learningRate, terms }: Step, split: Split, parts: Batch[]): void {
     const tokens = parts.reduce((sum, part) => sum + realTokens(split, part), 0);
     const places = parts.reduce((sum, part) => sum + computedTokens(part), 0);
-    for (const stretch of [this.#measuring, this.#line, this.#point]) stretch.add(loss, tokens, places);
+    for (const stretch of [this.#measuring, this.#line, this.#point]) stretch.add(loss, terms, tokens, places);
     this.#recent = [...this.#recent.slice(-19), loss];
-    const values = ({ loss, padding }: Stretch) => ({ loss, learning_rate: learningRate, grad_norm: gradNorm, padding });
+    const values = ({ loss, terms, padding }: Stretch) => ({ loss, ...terms, learning_rate: learningRate, grad_norm: gradNorm, padding });
     if (step % this.#interval === 0) {
       this.#add({ step, epoch, ...values(this.#line) });
       this.#line = new Stretch();
@@ -150,25 +152,38 @@ export class History {
   }
 }
 
+interface StretchState {
+  steps: number;
+  losses: number;
+  terms: Record<string, number>;
+  tokens: number;
+  places: number;
+  milliseconds: number;
+}
+
+const NO_STEPS: StretchState = { steps: 0, losses: 0, terms: {}, tokens: 0, places: 0, milliseconds: 0 };
+
 /**
- * Several steps in a row: their mean loss, the share of padding, and their speed in tokens a second, without padding.
+ * Several steps in a row: their mean loss and its terms, the share of padding, and their speed in tokens a second, without padding.
  */
 class Stretch {
   readonly #since: number;
   #steps: number;
   #losses: number;
+  #terms: Record<string, number>;
   #tokens: number;
   #places: number;
 
   /** `milliseconds`: how long it took so far, before an interruption. */
-  constructor({ steps, losses, tokens, places, milliseconds } = { steps: 0, losses: 0, tokens: 0, places: 0, milliseconds: 0 }) {
+  constructor({ steps, losses, terms, tokens, places, milliseconds }: StretchState = NO_STEPS) {
     this.#since = performance.now() - milliseconds;
     [this.#steps, this.#losses, this.#tokens, this.#places] = [steps, losses, tokens, places];
+    this.#terms = { ...terms };
   }
 
-  state() {
+  state(): StretchState {
     const milliseconds = performance.now() - this.#since;
-    return { steps: this.#steps, losses: this.#losses, tokens: this.#tokens, places: this.#places, milliseconds };
+    return { steps: this.#steps, losses: this.#losses, terms: this.#terms, tokens: this.#tokens, places: this.#places, milliseconds };
   }
 
   /** The same, minus some time. */
@@ -177,15 +192,20 @@ class Stretch {
     return new Stretch({ ...state, milliseconds: state.milliseconds - milliseconds });
   }
 
-  add(loss: number, tokens: number, places: number): void {
+  add(loss: number, terms: Record<string, number>, tokens: number, places: number): void {
     this.#steps++;
     this.#losses += loss;
+    for (const [name, value] of Object.entries(terms)) this.#terms[name] = (this.#terms[name] ?? 0) + value;
     this.#tokens += tokens;
     this.#places += places;
   }
 
   get loss(): number {
     return this.#losses / this.#steps;
+  }
+
+  get terms(): Record<string, number> {
+    return Object.fromEntries(Object.entries(this.#terms).map(([name, sum]) => [name, sum / this.#steps]));
   }
 
   get padding(): number {

@@ -10,6 +10,7 @@ import { memoryLimit, StepError } from '../../../engine/step.ts';
 import type { CrossEntropyOptions } from '../runtime/ops.ts';
 import type { Axes, HostTensor, HostTensors, Program } from '../runtime/runtime.ts';
 import { type ConfigFile, knownTask, labelsOf, type ProblemType, problemOf, type Task, taskFacts, taskOf } from './config.ts';
+import type { Distillation } from './distillation.ts';
 import { axesFor, type Config, type Family, type GeneratingHead, type Head, programFor } from './family.ts';
 import { listed, readJson, shown } from './json.ts';
 import type { Parameter, Parameters } from './nn.ts';
@@ -45,6 +46,8 @@ export interface ModelStart {
   seed: number;
   /** For one label of several: the class weights, and label smoothing. */
   loss?: CrossEntropyOptions;
+  /** If it is trained with a teacher. */
+  distillation?: Distillation | undefined;
   /** Overrides the dropout rates of the config. */
   dropout?: number | undefined;
   /** What the log reports about the initial weights. */
@@ -59,14 +62,14 @@ export type Started = Model & { fresh: string[] };
  * initialization.
  */
 export async function startModel(folder: string, start: ModelStart): Promise<Started> {
-  const { task, problem = 'single_label_classification', labels, seed, dropout, loss, say } = start;
+  const { task, problem = 'single_label_classification', labels, seed, dropout, loss, distillation, say } = start;
   const file = await readConfig(folder);
   const family = familyOf(file);
   const { parameters: headParameters, labelled, tiedTo } = headOf(family, task, file);
   if (dropout !== undefined) for (const field of family.dropouts) file[field] = dropout;
   const config: Config = family.configure(file);
   const base = family.parameters(config);
-  const program = programFor(family, task, config, problem, loss);
+  const program = programFor(family, task, config, problem, loss, distillation);
   const all = headParameters(config, labels.length);
   const checkpoint = await openCheckpoint(folder, family, task, { ...base, ...all });
   const head = checkpoint ? withoutTied(all, tiedTo, checkpoint) : all;
@@ -327,7 +330,8 @@ function headToKeep(
 const withoutTied = (head: Parameters, tiedTo: Record<string, string> = {}, { entries }: Checkpoint): Parameters =>
   Object.fromEntries(Object.entries(head).filter(([name]) => !(name in tiedTo) || entries.has(name) || !entries.has(tiedTo[name]!)));
 
-function reorderRows({ dtype, shape, data }: HostTensor, order: number[]): HostTensor {
+/** The rows of a weight in another order: row i is the former row order[i]. */
+export function reorderRows({ dtype, shape, data }: HostTensor, order: number[]): HostTensor {
   const width = data.length / order.length;
   const moved = new Float32Array(data.length);
   for (const [to, from] of order.entries()) moved.set(data.subarray(from * width, (from + 1) * width), to * width);
