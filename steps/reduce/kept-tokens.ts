@@ -19,7 +19,7 @@ export type VocabularyModel =
     }
   | { type: 'Unigram'; vocab: [piece: string, score: number][]; unk_id?: number | null; byte_fallback?: boolean };
 
-export interface Usage {
+export interface TokenUse {
   /** Tokens that occur often enough, or are to be kept for other reasons. */
   wanted: Set<string>;
   /** All tokens that occur. */
@@ -29,7 +29,7 @@ export interface Usage {
 }
 
 /** Adds what the vocabulary needs to `wanted`. */
-export function keptTokens(model: VocabularyModel, usage: Usage): Set<string> {
+export function keptTokens(model: VocabularyModel, usage: TokenUse): Set<string> {
   const kept = new Set(usage.wanted);
   const keep = (token: string | null | undefined) => token != null && kept.add(token);
   switch (model.type) {
@@ -75,7 +75,7 @@ export function keptMerges<M extends string | [string, string]>(merges: readonly
 }
 
 /** The tokens of one character, `bare` of marks for the place in a word; those that occur in the data, or all. */
-function charactersOf(tokens: string[], bare: (token: string) => string, { seen, allCharacters }: Usage): string[] {
+function charactersOf(tokens: string[], bare: (token: string) => string, { seen, allCharacters }: TokenUse): string[] {
   const used = new Set<string>();
   for (const token of seen) for (const character of bare(token)) used.add(character);
   return tokens.filter((token) => {
