@@ -9,7 +9,7 @@ import path from 'node:path';
 import { memoryLimit, StepError } from '../../../engine/step.ts';
 import type { CrossEntropyOptions } from '../runtime/ops.ts';
 import type { Axes, HostTensor, HostTensors, Program } from '../runtime/runtime.ts';
-import { type ConfigFile, knownTask, labelsOf, type ProblemType, problemOf, type Task, taskFacts, taskOf } from './config.ts';
+import { aModel, type ConfigFile, knownTask, labelsOf, type ProblemType, problemOf, type Task, taskFacts, taskOf } from './config.ts';
 import { axesFor, type Config, type Family, type GeneratingHead, type Head, programFor } from './family.ts';
 import { listed, readJson, shown } from './json.ts';
 import type { Parameter, Parameters } from './nn.ts';
@@ -67,7 +67,7 @@ export async function startModel(folder: string, start: ModelStart): Promise<Sta
   const base = family.parameters(config);
   const program = programFor(family, task, config, problem, loss);
   const all = headParameters(config, labels.length);
-  const checkpoint = await openCheckpoint(folder, family, task, { ...base, ...all });
+  const checkpoint = await openWeights(folder, family, task, { ...base, ...all });
   const head = checkpoint ? withoutTied(all, tiedTo, checkpoint) : all;
   const parameters = { ...base, ...head };
   const model = { family, task, problem, file, config, labels, parameters, program, axes: axesFor(task, problem, labels.length) };
@@ -84,7 +84,7 @@ export async function startModel(folder: string, start: ModelStart): Promise<Sta
     say(`${Object.keys(base).length + Object.keys(kept).length} weights read from ${checkpoint.source}`);
     if (fresh.length > 0) say(`randomly initialized: ${listed(fresh)}`);
     const unused = [...checkpoint.entries.keys()].filter((name) => !(name in weights));
-    if (unused.length > 0) say(`ignored, because a ${family.type} model for ${task} does not use them: ${listed(unused)}`);
+    if (unused.length > 0) say(`ignored, because ${aModel(family.type)} for ${task} does not use them: ${listed(unused)}`);
     return { ...model, weights: inOrder(weights, parameters), fresh };
   } finally {
     await checkpoint.close();
@@ -106,7 +106,7 @@ export async function loadModel(folder: string, wanted?: Task): Promise<Model> {
   const head = headOf(family, task, file);
   const base = family.parameters(config);
   const all = head.parameters(config, labels.length);
-  const checkpoint = await openCheckpoint(folder, family, task, { ...base, ...all });
+  const checkpoint = await openWeights(folder, family, task, { ...base, ...all });
   if (!checkpoint)
     throw new StepError(`${shown(folder)} has no model.safetensors`, 'Train it first: this folder contains only a configuration.');
   try {
@@ -181,20 +181,20 @@ export function headOf(family: Family, task: Task, file: ConfigFile): Head | Gen
     );
   if (head) return head;
   throw new StepError(
-    `a ${family.type} model cannot be trained for ${task}`,
+    `${aModel(family.type)} cannot be trained for ${task}`,
     `It can be trained for ${Object.keys(family.heads).join(', ')}.`,
   );
 }
 
 /** The weights of a folder: one file or several, by the names of our parameters. */
-interface Checkpoint {
+interface StoredWeights {
   /** Its name in messages. */
   source: string;
   entries: Map<string, { shape: number[]; read(): Promise<Float32Array> }>;
   close(): Promise<void>;
 }
 
-async function openCheckpoint(folder: string, family: Family, task: Task, parameters: Parameters): Promise<Checkpoint | undefined> {
+async function openWeights(folder: string, family: Family, task: Task, parameters: Parameters): Promise<StoredWeights | undefined> {
   const source = WEIGHT_FILES.find((name) => existsSync(path.join(folder, name)));
   if (!source) {
     const foreign = FOREIGN_FILES.find((name) => existsSync(path.join(folder, name)));
@@ -210,7 +210,7 @@ async function openCheckpoint(folder: string, family: Family, task: Task, parame
   const opened: Safetensors[] = [];
   const close = async () => void (await Promise.all(opened.map((file) => file.close())));
   try {
-    const entries: Checkpoint['entries'] = new Map();
+    const entries: StoredWeights['entries'] = new Map();
     const { tied = {} } = family.heads[task] ?? {};
     const copies: Copy[] = [];
     for (const file of files) {
@@ -260,7 +260,7 @@ interface Copy {
 }
 
 /** A copy with other values belongs to a model that does not tie the two, which would compute something else. */
-async function refuseFalseCopies(copies: Copy[], entries: Checkpoint['entries']): Promise<void> {
+async function refuseFalseCopies(copies: Copy[], entries: StoredWeights['entries']): Promise<void> {
   for (const { file, name, original, shape, read } of copies) {
     const entry = entries.get(original);
     if (!entry || (entry.shape.join() === shape.join() && same(await read(), await entry.read()))) continue;
@@ -348,7 +348,7 @@ function headToKeep(
   { task, problem = 'single_label_classification', labels, replaceHead = false }: ModelStart,
   head: Parameters,
   labelled: string[],
-  checkpoint: Checkpoint,
+  stored: StoredWeights,
 ) {
   const here = Object.keys(head).filter((name) => checkpoint.entries.has(name));
   const former = labelsOf(file) ?? [];
@@ -381,7 +381,7 @@ function headToKeep(
  * A head's weights, except those that are tied to others and missing in this checkpoint: they are one tensor, and
  * learn as one.
  */
-const withoutTied = (head: Parameters, tiedTo: Record<string, string> = {}, { entries }: Checkpoint): Parameters =>
+const withoutTied = (head: Parameters, tiedTo: Record<string, string> = {}, { entries }: StoredWeights): Parameters =>
   Object.fromEntries(Object.entries(head).filter(([name]) => !(name in tiedTo) || entries.has(name) || !entries.has(tiedTo[name]!)));
 
 function reorderRows({ dtype, shape, data }: HostTensor, order: number[]): HostTensor {
