@@ -43,12 +43,25 @@ export class SqliteDatabase {
     if (content?.length !== 0) this.guard(() => this.#open(content));
   }
 
-  /** Every access goes through this function, by `look` or `commit`, which converts SQLite's errors to CacheError. */
+  /** Every access goes through this function, `read` or `commit`, which convert SQLite's errors to CacheError. */
   use<T>(work: Work<T>): T {
     return this.guard(() => {
       this.#endReading();
       return work((sql) => this.#statement(sql));
     });
+  }
+
+  /** The first row of a query. */
+  get(sql: string, ...values: unknown[]): any {
+    return this.use((statement) => statement(sql).get(...values));
+  }
+
+  all(sql: string, ...values: unknown[]): any[] {
+    return this.use((statement) => statement(sql).all(...values));
+  }
+
+  run(sql: string, ...values: unknown[]): Sqlite.RunResult {
+    return this.use((statement) => statement(sql).run(...values));
   }
 
   /**

@@ -3,7 +3,7 @@
  * files go to worker threads, several at a time, so that the screen still updates while 10 GB are hashed.
  */
 
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import { closeSync, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { setImmediate } from 'node:timers/promises';
@@ -23,7 +23,20 @@ export async function digest(from: string, size: number, to?: string): Promise<D
   if (size >= BIG) return inWorker({ from, to });
   const pause = yieldIfDue();
   if (pause) await pause;
-  return digestBytes(from, to);
+  return (to === undefined ? digestSmall(from, size) : undefined) ?? digestBytes(from, to);
+}
+
+/** Most files are small. One read is enough for them; undefined if the file has another size. */
+function digestSmall(from: string, size: number): Digest | undefined {
+  if (size >= CHUNK) return undefined;
+  chunk ??= Buffer.allocUnsafeSlow(CHUNK);
+  const source = openSync(from, 'r');
+  try {
+    const count = readSync(source, chunk, 0, size + 1, null);
+    return count === size ? { hash: hash('sha256', chunk.subarray(0, size)), size } : undefined;
+  } finally {
+    closeSync(source);
+  }
 }
 
 const CHUNK = 1 << 20;
@@ -36,7 +49,7 @@ const zeros = Buffer.alloc(HOLE);
 /** Hashes the file on this thread. Also copies it to `to`, which must not exist yet, preserving holes. */
 export function digestBytes(from: string, to?: string): Digest {
   chunk ??= Buffer.allocUnsafeSlow(CHUNK);
-  const hash = createHash('sha256');
+  const sum = createHash('sha256');
   const source = openSync(from, 'r');
   let target: number | undefined;
   try {
@@ -48,7 +61,7 @@ export function digestBytes(from: string, to?: string): Digest {
       const count = readSync(source, chunk, 0, CHUNK, null);
       if (count === 0) break;
       const bytes = count === CHUNK ? chunk : chunk.subarray(0, count);
-      hash.update(bytes);
+      sum.update(bytes);
       if (target !== undefined) {
         if (sparse) writeAroundHoles(target, bytes, size);
         else writeAll(target, bytes, size);
@@ -56,7 +69,7 @@ export function digestBytes(from: string, to?: string): Digest {
       size += count;
     }
     if (target !== undefined && sparse) ftruncateSync(target, size);
-    return { hash: hash.digest('hex'), size };
+    return { hash: sum.digest('hex'), size };
   } finally {
     closeSync(source);
     if (target !== undefined) closeSync(target);
@@ -144,5 +157,5 @@ function startWorker(): Worker {
 
 /** The hash of a text or of bytes in memory. */
 export function sha256(content: string | Uint8Array): string {
-  return createHash('sha256').update(content).digest('hex');
+  return hash('sha256', content);
 }

@@ -11,9 +11,9 @@ import { dirname, join } from 'node:path';
 import { type DatabaseSchema, SqliteDatabase } from './database.ts';
 import { CacheError, diskError, printablePath } from './error.ts';
 import { CHECKED_HASHES_TABLE, FileHashCache, HASHES_TABLE } from './file-hash-cache.ts';
-import { GcRoots, USES_TABLES } from './gc-roots.ts';
+import { GcLock, GcRoots, USES_TABLES } from './gc.ts';
 import { CHECKED_RESULTS, RESULTS_TABLE, ResultIndex } from './index.ts';
-import { GcLock, LEASES_TABLE, Leases } from './lease.ts';
+import { LEASES_TABLE, Leases } from './lease.ts';
 import { ObjectStore } from './store.ts';
 
 export interface Cache {

@@ -12,7 +12,7 @@ import { columnsOf } from './format/text.ts';
 export interface Place {
   /** As printed: relative to the working folder if the file is below it. */
   file: string;
-  /** 1-based; 0 if the error has no position in a file, such as a wrong flag. */
+  /** 1-based; 0 if the error is in no file. */
   line: number;
   column: number;
   /** How many characters the caret underlines. */
@@ -20,6 +20,9 @@ export interface Place {
   /** The source line, for the caret. */
   source?: string;
 }
+
+/** The place of an error that is in no file, such as a wrong flag. */
+export const NO_PLACE: Place = { file: '', line: 0, column: 0, length: 0 };
 
 export interface Diagnostic extends Place {
   message: string;

@@ -4,7 +4,7 @@ import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { InvalidArgumentError } from 'commander';
 import { escaped } from '../../cache/content.ts';
-import { InvalidError } from '../errors.ts';
+import { InvalidError, NO_PLACE } from '../errors.ts';
 
 /**
  * Throws InvalidError for an argument that is not UTF-8, on systems that provide its bytes. Node replaces invalid bytes by U+FFFD,
@@ -19,10 +19,7 @@ export function refuseOtherEncodings(decoded: string[]): void {
   const name = `${flag.startsWith('-') ? `${flag} ` : ''}${escaped(all[wrong]!)}`;
   throw new InvalidError([
     {
-      file: '',
-      line: 0,
-      column: 0,
-      length: 0,
+      ...NO_PLACE,
       message: `the argument ${name} is not UTF-8`,
       hint: 'Set the terminal to UTF-8, or give parameters in a file: --params FILE.',
     },

@@ -9,7 +9,7 @@ import { tableLines } from '../format/table.ts';
 import { colorsFor, printableJson, printLines } from '../format/terminal-text.ts';
 import { bytes, count, moment } from '../format/text.ts';
 import { rootOf } from '../pipeline/index.ts';
-import { makeOwnFolder, type ProjectPaths, projectPaths } from '../run/project-paths.ts';
+import { makeOwnFolder, type ProjectPaths, projectPaths } from '../run/project.ts';
 import { cellOfName, cellTest } from '../run/select-cells.ts';
 import { recordsRoot, usage } from './pipeline-file.ts';
 

@@ -14,7 +14,7 @@ import { writeFileSync } from 'node:fs';
 import { arch, platform, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemError } from '../../cache/error.ts';
-import { type Diagnostic, InvalidError, renderDiagnostics } from '../errors.ts';
+import { type Diagnostic, InvalidError, NO_PLACE, renderDiagnostics } from '../errors.ts';
 import { printable, printableJson, printLines, shortened } from '../format/terminal-text.ts';
 
 export function failed(error: unknown, version: string): number {
@@ -25,7 +25,7 @@ export function failed(error: unknown, version: string): number {
   // A mistake in the model or the options that were given, as one in a pipeline.
   if (error.name === 'UnusableError') {
     const { message, hint } = error as Error & { hint?: string };
-    return invalid([{ file: '', line: 0, column: 0, length: 0, message, ...(hint !== undefined && { hint }) }]);
+    return invalid([{ ...NO_PLACE, message, ...(hint !== undefined && { hint }) }]);
   }
   // Errors of steps, the cache and the disk have messages for users.
   if ('hint' in error || EXPLAINED.has(error.name)) return stopped(error.message, (error as { hint?: string }).hint);
@@ -96,7 +96,7 @@ function usageMistake(error: UsageError): Diagnostic {
   const command = process.argv[2] ?? '';
   const about = error.code === 'commander.unknownCommand' || command.startsWith('-') ? 'tunesmith' : `tunesmith ${command}`;
   const hint = rest.join(' ').replace(/^\((.*)\)$/, '$1') || `\`${about} --help\` lists the commands and options.`;
-  return { file: '', line: 0, column: 0, length: 0, message: first, hint };
+  return { ...NO_PLACE, message: first, hint };
 }
 
 /** Reads the flag from argv, because the command may have failed before its options were parsed. */

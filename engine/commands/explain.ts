@@ -4,8 +4,8 @@ import type { Json } from '../format/scalars.ts';
 import { type Colors, colorsFor, print, printableJson, shortened } from '../format/terminal-text.ts';
 import { count, moment, oneLine, pad, width } from '../format/text.ts';
 import { differenceLines } from '../report/differences.ts';
-import { type Explanation, explainCells } from '../run/explain.ts';
 import type { Components } from '../run/fingerprint.ts';
+import { type Explanation, explainCells } from '../run/plan.ts';
 import { fileAmong, openPipeline, type PipelineOptions, usage } from './pipeline-file.ts';
 
 export default async function explain(words: string[], { json, ...options }: PipelineOptions & { json?: boolean }): Promise<void> {

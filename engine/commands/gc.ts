@@ -6,8 +6,7 @@ import { createInterface } from 'node:readline/promises';
 import { tableLines } from '../format/table.ts';
 import { colorsFor, printableJson, printLines } from '../format/terminal-text.ts';
 import { bytes, count, moment } from '../format/text.ts';
-import { type Collection, collect, type GcScope, planCollection } from '../run/gc.ts';
-import { isRunning, type Leftover, leftovers, removeLeftovers } from '../run/leftovers.ts';
+import { type Collection, collect, type GcScope, isRunning, type Leftover, leftovers, planCollection, removeLeftovers } from '../run/gc.ts';
 import { recordsRoot, usage } from './pipeline-file.ts';
 
 interface Options extends GcScope {

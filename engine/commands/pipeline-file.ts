@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { Pipeline } from '../cell.ts';
-import { InvalidError } from '../errors.ts';
+import { InvalidError, NO_PLACE } from '../errors.ts';
 import { printLines } from '../format/terminal-text.ts';
 import { readPipeline } from '../pipeline/index.ts';
 
@@ -71,7 +71,7 @@ export function isYaml(word: string): boolean {
 }
 
 export function usage(message: string, hint?: string): InvalidError {
-  return new InvalidError([{ file: '', line: 0, column: 0, length: 0, message, hint }]);
+  return new InvalidError([{ ...NO_PLACE, message, hint }]);
 }
 
 /** The nearest folder with records of runs: the working folder or one above it. */

@@ -7,7 +7,7 @@ import { bytes, count, duration, figure, moment, oneLine, pad, someOf, width } f
 import { differenceLines, textLines } from '../report/differences.ts';
 import { type FinalMetrics, metricTables } from '../report/metric-tables.ts';
 import { nearPath, noticeLines, resultLines } from '../report/outcome.ts';
-import { type CellCompared, type Change, type ChosenMetric, chosenMetrics, compareRuns, type RunsCompared } from '../run/compare-runs.ts';
+import { type CellCompared, type Change, type ChosenMetric, chosenMetrics, compareRuns, type RunsCompared } from '../run/past-runs.ts';
 import { pastRuns, type RunDetails, type RunRecord, readRecords } from '../run/records.ts';
 import { openPipeline, recordsRoot, usage } from './pipeline-file.ts';
 

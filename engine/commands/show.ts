@@ -116,7 +116,7 @@ async function artifactsOfRun(words: string[], run: string, options: PipelineOpt
   if (word === undefined || others.length > 0)
     throw usage('show --run needs a cell or step, and an output', 'For example: tunesmith show train.history --run 12');
   const pipeline = await openPipeline(file, options, { lastRun: true });
-  const { pastOutputs } = await import('../run/output-owners.ts');
+  const { pastOutputs } = await import('../run/past-runs.ts');
   const number = runNamed(pipeline.root, run);
   const point = word.lastIndexOf('.');
   const [step, output] =

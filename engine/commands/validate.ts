@@ -6,7 +6,7 @@ import { printLines } from '../format/terminal-text.ts';
 import { count } from '../format/text.ts';
 import { pipelineSchema } from '../pipeline/schema.ts';
 import { nearPath } from '../report/outcome.ts';
-import { refuseSharedOutputs } from '../run/output-owners.ts';
+import { refuseSharedOutputs } from '../run/plan.ts';
 import { openProject } from '../run/project.ts';
 import { choosePipeline, openPipeline, type PipelineOptions } from './pipeline-file.ts';
 

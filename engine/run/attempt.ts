@@ -11,9 +11,9 @@ import type { CellLog } from './process/cell-log.ts';
 import { type ChildOptions, childEnvironment, runChild } from './process/child-process.ts';
 import { killedMeanwhile, meaningOf, type Verdict } from './process/failure.ts';
 import type { OrphanReaper } from './process/orphan-reaper.ts';
+import type { StepProcesses } from './process/process-reuse.ts';
 import type { Mask } from './process/secret-masking.ts';
 import type { Message, StepJob } from './process/step-process.ts';
-import type { StepProcesses } from './process/step-processes.ts';
 import type { Meter } from './process/usage.ts';
 import type { Inputs, ResolvedSource } from './resolve-inputs.ts';
 

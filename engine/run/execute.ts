@@ -14,27 +14,25 @@ import type { Failure, RunEvent } from '../events.ts';
 import type { FetchProgress } from '../fetch/fetched-store.ts';
 import { StepError } from '../step.ts';
 import { attempt, misplacedHint } from './attempt.ts';
-import { type Freshness, type OutputContents, sameContent, subjectOf } from './freshness.ts';
+import { type Freshness, sameContent, subjectOf } from './freshness.ts';
 import { areLost, changedInput, refuseForeignInputs, refuseLostLeases, type Stamps, stampsOfInputs } from './interference.ts';
-import type { LockfileCheck } from './lockfile-check.ts';
+import type { LockfileCheck } from './lockfile.ts';
 import { LINK, MADE, OutputTransaction, type Unstored } from './output-transaction.ts';
 import { CellLog } from './process/cell-log.ts';
 import { secretValues } from './process/child-process.ts';
 import { explained, placeOf, type Verdict } from './process/failure.ts';
 import type { OrphanReaper } from './process/orphan-reaper.ts';
+import type { StepProcesses } from './process/process-reuse.ts';
 import { type Mask, maskOf } from './process/secret-masking.ts';
-import type { StepProcesses } from './process/step-processes.ts';
 import { Meter, type Usage } from './process/usage.ts';
 import type { Project } from './project.ts';
-import { fetched, manifestOf } from './resolve-inputs.ts';
+import { fetched, type InputContext, manifestOf } from './resolve-inputs.ts';
 import { StepCheckpoints } from './step-checkpoints.ts';
 
 /** What an execution needs from its run. */
-export interface ExecutionContext {
-  pipeline: Pipeline;
+export interface ExecutionContext extends InputContext {
   project: Project;
   run: number;
-  outputsOf: OutputContents;
   /** GPUs that the cell has alone. */
   gpus: string[];
   orphanReaper: OrphanReaper;
@@ -149,7 +147,7 @@ export class CellExecution {
     let error: unknown;
     try {
       await refuseForeignInputs(freshness.inputs, context);
-      const inputs = await fetched(freshness.inputs, cell, project, downloadProgress(cell, log, context.emit, either));
+      const inputs = await fetched(freshness.inputs, cell, project.sources, downloadProgress(cell, log, context.emit, either));
       const isShell = cell.action.kind === 'shell';
       if (isShell) await transaction.moveFormerAside(cell.outputs);
       const paths = Object.entries(cell.outputs).map(([name, { path }]) => [name, isShell ? path : transaction.staged(name)]);

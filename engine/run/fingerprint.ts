@@ -11,7 +11,7 @@ import { packageFolder, packageVersion } from '../files/packages.ts';
 import { canonicalJson, type Json } from '../format/scalars.ts';
 import type { OptionSchemas } from '../step.ts';
 import { type Code, createRunCache } from '../step-code.ts';
-import type { Inputs, ResolvedInput } from './resolve-inputs.ts';
+import { type InputContext, type Inputs, type ResolvedInput, resolveInputs } from './resolve-inputs.ts';
 
 export interface Components {
   /** Version of this list, so that a changed list never matches old results. */
@@ -51,6 +51,18 @@ export interface InputComponent {
 }
 
 const SCHEMA = 1;
+
+export interface Fingerprinted {
+  inputs: Inputs;
+  components: Components;
+  fingerprint: string;
+}
+
+export async function fingerprintCell(cell: Cell, context: InputContext): Promise<Fingerprinted> {
+  const inputs = await resolveInputs(cell, context);
+  const components = await componentsOf(cell, inputs);
+  return { inputs, components, fingerprint: fingerprintOf(components) };
+}
 
 export async function componentsOf(cell: Cell, inputs: Inputs): Promise<Components> {
   return {

@@ -7,14 +7,11 @@ import type { ObjectStore } from '../../cache/store.ts';
 import type { Cell, Pipeline } from '../cell.ts';
 import { StepError } from '../step.ts';
 import { componentsIn, type Difference, differences, type KnownContents, nearest, phrase } from './change-reasons.ts';
-import { type Components, componentsOf, fingerprintOf } from './fingerprint.ts';
+import { type Fingerprinted, fingerprintCell } from './fingerprint.ts';
 import type { Project } from './project.ts';
-import { type Inputs, manifestOf, resolveInputs, type Seen } from './resolve-inputs.ts';
+import { type InputContext, manifestOf } from './resolve-inputs.ts';
 
-export interface Freshness {
-  inputs: Inputs;
-  components: Components;
-  fingerprint: string;
+export interface Freshness extends Fingerprinted {
   state: 'fresh' | 'restore' | 'run';
   why: string;
   /** The stored result of this fingerprint. */
@@ -23,55 +20,50 @@ export interface Freshness {
   differing: string[];
 }
 
-/** Outputs of the cells that it reads, by cell and output. */
-export type OutputContents = (cell: string) => Record<string, Content>;
+export interface FreshnessContext extends InputContext {
+  project: Project;
+  force?: boolean;
+  /** Results that will probably be needed, by fingerprint. */
+  results?: Map<string, Result>;
+}
 
-export async function checkFreshness(
-  cell: Cell,
-  pipeline: Pipeline,
-  project: Project,
-  outputsOf: OutputContents,
-  force: boolean,
-  seen?: Seen,
-): Promise<Freshness> {
-  if (cell.frozen) return standing(cell, pipeline, project);
-  const inputs = await resolveInputs(cell, pipeline, project, outputsOf, seen?.sources);
-  const components = await componentsOf(cell, inputs);
-  const fingerprint = fingerprintOf(components);
-  const known = { inputs, components, fingerprint, differing: [] };
+export async function checkFreshness(cell: Cell, context: FreshnessContext): Promise<Freshness> {
+  const { project, force, results } = context;
+  if (cell.frozen) return frozenResult(cell, context);
+  const known = { ...(await fingerprintCell(cell, context)), differing: [] };
   if (force) return { ...known, state: 'run', why: 'forced' };
   if (!cell.cache) return { ...known, state: 'run', why: 'cache: false' };
-  const result = seen?.results.get(fingerprint) ?? project.cache.index.find(fingerprint);
-  if (!result) return { ...known, state: 'run', why: await whyRun(cell, pipeline, project, known) };
+  const result = results?.get(known.fingerprint) ?? project.cache.index.find(known.fingerprint);
+  if (!result) return { ...known, state: 'run', why: await whyRun(cell, context, known) };
   const differing = await differingOutputs(cell, result, project);
   if (differing.size === 0) return { ...known, state: 'fresh', why: '', result };
   const state = await stateOf(result, differing.keys(), project);
   if (state !== 'ok') return { ...known, state: 'run', why: `its stored result is ${state}` };
-  return { ...known, state: 'restore', why: whyRestore(cell, project, fingerprint, differing), result, differing: [...differing.keys()] };
+  return { ...known, ...restorable(cell, result, differing, project) };
 }
 
 /** The last result of a frozen cell, whatever it would produce now. Throws StepError if it is not available. */
-async function standing(cell: Cell, pipeline: Pipeline, project: Project): Promise<Freshness> {
+async function frozenResult(cell: Cell, { pipeline, project }: FreshnessContext): Promise<Freshness> {
   const { index } = project.cache;
   const last = project.records.lastFingerprint(pipeline.file, cell.name);
   const result = (last && index.find(last)) || index.history(subjectOf(cell, pipeline), 1)[0];
   const missing = Object.keys(cell.outputs).find((name) => !result?.outputs[name]);
   if (!result || missing !== undefined)
     throw new StepError(`is frozen, but has never produced ${missing ? `output ${missing}` : 'its outputs'}`);
-  const { fingerprint } = result;
-  const known = { inputs: {}, components: componentsIn(result), fingerprint, result };
+  const known = { inputs: {}, components: componentsIn(result), fingerprint: result.fingerprint };
   const differing = await differingOutputs(cell, result, project);
-  if (differing.size === 0) return { ...known, state: 'fresh', why: '', differing: [] };
+  if (differing.size === 0) return { ...known, state: 'fresh', why: '', result, differing: [] };
   const state = await stateOf(result, differing.keys(), project);
   if (state !== 'ok') throw new StepError(`is frozen, and its stored result is ${state}`);
-  return { ...known, state: 'restore', why: whyRestore(cell, project, fingerprint, differing), differing: [...differing.keys()] };
+  return { ...known, ...restorable(cell, result, differing, project) };
 }
 
-/** Outputs that differ from the result, with their current content. */
-async function differingOutputs(cell: Cell, result: Result, project: Project): Promise<Map<string, Content | undefined>> {
+/** Outputs that differ from the result, with their current content; undefined if missing or unreadable. */
+async function differingOutputs(cell: Cell, result: Result, { cache }: Project): Promise<Map<string, Content | undefined>> {
   const differing = new Map<string, Content | undefined>();
   for (const [name, { path }] of Object.entries(cell.outputs)) {
-    const content = await contentAt(path, project);
+    // tunesmith does not write unreadable files.
+    const content = await contentOf(path, cache.fileHashes).catch(() => undefined);
     if (!sameContent(result.outputs[name], content)) differing.set(name, content);
   }
   return differing;
@@ -86,24 +78,11 @@ async function stateOf(result: Result, names: Iterable<string>, { cache }: Proje
   return 'ok';
 }
 
-/** How the cell differs from its most similar earlier result; undefined if there is none. */
-async function compareWithHistory(
-  cell: Cell,
-  pipeline: Pipeline,
-  project: Project,
-  known: Pick<Freshness, 'inputs' | 'components'>,
-): Promise<{ result: Result; differences: Difference[] } | undefined> {
-  const history = project.cache.index.history(subjectOf(cell, pipeline), 20);
-  if (history.length === 0) return undefined;
-  const result = nearest(history, project.records.lastFingerprint(pipeline.file, cell.name), known.components);
-  return result && { result, differences: await differencesFrom(result, cell, known, project) };
-}
-
 /** How the cell differs from an earlier result. `textOf`: see change-reasons.ts. */
 export async function differencesFrom(
   result: Result,
   cell: Cell,
-  { inputs, components }: Pick<Freshness, 'inputs' | 'components'>,
+  { inputs, components }: Pick<Fingerprinted, 'inputs' | 'components'>,
   project: Pick<Project, 'cache' | 'records'>,
   textOf?: KnownContents['textOf'],
 ): Promise<Difference[]> {
@@ -126,27 +105,25 @@ export function sameContent(a: Content | undefined, b: Content | undefined): boo
   return a !== undefined && b !== undefined && a.hash === b.hash && a.kind === b.kind && a.executable === b.executable;
 }
 
-/** The content at an output's path; undefined if unreadable, because tunesmith did not write such a file. */
-async function contentAt(path: string, project: Project): Promise<Content | undefined> {
-  try {
-    return await contentOf(path, project.cache.fileHashes);
-  } catch {
-    return undefined;
-  }
+/** How the cell differs from its most similar earlier result. */
+async function whyRun(cell: Cell, { pipeline, project }: FreshnessContext, known: Fingerprinted): Promise<string> {
+  const history = project.cache.index.history(subjectOf(cell, pipeline), 20);
+  const last = project.records.lastFingerprint(pipeline.file, cell.name);
+  const result = nearest(history, last, known.components);
+  return result ? phrase(await differencesFrom(result, cell, known, project)) : 'first run';
 }
 
-async function whyRun(cell: Cell, pipeline: Pipeline, project: Project, known: Pick<Freshness, 'inputs' | 'components'>): Promise<string> {
-  const comparison = await compareWithHistory(cell, pipeline, project, known);
-  return comparison ? phrase(comparison.differences) : 'first run';
-}
-
-/** `differing`: the current content of each differing output. */
-function whyRestore(cell: Cell, { records }: Project, fingerprint: string, differing: Map<string, Content | undefined>): string {
+function restorable(
+  cell: Cell,
+  result: Result,
+  differing: Map<string, Content | undefined>,
+  { records }: Project,
+): Pick<Freshness, 'state' | 'why' | 'result' | 'differing'> {
   const reasons = [...differing].map(([name, content]) => {
     const { path } = cell.outputs[name]!;
     if (!existsAt(path)) return records.everWrote(path) ? 'output was deleted' : 'found in the cache';
     if (!content || !records.isOurs(path, content.hash)) return 'output was edited';
-    return records.lastWritten(path, fingerprint) ? 'reverted to an earlier result' : 'found in the cache';
+    return records.lastWritten(path, result.fingerprint) ? 'reverted to an earlier result' : 'found in the cache';
   });
-  return [...new Set(reasons)].join('; ');
+  return { state: 'restore', why: [...new Set(reasons)].join('; '), result, differing: [...differing.keys()] };
 }

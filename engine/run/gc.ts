@@ -1,17 +1,19 @@
 /**
- * Garbage collection of the cache. A result is kept while something refers to it: a lockfile in this project or in another one
- * with the same cache, a run in progress, any run of another project, or a run of this project that the scope keeps.
+ * What `tunesmith gc` removes: results, and files that no run removes. A result is kept while something refers to it: a lockfile
+ * in this project or in another one with the same cache, a run in progress, any run of another project, or a run of this project
+ * that the scope keeps.
  */
-import { type Dirent, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+
+import { type Dirent, existsSync, lstatSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { namesIn, removeTree } from '../../cache/atomic-move.ts';
 import type { Content } from '../../cache/content.ts';
 import { CacheError } from '../../cache/error.ts';
-import type { GcRoot } from '../../cache/gc-roots.ts';
+import { type GcRoot, planRemoval, type Removal, removeResults } from '../../cache/gc.ts';
 import type { ResultEntry } from '../../cache/index.ts';
 import { type Cache, openCache } from '../../cache/open.ts';
-import { planSweep, type Sweep, sweep } from '../../cache/sweep.ts';
-import { type ProjectPaths, projectPaths, userOf } from './project-paths.ts';
+import { type ProjectPaths, projectPaths, userOf } from './project.ts';
 import { type LogRecord, readRecords } from './records.ts';
 
 /** Rules for removal. A result is removed only if all given rules allow it. */
@@ -24,7 +26,7 @@ export interface GcScope {
   maxSize?: number;
 }
 
-export interface Collection extends Sweep {
+export interface Collection extends Removal {
   results: Candidate[];
   /** Number of results before the removal. */
   total: number;
@@ -57,7 +59,7 @@ export async function collect(root: string, scope: GcScope, signal: AbortSignal)
     const turn = await cache.gcLock.remove(signal);
     try {
       const { collection, forgotten } = plan(root, places, cache, scope);
-      await sweep(cache, collection);
+      await removeResults(cache, collection);
       cache.gcRoots.forget(forgotten.uses, forgotten.users);
       for (const log of collection.logs) rmSync(log, { force: true });
       return collection;
@@ -109,16 +111,22 @@ function plan(root: string, places: ProjectPaths, cache: Cache, scope: GcScope):
     .filter(({ fingerprint, lastUsed }) => (scope.keepRuns === undefined || !keptByScope.has(fingerprint)) && past.isOld(lastUsed))
     .sort((a, b) => (a.lastUsed < b.lastUsed ? -1 : a.lastUsed > b.lastUsed ? 1 : a.number - b.number));
 
-  const swept = planSweep(cache, { candidates, maxSize: scope.maxSize, keep: lockedBytes });
+  const removal = planRemoval(cache, { candidates, maxSize: scope.maxSize, keep: lockedBytes });
   const counts: Record<Referrer, number> = { lock: 0, running: 0, 'other project': 0 };
   for (const { fingerprint } of results) {
     const referrer = kept.get(fingerprint);
     if (referrer) counts[referrer]++;
   }
   const stay = new Set(results.map(({ fingerprint }) => fingerprint));
-  for (const { fingerprint } of swept.results) stay.delete(fingerprint);
+  for (const { fingerprint } of removal.results) stay.delete(fingerprint);
   return {
-    collection: { ...swept, results: swept.results as Candidate[], total: results.length, kept: counts, logs: oldLogs(root, past, stay) },
+    collection: {
+      ...removal,
+      results: removal.results as Candidate[],
+      total: results.length,
+      kept: counts,
+      logs: oldLogs(root, past, stay),
+    },
     forgotten: {
       uses: uses
         .filter((use) => use.state !== 'running' && (gone.includes(use.user) || (isOwn(use) && !keptUses.has(use.id))))
@@ -246,4 +254,51 @@ function oldLogs(root: string, past: PastRuns, stay: Set<string>): string[] {
 
 function later(a: string, b: string | undefined): string {
   return b === undefined || a > b ? a : b;
+}
+
+/**
+ * Files that no run removes: `.tunesmith/kept/<time>/`, users' files that were at the paths of outputs, and
+ * `.tunesmith/failed/<cell>/`, partial outputs of cells that have not succeeded since.
+ */
+export interface Leftover {
+  kind: 'kept' | 'failed';
+  path: string;
+  files: number;
+  bytes: number;
+}
+
+/** `olderThan`: only leftovers that have not changed for this time in milliseconds, since they were put there. */
+export function leftovers(root: string, olderThan = 0): Leftover[] {
+  const { kept, own } = projectPaths({ root });
+  const folders = [
+    ['kept', kept],
+    ['failed', join(own, 'failed')],
+  ] as const;
+  return folders.flatMap(([kind, folder]) =>
+    namesIn(folder)
+      .sort()
+      .flatMap((name) => {
+        const path = join(folder, name);
+        // Moving a file does not change its mtime. The folder's mtime shows when the file was put there.
+        const isOld = Date.now() - lstatSync(path).mtimeMs >= olderThan;
+        return isOld ? [{ kind, path, ...measured(path) }] : [];
+      }),
+  );
+}
+
+/** Throws if one of them cannot be removed. */
+export function removeLeftovers(leftovers: Leftover[]): void {
+  for (const { path } of leftovers) removeTree(path);
+}
+
+/** Whether a run is in progress, which may store files in `failed/`. */
+export function isRunning(root: string): boolean {
+  return readRecords(root, (records) => records.runs(Number.MAX_SAFE_INTEGER).some(({ state }) => state === 'running')) ?? false;
+}
+
+function measured(path: string): { files: number; bytes: number } {
+  const stat = lstatSync(path);
+  if (!stat.isDirectory()) return { files: 1, bytes: stat.size };
+  const inner = namesIn(path).map((name) => measured(join(path, name)));
+  return { files: inner.reduce((sum, { files }) => sum + files, 0), bytes: inner.reduce((sum, { bytes }) => sum + bytes, 0) };
 }

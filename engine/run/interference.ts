@@ -8,18 +8,16 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { existsAt } from '../../cache/atomic-move.ts';
 import { type ContentOptions, contentOf, stampsOf, stampsWithin } from '../../cache/content.ts';
 import type { Lease } from '../../cache/lease.ts';
-import type { Cell, Pipeline } from '../cell.ts';
+import type { Cell } from '../cell.ts';
 import { compareBytes } from '../format/scalars.ts';
 import { StepError } from '../step.ts';
 import { componentsOf, fingerprintOf } from './fingerprint.ts';
-import { type Freshness, type OutputContents, sameContent } from './freshness.ts';
+import { type Freshness, sameContent } from './freshness.ts';
 import type { Project } from './project.ts';
-import { type Inputs, resolveInputs } from './resolve-inputs.ts';
+import { type InputContext, type Inputs, resolveInputs } from './resolve-inputs.ts';
 
-interface RunContext {
-  pipeline: Pipeline;
+interface RunContext extends InputContext {
   project: Project;
-  outputsOf: OutputContents;
   signal: AbortSignal;
 }
 
@@ -44,15 +42,11 @@ export async function stampsOfInputs(inputs: Inputs, { project, signal }: Pick<R
 }
 
 /** The first input that has changed since the cell started. Timestamps make this fast. */
-export async function changedInput(
-  cell: Cell,
-  freshness: Freshness,
-  stamps: Stamps,
-  { pipeline, project, outputsOf }: RunContext,
-): Promise<string | undefined> {
+export async function changedInput(cell: Cell, freshness: Freshness, stamps: Stamps, context: RunContext): Promise<string | undefined> {
+  const { pipeline, project } = context;
   const described = (role: string, path: string) => `input ${role} (${relative(pipeline.folder, path)})`;
   try {
-    const inputs = await resolveInputs(cell, pipeline, project, outputsOf);
+    const inputs = await resolveInputs(cell, context);
     for (const [role, { sources }] of Object.entries(freshness.inputs)) {
       const now = new Map(inputs[role]?.sources.map((source) => [source.path, source.content]));
       for (const { path, content, origin, reading } of sources) {
@@ -78,7 +72,7 @@ export async function changedInput(
   }
 }
 
-/** The path of the first changed file in a folder; the folder itself if none is freshness. */
+/** The path of the first changed file in a folder; the folder itself if none is known. */
 async function changedFile(path: string, before: Map<string, string>, reading: ContentOptions | undefined): Promise<string> {
   const now = await stampsWithin(path, reading).catch(() => new Map<string, string>());
   const names = [...new Set([...before.keys(), ...now.keys()])].sort(compareBytes);

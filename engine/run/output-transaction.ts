@@ -13,7 +13,7 @@
 
 import { lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
-import { existsAt, moveAside, placeAtomically, removeTree } from '../../cache/atomic-move.ts';
+import { existsAt, moveAside, namesIn, placeAtomically, removeTree } from '../../cache/atomic-move.ts';
 import { type Content, contentOf } from '../../cache/content.ts';
 import { systemError } from '../../cache/error.ts';
 import { isAlive, type ProcessIdentity, thisProcess } from '../../cache/process.ts';
@@ -448,12 +448,4 @@ function isPassing(error: unknown): boolean {
 
 function messageOf(error: unknown): string {
   return systemError(error)?.message ?? (error as Error).message;
-}
-
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch {
-    return [];
-  }
 }

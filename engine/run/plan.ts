@@ -1,19 +1,22 @@
-/** Checks the selected cells and all their dependencies before a run: which are fresh, and which must be restored or run, and why. */
+/**
+ * What a run would do, and why: which of the selected cells and their dependencies are fresh, and which must be restored or run.
+ * Changes no file, folder or timestamp.
+ */
 
-import { relative, resolve } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import { type Content, contentOf } from '../../cache/content.ts';
-import type { Cell, Pipeline } from '../cell.ts';
-import { InvalidError } from '../errors.ts';
+import { type Cell, fileName, type Pipeline } from '../cell.ts';
+import { InvalidError, NO_PLACE } from '../errors.ts';
 import type { PlannedState } from '../events.ts';
 import { matcher, within } from '../files/glob.ts';
-import { checkFreshness, type Freshness } from './freshness.ts';
-import { refuseSharedOutputs } from './output-owners.ts';
+import { type Difference, nearest } from './change-reasons.ts';
+import { type Components, codeTexts } from './fingerprint.ts';
+import { checkFreshness, differencesFrom, type Freshness, type FreshnessContext, subjectOf } from './freshness.ts';
 import { explained } from './process/failure.ts';
 import { openProject, type Project } from './project.ts';
-import type { Seen } from './resolve-inputs.ts';
-import { ancestorsOf, type Selection, selectCells } from './select-cells.ts';
-
-/* What a run would do, and why. Changes no file, folder or timestamp. */
+import type { CellRecord } from './records.ts';
+import { ancestorsOf, cellsNamed, type Selection, selectCells, unknownCell } from './select-cells.ts';
 
 export type Plan = Record<string, { state: PlannedState; why: string }>;
 
@@ -24,7 +27,7 @@ export async function planPipeline(pipeline: Pipeline, options: Selection & { fo
   try {
     refuseSharedOutputs(pipeline, project);
     const plan: Plan = Object.create(null);
-    for (const [name, { state, why }] of await planCells(pipeline, project, selected, options.force ?? false)) {
+    for (const [name, { state, why }] of await planCells(pipeline, project, { selected, force: options.force })) {
       if (selected.has(name) && state !== 'off') plan[name] = { state, why };
     }
     return plan;
@@ -44,29 +47,44 @@ export interface PlannedCell {
   final: boolean;
 }
 
-/** Throws InvalidError if a cell outside of the selection or a frozen cell would have to run. */
+/** Everything that decides the plan of a cell, with the plan of the cells before it. */
+interface PlanContext extends FreshnessContext {
+  plan: Map<string, PlannedCell>;
+  byName: Map<string, Cell>;
+}
+
+/**
+ * Plans the selected cells (by default all) and their dependencies. Throws InvalidError if a cell outside of the selection or a
+ * frozen cell would have to run.
+ */
 export async function planCells(
   pipeline: Pipeline,
   project: Project,
-  selected: Set<string>,
-  force: boolean,
+  { selected = new Set(pipeline.cells.map(({ name }) => name)), force = false }: { selected?: Set<string>; force?: boolean } = {},
 ): Promise<Map<string, PlannedCell>> {
   const plan = new Map<string, PlannedCell>();
   const above = ancestorsOf(pipeline, selected);
-  const seen: Seen = { sources: new Map(), results: project.cache.index.findAll(project.records.lastFingerprints(pipeline.file)) };
+  const context: PlanContext = {
+    pipeline,
+    project,
+    plan,
+    byName: new Map(pipeline.cells.map((cell) => [cell.name, cell])),
+    outputsOf: (name) => plan.get(name)!.outputs!,
+    matches: new Map(),
+    results: project.cache.index.findAll(project.records.lastFingerprints(pipeline.file)),
+  };
+  const cells = pipeline.cells.filter(({ name }) => selected.has(name) || above.has(name));
   // Ask for all of them at the same time instead of waiting for each answer.
-  for (const cell of pipeline.cells) if (selected.has(cell.name) || above.has(cell.name)) pinAll(cell, project);
-  const byName = new Map(pipeline.cells.map((cell) => [cell.name, cell]));
-  for (const cell of pipeline.cells) {
+  for (const cell of cells) pinAll(cell, project);
+  for (const cell of cells) {
     const isSelected = selected.has(cell.name);
-    if (!isSelected && !above.has(cell.name)) continue;
-    let state = await planCell(cell, plan, byName, pipeline, project, force && isSelected, seen);
-    if (!isSelected && state.state === 'run' && !cell.cache) state = (await stillThere(cell, state, project)) ?? state;
-    plan.set(cell.name, state);
+    let planned = await planCell(cell, { ...context, force: force && isSelected });
+    if (!isSelected && planned.state === 'run' && !cell.cache) planned = (await unchangedOutputs(cell, planned, project)) ?? planned;
+    plan.set(cell.name, planned);
   }
-  const unmade = pipeline.cells.filter(({ name, frozen }) => frozen && plan.get(name)?.state === 'run');
+  const unmade = cells.filter(({ name, frozen }) => frozen && plan.get(name)!.state === 'run');
   if (unmade.length > 0) throw await neverMade(pipeline, unmade, plan);
-  const missing = pipeline.cells.filter(({ name }) => above.has(name) && ['run', 'depends'].includes(plan.get(name)!.state));
+  const missing = cells.filter(({ name }) => above.has(name) && ['run', 'depends'].includes(plan.get(name)!.state));
   if (missing.length > 0) throw outsideSelection(pipeline, missing, plan);
   return plan;
 }
@@ -88,15 +106,8 @@ function pinAll({ inputs, enabled }: Cell, { sources }: Project): void {
   }
 }
 
-async function planCell(
-  cell: Cell,
-  plan: Map<string, PlannedCell>,
-  byName: Map<string, Cell>,
-  pipeline: Pipeline,
-  project: Project,
-  force: boolean,
-  seen: Seen,
-): Promise<PlannedCell> {
+async function planCell(cell: Cell, context: PlanContext): Promise<PlannedCell> {
+  const { plan, byName, pipeline } = context;
   const above = cell.reads.map((name) => ({ name, ...plan.get(name)! }));
   if (!cell.enabled) return { state: 'off', why: '`when` is false', final: false };
   const off = above.find(({ state }) => state === 'off');
@@ -109,7 +120,7 @@ async function planCell(
     return { state: 'depends', why: `${first[0]!.name}${others} must ${first[0]!.outputs ? 'be restored' : 'run'} first`, final: false };
   }
   try {
-    const freshness = await checkFreshness(cell, pipeline, project, (name) => plan.get(name)!.outputs!, force, seen);
+    const freshness = await checkFreshness(cell, context);
     const { state, why, result } = freshness;
     const final = state === 'fresh' && (cell.frozen || above.every((other) => other.final));
     return { state, why, freshness, outputs: state === 'run' ? undefined : result!.outputs, final };
@@ -132,7 +143,7 @@ export function readsAtItsPlace(cell: Cell, other: Cell, { folder }: Pipeline): 
 }
 
 /** Whether a cell with `cache: false` has run with the same inputs and its outputs are unchanged. */
-async function stillThere(cell: Cell, { freshness }: PlannedCell, { records, cache }: Project): Promise<PlannedCell | undefined> {
+async function unchangedOutputs(cell: Cell, { freshness }: PlannedCell, { records, cache }: Project): Promise<PlannedCell | undefined> {
   if (!freshness) return undefined;
   const outputs: Record<string, Content> = Object.create(null);
   for (const [name, { path }] of Object.entries(cell.outputs)) {
@@ -149,12 +160,105 @@ function outsideSelection(pipeline: Pipeline, missing: Cell[], plan: Map<string,
   const file = relative(process.cwd(), pipeline.file);
   return new InvalidError(
     missing.map(({ name, step }) => ({
-      file: '',
-      line: 0,
-      column: 0,
-      length: 0,
+      ...NO_PLACE,
       message: `${name} is not selected, but must run first: ${plan.get(name)!.why}`,
       hint: last.has(step) ? `To run it, use: tunesmith run ${file} --until ${step}` : undefined,
     })),
   );
 }
+
+/**
+ * Refuses a second pipeline of the same name in one project, because both would write the outputs of built-in steps to
+ * `.tunesmith/outputs/<name of the pipeline>/`. `others`: files of pipelines that need not have run here.
+ */
+export function refuseSharedOutputs(
+  { name, file, cells }: Pipeline,
+  { root, places, records }: Pick<Project, 'root' | 'places' | 'records'>,
+  others: string[] = [],
+): void {
+  const own = join(places.own, 'outputs');
+  if (!cells.some(({ outputs }) => Object.values(outputs).some(({ path }) => within(path, own)))) return;
+  const here = relative(root, file);
+  for (const other of new Set([...records.pipelines(), ...others.map((path) => relative(root, resolve(path)))])) {
+    if (other === here || !sharesName(join(root, other), name)) continue;
+    throw new InvalidError([
+      {
+        ...NO_PLACE,
+        message: `${other} and ${here} have the same name, ${name}, so their outputs would overwrite each other in ${relative(root, own)}/${fileName(name)}`,
+        hint: `Give one of them another name, for example \`name: ${basename(dirname(resolve(file))) || 'other'}-${name}\` in ${here}.`,
+      },
+    ]);
+  }
+}
+
+/** Reads the line without a YAML parser, which a run with nothing to do does not load. */
+function sharesName(file: string, name: string): boolean {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch {
+    return false; // renamed or removed, so the new pipeline with this name owns the outputs
+  }
+  if (!/\buses\b/.test(text)) return false;
+  const [, quoted = '', bare = ''] = /^["']?name["']?:[ \t]+(?:(["'].*["'])|(.*?))[ \t]*(?:[ \t]#.*)?\r?$/m.exec(text) ?? [];
+  const written = quoted.slice(1, -1) || bare || basename(file).replace(/\.ya?ml$/, '');
+  return fileName(written) === fileName(name);
+}
+
+/** All differences between a cell and its most similar earlier result. */
+export interface Explanation {
+  cell: string;
+  state: PlannedState | 'off';
+  why: string;
+  /** The state after its last execution or restoration. */
+  last?: CellRecord & { run: number };
+  /** Unknown while a cell that it reads must run first. */
+  fingerprint?: string;
+  /** The components of the fingerprint. */
+  components?: Components;
+  /** Creation time of the result of this fingerprint; absent if there is none. */
+  made?: string;
+  /** The result that it is compared with; absent if there is none. */
+  against?: { fingerprint: string; created: string };
+  differences: Difference[];
+}
+
+/** `word`: a cell, or a step, which means all its cells. */
+export async function explainCells(pipeline: Pipeline, word: string): Promise<Explanation[]> {
+  const cells = cellsNamed(pipeline, word);
+  if (cells.length === 0) throw new InvalidError([unknownCell(pipeline, word)]);
+  const project = openProject(pipeline, true, () => {});
+  try {
+    const plan = await planCells(pipeline, project);
+    const explanations: Explanation[] = [];
+    for (const cell of cells) {
+      const { state, why, freshness } = plan.get(cell.name)!;
+      const last = project.records.lastEnd(pipeline.file, cell.name);
+      const details = freshness && (await comparison(cell, pipeline, project, freshness));
+      explanations.push({ cell: cell.name, state, why, last, differences: [], ...details });
+    }
+    return explanations;
+  } finally {
+    project.close();
+  }
+}
+
+async function comparison(cell: Cell, pipeline: Pipeline, project: Project, freshness: Freshness): Promise<Partial<Explanation>> {
+  const { fingerprint, components } = freshness;
+  const history = project.cache.index.history(subjectOf(cell, pipeline), AMONG);
+  const last = project.records.lastFingerprint(pipeline.file, cell.name);
+  const others = history.filter((result) => result.fingerprint !== fingerprint);
+  const result = nearest(others, last, components);
+  const now = codeTexts(cell, components);
+  const textOf = (hash: string) => now.get(hash) ?? project.records.text(hash);
+  return {
+    fingerprint,
+    components,
+    made: project.cache.index.find(fingerprint)?.created,
+    against: result && { fingerprint: result.fingerprint, created: result.created },
+    differences: result ? await differencesFrom(result, cell, freshness, project, textOf) : [],
+  };
+}
+
+/** Maximum number of earlier results to compare with. */
+const AMONG = 1000;

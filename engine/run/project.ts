@@ -1,11 +1,14 @@
 /** A project that is open for a run, or read-only for a plan: its cache, records and paths. */
-import { realpathSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+
+import { existsSync, lstatSync, mkdirSync, realpathSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { basename, dirname, join, resolve } from 'node:path';
+import { CacheError, printablePath } from '../../cache/error.ts';
+import type { GcRootOwner } from '../../cache/gc.ts';
 import type { Lease } from '../../cache/lease.ts';
 import { type Cache, openCache } from '../../cache/open.ts';
-import type { Pipeline } from '../cell.ts';
+import { fileName, type Pipeline } from '../cell.ts';
 import { RemoteSources } from '../fetch/fetch.ts';
-import { makeOwnFolder, type ProjectPaths, projectPaths } from './project-paths.ts';
 import { Records } from './records.ts';
 
 export interface Project {
@@ -18,13 +21,8 @@ export interface Project {
   /** Reports something that the user should not miss. */
   notice(message: string, cell?: string): void;
   /** Waits until no other run writes to these paths. */
-  leaseOutputs(paths: string[], waiting?: LeaseOptions): Promise<Lease[]>;
+  leaseOutputs(paths: string[], waiting?: Parameters<Records['leases']['acquire']>[1]): Promise<Lease[]>;
   close(): void;
-}
-
-export interface LeaseOptions {
-  signal?: AbortSignal;
-  onWait?(pid: number): void;
 }
 
 export function openProject(
@@ -88,4 +86,57 @@ function openRecords(root: string, readOnly: boolean, cache: Cache): Records {
     cache.close();
     throw error;
   }
+}
+
+/** The paths below `.tunesmith/`. */
+export interface ProjectPaths {
+  /** `.tunesmith/` itself. */
+  own: string;
+  /** Index and objects: in `TUNESMITH_CACHE`, otherwise in `.tunesmith/`. */
+  cache: string;
+  /** Hashes of this project's files, if the cache is shared and elsewhere. */
+  memo?: string;
+  /** Staged and former outputs of running cells (see output-transaction.ts). */
+  work: string;
+  kept: string;
+  /** Checkpoints of steps by fingerprint (see step-checkpoints.ts). */
+  checkpoints: string;
+  log(run: number, cell: string): string;
+  failed(cell: string): string;
+}
+
+export function projectPaths(pipeline: Pick<Pipeline, 'root'>): ProjectPaths {
+  const own = join(pipeline.root, '.tunesmith');
+  const shared = process.env.TUNESMITH_CACHE;
+  return {
+    own,
+    cache: shared ? resolve(shared) : own,
+    memo: shared ? join(own, 'memo.sqlite') : undefined,
+    work: join(own, 'work'),
+    kept: join(own, 'kept'),
+    checkpoints: join(own, 'checkpoints'),
+    log: (run, cell) => join(own, 'logs', String(run), `${fileName(cell)}.log`),
+    failed: (cell) => join(own, 'failed', fileName(cell)),
+  };
+}
+
+/** The project's name in the index of the cache. A project with its own cache keeps its name when it moves. */
+export function userOf(root: string, { memo }: Pick<ProjectPaths, 'memo'>): GcRootOwner {
+  return memo === undefined ? { host: '', folder: '.' } : { host: hostname(), folder: root };
+}
+
+/** Creates `.tunesmith/`, ignored by git. */
+export function makeOwnFolder({ own }: ProjectPaths): void {
+  try {
+    mkdirSync(own, { recursive: true });
+  } catch (error) {
+    // A file or a broken link.
+    if (lstatSync(own, { throwIfNoEntry: false })?.isDirectory() ?? true) throw error;
+    throw new CacheError(
+      `${printablePath(own)} is not a folder`,
+      'Move it away, because tunesmith stores results, records and logs in this folder.',
+    );
+  }
+  const ignore = join(own, '.gitignore');
+  if (!existsSync(ignore)) writeFileSync(ignore, '*\n');
 }

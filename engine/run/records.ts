@@ -3,9 +3,10 @@
  * reason, time and resources, metrics, notices, the outputs that tunesmith wrote, and the processes that are writing outputs.
  * Reading never creates the file. Damaged records are left out, because none of them decides a result.
  */
+
 import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { type DatabaseSchema, SqliteDatabase } from '../../cache/database.ts';
+import { type DatabaseSchema, SqliteDatabase, sealed, unsealed } from '../../cache/database.ts';
 import { sha256 } from '../../cache/digest.ts';
 import { LEASES_TABLE, Leases } from '../../cache/lease.ts';
 import { isAlive, thisProcess } from '../../cache/process.ts';
@@ -14,10 +15,8 @@ import type { CellState } from '../events.ts';
 import type { MetricDirection } from '../step.ts';
 import { type Components, fingerprintOf } from './fingerprint.ts';
 import type { Usage } from './process/usage.ts';
-import { projectPaths } from './project-paths.ts';
 import type { Git, Provenance } from './provenance.ts';
 import type { Manifest } from './resolve-inputs.ts';
-import { isCell, isMetric, isNumber, isRun, isText, sealedJson, unsealedJson } from './row-checks.ts';
 
 export interface RunRecord {
   id: number;
@@ -90,7 +89,7 @@ export class Records {
     private readonly root: string,
     options: { readOnly: boolean },
   ) {
-    this.#database = new SqliteDatabase(projectPaths({ root }).state, STATE, options);
+    this.#database = new SqliteDatabase(databaseOf(root), STATE, options);
     this.leases = new Leases(this.#database);
   }
 
@@ -105,16 +104,12 @@ export class Records {
   begin({ file, text }: Pick<Pipeline, 'file' | 'text'>, setting: Provenance): number {
     const { host, boot, pid, start } = thisProcess();
     const row = [this.#name(file), new Date().toISOString(), this.keepText(text), sealedJson(setting), host, boot, pid, start];
-    return this.#database.use((statement) =>
-      Number(
-        statement('insert into runs (pipeline, started, text, setting, host, boot, pid, start) values (?, ?, ?, ?, ?, ?, ?, ?)').run(...row)
-          .lastInsertRowid,
-      ),
-    );
+    const sql = 'insert into runs (pipeline, started, text, setting, host, boot, pid, start) values (?, ?, ?, ?, ?, ?, ?, ?)';
+    return Number(this.#database.run(sql, ...row).lastInsertRowid);
   }
 
   foundGit(run: number, git: Git): void {
-    this.#database.use((statement) => statement('update runs set git = ? where id = ?').run(sealedJson(git), run));
+    this.#database.run('update runs set git = ? where id = ?', sealedJson(git), run);
   }
 
   /** Adds metrics, and cells that ended in another state than fresh. */
@@ -151,42 +146,31 @@ export class Records {
 
   /** Records that tunesmith wrote this at `path`, with the fingerprint. */
   wrote(path: string, hash: string, fingerprint: string): void {
-    this.#database.use((statement) =>
-      statement('replace into written (path, hash, fingerprint) values (?, ?, ?)').run(this.#name(path), hash, fingerprint),
-    );
+    this.#database.run('replace into written (path, hash, fingerprint) values (?, ?, ?)', this.#name(path), hash, fingerprint);
   }
 
   /** Whether tunesmith wrote the content `hash` at `path`. */
   isOurs(path: string, hash: string): boolean {
-    return (
-      this.#database.use((statement) => statement('select 1 from written where path = ? and hash = ?').get(this.#name(path), hash)) !==
-      undefined
-    );
+    return this.#database.get('select 1 from written where path = ? and hash = ?', this.#name(path), hash) !== undefined;
   }
 
   /** Whether tunesmith ever wrote to `path`. */
   everWrote(path: string): boolean {
-    return this.#database.use((statement) => statement('select 1 from written where path = ? limit 1').get(this.#name(path))) !== undefined;
+    return this.#database.get('select 1 from written where path = ? limit 1', this.#name(path)) !== undefined;
   }
 
   /** The hash of the last content that a cell with that fingerprint wrote to `path`. */
   lastWritten(path: string, fingerprint: string): string | undefined {
-    return this.#database.use((statement) =>
-      statement('select hash from written where path = ? and fingerprint = ? order by rowid desc limit 1')
-        .pluck()
-        .get(this.#name(path), fingerprint),
-    ) as string | undefined;
+    const sql = 'select hash from written where path = ? and fingerprint = ? order by rowid desc limit 1';
+    return this.#database.get(sql, this.#name(path), fingerprint)?.hash;
   }
 
   keepManifest(hash: string, manifest: Manifest): void {
-    this.#database.use((statement) =>
-      statement('insert into manifests (hash, files) values (?, ?) on conflict do nothing').run(hash, sealedJson(manifest)),
-    );
+    this.#database.run('insert into manifests (hash, files) values (?, ?) on conflict do nothing', hash, sealedJson(manifest));
   }
 
   manifest(hash: string): Manifest | undefined {
-    const text = this.#database.use((statement) => statement('select files from manifests where hash = ?').pluck().get(hash));
-    return unsealedJson<Manifest>(text);
+    return unsealedJson(this.#database.get('select files from manifests where hash = ?', hash)?.files);
   }
 
   /** Returns its SHA-256, which is the key. */
@@ -197,179 +181,138 @@ export class Records {
   }
 
   text(hash: string): string | undefined {
-    const text = this.#database.use((statement) => statement('select text from texts where hash = ?').pluck().get(hash));
+    const text: unknown = this.#database.get('select text from texts where hash = ?', hash)?.text;
     return typeof text === 'string' && sha256(text) === hash ? text : undefined;
   }
 
   /** Stores the components of a fingerprint, which are kept longer than results. Returns whether it was new. */
   keepComponents(fingerprint: string, components: Components): boolean {
-    return this.#database.use((statement) => {
-      if (statement('select 1 from components where fingerprint = ?').get(fingerprint)) return false;
-      const row = [fingerprint, sealedJson(components)];
-      return statement('insert into components (fingerprint, components) values (?, ?) on conflict do nothing').run(...row).changes === 1;
-    });
+    if (this.#database.get('select 1 from components where fingerprint = ?', fingerprint)) return false;
+    const sql = 'insert into components (fingerprint, components) values (?, ?) on conflict do nothing';
+    return this.#database.run(sql, fingerprint, sealedJson(components)).changes === 1;
   }
 
   components(fingerprint: string): Components | undefined {
-    const text = this.#database.use((statement) =>
-      statement('select components from components where fingerprint = ?').pluck().get(fingerprint),
-    );
-    const components = unsealedJson<Components>(text);
+    const row = this.#database.get('select components from components where fingerprint = ?', fingerprint);
+    const components = unsealedJson<Components>(row?.components);
     return components && fingerprintOf(components) === fingerprint ? components : undefined;
   }
 
   /** The fingerprint of each cell of the run, fresh ones included. For an interrupted run, only those that are known. */
   fingerprints(run: number): Map<string, string> {
-    const hash = this.#database.use((statement) => statement('select fingerprints from runs where id = ?').pluck().get(run));
+    const hash: unknown = this.#database.get('select fingerprints from runs where id = ?', run)?.fingerprints;
     const text = typeof hash === 'string' ? this.text(hash) : undefined;
     if (text !== undefined) return new Map(JSON.parse(text));
-    const rows = this.#database.use((statement) =>
-      statement('select cell, fingerprint from cells where run = ? and fingerprint is not null').raw().all(run),
-    );
-    return new Map((rows as [string, string][]).filter((row) => row.every(isText)));
+    const rows = this.#database.all('select cell, fingerprint from cells where run = ? and fingerprint is not null', run);
+    return new Map(rows.flatMap(({ cell, fingerprint }) => (isText(cell) && isText(fingerprint) ? [[cell, fingerprint]] : [])));
   }
 
   /** The final metrics of a cell's result, from the run that made it. */
   finalMetrics(cell: string, fingerprint: string): MetricRecord[] {
-    const rows = this.#database.use((statement) =>
-      statement(
-        `select cell, name, value, better from metrics where step is null and cell = :cell and run =
-           (select max(run) from cells where cell = :cell and fingerprint = :fingerprint and state = 'ran') order by rowid`,
-      ).all({ cell, fingerprint }),
-    );
-    return metricsIn(rows);
+    const sql = `select cell, name, value, better from metrics where step is null and cell = :cell and run =
+      (select max(run) from cells where cell = :cell and fingerprint = :fingerprint and state = 'ran') order by rowid`;
+    return metricsIn(this.#database.all(sql, { cell, fingerprint }));
   }
 
   /** Cells of all runs that reported final metrics. */
   cellsWithMetrics(): Set<string> {
-    return this.#database.use(
-      (statement) => new Set(statement('select distinct cell from metrics where step is null').pluck().all() as string[]),
-    );
+    return new Set(this.#database.all('select distinct cell from metrics where step is null').map(({ cell }) => cell));
   }
 
   /** The last record of the cell in another state than fresh. */
   lastEnd(file: string, cell: string): (CellRecord & { run: number }) | undefined {
-    const row = this.#database.use((statement) =>
-      statement(
-        `select cells.* from cells join runs on runs.id = cells.run where cell = ? and pipeline = ? order by run desc, cells.rowid desc limit 1`,
-      ).get(cell, this.#name(file)),
+    const row = this.#database.get(
+      `select cells.* from ${CELLS_OF_RUNS} where cell = ? and pipeline = ? order by run desc, cells.rowid desc limit 1`,
+      cell,
+      this.#name(file),
     );
-    return row && isCell(row) ? { ...this.#cellOf(row), run: (row as { run: number }).run } : undefined;
+    return row && isCell(row) ? { ...this.#cellOf(row), run: row.run } : undefined;
   }
 
   /** The fingerprint of the cell's last result. */
   lastFingerprint(file: string, cell: string): string | undefined {
-    return this.#database.read(undefined, (statement) =>
-      statement(
-        `select fingerprint from cells join runs on runs.id = cells.run
-         where cell = ? and pipeline = ? and fingerprint is not null and state in ('restored', 'ran') order by run desc limit 1`,
-      )
-        .pluck()
-        .get(cell, this.#name(file)),
-    ) as string | undefined;
+    const sql = `select fingerprint from ${CELLS_OF_RUNS}
+      where cell = ? and pipeline = ? and fingerprint is not null and state in ('restored', 'ran') order by run desc limit 1`;
+    return this.#database.read(undefined, (statement) => statement(sql).get(cell, this.#name(file)))?.fingerprint;
   }
 
   /** The fingerprints of all cells of the last finished run. */
   lastFingerprints(file: string): string[] {
-    const hash = this.#database.read(undefined, (statement) =>
-      statement('select fingerprints from runs where pipeline = ? and fingerprints is not null order by id desc limit 1')
-        .pluck()
-        .get(this.#name(file)),
-    ) as string | undefined;
-    const text = hash === undefined ? undefined : this.text(hash);
+    const sql = 'select fingerprints from runs where pipeline = ? and fingerprints is not null order by id desc limit 1';
+    const row = this.#database.read(undefined, (statement) => statement(sql).get(this.#name(file)));
+    const text = row && this.text(row.fingerprints);
     return text === undefined ? [] : (JSON.parse(text) as [cell: string, fingerprint: string][]).map(([, fingerprint]) => fingerprint);
   }
 
   /** The duration of each cell's last execution. */
   durations(file: string): Map<string, number> {
-    const rows = this.#database.use((statement) =>
-      statement(
-        `select cell, cells.seconds, max(run) from cells join runs on runs.id = cells.run where pipeline = ? and state = 'ran' group by cell`,
-      ).all(this.#name(file)),
-    ) as { cell: string; seconds: number }[];
-    return new Map(rows.flatMap(({ cell, seconds }) => (isNumber(seconds) ? [[cell, seconds] as const] : [])));
+    const sql = `select cell, cells.seconds, max(run) from ${CELLS_OF_RUNS} where pipeline = ? and state = 'ran' group by cell`;
+    const rows = this.#database.all(sql, this.#name(file));
+    return new Map(rows.flatMap(({ cell, seconds }) => (isNumber(seconds) ? [[cell, seconds]] : [])));
   }
 
   lastLog(file: string, cell: string): string | undefined {
-    const log = this.#database.use((statement) =>
-      statement(
-        `select log from cells join runs on runs.id = cells.run
-         where cell = ? and pipeline = ? and log is not null order by run desc limit 1`,
-      )
-        .pluck()
-        .get(cell, this.#name(file)),
-    ) as string | undefined;
+    const sql = `select log from ${CELLS_OF_RUNS} where cell = ? and pipeline = ? and log is not null order by run desc limit 1`;
+    const log: unknown = this.#database.get(sql, cell, this.#name(file))?.log;
     return isText(log) ? join(this.root, log) : undefined;
   }
 
   /** The files of all pipelines that ran, relative to the project root. */
   pipelines(): string[] {
-    const rows = this.#database.read([], (statement) => statement('select distinct pipeline from runs').pluck().all());
-    return (rows as unknown[]).filter(isText) as string[];
+    const rows = this.#database.read([], (statement) => statement('select distinct pipeline from runs').all());
+    return rows.map(({ pipeline }) => pipeline).filter(isText);
   }
 
   /** Whether an earlier run has already reported this. */
   wasTold(message: string): boolean {
-    return this.#database.use((statement) => statement('select 1 from notices where message = ? limit 1').get(message)) !== undefined;
+    return this.#database.get('select 1 from notices where message = ? limit 1', message) !== undefined;
   }
 
   /** The logs of all runs. */
   logs(): LogRecord[] {
-    const rows = this.#database.use((statement) => statement('select run, log, fingerprint from cells where log is not null').all());
-    return (rows as { run: number; log: string; fingerprint: string | null }[])
+    const rows = this.#database.all('select run, log, fingerprint from cells where log is not null');
+    return rows
       .filter(({ log }) => isText(log))
       .map(({ run, log, fingerprint }) => ({ run, log: join(this.root, log), fingerprint: fingerprint ?? undefined }));
   }
 
   /** The final metrics of each cell's last result, from the run that made it. */
   lastMetrics(file: string): MetricRecord[] {
-    const rows = this.#database.use((statement) =>
-      statement(
-        `${MADE} select metrics.cell, name, value, better from made join metrics using (run, cell) where step is null order by metrics.rowid`,
-      ).all(this.#name(file)),
-    );
-    return metricsIn(rows);
+    const sql = `${MADE} select metrics.cell, name, value, better from made join metrics using (run, cell) where step is null order by metrics.rowid`;
+    return metricsIn(this.#database.all(sql, this.#name(file)));
   }
 
   /** The result line of each cell's last result, from the run that made it. */
   lastResults(file: string): { cell: string; message: string }[] {
-    const rows = this.#database.use((statement) =>
-      statement(
-        `${MADE} select cell, result as message from made join cells using (run, cell) where result is not null order by cells.rowid`,
-      ).all(this.#name(file)),
-    ) as { cell: string; message: string }[];
-    return rows.filter(({ cell, message }) => isText(cell) && isText(message));
+    const sql = `${MADE} select cell, result as message from made join cells using (run, cell) where result is not null order by cells.rowid`;
+    return this.#database.all(sql, this.#name(file)).filter(({ cell, message }) => isText(cell) && isText(message));
   }
 
   /** Newest first. */
   runs(limit: number): RunRecord[] {
-    const rows = this.#database.use((statement) => statement('select * from runs order by id desc limit ?').all(limit));
-    return (rows as any[]).filter(isRun).map(runOf);
+    return this.#database.all('select * from runs order by id desc limit ?', limit).filter(isRun).map(runOf);
   }
 
   run(id: number): RunDetails | undefined {
-    const record = this.#database.use((statement) => {
-      const row = statement('select * from runs where id = ?').get(id) as any;
-      if (!row || !isRun(row)) return undefined;
-      const all = (table: string) => statement(`select * from ${table} where run = ? order by rowid`).all(id) as any[];
-      return { row, cells: all('cells'), metrics: all('metrics'), notices: all('notices') };
-    });
-    if (!record) return undefined;
-    const { row, cells, metrics, notices } = record;
+    const row = this.#database.get('select * from runs where id = ?', id);
+    if (!row || !isRun(row)) return undefined;
+    const all = (table: string) => this.#database.all(`select * from ${table} where run = ? order by rowid`, id);
     return {
       ...runOf(row),
-      cells: cells.filter(isCell).map((cell) => this.#cellOf(cell)),
-      metrics: metricsIn(metrics),
-      notices: notices.filter(({ message }) => isText(message)).map(({ cell, message }) => ({ cell: cell ?? undefined, message })),
+      cells: all('cells')
+        .filter(isCell)
+        .map((cell) => this.#cellOf(cell)),
+      metrics: metricsIn(all('metrics')),
+      notices: all('notices')
+        .filter(({ message }) => isText(message))
+        .map(({ cell, message }) => ({ cell: cell ?? undefined, message })),
     };
   }
 
   /** Returns whether it was new. */
   #keep(hash: string, text: string): boolean {
-    return this.#database.use((statement) => {
-      if (statement('select 1 from texts where hash = ?').get(hash)) return false;
-      return statement('insert into texts (hash, text) values (?, ?) on conflict do nothing').run(hash, text).changes === 1;
-    });
+    if (this.#database.get('select 1 from texts where hash = ?', hash)) return false;
+    return this.#database.run('insert into texts (hash, text) values (?, ?) on conflict do nothing', hash, text).changes === 1;
   }
 
   #cellOf({ cell, state, why, seconds, failure, log, fingerprint, cpu, memory, result }: any): CellRecord {
@@ -392,14 +335,16 @@ export class Records {
   }
 }
 
+const CELLS_OF_RUNS = 'cells join runs on runs.id = cells.run';
+
 /** `made`: for each cell, the run that made its last result. */
 const MADE = `with
-  ended as (select cells.* from cells join runs on runs.id = cells.run where pipeline = ? and fingerprint is not null),
+  ended as (select cells.* from ${CELLS_OF_RUNS} where pipeline = ? and fingerprint is not null),
   last as (select cell, fingerprint, max(run) from ended where state in ('ran', 'restored') group by cell),
   made as (select last.cell, max(ended.run) as run from last join ended using (cell, fingerprint) where state = 'ran' group by last.cell)`;
 
-function metricsIn(rows: unknown[]): MetricRecord[] {
-  return (rows as any[]).filter(isMetric).map(({ cell, name, value, step, better }) => ({
+function metricsIn(rows: any[]): MetricRecord[] {
+  return rows.filter(isMetric).map(({ cell, name, value, step, better }) => ({
     cell,
     name,
     value: value ?? Number.NaN,
@@ -424,6 +369,34 @@ function runOf({ id, pipeline, started, seconds, counts, setting, git, text, hos
   };
 }
 
+function sealedJson(value: unknown): string {
+  return sealed(JSON.stringify(value));
+}
+
+function unsealedJson<T>(kept: unknown): T | undefined {
+  const text = unsealed(kept);
+  return text === undefined ? undefined : JSON.parse(text);
+}
+
+/** Whether the row is as it was written. A bit flip on the disk may have damaged it. */
+function isRun({ id, pipeline, started }: any): boolean {
+  return isNumber(id) && isText(pipeline) && isText(started) && Number.isFinite(Date.parse(started));
+}
+
+function isCell({ cell, state, seconds }: any): boolean {
+  return isText(cell) && STATES.has(state) && isNumber(seconds);
+}
+
+function isMetric({ cell, name, value, step = null, better = null }: any): boolean {
+  const isPoint = isText(cell) && isText(name) && (value === null || isNumber(value)) && (step === null || isNumber(step));
+  return isPoint && [null, 'higher', 'lower'].includes(better);
+}
+
+const STATES = new Set(['ran', 'fresh', 'restored', 'failed', 'skipped', 'canceled'] satisfies CellState[] as string[]);
+
+const isText = (value: unknown): value is string => typeof value === 'string';
+const isNumber = (value: unknown): value is number => typeof value === 'number';
+
 /** Newest first; empty if there are no runs. */
 export function pastRuns(root: string, limit = 20): RunRecord[] {
   return readRecords(root, (records) => records.runs(limit)) ?? [];
@@ -438,20 +411,19 @@ export function lastLog(pipeline: Pick<Pipeline, 'root' | 'file'>, cell: string)
   return readRecords(pipeline.root, (records) => records.lastLog(pipeline.file, cell));
 }
 
-/** The final metrics of cells that need not run again. */
-export function lastMetrics(pipeline: Pick<Pipeline, 'root' | 'file'>): MetricRecord[] {
-  return readRecords(pipeline.root, (records) => records.lastMetrics(pipeline.file)) ?? [];
-}
-
 /** Undefined if there are no runs. */
 export function readRecords<T>(root: string, read: (records: Records) => T): T | undefined {
-  if (!existsSync(projectPaths({ root }).state)) return undefined;
+  if (!existsSync(databaseOf(root))) return undefined;
   const records = new Records(root, { readOnly: true });
   try {
     return read(records);
   } finally {
     records.close();
   }
+}
+
+function databaseOf(root: string): string {
+  return join(root, '.tunesmith/state.sqlite');
 }
 
 const STATE: DatabaseSchema = {

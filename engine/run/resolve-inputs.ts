@@ -5,7 +5,6 @@ import { basename, isAbsolute, relative, resolve } from 'node:path';
 import { type Content, type ContentOptions, contentOf, listing } from '../../cache/content.ts';
 import { sha256 } from '../../cache/digest.ts';
 import type { FileHashCache } from '../../cache/file-hash-cache.ts';
-import type { Result } from '../../cache/index.ts';
 import type { Address } from '../address.ts';
 import type { Cell, CellInput, InputSource, Pipeline } from '../cell.ts';
 import type { Pinned, RemoteSources } from '../fetch/fetch.ts';
@@ -43,29 +42,24 @@ export interface ResolvedSource {
   repository?: string;
 }
 
-/** Results of earlier lookups, for checking many cells while nothing changes. */
-export interface Seen {
-  /** The matches of a glob or path, by pattern. */
-  sources: Map<string, Promise<ResolvedSource[]>>;
-  /** Results that will probably be needed, by fingerprint. */
-  results: Map<string, Result>;
+/** What a cell can read. */
+export interface InputContext {
+  pipeline: Pipeline;
+  project: { cache: { fileHashes: FileHashCache }; sources: RemoteSources };
+  /** The outputs of another cell, by name. */
+  outputsOf(cell: string): Record<string, Content>;
+  /** The matches of globs and paths by pattern, to look each up once for many cells while nothing changes. */
+  matches?: Map<string, Promise<ResolvedSource[]>>;
 }
 
-/** `outputsOf`: the outputs of another cell. */
-export async function resolveInputs(
-  cell: Cell,
-  pipeline: Pipeline,
-  { cache: { fileHashes: memo }, sources: elsewhere }: { cache: { fileHashes: FileHashCache }; sources: RemoteSources },
-  outputsOf: (cell: string) => Record<string, Content>,
-  seen: Seen['sources'] = new Map(),
-): Promise<Inputs> {
+export async function resolveInputs(cell: Cell, context: InputContext): Promise<Inputs> {
   const inputs: Inputs = Object.create(null);
   for (const [role, input] of Object.entries(cell.inputs)) {
     const sources: ResolvedSource[] = [];
     for (const source of input.sources) {
-      if (source.kind === 'output') sources.push(madeSource(source, cell, input, pipeline, outputsOf));
-      else if (source.kind === 'path') sources.push(...(await pathSources(source, role, pipeline, memo, seen)));
-      else sources.push(await remoteSource(source.address, role, elsewhere));
+      if (source.kind === 'output') sources.push(madeSource(source, cell, input, context));
+      else if (source.kind === 'path') sources.push(...(await pathSources(source, role, context)));
+      else sources.push(await remoteSource(source.address, role, context));
     }
     if (sources.length === 0 && input.declaration.optional) continue;
     check(role, cell, input, sources);
@@ -76,12 +70,7 @@ export async function resolveInputs(
 }
 
 /** The same inputs after downloading remote files that are missing. One address may become several files. */
-export async function fetched(
-  inputs: Inputs,
-  cell: Cell,
-  { sources: elsewhere }: { sources: RemoteSources },
-  work: FetchProgress,
-): Promise<Inputs> {
+export async function fetched(inputs: Inputs, cell: Cell, remote: RemoteSources, work: FetchProgress): Promise<Inputs> {
   const here: Inputs = Object.create(null);
   for (const [role, input] of Object.entries(inputs)) {
     const sources: ResolvedSource[] = [];
@@ -90,7 +79,7 @@ export async function fetched(
       else {
         const { address, revision } = source.pinned;
         if (address.kind !== 'web' && !address.text.includes(`@${revision}`)) work.log(`${address.text} is ${revision.slice(0, 12)}`);
-        const files = await atInput(role, () => elsewhere.fetch(source.pinned!, work));
+        const files = await atInput(role, () => remote.fetch(source.pinned!, work));
         sources.push(...files.map((file) => ({ ...source, ...file })));
       }
     }
@@ -101,13 +90,13 @@ export async function fetched(
 }
 
 /** Each file of an input, including files in folders. A later run compares them to report what changed. */
-export async function manifestOf({ sources }: ResolvedInput, memo: FileHashCache): Promise<Manifest> {
+export async function manifestOf({ sources }: ResolvedInput, hashes: FileHashCache): Promise<Manifest> {
   const manifest: Manifest = [];
   for (const { name, path, content, pinned, reading } of sources) {
     if (pinned) manifest.push([pinned.address.text, pinned.revision]);
     else if (content.kind === 'file') manifest.push([name, `${content.hash}${content.executable ? ' x' : ''}`]);
     else {
-      for (const entry of Object.values(await listing(path, memo, reading ?? { follow: true }))) {
+      for (const entry of Object.values(await listing(path, hashes, reading ?? { follow: true }))) {
         manifest.push([`${name}/${entry.path}`, `${entry.hash}${entry.executable ? ' x' : ''}`]);
       }
     }
@@ -115,13 +104,9 @@ export async function manifestOf({ sources }: ResolvedInput, memo: FileHashCache
   return manifest;
 }
 
-function madeSource(
-  source: InputSource & { kind: 'output' },
-  cell: Cell,
-  input: CellInput,
-  pipeline: Pipeline,
-  outputsOf: (cell: string) => Record<string, Content>,
-): ResolvedSource {
+type Source<Kind> = InputSource & { kind: Kind };
+
+function madeSource(source: Source<'output'>, cell: Cell, input: CellInput, { pipeline, outputsOf }: InputContext): ResolvedSource {
   const gather = input.declaration.many || input.sources.length > 1;
   // A command sees the paths of its inputs. A step sees only the matrix values of the cell that made an output.
   const name =
@@ -133,17 +118,12 @@ function madeSource(
   return { name, path: source.path, content: outputsOf(source.cell)[source.output]!, origin: { cell: source.cell, matrix: source.matrix } };
 }
 
-async function pathSources(
-  { pattern, glob, exclude, gitignore }: InputSource & { kind: 'path' },
-  role: string,
-  { folder }: Pipeline,
-  memo: FileHashCache,
-  seen: Seen['sources'],
-): Promise<ResolvedSource[]> {
-  const leaving = { exclude, gitignore };
-  const key = JSON.stringify([pattern, glob, leaving]);
-  if (!seen.has(key)) seen.set(key, glob ? globSources(pattern, folder, memo, leaving) : pathSource(pattern, folder, memo, leaving));
-  const sources = await seen.get(key)!;
+async function pathSources(source: Source<'path'>, role: string, { pipeline, project, matches }: InputContext): Promise<ResolvedSource[]> {
+  const { pattern, glob, exclude, gitignore } = source;
+  const key = JSON.stringify([pattern, glob, exclude, gitignore]);
+  const lookup = matches?.get(key) ?? (glob ? globSources : pathSource)(source, pipeline.folder, project.cache.fileHashes);
+  matches?.set(key, lookup);
+  const sources = await lookup;
   if (!glob && sources.length === 0) {
     throw new StepError(
       `input ${role}: ${pattern} does not exist`,
@@ -154,8 +134,8 @@ async function pathSources(
 }
 
 /** Its revision is the hash of its content. */
-async function remoteSource(address: Address, role: string, elsewhere: RemoteSources): Promise<ResolvedSource> {
-  const pinned = await atInput(role, () => elsewhere.pin(address));
+async function remoteSource(address: Address, role: string, { project }: InputContext): Promise<ResolvedSource> {
+  const pinned = await atInput(role, () => project.sources.pin(address));
   return { name: pinned.name, path: address.text, content: { kind: 'folder', hash: pinned.revision, size: 0, executable: false }, pinned };
 }
 
@@ -168,29 +148,25 @@ async function atInput<T>(role: string, work: () => Promise<T>): Promise<T> {
   }
 }
 
-async function globSources(pattern: string, folder: string, memo: FileHashCache, leaving: LeavingOut): Promise<ResolvedSource[]> {
-  const base = isAbsolute(pattern) ? staticFolder(pattern) : folder;
+async function globSources(source: Source<'path'>, folder: string, hashes: FileHashCache): Promise<ResolvedSource[]> {
+  const base = isAbsolute(source.pattern) ? staticFolder(source.pattern) : folder;
   const sources: ResolvedSource[] = [];
-  for (const path of matches(pattern, folder, leaving)) {
-    const source = await sourceAt(path, relative(base, path), memo, leaving);
-    // A file that was removed after the listing counts as missing.
-    if (source) sources.push(source);
-  }
+  for (const path of matches(source.pattern, folder, source)) sources.push(...(await sourceAt(path, relative(base, path), source, hashes)));
   return sources;
 }
 
-async function pathSource(pattern: string, folder: string, memo: FileHashCache, leaving: LeavingOut): Promise<ResolvedSource[]> {
-  const path = resolve(folder, pattern);
+async function pathSource(source: Source<'path'>, folder: string, hashes: FileHashCache): Promise<ResolvedSource[]> {
+  const path = resolve(folder, source.pattern);
   // Only the last part of an absolute path counts, because the rest differs between machines.
-  const source = await sourceAt(path, isAbsolute(pattern) ? basename(path) : relative(folder, path), memo, leaving);
-  return source ? [source] : [];
+  return sourceAt(path, isAbsolute(source.pattern) ? basename(path) : relative(folder, path), source, hashes);
 }
 
-async function sourceAt(path: string, name: string, memo: FileHashCache, leaving: LeavingOut): Promise<ResolvedSource | undefined> {
+/** Empty if the path does not exist, for example because it was removed after a glob matched it. */
+async function sourceAt(path: string, name: string, leaving: LeavingOut, hashes: FileHashCache): Promise<ResolvedSource[]> {
   const reading: ContentOptions = { follow: true, leaveOut: leftOutOf(path, leaving) };
   const leftOut: string[] = [];
-  const content = await contentOf(path, memo, { ...reading, onLeftOut: (left) => leftOut.push(left) });
-  return content && { name, path, content, reading, leftOut };
+  const content = await contentOf(path, hashes, { ...reading, onLeftOut: (left) => leftOut.push(left) });
+  return content ? [{ name, path, content, reading, leftOut }] : [];
 }
 
 function check(role: string, cell: Cell, { declaration, sources: written }: CellInput, sources: ResolvedSource[]): void {

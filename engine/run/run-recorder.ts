@@ -9,8 +9,7 @@ import type { Result } from '../../cache/index.ts';
 import type { Cell, Pipeline } from '../cell.ts';
 import type { CellState, RunEvent } from '../events.ts';
 import { type Components, codeTexts } from './fingerprint.ts';
-import type { Project } from './project.ts';
-import { userOf } from './project-paths.ts';
+import { type Project, userOf } from './project.ts';
 import { type Git, gitState, provenanceOf } from './provenance.ts';
 import type { CellRecord, MetricRecord, Notice, RunRecord } from './records.ts';
 

@@ -14,15 +14,13 @@ import { shortened } from '../format/terminal-text.ts';
 import { StepError } from '../step.ts';
 import type { Execution, ExecutionContext } from './execute.ts';
 import { checkFreshness, type Freshness } from './freshness.ts';
-import { type LockfileEntry, lockfileEntry, writeLockfile } from './lockfile.ts';
-import { LockfileCheck } from './lockfile-check.ts';
-import { refuseSharedOutputs } from './output-owners.ts';
+import { LockfileCheck, type LockfileEntry, lockfileEntry, writeLockfile } from './lockfile.ts';
 import { clearObstacles, isOwnOutput, keepUserFile, OutputTransaction } from './output-transaction.ts';
-import { type PlannedCell, planCells } from './plan.ts';
+import { type PlannedCell, planCells, refuseSharedOutputs } from './plan.ts';
 import { CellLog } from './process/cell-log.ts';
 import { explained, placeOf } from './process/failure.ts';
 import { OrphanReaper } from './process/orphan-reaper.ts';
-import { StepProcesses } from './process/step-processes.ts';
+import { StepProcesses } from './process/process-reuse.ts';
 import type { Usage } from './process/usage.ts';
 import { openProject, type Project } from './project.ts';
 import { formerReports, RunRecorder } from './run-recorder.ts';
@@ -66,7 +64,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
     await OutputTransaction.recover(project);
     await StepCheckpoints.removeForgotten(project);
     await recorder.arrive();
-    const plan = await planCells(pipeline, project, selected, options.force ?? false);
+    const plan = await planCells(pipeline, project, { selected, force: options.force });
     const lockfileCheck = options.locked ? LockfileCheck.read(pipeline, project) : undefined;
     await lockfileCheck?.checkPlan(pipeline, selected, plan);
     const pending = pipeline.cells.filter(({ name }) => selected.has(name) && isPending(plan.get(name)));
@@ -287,7 +285,7 @@ class Run {
 
   #checkFreshness(cell: Cell): Promise<Freshness> {
     const { pipeline, project, options } = this.setup;
-    return checkFreshness(cell, pipeline, project, (name) => this.#outputs.get(name)!, options.force ?? false);
+    return checkFreshness(cell, { pipeline, project, outputsOf: (name) => this.#outputs.get(name)!, force: options.force });
   }
 
   /** Restores a cell. Resolves with undefined on success, otherwise with the reason why the cell must run. */

@@ -3,7 +3,7 @@
 import { createRequire } from 'node:module';
 import { relative } from 'node:path';
 import { type Cell, cellNameParts, type Pipeline } from '../cell.ts';
-import { type Diagnostic, InvalidError } from '../errors.ts';
+import { type Diagnostic, InvalidError, NO_PLACE } from '../errors.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
 import { canonicalJson, coreScalar, type Json } from '../format/scalars.ts';
 
@@ -33,7 +33,7 @@ export function selectCells(pipeline: Pipeline, { only, from, until }: Selection
   const selected = new Set(pipeline.cells.map((cell) => cell.name).filter((name) => sets.every((set) => set.has(name))));
   if (selected.size === 0) {
     const message = 'the selection is empty: no cell matches all of --only, --from and --until';
-    throw new InvalidError([{ ...nowhere, message, hint: 'Combined options select only cells that match all of them.' }]);
+    throw new InvalidError([{ ...NO_PLACE, message, hint: 'Combined options select only cells that match all of them.' }]);
   }
   return selected;
 }
@@ -96,7 +96,7 @@ function yamlValue(text: string): Json {
 export function unknownCell(pipeline: Pipeline, word: string, flag = ''): Diagnostic {
   const file = relative(process.cwd(), pipeline.file);
   const where = file.startsWith('..') ? pipeline.file : file;
-  return { ...nowhere, message: `${flag}${word}: there is no such cell or step in ${where}`, hint: nearestCells(pipeline, word) };
+  return { ...NO_PLACE, message: `${flag}${word}: there is no such cell or step in ${where}`, hint: nearestCells(pipeline, word) };
 }
 
 /** Suggests a similar step, dimension or value. */
@@ -111,8 +111,6 @@ function nearestCells({ cells }: Pipeline, word: string): string {
   const names = ofStep.map((cell) => cell.name);
   return didYouMean(word, names, `cells of ${step}`);
 }
-
-const nowhere = { file: '', line: 0, column: 0, length: 0 };
 
 const edgesAbove = (cell: Cell) => [...cell.reads, ...cell.waits];
 

@@ -16,16 +16,13 @@ import { InvalidError } from '../errors.ts';
 import { RemoteSources } from '../fetch/fetch.ts';
 import { type LeavingOut, leftOutOf, matches, within } from '../files/glob.ts';
 import { CellExecution } from './execute.ts';
-import { componentsOf, fingerprintOf } from './fingerprint.ts';
-import { type Lockfile, type LockfileEntry, lockfileEntry, readLockfile } from './lockfile.ts';
-import { otherBytes, whyOther } from './lockfile-check.ts';
+import { fingerprintCell } from './fingerprint.ts';
+import { type Lockfile, type LockfileEntry, lockfileEntry, otherBytes, readLockfile, whyOther } from './lockfile.ts';
 import { planCells } from './plan.ts';
 import { explained } from './process/failure.ts';
 import { OrphanReaper } from './process/orphan-reaper.ts';
-import { StepProcesses } from './process/step-processes.ts';
-import { openProject, type Project } from './project.ts';
-import { projectPaths } from './project-paths.ts';
-import { resolveInputs } from './resolve-inputs.ts';
+import { StepProcesses } from './process/process-reuse.ts';
+import { openProject, type Project, projectPaths } from './project.ts';
 import { machineFor } from './scheduler.ts';
 import { cellsNamed, unknownCell } from './select-cells.ts';
 
@@ -76,8 +73,7 @@ export async function verifyPipeline(pipeline: Pipeline, options: VerifyOptions,
 /** Without a lockfile: the results in the cache for the current pipeline. */
 async function known(pipeline: Pipeline, project: Project): Promise<Lockfile> {
   const lock: Lockfile = new Map();
-  const all = new Set(pipeline.cells.map(({ name }) => name));
-  for (const [name, { freshness }] of await planCells(pipeline, project, all, false))
+  for (const [name, { freshness }] of await planCells(pipeline, project))
     if (freshness?.result) lock.set(name, lockfileEntry(freshness.fingerprint, freshness.result.outputs));
   return lock;
 }
@@ -156,16 +152,11 @@ class Verifier {
     await copyInputs(cell, this.setup.pipeline, root, project);
     const here = { ...moved.cells.find(({ name }) => name === cell.name)!, cache: true };
     const outputsOf = (name: string) => contents.get(name)!;
-    const inputs = await resolveInputs(here, moved, project, outputsOf);
-    const components = await componentsOf(here, inputs);
-    const fingerprint = fingerprintOf(components);
-    if (fingerprint !== entry.fingerprint)
-      return {
-        state: 'unknown',
-        why: `it has changed since: ${await whyOther(entry.fingerprint, cell, { inputs, components }, this.setup.project)}`,
-      };
+    const known = await fingerprintCell(here, { pipeline: moved, project, outputsOf });
+    if (known.fingerprint !== entry.fingerprint)
+      return { state: 'unknown', why: `it has changed since: ${await whyOther(entry.fingerprint, cell, known, this.setup.project)}` };
 
-    const freshness = { inputs, components, fingerprint, state: 'run' as const, why: 'verify', differing: [] };
+    const freshness = { ...known, state: 'run' as const, why: 'verify', differing: [] };
     const gpus = (await machineFor([here])).gpus.slice(0, here.resources.gpu ?? 0);
     const context = {
       pipeline: moved,
@@ -186,7 +177,8 @@ class Verifier {
     if (!other) return { state: 'same' };
     const second = await new CellExecution(here, freshness, context).run();
     if (second.state === 'canceled') return { state: 'unknown', why: 'interrupted' };
-    const again = second.state === 'failed' || otherBytes(lockfileEntry(fingerprint, first.outputs).outputs, second.outputs) !== undefined;
+    const again =
+      second.state === 'failed' || otherBytes(lockfileEntry(entry.fingerprint, first.outputs).outputs, second.outputs) !== undefined;
     return again
       ? { state: 'random', why: `it is not deterministic: ${other}; a second execution produced different outputs again` }
       : { state: 'differs', why: `two executions produced identical outputs, but they differ from the stored ones: ${other}` };

@@ -1,7 +1,8 @@
 /** The files that a pipeline reads but does not make: the pipeline file, its parameters, inputs and the code of steps. */
 
-import { type BigIntStats, readdirSync, readFileSync, statSync } from 'node:fs';
+import { type BigIntStats, readFileSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { namesIn } from '../../cache/atomic-move.ts';
 import { sha256 } from '../../cache/digest.ts';
 import type { Pipeline } from '../cell.ts';
 import { isByProduct, matches } from '../files/glob.ts';
@@ -83,12 +84,4 @@ function statAt(path: string): BigIntStats | undefined {
 
 function isFolder(path: string): boolean {
   return statAt(path)?.isDirectory() ?? false;
-}
-
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch {
-    return [];
-  }
 }

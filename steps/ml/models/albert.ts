@@ -40,7 +40,7 @@ interface AlbertConfig {
 const backbone: Backbone<AlbertConfig> = {
   classes: 'Albert',
   width: (config) => config.hidden_size,
-  encode(config, weights, inputs, dropout, first) {
+  encode(config, weights, inputs, dropout, { first, observe }) {
     const options = {
       heads: config.num_attention_heads,
       mask: nn.additiveMask(inputs.attention_mask!),
@@ -50,7 +50,10 @@ const backbone: Backbone<AlbertConfig> = {
       rates: { attention: config.attention_probs_dropout_prob, attended: config.hidden_dropout_prob, fed: 0 },
     };
     const embedded = embed(config, weights, inputs, dropout); // [B, T, E]
-    return nn.blocks(nn.linear(embedded, weights, 'albert.encoder.embedding_hidden_mapping_in'), weights, blocksOf(config), options, first);
+    return nn.blocks(nn.linear(embedded, weights, 'albert.encoder.embedding_hidden_mapping_in'), weights, blocksOf(config), options, {
+      first,
+      observe,
+    });
   },
 };
 

@@ -12,7 +12,7 @@ import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { type ConfigFile, ConfigReader } from './config.ts';
 import { type Family, stackDepth } from './family.ts';
-import { answerHead, type Backbone, maskedHead, sequenceHead, tokenHead } from './heads.ts';
+import { answerHead, type Backbone, maskedHead, type Reading, sequenceHead, tokenHead } from './heads.ts';
 import * as nn from './nn.ts';
 
 /** Names and defaults are those of transformers' BertConfig. */
@@ -37,8 +37,8 @@ export interface BertConfig {
 const backbone: Backbone<BertConfig> = {
   classes: 'Bert',
   width: (config) => config.hidden_size,
-  encode: (config, weights, inputs, dropout, first) =>
-    encode({ base: 'bert', config, weights, dropout }, inputs, positions(weights, inputs), first),
+  encode: (config, weights, inputs, dropout, reading) =>
+    encode({ base: 'bert', config, weights, dropout }, inputs, positions(weights, inputs), reading),
 };
 
 export const bert: Family<BertConfig> = {
@@ -155,7 +155,12 @@ interface Pass {
  * int32 ids, mask and types [B, T], and position embeddings [T, H] or [B, T, H] → the last hidden states [B, T, H], or
  * that of the first token alone [B, H].
  */
-export function encode(pass: Pass, inputs: Record<string, tf.Tensor>, positions: tf.Tensor, first = false): tf.Tensor {
+export function encode(
+  pass: Pass,
+  inputs: Record<string, tf.Tensor>,
+  positions: tf.Tensor,
+  reading: Reading = { first: false },
+): tf.Tensor {
   const { base, config, weights, dropout } = pass;
   const options = {
     heads: config.num_attention_heads,
@@ -165,7 +170,7 @@ export function encode(pass: Pass, inputs: Record<string, tf.Tensor>, positions:
     dropout,
     rates: { attention: config.attention_probs_dropout_prob, attended: config.hidden_dropout_prob, fed: config.hidden_dropout_prob },
   };
-  return nn.blocks(embed(pass, inputs, positions), weights, blocksOf(base, config), options, first);
+  return nn.blocks(embed(pass, inputs, positions), weights, blocksOf(base, config), options, reading);
 }
 
 function embed({ base, config, weights, dropout }: Pass, { input_ids, token_type_ids }: Record<string, tf.Tensor>, positions: tf.Tensor) {

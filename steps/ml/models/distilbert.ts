@@ -43,7 +43,7 @@ const LAYER_NORM_EPS = 1e-12;
 const backbone: Backbone<DistilBertConfig> = {
   classes: 'DistilBert',
   width: (config) => config.dim,
-  encode(config, weights, { input_ids, attention_mask }, dropout, first) {
+  encode(config, weights, { input_ids, attention_mask }, dropout, { first, observe }) {
     const options = {
       heads: config.n_heads,
       mask: nn.additiveMask(attention_mask!),
@@ -52,7 +52,7 @@ const backbone: Backbone<DistilBertConfig> = {
       dropout,
       rates: { attention: config.attention_dropout, attended: 0, fed: config.dropout },
     };
-    return nn.blocks(embed(config, weights, input_ids!, dropout), weights, blocksOf(config), options, first);
+    return nn.blocks(embed(config, weights, input_ids!, dropout), weights, blocksOf(config), options, { first, observe });
   },
 };
 

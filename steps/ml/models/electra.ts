@@ -17,8 +17,8 @@ interface ElectraConfig extends BertConfig {
 const backbone: Backbone<ElectraConfig> = {
   classes: 'Electra',
   width: (config) => config.hidden_size,
-  encode: (config, weights, inputs, dropout, first) =>
-    encode({ base: 'electra', config, weights, dropout }, inputs, positions(weights, inputs, 'electra'), first),
+  encode: (config, weights, inputs, dropout, reading) =>
+    encode({ base: 'electra', config, weights, dropout }, inputs, positions(weights, inputs, 'electra'), reading),
 };
 
 export const electra: Family<ElectraConfig> = {

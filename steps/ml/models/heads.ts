@@ -19,10 +19,15 @@ export interface Backbone<C extends Config> {
   /** H */
   width(config: C): number;
   /**
-   * int32 ids, mask and, optionally, types [B, T] → the last hidden states [B, T, H], or that of the first token, [CLS],
-   * alone [B, H].
+   * int32 ids, mask and, optionally, types [B, T] → the last hidden states [B, T, H], or with `first` that of the first
+   * token, [CLS], alone [B, H].
    */
-  encode(config: C, weights: nn.Weights, inputs: Record<string, tf.Tensor>, dropout: Dropout, first: boolean): tf.Tensor;
+  encode(config: C, weights: nn.Weights, inputs: Record<string, tf.Tensor>, dropout: Dropout, reading: Reading): tf.Tensor;
+}
+
+export interface Reading {
+  first: boolean;
+  observe?: nn.Observe | undefined;
 }
 
 interface Pooling<C> {
@@ -43,8 +48,8 @@ export const sequenceHead = <C extends Config>(backbone: Backbone<C>, { dense, o
     ...nn.linearParameters(output, backbone.width(config), labels),
   }),
   labelled: [`${output}.weight`, `${output}.bias`],
-  logits(config, weights, inputs, dropout) {
-    const first = backbone.encode(config, weights, inputs, dropout, true); // [B, H]
+  logits(config, weights, inputs, dropout, observe) {
+    const first = backbone.encode(config, weights, inputs, dropout, { first: true, observe }); // [B, H]
     const pooled = nn.activation(activation, nn.linear(twice ? dropout(first, rate(config)) : first, weights, dense)); // [B, H]
     return nn.linear(dropout(pooled, rate(config)), weights, output);
   },
@@ -56,7 +61,7 @@ export const tokenHead = <C extends Config>(backbone: Backbone<C>, rate: (config
   parameters: (config, labels) => nn.linearParameters('classifier', backbone.width(config), labels),
   labelled: ['classifier.weight', 'classifier.bias'],
   logits(config, weights, inputs, dropout) {
-    const hidden = backbone.encode(config, weights, inputs, dropout, false); // [B, T, H]
+    const hidden = backbone.encode(config, weights, inputs, dropout, { first: false }); // [B, T, H]
     return nn.linear(dropout(hidden, rate(config)), weights, 'classifier');
   },
 });
@@ -67,7 +72,7 @@ export const answerHead = <C extends Config>(backbone: Backbone<C>, rate: (confi
   parameters: (config) => nn.linearParameters('qa_outputs', backbone.width(config), 2),
   labelled: [],
   logits(config, weights, inputs, dropout) {
-    const hidden = backbone.encode(config, weights, inputs, dropout, false); // [B, T, H]
+    const hidden = backbone.encode(config, weights, inputs, dropout, { first: false }); // [B, T, H]
     return nn.linear(dropout(hidden, rate(config)), weights, 'qa_outputs');
   },
 });
@@ -99,8 +104,8 @@ export const maskedHead = <C extends Config>(backbone: Backbone<C>, names: Predi
   },
   labelled: [],
   tied: { [names.copies.words]: names.words, ...(names.copies.bias && { [names.copies.bias]: names.bias }) },
-  logits(config, weights, inputs, dropout) {
-    const masked = nn.labelledStates(backbone.encode(config, weights, inputs, dropout, false), inputs); // [P, H]
+  logits(config, weights, inputs, dropout, observe) {
+    const masked = nn.labelledStates(backbone.encode(config, weights, inputs, dropout, { first: false, observe }), inputs); // [P, H]
     const dense = nn.activation(names.activation(config), nn.linear(masked, weights, names.dense)); // [P, E]
     const x = nn.layerNorm(dense, weights, names.norm, names.epsilon(config));
     return linear(x, weights[names.words]!, weights[names.bias]!);

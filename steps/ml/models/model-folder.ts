@@ -10,12 +10,14 @@ import { memoryLimit, StepError } from '../../../engine/step.ts';
 import type { CrossEntropyOptions } from '../runtime/ops.ts';
 import type { Axes, HostTensor, HostTensors, Program } from '../runtime/runtime.ts';
 import { aModel, type ConfigFile, knownTask, labelsOf, type ProblemType, problemOf, type Task, taskFacts, taskOf } from './config.ts';
+import type { Distillation } from './distillation.ts';
 import { axesFor, type Config, type Family, type GeneratingHead, type Head, programFor } from './family.ts';
 import { listed, readJson, shown } from './json.ts';
 import type { Parameter, Parameters } from './nn.ts';
 import { random, truncatedNormal } from './random.ts';
 import { familyOf } from './registry.ts';
-import { float32, openSafetensors, type Safetensors, toFloat32, writeSafetensors } from './safetensors.ts';
+import { float32, type StoredTensor, toFloat32, writeSafetensors } from './safetensors.ts';
+import { openWeights } from './weight-files.ts';
 
 export interface Model {
   family: Family;
@@ -44,6 +46,8 @@ export interface ModelStart {
   seed: number;
   /** For one label of several: the class weights, and label smoothing. */
   loss?: CrossEntropyOptions;
+  /** If it is trained with a teacher. */
+  distillation?: Distillation | undefined;
   /** Overrides the dropout rates of the config. */
   dropout?: number | undefined;
   /** What the log reports about the initial weights. */
@@ -55,16 +59,16 @@ export interface ModelStart {
  * initialization. `fresh`: its weights that are in no file.
  */
 export async function startModel(folder: string, start: ModelStart): Promise<Model & { fresh: string[] }> {
-  const { task, problem = 'single_label_classification', labels, seed, dropout, loss, say } = start;
+  const { task, problem = 'single_label_classification', labels, seed, dropout, loss, distillation, say } = start;
   const file = await readConfig(folder);
   const family = familyOf(file);
   const { parameters: headParameters, labelled, tiedTo } = headOf(family, task, file);
   if (dropout !== undefined) for (const field of family.dropouts) file[field] = dropout;
   const config: Config = family.configure(file);
   const base = family.parameters(config);
-  const program = programFor(family, task, config, problem, loss);
+  const program = programFor(family, task, config, problem, loss, distillation);
   const all = headParameters(config, labels.length);
-  const stored = await openWeights(folder, family, task, { ...base, ...all });
+  const stored = await openNamed(folder, family, task, { ...base, ...all });
   const head = stored ? withoutTied(all, tiedTo, stored) : all;
   const parameters = { ...base, ...head };
   const model = { family, task, problem, file, config, labels, parameters, program, axes: axesFor(task, problem, labels.length) };
@@ -104,7 +108,7 @@ export async function loadModel(folder: string, wanted?: Task): Promise<Model> {
   const head = headOf(family, task, file);
   const base = family.parameters(config);
   const all = head.parameters(config, labels.length);
-  const stored = await openWeights(folder, family, task, { ...base, ...all });
+  const stored = await openNamed(folder, family, task, { ...base, ...all });
   if (!stored)
     throw new StepError(`${shown(folder)} has no model.safetensors`, 'Train it first: this folder contains only a configuration.');
   try {
@@ -181,8 +185,8 @@ export function headOf(family: Family, task: Task, file: ConfigFile): Head | Gen
   );
 }
 
-/** The weights of a folder: one file or several, by the names of our parameters. */
-interface StoredWeights {
+/** The weights of a folder by the names of our parameters. */
+interface NamedWeights {
   /** Its name in messages. */
   source: string;
   entries: Map<string, Entry>;
@@ -194,60 +198,42 @@ interface Entry {
   read(): Promise<Float32Array>;
 }
 
-async function openWeights(folder: string, family: Family, task: Task, parameters: Parameters): Promise<StoredWeights | undefined> {
-  const source = WEIGHT_FILES.find((name) => existsSync(path.join(folder, name)));
-  if (!source) {
-    const foreign = FOREIGN_FILES.find((name) => existsSync(path.join(folder, name)));
-    if (!foreign) return undefined;
-    const pickle = foreign === 'pytorch_model.bin';
-    throw new StepError(
-      `${shown(folder)} has its weights in ${foreign}, which is not supported${pickle ? ': opening a pickle can run any code' : ''}`,
-      pickle ? UNPICKLE : "Convert it once with Python's transformers: save_pretrained(folder) writes model.safetensors.",
-    );
-  }
-  const index = source.endsWith('.json') ? await indexOf(folder, source) : undefined;
-  const files = index ? [...new Set(Object.values(index))].sort() : [source];
-  const opened: Safetensors[] = [];
-  const close = async () => void (await Promise.all(opened.map((file) => file.close())));
+async function openNamed(folder: string, family: Family, task: Task, parameters: Parameters): Promise<NamedWeights | undefined> {
+  const stored = await openWeights(folder);
+  if (!stored) return undefined;
   try {
     const entries = new Map<string, Entry>();
     const { tied = {} } = family.heads[task] ?? {};
     const copies: Copy[] = [];
-    for (const file of files) {
-      const stored = await openSafetensors(path.join(folder, file));
-      opened.push(stored);
-      for (const [name, { shape }] of stored.tensors) {
-        if (CONSTANTS.some((end) => name.endsWith(end)) || family.constants?.some((end) => name.endsWith(end))) continue;
-        const entry = { shape, read: () => readFinite(stored, file, name) };
-        const original = name in parameters ? undefined : tied[name];
-        if (original !== undefined) {
-          copies.push({ file, name, original, ...entry });
-          continue;
-        }
-        const own = nameFor(name, family, parameters);
-        if (entries.has(own))
-          throw new StepError(`${file}: there are two tensors for ${own}`, 'Save the model again, with each weight once.');
-        entries.set(own, entry);
+    for (const [name, { file, shape, read }] of stored.tensors) {
+      if ([...CONSTANTS, ...(family.constants ?? [])].some((end) => name.endsWith(end))) continue;
+      const entry = { shape, read: async () => finite(await read(), `${file}: "${name}"`) };
+      const original = name in parameters ? undefined : tied[name];
+      if (original !== undefined) {
+        copies.push({ file, name, original, ...entry });
+        continue;
       }
+      const own = nameFor(name, family, parameters);
+      if (entries.has(own))
+        throw new StepError(`${file}: there are two tensors for ${own}`, 'Save the model again, with each weight once.');
+      entries.set(own, entry);
     }
     await refuseFalseCopies(copies, entries);
-    if (index) refuseDisplaced(source, index, new Map(files.map((file, i) => [file, opened[i]!])));
-    return { source, entries, close };
+    return { source: stored.source, entries, close: stored.close };
   } catch (error) {
-    await close();
+    await stored.close();
     throw error;
   }
 }
 
-async function readFinite(stored: Safetensors, file: string, name: string): Promise<Float32Array> {
-  const tensor = await stored.read(name);
+function finite(tensor: StoredTensor, what: string): Float32Array {
   const data = toFloat32(tensor);
-  if (!data)
-    throw new StepError(`${file}: "${name}" is ${tensor.dtype}, not a floating-point type`, 'Save the model without quantization.');
+  if (!data) throw new StepError(`${what} is ${tensor.dtype}, not a floating-point type`, 'Save the model without quantization.');
+  // Infinity and NaN minus themselves are NaN.
   for (let i = 0; i < data.length; i++)
     if (data[i]! - data[i]! !== 0)
       throw new StepError(
-        `${file}: "${name}" contains NaN or infinite numbers`,
+        `${what} contains NaN or infinite numbers`,
         'Its training diverged, or the file is damaged: use another checkpoint.',
       );
   return data;
@@ -280,51 +266,6 @@ function same(a: Float32Array, b: Float32Array): boolean {
 /** Constants that old versions of transformers saved with the weights of every family. */
 const CONSTANTS = ['.position_ids'];
 
-/** Copies, because tied weights share memory, which safetensors does not write. */
-const UNPICKLE = `Convert it once with Python:
-  import torch; from safetensors.torch import save_file
-  weights = torch.load("pytorch_model.bin", weights_only=True)
-  save_file({name: w.clone() for name, w in weights.items()}, "model.safetensors", {"format": "pt"})`;
-
-const WEIGHT_FILES = ['model.safetensors', 'model.safetensors.index.json'];
-const FOREIGN_FILES = ['pytorch_model.bin', 'pytorch_model.bin.index.json', 'tf_model.h5', 'flax_model.msgpack', 'model.ckpt.index'];
-
-/** The file of the folder that contains each tensor. */
-async function indexOf(folder: string, index: string): Promise<Record<string, string>> {
-  const { weight_map } = (await readJson(path.join(folder, index))) as { weight_map?: Record<string, string> };
-  const places = Object.entries(weight_map ?? {});
-  if (places.length === 0) throw new StepError(`${index} of ${shown(folder)} lists no shards in "weight_map"`);
-  const outside = places.find(([, file]) => typeof file !== 'string' || file !== path.basename(file));
-  if (outside) throw new StepError(`${index} of ${shown(folder)} lists ${outside[1]}, which is not a file of the folder`);
-  const missing = [...new Set(places.map(([, file]) => file))].filter((file) => !existsSync(path.join(folder, file))).sort();
-  if (missing.length > 0) {
-    const [name] = places.find(([, file]) => file === missing[0])!;
-    throw new StepError(
-      `${shown(folder)} lacks ${listed(missing)}, which ${index} lists for ${name} and others`,
-      'Download the missing shards.',
-    );
-  }
-  return weight_map!;
-}
-
-/** Otherwise a shard from another save than the index would mix two models. */
-function refuseDisplaced(source: string, index: Record<string, string>, shards: Map<string, Safetensors>): void {
-  for (const [name, file] of Object.entries(index)) {
-    if (shards.get(file)!.tensors.has(name)) continue;
-    const [elsewhere] = [...shards].find(([, { tensors }]) => tensors.has(name)) ?? [];
-    throw new StepError(
-      `${source} lists ${name} in ${file}, but ${elsewhere === undefined ? 'no shard contains it' : `it is in ${elsewhere}`}`,
-      OTHER_SAVES,
-    );
-  }
-  for (const [file, { tensors }] of shards) {
-    const unnamed = [...tensors.keys()].filter((name) => !Object.hasOwn(index, name));
-    if (unnamed.length > 0) throw new StepError(`${file} contains ${listed(unnamed)}, which ${source} does not list`, OTHER_SAVES);
-  }
-}
-
-const OTHER_SAVES = 'The index and the shards are from different saves: download all of them again.';
-
 /** Replaces TensorFlow's names of a norm's weights, as in bert-base-uncased on the hub, and adds the base prefix if it is left out. */
 function nameFor(name: string, family: Family, parameters: Parameters): string {
   const renamed = name.replace(/\bLayerNorm\.gamma$/, 'LayerNorm.weight').replace(/\bLayerNorm\.beta$/, 'LayerNorm.bias');
@@ -341,7 +282,7 @@ function headToKeep(
   { task, problem = 'single_label_classification', labels, replaceHead = false }: ModelStart,
   head: Parameters,
   labelled: string[],
-  stored: StoredWeights,
+  stored: NamedWeights,
 ) {
   const here = Object.keys(head).filter((name) => stored.entries.has(name));
   const former = labelsOf(file) ?? [];
@@ -371,10 +312,11 @@ function headToKeep(
 }
 
 /** A head's weights, except those that are tied to others and missing in this folder: they are one tensor, and learn as one. */
-const withoutTied = (head: Parameters, tiedTo: Record<string, string> = {}, { entries }: StoredWeights): Parameters =>
+const withoutTied = (head: Parameters, tiedTo: Record<string, string> = {}, { entries }: NamedWeights): Parameters =>
   Object.fromEntries(Object.entries(head).filter(([name]) => !(name in tiedTo) || entries.has(name) || !entries.has(tiedTo[name]!)));
 
-function reorderRows({ dtype, shape, data }: HostTensor, order: number[]): HostTensor {
+/** The rows of a weight in another order: row i is the former row order[i]. */
+export function reorderRows({ dtype, shape, data }: HostTensor, order: number[]): HostTensor {
   const width = data.length / order.length;
   const moved = new Float32Array(data.length);
   for (const [to, from] of order.entries()) moved.set(data.subarray(from * width, (from + 1) * width), to * width);
@@ -382,7 +324,7 @@ function reorderRows({ dtype, shape, data }: HostTensor, order: number[]): HostT
 }
 
 /** Reads the weights of the parameters, or reports everything that does not fit. */
-async function readWeights({ source, entries }: StoredWeights, parameters: Parameters): Promise<HostTensors> {
+async function readWeights({ source, entries }: NamedWeights, parameters: Parameters): Promise<HostTensors> {
   const missing: string[] = [];
   const misshapen: string[] = [];
   for (const [name, { shape }] of Object.entries(parameters)) {

@@ -92,8 +92,8 @@ export const modernBert: Family<ModernBertConfig> = {
       }),
       labelled: [],
       tied: { 'decoder.weight': WORDS },
-      logits(config, weights, inputs, dropout) {
-        const masked = nn.labelledStates(encode({ config, weights, dropout }, inputs), inputs); // [P, H]
+      logits(config, weights, inputs, dropout, observe) {
+        const masked = nn.labelledStates(encode({ config, weights, dropout, observe }, inputs), inputs); // [P, H]
         return linear(dense(config, weights, masked), weights[WORDS]!, weights['decoder.bias']); // [P, V]
       },
     },
@@ -109,8 +109,8 @@ function classifierHead(
     architecture,
     parameters: classifierParameters,
     labelled: ['classifier.weight', 'classifier.bias'],
-    logits(config, weights, inputs, dropout) {
-      const hidden = dense(config, weights, states({ config, weights, dropout }, inputs)); // [.., H]
+    logits(config, weights, inputs, dropout, observe) {
+      const hidden = dense(config, weights, states({ config, weights, dropout, observe }, inputs)); // [.., H]
       return nn.linear(dropout(hidden, config.classifier_dropout), weights, 'classifier');
     },
   };
@@ -251,6 +251,7 @@ interface Pass {
   config: ModernBertConfig;
   weights: nn.Weights;
   dropout: Dropout;
+  observe?: nn.Observe | undefined;
 }
 
 /** Hidden states [.., H] → [.., H] */
@@ -266,16 +267,20 @@ function meanOf(hidden: tf.Tensor, { attention_mask }: Record<string, tf.Tensor>
   return tf.div(sum, tf.sum(real, 1, true));
 }
 
-/** int32 ids and mask [B, T] → [B, T, H], the last hidden states; or [B, H], that of the first token, [CLS], alone. */
+/**
+ * int32 ids and mask [B, T] → [B, T, H], the last hidden states; or with `first` that of the first token, [CLS], alone
+ * [B, H]: the last block then computes no other, unless they are observed.
+ */
 function encode(pass: Pass, inputs: Record<string, tf.Tensor>, first = false): tf.Tensor {
-  const { config, weights, dropout } = pass;
+  const { config, weights, dropout, observe } = pass;
   const around = surroundings(pass, inputs);
   const words = nn.layerNorm(embedding(weights[WORDS]!, inputs.input_ids!), weights, 'model.embeddings.norm', config.norm_eps);
-  let x = betweenLayers(dropout(words, config.embedding_dropout)); // [B, T, H]
-  for (let layer = 0; layer < config.num_hidden_layers - 1; layer++) x = betweenLayers(block(pass, x, around, layer, false)); // [B, T, H]
-  const last = block(pass, x, around, config.num_hidden_layers - 1, first); // [B, Q, H]
+  let x = betweenLayers(dropout(words, config.embedding_dropout), observe); // [B, T, H]
+  for (let layer = 0; layer < config.num_hidden_layers - 1; layer++) x = betweenLayers(block(pass, x, around, layer, false), observe);
+  const last = block(pass, x, around, config.num_hidden_layers - 1, first && !observe); // [B, Q, H]
   const normed = nn.layerNorm(last, weights, 'model.final_norm', config.norm_eps);
-  return first ? tf.reshape(normed, [-1, config.hidden_size]) : normed;
+  observe?.(normed);
+  return first ? tf.reshape(observe ? firstToken(normed) : normed, [-1, config.hidden_size]) : normed;
 }
 
 /**

@@ -29,6 +29,9 @@ export type Parameters = Record<string, Parameter>;
 
 export type Weights = Record<string, tf.Tensor>;
 
+/** Receives the hidden states [B, T, H]: those of the embeddings, then those of each layer, as transformers' `hidden_states`. */
+export type Observe = (state: tf.Tensor) => void;
+
 export const linearParameters = (name: string, from: number, to: number): Parameters => ({
   [`${name}.weight`]: { shape: [to, from], start: 'normal', decay: true, layer: 'Linear' },
   [`${name}.bias`]: { shape: [to], start: 'zeros', decay: false },
@@ -158,13 +161,21 @@ interface BlockOptions {
 
 /**
  * Embedded tokens [B, T, H] through blocks → [B, T, H], or with `first` the first token alone [B, H]. A classifier reads
- * only this token, so the last block computes only this one, which saves nearly half of a model with two blocks.
+ * only this token, so the last block computes only this one, unless the others are observed. This saves nearly half of a
+ * model with two blocks.
  */
-export function blocks(embedded: tf.Tensor, weights: Weights, names: BlockNames[], options: BlockOptions, first: boolean): tf.Tensor {
-  let x = ops.betweenLayers(embedded);
-  for (const each of names.slice(0, -1)) x = ops.betweenLayers(block(x, x, weights, each, options));
-  const last = block(first ? ops.firstToken(x) : x, x, weights, names.at(-1)!, options);
-  return first ? tf.reshape(last, [-1, last.shape[2]!]) : last;
+export function blocks(
+  embedded: tf.Tensor,
+  weights: Weights,
+  names: BlockNames[],
+  options: BlockOptions,
+  { first, observe }: { first: boolean; observe?: Observe | undefined },
+): tf.Tensor {
+  let x = ops.betweenLayers(embedded, observe);
+  for (const each of names.slice(0, -1)) x = ops.betweenLayers(block(x, x, weights, each, options), observe);
+  const last = block(first && !observe ? ops.firstToken(x) : x, x, weights, names.at(-1)!, options);
+  observe?.(last);
+  return first ? tf.reshape(observe ? ops.firstToken(last) : last, [-1, last.shape[2]!]) : last;
 }
 
 /** `tokens` [B, Q, H], all or some of the sequence, attend to `x` [B, T, H], all of them → [B, Q, H]. */

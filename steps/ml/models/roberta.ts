@@ -30,8 +30,8 @@ function familyLikeRoberta(type: string, classes: string, vocabulary: number): F
   const backbone: Backbone<BertConfig> = {
     classes,
     width: (config) => config.hidden_size,
-    encode: (config, weights, inputs, dropout, first) =>
-      encode({ base: 'roberta', config, weights, dropout }, inputs, positions(config, weights, inputs), first),
+    encode: (config, weights, inputs, dropout, reading) =>
+      encode({ base: 'roberta', config, weights, dropout }, inputs, positions(config, weights, inputs), reading),
   };
   return {
     type,

@@ -1,6 +1,6 @@
 /** Steps with unexpected messages: the engine continues, valid metrics are recorded, invalid ones are reported. */
 import { expect, test } from 'vitest';
-import { checkedMessage } from '../../../engine/run/process/step-processes.ts';
+import { checkedMessage } from '../../../engine/run/process/process-reuse.ts';
 import { project } from '../../rig.ts';
 
 test('whatever a step sends, other cells run, and its own cell ends', async () => {

@@ -3,8 +3,8 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { OrphanReaper } from '../../../engine/run/process/orphan-reaper.ts';
+import { StepProcesses } from '../../../engine/run/process/process-reuse.ts';
 import type { Message } from '../../../engine/run/process/step-process.ts';
-import { StepProcesses } from '../../../engine/run/process/step-processes.ts';
 import { Meter } from '../../../engine/run/process/usage.ts';
 import { type Project, project } from '../../rig.ts';
 

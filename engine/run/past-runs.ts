@@ -1,0 +1,210 @@
+/** What past runs were: how two of them differ, the metric that represents each, and their outputs. */
+
+import { join } from 'node:path';
+import { fileName, type Pipeline } from '../cell.ts';
+import type { CellState } from '../events.ts';
+import { canonicalJson, compareBytes, type Json } from '../format/scalars.ts';
+import type { MetricDirection } from '../step.ts';
+import { type Difference, differences, type Texts } from './change-reasons.ts';
+import type { Components } from './fingerprint.ts';
+import { openProject } from './project.ts';
+import { type Records, type RunRecord, readRecords } from './records.ts';
+
+/** Two runs: parameters, the pipeline's text, the environment and, for each cell, fingerprint components and metrics. */
+export interface RunsCompared {
+  before: RunRecord;
+  after: RunRecord;
+  params: Change[];
+  /** Commit, machine, versions. */
+  setting: Change[];
+  /** Differences of the pipeline's text, if it changed. */
+  text?: Texts;
+  cells: CellCompared[];
+}
+
+/** A value that differs; undefined if absent. */
+export interface Change {
+  name: string;
+  before?: string;
+  after?: string;
+}
+
+export interface CellCompared {
+  cell: string;
+  /** `unknown`: the run is too old to have recorded the components of fingerprints. */
+  change: 'added' | 'removed' | 'changed' | 'same' | 'unknown';
+  differences: Difference[];
+  /** The state of the cell at its end. */
+  before?: CellState;
+  after?: CellState;
+  /** Final metrics of the results that both runs used. */
+  metrics: { name: string; before?: number; after?: number }[];
+}
+
+/** Undefined if there are no records. Both runs must exist. */
+export function compareRuns(root: string, before: number, after: number): RunsCompared | undefined {
+  return readRecords(root, (records) => {
+    const [a, b] = [records.run(before)!, records.run(after)!];
+    const text = a.text !== undefined && b.text !== undefined && a.text !== b.text;
+    const ends = [a, b].map((run) => new Map(run.cells.map(({ cell, state }) => [cell, state])));
+    const fingerprints = [a, b].map(({ id }) => records.fingerprints(id));
+    const names = [...new Set(fingerprints.flatMap((cells) => [...cells.keys()]))];
+    return {
+      before: recordOf(a),
+      after: recordOf(b),
+      params: changes(a.setting?.params ?? {}, b.setting?.params ?? {}),
+      setting: changes(settingValues(a), settingValues(b)),
+      ...(text ? { text: { before: records.text(a.text!) ?? '', after: records.text(b.text!) ?? '' } } : {}),
+      cells: names.map((cell) => {
+        const [from, to] = fingerprints.map((all) => all.get(cell));
+        return {
+          cell,
+          ...whatChanged(records, from, to),
+          before: from === undefined ? undefined : (ends[0]!.get(cell) ?? 'fresh'),
+          after: to === undefined ? undefined : (ends[1]!.get(cell) ?? 'fresh'),
+          metrics: comparedMetrics(records, cell, from, to),
+        };
+      }),
+    };
+  });
+}
+
+function whatChanged(records: Records, from: string | undefined, to: string | undefined): Pick<CellCompared, 'change' | 'differences'> {
+  if (from === undefined) return { change: 'added', differences: [] };
+  if (to === undefined) return { change: 'removed', differences: [] };
+  if (from === to) return { change: 'same', differences: [] };
+  const [before, after] = [records.components(from), records.components(to)];
+  if (!before || !after) return { change: 'unknown', differences: [] };
+  const memory = { manifestOf: (hash: string) => records.manifest(hash), textOf: (hash: string) => records.text(hash) };
+  return { change: 'changed', differences: differences(before, after, after.step ?? '', memory) };
+}
+
+function comparedMetrics(records: Records, cell: string, from: string | undefined, to: string | undefined): CellCompared['metrics'] {
+  const [before, after] = [from, to].map(
+    (fingerprint) =>
+      new Map(fingerprint === undefined ? [] : records.finalMetrics(cell, fingerprint).map(({ name, value }) => [name, value] as const)),
+  );
+  const names = [...new Set([...before!.keys(), ...after!.keys()])];
+  return names.map((name) => ({ name, before: before!.get(name), after: after!.get(name) }));
+}
+
+function recordOf({ cells, metrics, notices, ...record }: RunRecord & { cells: unknown; metrics: unknown; notices: unknown }): RunRecord {
+  return record;
+}
+
+function settingValues({ setting, git, pipeline }: RunRecord): Record<string, Json> {
+  const { machine, versions = {} } = setting ?? {};
+  return {
+    pipeline,
+    ...(git ? { commit: git.commit.slice(0, 12), 'uncommitted changes': git.dirty ? 'yes' : 'no' } : {}),
+    ...(machine ? { system: machine.system, cpu: machine.cpu, cores: machine.cores } : {}),
+    ...versions,
+  };
+}
+
+function changes(before: Record<string, Json>, after: Record<string, Json>): Change[] {
+  const text = (value: Json | undefined) => (value === undefined || typeof value === 'string' ? value : canonicalJson(value));
+  const own = (map: Record<string, Json>, name: string) => (Object.hasOwn(map, name) ? map[name] : undefined);
+  return [...new Set([...Object.keys(before), ...Object.keys(after)])]
+    .map((name) => ({ name, before: text(own(before, name)), after: text(own(after, name)) }))
+    .filter((change) => change.before !== change.after);
+}
+
+/** The metric that `runs` shows for a run: the one that its `select` step used, otherwise the first one of its `evaluate` step. */
+export interface ChosenMetric {
+  name: string;
+  value: number;
+  /** The cell that reported it. */
+  cell: string;
+}
+
+/** The metrics by number of the run. `wanted`: a metric of any cell. */
+export function chosenMetrics(root: string, runs: readonly number[], wanted: string | undefined): Map<number, ChosenMetric> {
+  const chosen = new Map<number, ChosenMetric>();
+  readRecords(root, (records) => {
+    const judged = new Map<string, string | undefined>();
+    const withMetrics = records.cellsWithMetrics();
+    for (const run of runs) {
+      const metric = chosenOf(records, run, wanted, { judged, withMetrics });
+      if (metric) chosen.set(run, metric);
+    }
+  });
+  return chosen;
+}
+
+interface Known {
+  /** A cache by fingerprint, because runs share many results. */
+  judged: Map<string, string | undefined>;
+  withMetrics: Set<string>;
+}
+
+/** The metric of the last `select` step; otherwise the best value if the metric has a direction, and the last one if not. */
+function chosenOf(records: Records, run: number, wanted: string | undefined, { judged, withMetrics }: Known): ChosenMetric | undefined {
+  const candidates: (ChosenMetric & { better?: MetricDirection })[] = [];
+  for (const [cell, fingerprint] of [...records.fingerprints(run)].sort(([a], [b]) => compareBytes(a, b))) {
+    if (!withMetrics.has(cell)) continue;
+    if (!judged.has(fingerprint)) judged.set(fingerprint, wanted ?? judgedBy(records.components(fingerprint)));
+    const name = judged.get(fingerprint);
+    if (name === undefined) continue;
+    const metric = records.finalMetrics(cell, fingerprint).find((metric) => metric.name === name.replace(SELECT, ''));
+    if (metric && Number.isFinite(metric.value)) candidates.push({ name, value: metric.value, cell, better: metric.better });
+  }
+  const selected = candidates.filter(({ name }) => name.startsWith(SELECT)).at(-1);
+  const direction = candidates[0]?.better;
+  const isBetter = (a: ChosenMetric, b: ChosenMetric) => (direction === 'higher' ? a.value > b.value : a.value < b.value);
+  const chosen = selected ?? (direction ? candidates.reduce((best, one) => (isBetter(one, best) ? one : best)) : candidates.at(-1));
+  return chosen && { name: chosen.name.replace(SELECT, ''), value: chosen.value, cell: chosen.cell };
+}
+
+/** Marks the metric of a `select` step, which takes precedence over others. */
+const SELECT = 'select ';
+
+function judgedBy({ step, options = {} }: Partial<Components> = {}): string | undefined {
+  if (step === 'select') return named(options.maximize ?? options.minimize, SELECT);
+  if (step === 'evaluate') return named(Array.isArray(options.metrics) ? options.metrics[0] : undefined);
+  return undefined;
+}
+
+const named = (value: Json | undefined, mark = ''): string | undefined => (typeof value === 'string' ? mark + value : undefined);
+
+export interface PastOutputs {
+  /** `path`: of the copy. */
+  outputs: { cell: string; output: string; path: string }[];
+  /** Matching cells whose results are no longer stored. */
+  gone: string[];
+}
+
+/**
+ * Copies outputs of a past run from the cache, even if the pipeline makes other ones now. `wanted`: selects cells and outputs.
+ * `into`: a folder for the copies.
+ */
+export async function pastOutputs(
+  pipeline: Pick<Pipeline, 'root'>,
+  run: number,
+  wanted: (cell: string, output?: string) => boolean,
+  into: string,
+): Promise<PastOutputs> {
+  const project = openProject(pipeline, false, () => {});
+  try {
+    const past: PastOutputs = { outputs: [], gone: [] };
+    for (const [cell, fingerprint] of project.records.fingerprints(run)) {
+      if (!wanted(cell)) continue;
+      const outputs = Object.entries(project.cache.index.find(fingerprint)?.outputs ?? {});
+      let stored = 0;
+      for (const [output, content] of outputs) {
+        if ((await project.cache.objects.state(content)) !== 'ok') continue;
+        stored++;
+        if (!wanted(cell, output)) continue;
+        const path = join(into, fileName(cell), output);
+        await project.cache.objects.restore(content, path);
+        past.outputs.push({ cell, output, path });
+      }
+      if (stored === 0) past.gone.push(cell);
+    }
+    // The records have cells in the order in which they ended.
+    past.outputs.sort((a, b) => compareBytes(a.cell, b.cell));
+    return past;
+  } finally {
+    project.close();
+  }
+}
