@@ -12,7 +12,7 @@ import type { Measurement, Measuring, Outputs, TaskKind } from './task.ts';
 /** `encode` encodes a prompt or an input text. */
 export function nextTokenTask(
   task: GeneratingTask,
-  own: Pick<TaskKind, 'prepare' | 'encode' | 'baseline' | 'card' | 'page'>,
+  own: Pick<TaskKind, 'prepare' | 'encode' | 'baseline' | 'show' | 'card' | 'page'>,
 ): TaskKind<Predicted> {
   const refuse = (): never => {
     throw new StepError(`a model for ${task} generates texts, which predict does not do`, 'Use `tunesmith generate MODEL "a text"`.');

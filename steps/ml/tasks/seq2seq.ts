@@ -17,6 +17,7 @@ export const seq2seq = nextTokenTask('seq2seq', {
     return (await tokenizer.encode(texts, max_length)).map((sequence) => [sequence]);
   },
   baseline,
+  show: async ({ values, decode }) => ({ target: await decode(values('labels')) }),
   card: {
     hubTask: 'text2text-generation',
     loader: 'AutoModelForSeq2SeqLM',

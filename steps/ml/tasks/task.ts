@@ -88,11 +88,24 @@ export interface TaskKind<R = unknown> {
   measure(measuring: Measuring): Measurement<any>;
   /** Evaluates simple methods that a model must beat. */
   baseline?(request: BaselineRequest): Promise<BaselineResult>;
+  /** What `show` prints about a sequence of the tokens, unless it is the decoded sequence and the `target` of its example. */
+  show?(sequence: StoredSequence): Promise<{ text?: string; target?: string }>;
   card: TaskCard;
   /** What the web page shows. */
   page: { button: string; title(subject: PageSubject): string };
   /** The JSON Schema of an answer. Tasks that generate have none. */
   answerSchema?(labelling: Labelling): object;
+}
+
+/** A sequence of the tokens, for `show`. */
+export interface StoredSequence {
+  ids: number[];
+  info: TokensInfo;
+  tokenizer: Tokenizer;
+  /** Its values of a column; empty if there is no such column. */
+  values(column: string): number[];
+  /** Decodes ids, and keeps the special tokens, which separate texts. */
+  decode(ids: number[]): Promise<string>;
 }
 
 /** How masked-lm masks a batch. */

@@ -59,6 +59,15 @@ export const tokenClassification: TaskKind<Float32Array> = {
 
   measure,
   baseline,
+
+  async show({ ids, values, info: { labels }, tokenizer }) {
+    const tags = values('labels');
+    const tagged = ids.flatMap((id, i) =>
+      tags[i]! >= 0 ? [tokenizer.decodeToken(id).then((token) => `${token}/${labels[tags[i]!]}`)] : [],
+    );
+    return { text: (await Promise.all(tagged)).join(' '), target: '' };
+  },
+
   card: {
     hubTask: 'token-classification',
     purpose: ({ labels }) => `assigns one of the tags ${labels} to each word of a text`,
