@@ -6,6 +6,7 @@ import { openRuntime } from '../../../steps/ml/device/open.ts';
 import { loadModel } from '../../../steps/ml/models/model-folder.ts';
 import { readSafetensors } from '../../../steps/ml/models/safetensors.ts';
 import { openTokenizer } from '../../../steps/ml/models/tokenizer.ts';
+import type { HostTensors } from '../../../steps/ml/runtime/runtime.ts';
 import { idsOf as idsIn } from '../../../steps/reduce/reduced-tokenizer.ts';
 import step from '../../../steps/reduce/step.ts';
 import { difference, int32 } from '../ml/models/golden.ts';
@@ -39,7 +40,7 @@ async function computed(folder: string, ...texts: string[]): Promise<{ tokens: s
   const all: { tokens: string[]; logits: number[] }[] = [];
   for (const { ids } of await tokenizer.encode(texts)) {
     const inputs = { input_ids: int32([ids]), attention_mask: int32([ids.map(() => 1)]) };
-    const decoder = start === undefined ? {} : { decoder_input_ids: int32([[start, ...ids.slice(0, 3)]]) };
+    const decoder: HostTensors = start === undefined ? {} : { decoder_input_ids: int32([[start, ...ids.slice(0, 3)]]) };
     const { logits } = await inference.run({ ...inputs, ...decoder });
     const last = logits!.data.slice(logits!.data.length - vocab_size);
     all.push({ tokens: await Promise.all(ids.map((id) => tokenizer.decodeToken(id))), logits: ids.map((id) => last[id]!) });
