@@ -10,8 +10,7 @@ import { type Bundle, notTaken, tokensOfRun } from './bundle.ts';
 import type { GenerationRequest } from './generation-thread.ts';
 import { checkCharacters, jsonOf, kindOf, type Limits, RequestRefusal } from './limits.ts';
 import { Queue, type QueueOutcome } from './queue.ts';
-import { ModelThread } from './thread.ts';
-import { startWorkers } from './workers.ts';
+import { ModelThread, startWorkers } from './workers.ts';
 
 export async function predictRoute(bundle: Bundle, { limits, measurements }: Serving): Promise<Route> {
   const queue = new Queue(await startWorkers(bundle), {

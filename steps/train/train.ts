@@ -20,8 +20,7 @@ import { openSplit, readTokensInfo, type Split, type TokensInfo } from '../ml/mo
 import { copyTokenizer, sameTokenizer } from '../ml/models/tokenizer.ts';
 import type { HostTensors, OptimizerOptions, Runtime } from '../ml/runtime/runtime.ts';
 import { taskInputs } from '../ml/tasks/evaluation.ts';
-import { Checkpoints, type Progress } from './checkpoints.ts';
-import { continueFrom, saveOptimizer } from './continue.ts';
+import { Checkpoints, continueFrom, type Progress, saveOptimizer } from './checkpoints.ts';
 import { earlyStopping } from './early-stopping.ts';
 import { History } from './history.ts';
 import { type ClassWeights, checkLabels, classesOf, classWeightsOf, lossSharesOf, oneOfSeveral } from './loss-weights.ts';

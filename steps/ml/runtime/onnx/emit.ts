@@ -8,7 +8,7 @@
 
 import { type FreeAxis, productOf } from '../dynamic-axes.ts';
 import { type Attributes, type DType, filling, type Graph, isNode, type Node, sameShape, sizeOf, type Value } from '../graph.ts';
-import { elementType, type OnnxAttribute, type OnnxElementType, type OnnxNode, type OnnxTensor, writeModel } from './proto.ts';
+import { elementType, type OnnxAttribute, type OnnxElementType, type OnnxNode, type OnnxTensor, writeModel } from '../protobuf.ts';
 
 export interface EmitOptions {
   dialect: 'onnxruntime' | 'standard';
