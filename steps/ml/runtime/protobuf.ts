@@ -31,13 +31,18 @@ export type OnnxElementType = DType | 'int64';
 /** TensorProto.DataType. */
 const ELEMENT_TYPE: Record<OnnxElementType, number> = { float32: 1, int32: 6, int64: 7, bool: 9 };
 
+export const elementType = (dtype: OnnxElementType): number => ELEMENT_TYPE[dtype];
+
 export type OnnxAttribute = number | { float: number } | number[] | string;
 
-export interface OnnxTensor {
+export interface OnnxTensor extends RawTensor<OnnxElementType> {
   name?: string;
-  dtype: OnnxElementType;
+}
+
+interface RawTensor<T> {
+  dtype: T;
   shape: number[];
-  /** Raw little-endian elements. */
+  /** Little-endian elements. */
   bytes: Uint8Array;
 }
 
@@ -49,14 +54,14 @@ export interface OnnxNode {
   attributes: Record<string, OnnxAttribute>;
 }
 
-export interface InterfaceContent {
+interface InterfaceContent {
   name: string;
   dtype: OnnxElementType;
   /** A string is a free axis. */
   shape: (number | string)[];
 }
 
-export interface ModelContent {
+interface ModelContent {
   nodes: OnnxNode[];
   initializers: OnnxTensor[];
   inputs: InterfaceContent[];
@@ -64,12 +69,12 @@ export interface ModelContent {
   opsets: Record<string, number>;
 }
 
-export function writeModel({ nodes, initializers, inputs, outputs, opsets }: ModelContent): Uint8Array {
+export function writeOnnxModel({ nodes, initializers, inputs, outputs, opsets }: ModelContent): Uint8Array {
   const writer = newWriter();
   writer.uint32(tag(1, VARINT)).int64(8); // ir_version of opset 18
   writer.uint32(tag(2, LENGTH)).string('tunesmith');
   message(writer, 7, (graph) => {
-    for (const node of nodes) message(graph, 1, (w) => writeNode(w, node));
+    for (const node of nodes) message(graph, 1, (w) => writeOnnxNode(w, node));
     graph.uint32(tag(2, LENGTH)).string('program');
     for (const tensor of initializers) message(graph, 5, (w) => writeTensor(w, tensor));
     for (const value of inputs) message(graph, 11, (w) => writeInterface(w, value));
@@ -81,7 +86,7 @@ export function writeModel({ nodes, initializers, inputs, outputs, opsets }: Mod
   return writer.finish();
 }
 
-function writeNode(w: MessageWriter, { op, domain, inputs, outputs, attributes }: OnnxNode): void {
+function writeOnnxNode(w: MessageWriter, { op, domain, inputs, outputs, attributes }: OnnxNode): void {
   for (const input of inputs) w.uint32(tag(1, LENGTH)).string(input);
   for (const output of outputs) w.uint32(tag(2, LENGTH)).string(output);
   w.uint32(tag(4, LENGTH)).string(op);
@@ -123,8 +128,6 @@ function writeInterface(w: MessageWriter, { name, dtype, shape }: InterfaceConte
 /** AttributeProto.AttributeType. */
 const [FLOAT, INT, STRING, INTS] = [1, 2, 3, 7];
 
-export const elementType = (dtype: OnnxElementType): number => ELEMENT_TYPE[dtype];
-
 export type TensorflowElementType = 'float32' | 'int32' | 'bool' | 'bfloat16' | 'resource';
 
 /** types.proto. */
@@ -138,14 +141,7 @@ export type TensorflowAttribute =
   | { text: string }
   /** Undefined is any shape. */
   | { shape: number[] | undefined }
-  | { tensor: TensorflowTensor };
-
-export interface TensorflowTensor {
-  dtype: TensorflowElementType;
-  shape: number[];
-  /** Raw little-endian elements. */
-  bytes: Uint8Array;
-}
+  | { tensor: RawTensor<TensorflowElementType> };
 
 export interface TensorflowNode {
   name: string;
@@ -162,7 +158,7 @@ export function writeSavedModel(nodes: TensorflowNode[]): Uint8Array {
   message(writer, 2, (metaGraph) => {
     message(metaGraph, 1, (info) => info.uint32(tag(4, LENGTH)).string('serve'));
     message(metaGraph, 2, (graph) => {
-      for (const node of nodes) message(graph, 1, (w) => writeNode(w, node));
+      for (const node of nodes) message(graph, 1, (w) => writeTensorflowNode(w, node));
       message(graph, 4, (versions) => versions.uint32(tag(1, VARINT)).int32(GRAPH_VERSION));
     });
   });
@@ -175,7 +171,7 @@ export function writeSavedModel(nodes: TensorflowNode[]): Uint8Array {
  */
 const GRAPH_VERSION = 1482;
 
-function writeNode(w: MessageWriter, { name, op, inputs, attributes }: TensorflowNode): void {
+function writeTensorflowNode(w: MessageWriter, { name, op, inputs, attributes }: TensorflowNode): void {
   w.uint32(tag(1, LENGTH)).string(name).uint32(tag(2, LENGTH)).string(op);
   for (const input of inputs) w.uint32(tag(3, LENGTH)).string(input);
   for (const [key, value] of Object.entries(attributes)) {
@@ -204,6 +200,6 @@ function writeAttribute(w: MessageWriter, value: TensorflowAttribute): void {
 }
 
 function writeShape(w: MessageWriter, shape: number[] | undefined): void {
-  if (!shape) w.uint32(tag(3, VARINT)).bool(true);
+  if (!shape) w.uint32(tag(3, VARINT)).bool(true); // unknown rank
   for (const n of shape ?? []) message(w, 2, (dim) => dim.uint32(tag(1, VARINT)).int64(n));
 }
