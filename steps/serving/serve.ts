@@ -8,7 +8,7 @@ import { isGenerating } from '../ml/models/config.ts';
 import { type Access, checkAccess, isLoopback, keepHalfOpen } from './access.ts';
 import { createApp, type Serving } from './app.ts';
 import { openBundle, usable } from './bundle.ts';
-import { defaultLimits, type Limits, openRoom } from './limits.ts';
+import { defaultLimits, type Limits, Room } from './limits.ts';
 import { openMeasurements } from './measurements.ts';
 import { generateRoute, predictRoute } from './routes.ts';
 
@@ -78,7 +78,7 @@ export async function startServer(
     ...serving,
     bundle,
     route,
-    room: openRoom(serving.limits.waiting),
+    room: new Room(serving.limits.waiting),
     access,
     draining: () => draining,
   });
