@@ -1,7 +1,4 @@
-/**
- * The model card: what people should know before they use the model, with the metadata that the Hugging Face hub
- * reads.
- */
+/** The model card: what people should know before they use the model, with the metadata that the Hugging Face hub reads. */
 import { stringify } from 'yaml';
 import type { CleaningOptions } from '../ml/data/cleaning.ts';
 import type { Preprocessing } from '../ml/data/preprocessing.ts';
@@ -100,10 +97,7 @@ function hubDatasets(sources: DataSources | undefined): string[] {
   return [...new Set(names)];
 }
 
-/**
- * Whether transformers.js 4 has a class for the model. It reads the ONNX file, but supports only classes that it
- * knows.
- */
+/** Whether transformers.js 4 has a class for the model. It reads the ONNX file, but supports only classes that it knows. */
 function runsInTransformersJs({ task, family }: Model): boolean {
   if (isGenerating(task)) return false; // there is no ONNX file
   return !UNKNOWN_TO_TRANSFORMERS_JS.includes(`${family.type} for ${task}`);

@@ -34,10 +34,7 @@ export async function generateOne(
 /** The reader has closed the pipe (`| head`): not an error, and nothing left to do. */
 const UNREAD = new Error('nobody reads');
 
-/**
- * @param file a path, or `-` for standard input
- * @throws StepError for an invalid line, after the results of the lines before it were printed
- */
+/** `file`: a path, or `-` for standard input. @throws StepError for an invalid line, once the results before it were printed */
 export async function generateAll(
   model: string,
   file: string,

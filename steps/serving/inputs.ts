@@ -33,10 +33,7 @@ export interface InputOptions {
   /** For CSV; by default detected at the beginning of the file. */
   delimiter?: string;
   encoding?: TextEncoding;
-  /**
-   * The column of each field in training, or several names, the most likely first. They take precedence over the
-   * field's own name.
-   */
+  /** The column of each field in training, or several names, the most likely first. They take precedence over the field's own name. */
   known?: Record<string, string | string[]>;
   /** Columns to copy to the output; by default `id` if the file has it. */
   columns?: readonly string[];

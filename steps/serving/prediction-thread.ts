@@ -147,10 +147,7 @@ export async function openAnswer(bundle: Bundle, threads: number) {
   return answer;
 }
 
-/**
- * A sequence of maximum length that consists of the last token. It fails if the ONNX model has fewer positions or
- * embeddings than config.json declares.
- */
+/** The last token at maximum length: fails if the ONNX model has fewer positions or embeddings than config.json declares. */
 function longest({ typeIds }: Sequence, { encoding, vocabulary, padTokenId }: Bundle): Sequence {
   const fill = <T>(value: T): T[] => new Array<T>(encoding.max_length!).fill(value);
   return {

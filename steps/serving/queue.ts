@@ -12,20 +12,14 @@ export type QueueOutcome = { prediction: Json } | { refused: Error } | { failed:
 export interface QueueRequest {
   /** Once it is aborted, `answer` rejects with its reason, and the rest of the work is dropped. */
   signal?: AbortSignal;
-  /**
-   * The first outcome that is not a prediction ends the request: inputs that were not answered by then have no
-   * outcome.
-   */
+  /** The first outcome that is not a prediction ends the request: inputs that were not answered by then have no outcome. */
   untilError?: boolean;
 }
 
 export interface QueueOptions {
   /** Maximum tokens of one run, including padding, unless a single sequence has more. */
   tokens: number;
-  /**
-   * How long a run may take, and how long inputs are encoded before it, by the speed so far; one sequence and one
-   * input are always allowed.
-   */
+  /** How long a run and the encoding before it may take, by the speed so far; one sequence and one input are always allowed. */
   milliseconds?: { run: number; encode: number };
   /** Called with the number of sequences of each run. */
   onRun?: (size: number) => void;
@@ -213,10 +207,7 @@ export class Queue {
     if (--request.missing === 0 || (request.untilError && !('prediction' in outcome))) this.#finish(request);
   }
 
-  /**
-   * Handles the death of a thread. The items that it kept wait again; those that it worked on are run one by one, so
-   * that only one fails.
-   */
+  /** When a thread dies, the items that it kept wait again; those that it worked on are run one by one, so that only one fails. */
   #handleDeath(seat: Seat, working: Item[], error: Error): void {
     const lost = new Set(working);
     const kept = [...seat.held.values()].flat().filter((item) => !lost.has(item));
@@ -269,9 +260,7 @@ export class Queue {
 const encodedTogether = 64;
 const charactersTogether = 1 << 15;
 
-/**
- * The maximum number of characters of all inputs that threads keep encoded: each takes up to a kilobyte of memory.
- */
+/** The maximum number of characters of all inputs that threads keep encoded: each takes up to a kilobyte of memory. */
 const mostCharactersHeld = 800_000;
 
 /** How many runs are encoded ahead, in tokens, so that runs consist of sequences with similar lengths. */

@@ -45,10 +45,7 @@ const charactersOf = (input: Input): number => Object.values(input).reduce((sum,
 /** Including padding. Larger runs are not faster. */
 const tokensTogether = 512;
 
-/**
- * A short request waits for the current turn and is in the next one: 100 ms together, unless one sequence takes
- * longer than a run may.
- */
+/** A short request waits for the current turn and is in the next one: 100 ms, unless one sequence takes longer than a run may. */
 const turn = { encode: 10, run: 40 };
 
 /** @throws RequestRefusal if one of the inputs cannot be read; other errors if the model failed */
@@ -155,10 +152,7 @@ type Generate = (
 /** Fields of a request besides its prompts. */
 const bytesOfRequest = 1 << 14;
 
-/**
- * Sends events `piece` as texts are generated, then `end` with all texts, or `error`. The work stops when the client
- * stops reading.
- */
+/** Sends events `piece` as texts are generated, then `end` with all texts, or `error`. The work stops when the client stops reading. */
 function streamed(writing: GenerationRequest, generate: Generate, c: Context, report: Serving['report']): Response {
   const gone = new AbortController();
   const hangUp = () => gone.abort(new Error('the client has disconnected'));

@@ -25,10 +25,7 @@ export interface ServeOptions {
   say?: (line: string, stream?: NodeJS.WriteStream) => void;
 }
 
-/**
- * Serves until SIGTERM, SIGINT or SIGHUP, then answers running requests and returns. A second signal ends it
- * immediately.
- */
+/** Serves until SIGTERM, SIGINT or SIGHUP, then answers running requests and returns. A second signal ends it immediately. */
 export async function serve(bundle: string, options: ServeOptions = {}): Promise<void> {
   const server = await startServer(bundle, options);
   (options.say ?? console.log)(`Serving ${server.name} at ${server.url} (Ctrl-C stops it)`);

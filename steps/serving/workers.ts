@@ -58,10 +58,7 @@ export type PredictionRequest = { encode: Numbered[] } | { run: InputChunk[] } |
 /** The limit of memory for weights: every thread holds them, and more threads are not worth it. */
 const mostWeightBytes = 1 << 30;
 
-/**
- * Memory of a thread besides the weights. All threads together take a quarter of a container's memory before there is
- * any work.
- */
+/** Memory of a thread besides the weights. All threads together take a quarter of a container's memory before there is any work. */
 const threadBytes = 128 * 2 ** 20;
 
 /** Starts the threads that predict, each with the bundle open. */

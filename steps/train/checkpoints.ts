@@ -34,10 +34,7 @@ export interface Progress {
   /** Completed epochs, including their validation, and the steps done in the next one. */
   epoch: number;
   within: number;
-  /**
-   * The last step whose weights were evaluated with `eval_strategy: steps`: an interruption may fall between a step
-   * and its evaluation.
-   */
+  /** With `eval_strategy: steps`, the last step that was evaluated: an interruption may fall between a step and its evaluation. */
   measured?: number;
   /** The best weights so far by the watched metric, and the step they are from. */
   best?: { epoch: number; step: number; weights: HostTensors };
@@ -334,9 +331,7 @@ export async function saveOptimizer(folder: string, training: Training): Promise
 
 const OPTIMIZER = 'optimizer.safetensors';
 
-/**
- * The tensor that counts the optimizer's steps. The names of slots contain a slash, so they cannot collide with it.
- */
+/** The tensor that counts the optimizer's steps. The names of slots contain a slash, so they cannot collide with it. */
 const STEP = 'step';
 
 /** The tensors of an optimizer have names such as `m/bert.pooler.dense.weight`. */
@@ -363,10 +358,7 @@ function weightsOfTensors(tensors: Record<string, StoredTensor>): HostTensors {
   );
 }
 
-/**
- * Describes the first tensor that is missing, has another size, or is superfluous; undefined if all fit. It is called
- * before anything changes.
- */
+/** Describes the first tensor that is missing, has another size, or is superfluous, before anything changes; undefined if all fit. */
 function misfit(training: Training, weights: HostTensors, slots: OptimizerState['slots']): string | undefined {
   for (const [name, { shape }] of Object.entries(training.weights())) {
     const tensor = weights[name];

@@ -1,7 +1,4 @@
-/**
- * Reports a training: progress, curves, a line for each evaluation, the history file, TensorBoard's event file, and a
- * summary.
- */
+/** Reports a training: progress, curves, a line for each evaluation, the history file, TensorBoard's event file, and a summary. */
 
 import { mkdirSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
@@ -86,10 +83,7 @@ export class History {
     });
   }
 
-  /**
-   * Called at the end of an epoch or, by steps, within one. `trainedUntil`: when the validation began, so that it
-   * does not count towards the training speed.
-   */
+  /** After an evaluation. `trainedUntil`: when the validation began, which does not count towards the training speed. */
   measured({ step, epoch }: { step: number; epoch: number }, validation: Record<string, number> | undefined, trainedUntil: number): void {
     const { loss, padding } = this.#measuring;
     const values = Object.fromEntries(Object.entries(validation ?? {}).map(([name, value]) => [`validation_${name}`, value]));
@@ -112,10 +106,7 @@ export class History {
     return { lines: this.#lines, measuring, line, point, recent: this.#recent };
   }
 
-  /**
-   * Restores from a checkpoint, whose JSON has null for values that are not numbers. This run's records get the
-   * curves from their beginning.
-   */
+  /** Restores from a checkpoint, whose JSON has null for NaN. This run's records get the curves from their beginning. */
   restore({ lines, measuring, line, point, recent }: ReturnType<History['state']>): void {
     this.#measuring = new Stretch(measuring);
     this.#line = new Stretch(line);
@@ -150,9 +141,7 @@ export class History {
   }
 }
 
-/**
- * Several steps in a row: their mean loss, the share of padding, and their speed in tokens a second, without padding.
- */
+/** Several steps in a row: their mean loss, the share of padding, and their speed in tokens a second, without padding. */
 class Stretch {
   readonly #since: number;
   #steps: number;

@@ -1,7 +1,4 @@
-/**
- * Estimates the memory that a training needs. The estimate is reported before its first step, with advice if it is
- * too much.
- */
+/** Estimates the memory that a training needs. The estimate is reported before its first step, with advice if it is too much. */
 
 import { memoryLimit, StepError } from '../../engine/step.ts';
 import type { Model } from '../ml/models/model-folder.ts';
@@ -22,9 +19,7 @@ export interface MemoryEstimate {
   best: number;
 }
 
-/**
- * `largest`: inputs with the shape of the largest part of a batch; `parts`: the maximum number of parts of a batch.
- */
+/** `largest`: inputs with the shape of the largest part of a batch; `parts`: the maximum number of parts of a batch. */
 export function memoryOf(
   { program, weights }: Pick<Model, 'program' | 'weights'>,
   options: TrainingOptions,

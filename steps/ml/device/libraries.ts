@@ -1,6 +1,4 @@
-/**
- * The checks of `tunesmith doctor`: the libraries for data and tensors, GPUs, and the runtime that `auto` chooses.
- */
+/** The checks of `tunesmith doctor`: the libraries for data and tensors, GPUs, and the runtime that `auto` chooses. */
 
 import { execFile } from 'node:child_process';
 import { availableParallelism } from 'node:os';

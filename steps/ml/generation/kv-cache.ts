@@ -19,16 +19,11 @@ export interface SearchDecoder {
 }
 
 export interface SearchRows {
-  /**
-   * What each row's sequence begins with: the prompt or, if an encoder reads the prompt, the decoder's start token.
-   */
+  /** What each row's sequence begins with: the prompt or, if an encoder reads the prompt, the decoder's start token. */
   readonly begun: readonly (readonly number[])[];
   /** Logits of each row's next token, [rows, vocabulary]; valid until the rows advance. */
   logits: Float32Array;
-  /**
-   * Row i becomes what row `parents[i]` was, followed by `tokens[i]`. A row without children ends; a row may have
-   * several.
-   */
+  /** Row i becomes what row `parents[i]` was, followed by `tokens[i]`. A row without children ends; a row may have several. */
   advance(parents: readonly number[], tokens: readonly number[]): Promise<void>;
 }
 
@@ -69,10 +64,7 @@ export class KeyValueCache {
     return inputs;
   }
 
-  /**
-   * Stores the keys and values of `tokens` new tokens of each row from a program's outputs; those whose mask is 0 are
-   * padding.
-   */
+  /** Stores the keys and values of `tokens` new tokens of each row from a program's outputs; those whose mask is 0 are padding. */
   append(outputs: HostTensors, mask: Int32Array, tokens: number): void {
     if (this.#used + tokens > this.#slots) this.#grow(this.#used + tokens);
     const { layers, heads, width } = this.#sizes;
@@ -226,10 +218,7 @@ class CachedRows implements SearchRows {
     await this.read(tokens.map((token) => [token]));
   }
 
-  /**
-   * Appends tokens to each row, with padding before those of short rows, so that the next slots of all rows are the
-   * same.
-   */
+  /** Appends tokens to each row, with padding before those of short rows, so that the next slots of all rows are the same. */
   async read(tokens: readonly (readonly number[])[]): Promise<void> {
     const width = Math.max(...tokens.map(({ length }) => length));
     const ids = new Int32Array(tokens.length * width);

@@ -71,10 +71,7 @@ export interface Twins<T> {
   axes: FreeAxis[];
 }
 
-/**
- * Traces with chosen sizes of the free axes. @throws Error if the program computes with sizes in another way than by
- * products
- */
+/** Traces with chosen sizes of the free axes. @throws Error if the program computes with sizes in another way than by products */
 export function traceTwins<T extends { graph: Graph }>(inputs: Specs, axes: Axes, trace: (inputs: Specs) => T): Twins<T> {
   const names = [...new Set(Object.keys(inputs).flatMap((input) => axes[input] ?? []))].filter((axis) => typeof axis === 'string');
   const sized = (sizes: number[]): Specs =>
@@ -118,10 +115,7 @@ export interface Product {
   powers: number[];
 }
 
-/**
- * The product that is `size` in the graph and `twinSize` in its twin. @throws Error if no product of the axes gives
- * both
- */
+/** The product that is `size` in the graph and `twinSize` in its twin. @throws Error if no product of the axes gives both */
 export function productOf(size: number, twinSize: number, axes: readonly FreeAxis[]): Product {
   for (const powers of combinations(axes.length)) {
     const here = axes.reduce((n, axis, i) => n * axis.size ** powers[i]!, 1);

@@ -165,10 +165,7 @@ export function writeSavedModel(nodes: TensorflowNode[]): Uint8Array {
   return writer.finish();
 }
 
-/**
- * The op versions that the producer of the graph knows: those of TensorFlow 2.13, which is older than any library we
- * run.
- */
+/** The op versions that the producer of the graph knows: those of TensorFlow 2.13, which is older than any library we run. */
 const GRAPH_VERSION = 1482;
 
 function writeTensorflowNode(w: MessageWriter, { name, op, inputs, attributes }: TensorflowNode): void {

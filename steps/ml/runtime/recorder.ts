@@ -1,7 +1,4 @@
-/**
- * Records kernels as a graph, and simplifies it meanwhile: what is known (constants, shapes, repeated work) is
- * resolved here, so that no emitter has to.
- */
+/** Records kernels as a graph, and resolves what is known (constants, shapes, repeated work), so that no emitter has to. */
 
 import type { Mark } from './gradient-checkpointing.ts';
 import {
@@ -25,10 +22,7 @@ export class Recorder {
   readonly marks: Mark[] = [];
   readonly #known = new Map<string, Value[]>();
   readonly #ids = new Map<object, number>();
-  /**
-   * Whether kernels over small constants are computed immediately. This is not possible if shapes stand for free
-   * axes, because a constant's content may depend on them too.
-   */
+  /** Whether kernels over small constants are computed now. If shapes stand for free axes, a constant's content may depend on them. */
   readonly #compute: boolean;
 
   constructor({ compute }: { compute: boolean }) {
@@ -165,10 +159,7 @@ export class Recorder {
     return this.#one('BroadcastTo', [x], { shape });
   }
 
-  /**
-   * An element-wise kernel broadcasts by itself: an expanded or filled input shrinks, as long as another input has
-   * the output's shape.
-   */
+  /** An element-wise kernel broadcasts by itself: an expanded or filled input shrinks while another has the output's shape. */
   #unbroadcast(kernel: string, inputs: Value[], attributes: Attributes, outputs: Spec[]): Value[] | undefined {
     if (!SPREADING.has(kernel) || attributes.rows === true) return undefined;
     const { shape } = outputs[0]!;
@@ -182,10 +173,7 @@ export class Recorder {
     return smaller.some((value, i) => value !== inputs[i]) ? this.record(kernel, smaller, attributes) : undefined;
   }
 
-  /**
-   * The kernel's value, if its inputs are constants: filled ones by one element, small ones whole, on the cpu
-   * backend.
-   */
+  /** The kernel's value, if its inputs are constants: filled ones by one element, small ones whole, on the cpu backend. */
   #computed(kernel: string, inputs: Value[], outputs: Spec[], attributes: Attributes): Value[] | undefined {
     const fills = inputs.map(filling);
     if (inputs.length > 0 && fills.every((value) => value !== undefined)) {

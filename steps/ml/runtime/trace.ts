@@ -38,10 +38,7 @@ export const named = {
   output: (name: string) => `output:${name}`,
 };
 
-/**
- * The program without dropout; all its outputs, or those listed. With `free` axes, constants are not computed ahead,
- * because their shapes stand for others.
- */
+/** The program without dropout; all its outputs, or those listed. With `free` axes, constants are not computed ahead. */
 export function traceInference(
   program: Program,
   weights: Specs,

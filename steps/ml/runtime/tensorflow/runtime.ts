@@ -49,9 +49,7 @@ export function tensorflowRuntime({ binding, description, gpu }: Tensorflow, thr
   };
 }
 
-/**
- * A session for each shape of the inputs; the weights are fed, and held in TensorFlow's memory once for all of them.
- */
+/** A session for each shape of the inputs; the weights are fed, and held in TensorFlow's memory once for all of them. */
 class TensorflowInference implements Inference {
   readonly #binding: Binding;
   readonly #program: Program;
@@ -204,9 +202,7 @@ class TensorflowTraining implements Training {
     return { loss, gradNorm };
   }
 
-  /**
-   * PyTorch's AdamW with TensorFlow's Adam: the bias corrections are folded into its learning rate and its epsilon.
-   */
+  /** PyTorch's AdamW with TensorFlow's Adam: the bias corrections are folded into its learning rate and its epsilon. */
   #update(session: TensorflowSession, { apply }: Update, norm: number, learningRate: number): void {
     const { maxGradNorm } = this.#options;
     const optimizer = this.#optimizer;

@@ -55,10 +55,7 @@ export const BINDING = '@tensorflow/tfjs-node-gpu@4.22.0';
 
 export const TENSORFLOW = '2.21.0';
 
-/**
- * For Linux on x86-64. The Python version does not matter: only C++ libraries and headers are taken, from the wheels
- * for CPython 3.11.
- */
+/** For Linux on x86-64: only the C++ libraries and headers are taken, from the wheels for CPython 3.11. */
 export const WHEELS: Record<TensorflowBuild, Wheel[]> = {
   cpu: [{ name: 'tensorflow-cpu', version: TENSORFLOW, sha256: '2b847d217b02ee7731ed91431daf3250daa0196c3c94614d23be27232e6e5b6c' }],
   // The packages of TensorFlow's extra `and-cuda`, without the compiler.
@@ -95,9 +92,7 @@ export function installedTensorflow(): Installed | undefined {
   }
 }
 
-/**
- * Loads it in a process of its own and multiplies two matrices: returns the device that it ran on, or the problem.
- */
+/** Loads it in a process of its own and multiplies two matrices: returns the device that it ran on, or the problem. */
 export async function tryTensorflow(folder = tensorflowFolder()): Promise<{ device: 'GPU' | 'CPU' } | { wrong: string }> {
   const { code, output } = await runQuietly(process.execPath, ['-e', SELF_TEST], folder, new AbortController().signal);
   const device = /works on the (GPU|CPU)/.exec(output)?.[1] as 'GPU' | 'CPU' | undefined;
@@ -117,9 +112,7 @@ export function cudaLibraries(): { found: string[]; missing: string[] } {
   return { found, missing };
 }
 
-/**
- * A quick check without starting a process: the driver is loaded, or its nvidia-smi is on PATH (WSL has only that).
- */
+/** A quick check without starting a process: the driver is loaded, or its nvidia-smi is on PATH (WSL has only that). */
 export function hasNvidiaDriver(): boolean {
   if (existsSync('/proc/driver/nvidia/version')) return true;
   return (process.env.PATH ?? '').split(delimiter).some((folder) => folder !== '' && existsSync(join(folder, 'nvidia-smi')));
@@ -367,10 +360,7 @@ function lastLines(output: string): string {
   return output.trimEnd().split('\n').slice(-20).join('\n');
 }
 
-/**
- * Extracts TensorFlow's libraries into lib/, its headers into include/, and NVIDIA's libraries where TensorFlow's
- * look for them: ../nvidia.
- */
+/** Extracts TensorFlow's libraries into lib/, its headers into include/, and NVIDIA's libraries into nvidia/, where they are looked for. */
 const UNPACK = `
 import os, shutil, sys, zipfile
 deps = sys.argv[1]
@@ -388,10 +378,7 @@ for wheel in sys.argv[2:]:
             with z.open(member) as source, open(path, 'wb') as target: shutil.copyfileobj(source, target, 1 << 20)
 `;
 
-/**
- * Replaces the function through which TensorFlow's log reaches stderr, to drop messages that are not errors. It must
- * be loaded before TensorFlow, with global symbols.
- */
+/** Drops messages of TensorFlow's log that are not errors. It must be loaded before TensorFlow, with global symbols. */
 const QUIET = `
 #include <cstdio>
 #include "absl/log/internal/globals.h"

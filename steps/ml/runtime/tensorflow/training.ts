@@ -29,10 +29,7 @@ export interface Traced {
   free: Free | undefined;
 }
 
-/**
- * The graph for one such shape. Fetching one of `set`, `setShare` and `addShare` gives the loss, and stores the
- * gradients.
- */
+/** The graph for one such shape. Fetching one of `set`, `setShare` and `addShare` gives the loss, and stores the gradients. */
 export interface Bucket {
   /** Node by input of the program. */
   inputs: Map<string, string>;
@@ -53,10 +50,7 @@ export interface Update {
   apply: string;
 }
 
-/**
- * Fed to an update: Adam's learning rate and epsilon with the bias corrections in them, the rate of the decay, and
- * the clipping factor.
- */
+/** Fed to an update: Adam's learning rate and epsilon, bias-corrected, the rate of the decay, and the clipping factor. */
 export const [RATE, EPSILON, DECAY, SCALE] = ['rate', 'epsilon', 'decay', 'scale'] as const;
 
 /** The node that feeds the tape of masks of a rate. */
