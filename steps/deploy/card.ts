@@ -40,13 +40,14 @@ export interface Metrics {
   generation?: Record<string, unknown>;
 }
 
-export function modelCard({ name, license, model, training, sources, preprocessing, truncationSide, mask, metrics }: ModelCard): string {
+export function modelCard(card: ModelCard): string {
+  const { name, model, training, sources, preprocessing, truncationSide, mask, metrics } = card;
   const encoding: Partial<Encoding> = encodingOf(training);
   const fields = Object.keys(encoding.fields ?? Object.fromEntries(taskKind(model.task).fields.map(({ name }) => [name, name])));
   const cleaning = fields.map((field) => ({ field, steps: cleaningOf(field, { task: model.task, encoding, preprocessing }) }));
   const cleaned = cleaning.some(({ steps }) => steps.length > 0);
   const parts = [
-    frontMatter({ name, license, model, sources, metrics }),
+    frontMatter(card),
     `# ${name}`,
     `${article(model.family.type)} model that ${purposeOf(model, training.pairs === true)}. Made with tunesmith.`,
     '## Results',
@@ -64,13 +65,7 @@ export function modelCard({ name, license, model, training, sources, preprocessi
   return `${parts.join('\n\n')}\n`;
 }
 
-function frontMatter({
-  name,
-  license,
-  model,
-  sources,
-  metrics,
-}: Pick<ModelCard, 'name' | 'license' | 'model' | 'sources' | 'metrics'>): string {
+function frontMatter({ name, license, model, sources, metrics }: ModelCard): string {
   const datasets = hubDatasets(sources);
   const { hubTask } = taskKind(model.task).card;
   const front = {

@@ -100,10 +100,8 @@ export class Queue {
   async #encode(seat: Seat, thread: Thread, items: Item[]): Promise<void> {
     const start = performance.now();
     const reports = await thread.encode(items.map(({ id, input }) => ({ id, input })));
-    this.#encodeSpeed.add(
-      items.map(workOf).reduce((a, b) => a + b, 0),
-      performance.now() - start,
-    );
+    const work = items.reduce((sum, item) => sum + workOf(item), 0);
+    this.#encodeSpeed.add(work, performance.now() - start);
     for (const report of reports) this.#receive(seat, items, report);
   }
 
@@ -113,12 +111,8 @@ export class Queue {
     const reports = await thread.run(parts.map(({ item, sequence }) => ({ id: item.id, sequence })));
     const width = Math.max(...parts.map(({ item, sequence }) => item.lengths[sequence]!));
     this.#runSpeed.add(parts.length * width, performance.now() - start);
-    for (const report of reports)
-      this.#receive(
-        seat,
-        parts.map(({ item }) => item),
-        report,
-      );
+    const items = parts.map(({ item }) => item);
+    for (const report of reports) this.#receive(seat, items, report);
   }
 
   /** The waiting items that the thread encodes next. It keeps them until they are answered. */
@@ -174,18 +168,13 @@ export class Queue {
 
   #receive(seat: Seat, working: Item[], report: WorkerReport): void {
     const item = working.find(({ id }) => id === report.id)!;
-    if ('lengths' in report) this.#keepEncoded(seat, item, report.lengths);
-    else this.#takeOutcome(seat, item, outcomeOf(report));
-  }
-
-  #keepEncoded(seat: Seat, item: Item, lengths: number[]): void {
-    if (item.request.over) {
-      this.#drop(seat, [item]);
-      return;
+    if (!('lengths' in report)) this.#takeOutcome(seat, item, outcomeOf(report));
+    else if (item.request.over) this.#drop(seat, [item]);
+    else {
+      item.lengths = report.lengths;
+      for (const length of report.lengths) seat.tokens += length;
+      append(seat.held, item);
     }
-    item.lengths = lengths;
-    for (const length of lengths) seat.tokens += length;
-    append(seat.held, item);
   }
 
   #takeOutcome(seat: Seat, item: Item, outcome: QueueOutcome): void {

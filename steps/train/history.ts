@@ -144,20 +144,16 @@ export class History {
 /** Several steps in a row: their mean loss, the share of padding, and their speed in tokens a second, without padding. */
 class Stretch {
   readonly #since: number;
-  #steps: number;
-  #losses: number;
-  #tokens: number;
-  #places: number;
+  readonly #sums: { steps: number; losses: number; tokens: number; places: number };
 
   /** `milliseconds`: how long it took so far, before an interruption. */
-  constructor({ steps, losses, tokens, places, milliseconds } = { steps: 0, losses: 0, tokens: 0, places: 0, milliseconds: 0 }) {
+  constructor({ milliseconds, ...sums } = { steps: 0, losses: 0, tokens: 0, places: 0, milliseconds: 0 }) {
     this.#since = performance.now() - milliseconds;
-    [this.#steps, this.#losses, this.#tokens, this.#places] = [steps, losses, tokens, places];
+    this.#sums = sums;
   }
 
   state() {
-    const milliseconds = performance.now() - this.#since;
-    return { steps: this.#steps, losses: this.#losses, tokens: this.#tokens, places: this.#places, milliseconds };
+    return { ...this.#sums, milliseconds: performance.now() - this.#since };
   }
 
   /** The same, minus some time. */
@@ -167,22 +163,22 @@ class Stretch {
   }
 
   add(loss: number, tokens: number, places: number): void {
-    this.#steps++;
-    this.#losses += loss;
-    this.#tokens += tokens;
-    this.#places += places;
+    this.#sums.steps++;
+    this.#sums.losses += loss;
+    this.#sums.tokens += tokens;
+    this.#sums.places += places;
   }
 
   get loss(): number {
-    return this.#losses / this.#steps;
+    return this.#sums.losses / this.#sums.steps;
   }
 
   get padding(): number {
-    return 1 - this.#tokens / this.#places;
+    return 1 - this.#sums.tokens / this.#sums.places;
   }
 
   tokensPerSecond(until = performance.now()): number {
-    return Math.round((1000 * this.#tokens) / (until - this.#since));
+    return Math.round((1000 * this.#sums.tokens) / (until - this.#since));
   }
 }
 

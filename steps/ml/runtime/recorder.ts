@@ -133,21 +133,10 @@ export class Recorder {
       }
       case 'AddN':
         return [inputs.reduce((sum, term) => this.#one('Add', [sum, term]))];
-      case 'Add':
-        if (filling(x!) === 0) return [this.#broadcast(y!, output.shape)];
-        if (filling(y!) === 0) return [this.#broadcast(x!, output.shape)];
-        break;
-      case 'Sub':
-        if (filling(y!) === 0) return [this.#broadcast(x!, output.shape)];
-        break;
-      case 'Multiply':
-        if (filling(x!) === 1) return [this.#broadcast(y!, output.shape)];
-        if (filling(y!) === 1) return [this.#broadcast(x!, output.shape)];
-        break;
-      case 'RealDiv':
-        if (filling(y!) === 1) return [this.#broadcast(x!, output.shape)];
-        break;
     }
+    const neutral = NEUTRAL[kernel];
+    if (neutral !== undefined && COMMUTING.has(kernel) && filling(x!) === neutral) return [this.#broadcast(y!, output.shape)];
+    if (neutral !== undefined && filling(y!) === neutral) return [this.#broadcast(x!, output.shape)];
     return this.#computed(kernel, inputs, outputs, given) ?? this.#unbroadcast(kernel, inputs, attributes, outputs);
   }
 
@@ -218,6 +207,10 @@ function runOnCpu(kernel: string, inputs: HostValue[], attributes: Attributes) {
   for (const { dataId } of infos) backend.disposeData(dataId, true);
   return results;
 }
+
+/** The number that as the second input changes nothing, for some kernels also as the first. */
+const NEUTRAL: Record<string, number> = { Add: 0, Sub: 0, Multiply: 1, RealDiv: 1 };
+const COMMUTING = new Set(['Add', 'Multiply']);
 
 /** Kernels over more elements are not computed while tracing. */
 const SMALL = 1 << 12;

@@ -51,7 +51,7 @@ export interface Wheel {
 }
 
 /** The last release of TensorFlow.js; its binding is built against the libraries of the wheel. */
-export const BINDING = '@tensorflow/tfjs-node-gpu@4.22.0';
+const BINDING = '@tensorflow/tfjs-node-gpu@4.22.0';
 
 export const TENSORFLOW = '2.21.0';
 
@@ -207,25 +207,10 @@ async function download(wheel: Wheel, downloads: string, signal: AbortSignal): P
   if (known && (await sha256(join(downloads, known), signal)) === wheel.sha256) return join(downloads, known);
   if (known) rmSync(join(downloads, known));
 
-  const platforms = [
-    'manylinux_2_27_x86_64',
-    'manylinux_2_17_x86_64',
-    'manylinux2014_x86_64',
-    'manylinux_2_12_x86_64',
-    'manylinux2010_x86_64',
-  ];
-  const target = ['--only-binary', ':all:', '--python-version', '3.11', ...platforms.flatMap((platform) => ['--platform', platform])];
-  const args = [
-    '-m',
-    'pip',
-    'download',
-    '--no-deps',
-    '--disable-pip-version-check',
-    '--dest',
-    downloads,
-    ...target,
-    `${wheel.name}==${wheel.version}`,
-  ];
+  const platforms = 'manylinux_2_27_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64 manylinux_2_12_x86_64 manylinux2010_x86_64';
+  const target = ['--only-binary', ':all:', '--python-version', '3.11', ...platforms.split(' ').flatMap((one) => ['--platform', one])];
+  const pip = ['-m', 'pip', 'download', '--no-deps', '--disable-pip-version-check', '--dest', downloads];
+  const args = [...pip, ...target, `${wheel.name}==${wheel.version}`];
   const { code, output } = await runQuietly('python3', args, downloads, signal);
   const name = find();
   if (code !== 0 || !name) {

@@ -5,6 +5,7 @@
  */
 
 import type { Free } from '../dynamic-axes.ts';
+import type { DType } from '../graph.ts';
 import type { AdamWOptions, Precision, TrainingOptions } from '../runtime.ts';
 import { named, type Specs, type TracedGradient, type TrainingGraph } from '../trace.ts';
 import { GraphBuilder, GraphEmitter, segmentSum } from './emit.ts';
@@ -168,12 +169,7 @@ class Writer {
     if (known) return known;
     const b = this.#builder;
     const name = tapeName(rate);
-    const variable = b.node('VarHandleOp', [], {
-      dtype: { type: 'float32' },
-      shape: { shape: undefined },
-      shared_name: { text: name },
-      container: { text: '' },
-    });
+    const variable = this.#handle(name, 'float32', undefined);
     const given = b.placeholder(name, 'float32', undefined);
     const assigned = b.node('AssignVariableOp', [variable, given], { dtype: { type: 'float32' } });
     this.#after(b.scalar(1), [assigned], `${name}_loaded`);
@@ -240,16 +236,14 @@ class Writer {
   #variable(name: string, kind: Kind): string {
     const key = `${kind} ${name}`;
     const { dtype, shape } = this.#weights[name]!;
-    const variable =
-      this.#variables.get(key) ??
-      this.#builder.node('VarHandleOp', [], {
-        dtype: { type: dtype },
-        shape: { shape },
-        shared_name: { text: key },
-        container: { text: '' },
-      });
+    const variable = this.#variables.get(key) ?? this.#handle(key, dtype, shape);
     this.#variables.set(key, variable);
     return variable;
+  }
+
+  #handle(name: string, dtype: DType, shape: number[] | undefined): string {
+    const named = { shared_name: { text: name }, container: { text: '' } };
+    return this.#builder.node('VarHandleOp', [], { dtype: { type: dtype }, shape: { shape }, ...named });
   }
 
   /** A node with the value of another, once all of `before` have run. */
