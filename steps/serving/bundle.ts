@@ -35,13 +35,13 @@ export interface Bundle {
 
 export async function openBundle(given: string): Promise<Bundle> {
   const folder = path.resolve(given);
-  const found = statSync(folder, { throwIfNoEntry: false });
-  if (!found)
+  const stats = statSync(folder, { throwIfNoEntry: false });
+  if (!stats)
     throw new StepError(
       `the folder ${given} does not exist`,
       'Give a bundle: the output of the step `deploy`, a Hugging Face model folder, or its address: hf://owner/name',
     );
-  if (!found.isDirectory()) throw new StepError(`${given} is not a folder`, 'Give a bundle: the output folder of the step `deploy`.');
+  if (!stats.isDirectory()) throw new StepError(`${given} is not a folder`, 'Give a bundle: the output folder of the step `deploy`.');
   const lacks = (name: string) => !existsSync(path.join(folder, name));
   if (lacks('config.json'))
     throw new StepError(

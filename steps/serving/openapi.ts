@@ -55,8 +55,7 @@ export function openApi(bundle: Bundle, limits: Limits) {
   };
 }
 
-/* The route that runs the model, and its schemas. */
-
+/** The route that runs the model, and its schemas. */
 function predicting({ task, problem, labels, fields }: Bundle, limits: Limits) {
   const required = fields.filter(({ optional }) => !optional).map((field) => field.name);
   const example = required.length === 1 ? 'a first text' : Object.fromEntries(required.map((field) => [field, '…']));

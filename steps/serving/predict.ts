@@ -153,9 +153,7 @@ function pause(milliseconds: number): Promise<'paused'> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds, 'paused').unref());
 }
 
-/* Prints answers as lines of JSON or CSV, at the reader's pace. */
-
-/** False if the reader has closed the pipe (`| head`): not an error, and nothing left to do. */
+/** Prints at the reader's pace. False if the reader has closed the pipe (`| head`): not an error, and nothing left to do. */
 export function printer(output: Writable): (text: string) => Promise<boolean> {
   output.on('error', () => {}); // the write that caused it gets the error too
   return async (text) => {
@@ -205,8 +203,7 @@ function cell(value: string | null): string {
   return value === '' || /^\s|\s$|[",\r\n;\t]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value;
 }
 
-/* Shows how many inputs are answered, on standard error if that is a terminal and the answers go elsewhere. */
-
+/** Shows how many inputs are answered, on standard error if that is a terminal and the answers go elsewhere. */
 export function countProgress(output: Writable, screen: NodeJS.WriteStream = process.stderr): { add(count: number): void; end(): void } {
   const shown = screen.isTTY && !(output as Partial<NodeJS.WriteStream>).isTTY;
   const start = Date.now();

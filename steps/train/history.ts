@@ -36,7 +36,7 @@ export class History {
   /** Losses of the last steps. */
   #recent: number[] = [];
   #shownAt = 0;
-  /** Written during training, if the option asks for it. */
+  /** Written during training, with the option `tensorboard`. */
   readonly #events: EventFile | undefined;
 
   constructor(context: TrainContext, extent: Extent) {

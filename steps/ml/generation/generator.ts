@@ -167,7 +167,7 @@ export function textStream(tokenizer: Pick<Tokenizer, 'decode' | 'idOf' | 'speci
       let certain = window.length;
       while (certain > 0 && bytes.has(window[certain - 1]!)) certain--;
       const text = await tokenizer.decode(window.slice(0, certain));
-      // At the end it mostly stands for the first bytes of a character.
+      // At the end it is usually the first bytes of a character.
       const whole = text.endsWith(REPLACEMENT) ? text.slice(0, -1) : text;
       const fresh = giveOut(whole);
       if (window.length > LONGEST && certain === window.length && whole === text && given === text) {

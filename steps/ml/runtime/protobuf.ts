@@ -16,7 +16,7 @@ export const FIXED64 = 1;
 export const LENGTH = 2;
 export const FIXED32 = 5;
 
-/** What stands before a field. */
+/** The key of a field. */
 export const tag = (field: number, wire: number): number => (field << 3) | wire;
 
 /** Writes a field that is a message. */

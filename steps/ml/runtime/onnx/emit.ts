@@ -236,7 +236,7 @@ class Emitter {
     return Array.from({ length: count }, () => `v${this.#count++}`);
   }
 
-  /** Names of a node's outputs; trailing ones that nobody reads are left out. */
+  /** Names of a node's outputs; trailing ones that no node reads are left out. */
   #outputs(node: Node): string[] {
     const last = node.outputs.findLastIndex((value) => this.#used.has(value));
     return node.outputs.slice(0, last + 1).map((value) => this.#name(value));

@@ -272,15 +272,15 @@ class TensorflowTraining implements Training {
   }
 
   restore(weights: HostTensors, { step, slots }: OptimizerState) {
-    const found = (part: string, name: string, data: HostTensor['data'] | undefined): Float32Array => {
+    const restored = (part: string, name: string, data: HostTensor['data'] | undefined): Float32Array => {
       const size = sizeOf(this.#specs[name]!.shape);
       if (data?.length !== size) throw new Error(`The checkpoint does not contain ${part} of ${name} in its size, ${size}.`);
       return data.slice() as Float32Array;
     };
-    const trained = this.#trained.map((name) => [name, { ...this.#specs[name]!, data: found('weight', name, weights[name]?.data) }]);
-    const restored = MOMENTS.map((moment) => [moment, this.#each((_, name) => found(moment, name, slots[moment]?.[name]))]);
+    const trained = this.#trained.map((name) => [name, { ...this.#specs[name]!, data: restored('weight', name, weights[name]?.data) }]);
+    const moments = MOMENTS.map((moment) => [moment, this.#each((_, name) => restored(moment, name, slots[moment]?.[name]))]);
     this.#weights = { ...this.#frozen, ...Object.fromEntries(trained) };
-    this.#slots = Object.fromEntries(restored);
+    this.#slots = Object.fromEntries(moments);
     this.#step = step;
     this.#evaluated = false;
     if (this.#compiled) this.#load(this.#compiled);

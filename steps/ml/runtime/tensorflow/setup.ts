@@ -38,10 +38,6 @@ export function tensorflowFolder(): string {
 /** A library in that folder, loaded before TensorFlow, which removes messages that are not errors from its log. */
 export const QUIET_LIBRARY = 'quiet.node';
 
-/*
- * What `tunesmith setup tensorflow` installs, pinned: the same bytes for everyone, whatever an index serves later.
- */
-
 export type TensorflowBuild = 'cpu' | 'cuda';
 
 export interface Wheel {
@@ -219,11 +215,11 @@ async function download(wheel: Wheel, downloads: string, signal: AbortSignal): P
       'Run the command again: finished downloads are kept.',
     );
   }
-  const found = await sha256(join(downloads, name), signal);
-  if (found !== wheel.sha256) {
+  const digest = await sha256(join(downloads, name), signal);
+  if (digest !== wheel.sha256) {
     rmSync(join(downloads, name));
     throw new StepError(
-      `${name} is not the expected file: its sha256 is ${found}, not ${wheel.sha256}`,
+      `${name} is not the expected file: its sha256 is ${digest}, not ${wheel.sha256}`,
       'It was deleted. Check which index pip is configured for: python3 -m pip config list',
     );
   }
