@@ -209,16 +209,15 @@ function useInPython(
   input: InputAndAnswer['input'],
   encoding: Partial<Encoding>,
 ): string {
-  if (loader)
-    return fenced(
-      'python',
-      `from transformers import ${loader}, AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained(".")\nmodel = ${loader}.from_pretrained(".")`,
-    );
+  if (loader) return fenced('python', loading(loader));
   return fenced(
     'python',
     `from transformers import pipeline\n\nmodel = pipeline("${hubTask}", model="."${topK ? ', top_k=None' : ''})\nmodel(${JSON.stringify(input)}${pythonArguments?.(encoding) ?? ''})`,
   );
 }
+
+const loading = (loader: string): string =>
+  `from transformers import ${loader}, AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained(".")\nmodel = ${loader}.from_pretrained(".")`;
 
 function useInTransformersJs(model: Model, { hubTask, topK }: TaskCard, input: InputAndAnswer['input'], pairs?: boolean): string {
   const [text, pair] = pairs ? ['a text', "text_pair: 'another text', "] : [input, ''];
@@ -254,7 +253,7 @@ function useOfGenerator({ loader, pythonArguments }: TaskCard, usage: Usage): st
     ...(cleaned ? [PREPROCESS_FIRST] : []),
     fenced(
       'python',
-      `from transformers import ${loader}, AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained(".")\nmodel = ${loader}.from_pretrained(".")\nids = model.generate(**tokenizer(${text}, return_tensors="pt"${pythonArguments?.(usage) ?? ''}), max_new_tokens=${body.max_new_tokens})\ntokenizer.decode(ids[0], skip_special_tokens=True)`,
+      `${loading(loader!)}\nids = model.generate(**tokenizer(${text}, return_tensors="pt"${pythonArguments?.(usage) ?? ''}), max_new_tokens=${body.max_new_tokens})\ntokenizer.decode(ids[0], skip_special_tokens=True)`,
     ),
   ];
 }

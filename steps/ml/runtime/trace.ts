@@ -52,21 +52,17 @@ export function traceInference(
   });
 }
 
-export interface TraceOptions {
-  trained: string[];
-  padding: Record<string, number>;
-  /** See traceInference. */
-  free?: boolean;
-  /** Gradient checkpointing: see gradient-checkpointing.ts. */
-  checkpointing?: boolean | undefined;
-}
-
 /** The program's loss, and its gradient with respect to each of the weights `trained` that it depends on. */
 export function traceTraining(
   program: Program,
   weights: Specs,
   inputs: Specs,
-  { trained, padding, free = false, checkpointing = false }: TraceOptions,
+  {
+    trained,
+    padding,
+    free = false,
+    checkpointing = false,
+  }: { trained: string[]; padding: Record<string, number>; free?: boolean; checkpointing?: boolean | undefined },
 ): TrainingGraph {
   return tracing(new Recorder({ compute: !free }), (trace) => {
     const masks: TrainingGraph['masks'] = [];
