@@ -48,7 +48,8 @@ export function memoryOf(
 /** `shape`: of the largest part, such as "32 × 128 tokens". */
 export function inWords(memory: MemoryEstimate, shape: string): string {
   const nonzero = Object.entries(memory).filter(([, bytes]) => bytes > 0);
-  const parts = nonzero.map(([what, bytes]) => `${WORDS[what as keyof MemoryEstimate](shape)} ${size(bytes)}`);
+  const words = { ...WORDS, activations: `activations of ${shape}` };
+  const parts = nonzero.map(([what, bytes]) => `${words[what as keyof MemoryEstimate]} ${size(bytes)}`);
   return `memory: about ${size(sumOf(memory))}: ${parts.join(', ')}`;
 }
 
@@ -73,13 +74,7 @@ const LOWER =
 const NO_MEMORY =
   /allocat\w* (memory|failed)|failed to allocate|bad.?alloc|out of memory|\bOOM\b|memory allocation|Cannot allocate memory/i;
 
-const WORDS: Record<keyof MemoryEstimate, (shape: string) => string> = {
-  weights: () => 'weights',
-  gradients: () => 'gradients',
-  moments: () => "the optimizer's state",
-  activations: (shape) => `activations of ${shape}`,
-  best: () => 'the best weights',
-};
+const WORDS = { weights: 'weights', gradients: 'gradients', moments: "the optimizer's state", best: 'the best weights' };
 
 const sumOf = (memory: MemoryEstimate): number => Object.values(memory).reduce((sum, bytes) => sum + bytes, 0);
 

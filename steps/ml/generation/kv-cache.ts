@@ -174,10 +174,8 @@ export function openDecoder(
   };
 
   async function begin(begun: readonly (readonly number[])[], source: HostTensors | undefined): Promise<SearchRows> {
-    const rows = new CachedRows(decoding, new KeyValueCache(sizes, begun.length, ROOM + Math.max(...begun.map(({ length }) => length))), {
-      begun,
-      source,
-    });
+    const slots = ROOM + Math.max(...begun.map(({ length }) => length));
+    const rows = new CachedRows(decoding, new KeyValueCache(sizes, begun.length, slots), begun, source);
     await rows.read(begun);
     return rows;
   }
@@ -194,11 +192,7 @@ class CachedRows implements SearchRows {
   /** The number of tokens of each row so far. */
   #lengths: number[];
 
-  constructor(
-    decoding: Inference,
-    cache: KeyValueCache,
-    { begun, source }: { begun: readonly (readonly number[])[]; source: HostTensors | undefined },
-  ) {
+  constructor(decoding: Inference, cache: KeyValueCache, begun: readonly (readonly number[])[], source: HostTensors | undefined) {
     this.begun = begun;
     this.#decoding = decoding;
     this.#cache = cache;

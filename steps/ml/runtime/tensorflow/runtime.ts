@@ -244,31 +244,20 @@ class TensorflowTraining implements Training {
   }
 
   weights() {
-    if (!this.#weights) {
-      const { session, reads } = this.#compiled!;
-      const values = session.run(
-        {},
-        this.#trained.map((name) => reads.weight.get(name)!),
-      );
-      this.#weights = { ...this.#frozen, ...Object.fromEntries(this.#trained.map((name, i) => [name, values[i]!])) };
-    }
+    this.#weights ??= { ...this.#frozen, ...this.#fetch('weight', (value) => value) };
     return this.#weights;
   }
 
   optimizerState() {
-    if (!this.#slots) {
-      const { session, reads } = this.#compiled!;
-      this.#slots = Object.fromEntries(
-        MOMENTS.map((moment) => {
-          const values = session.run(
-            {},
-            this.#trained.map((name) => reads[moment].get(name)!),
-          );
-          return [moment, Object.fromEntries(this.#trained.map((name, i) => [name, values[i]!.data as Float32Array]))];
-        }),
-      );
-    }
+    this.#slots ??= Object.fromEntries(MOMENTS.map((moment) => [moment, this.#fetch(moment, ({ data }) => data as Float32Array)]));
     return { step: this.#step, slots: this.#slots };
+  }
+
+  #fetch<T>(kind: 'weight' | 'm' | 'v', read: (value: HostTensor) => T): Record<string, T> {
+    const { session, reads } = this.#compiled!;
+    const nodes = this.#trained.map((name) => reads[kind].get(name)!);
+    const values = session.run({}, nodes);
+    return Object.fromEntries(this.#trained.map((name, i) => [name, read(values[i]!)]));
   }
 
   restore(weights: HostTensors, { step, slots }: OptimizerState) {

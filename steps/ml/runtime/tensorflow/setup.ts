@@ -228,15 +228,14 @@ async function download(wheel: Wheel, downloads: string, signal: AbortSignal): P
 
 async function installBinding(stage: string, signal: AbortSignal): Promise<void> {
   writeFileSync(join(stage, 'package.json'), '{ "private": true }\n');
-  const { code, output } = await runQuietly('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', BINDING], stage, signal);
-  if (code !== 0) throw new StepError(`npm could not install ${BINDING}:\n${lastLines(output)}`);
+  const args = ['install', '--ignore-scripts', '--no-audit', '--no-fund', BINDING];
+  await runOrThrow('npm', args, stage, signal, `npm could not install ${BINDING}`);
 }
 
 /** Python reads the wheels, which are zip files, and verifies the checksum of each member. */
 async function unpack(wheels: string[], deps: string, signal: AbortSignal): Promise<void> {
   mkdirSync(join(deps, 'lib'), { recursive: true });
-  const { code, output } = await runQuietly('python3', ['-c', UNPACK, deps, ...wheels], deps, signal);
-  if (code !== 0) throw new StepError(`the wheels could not be unpacked:\n${lastLines(output)}`);
+  await runOrThrow('python3', ['-c', UNPACK, deps, ...wheels], deps, signal, 'the wheels could not be unpacked');
   // The names that the binding links with, and those that it loads.
   const links = {
     'libtensorflow.so': 'libtensorflow_cc.so.2',
@@ -251,26 +250,16 @@ async function unpack(wheels: string[], deps: string, signal: AbortSignal): Prom
 
 /** `npm exec` passes npm's settings to node-gyp: the location of Node's headers, proxies, certificates. */
 async function buildBinding(binding: string, signal: AbortSignal): Promise<void> {
-  const { code, output } = await runQuietly(
-    'npm',
-    ['exec', '--offline', '--', 'node-pre-gyp', 'install', '--build-from-source'],
-    binding,
-    signal,
-  );
-  if (code !== 0) {
-    throw new StepError(
-      `the binding could not be built:\n${lastLines(output)}`,
-      "node-gyp needs Node's headers. If they cannot be downloaded, set their folder with `npm config set nodedir`.",
-    );
-  }
+  const args = ['exec', '--offline', '--', 'node-pre-gyp', 'install', '--build-from-source'];
+  const hint = "node-gyp needs Node's headers. If they cannot be downloaded, set their folder with `npm config set nodedir`.";
+  await runOrThrow('npm', args, binding, signal, 'the binding could not be built', hint);
 }
 
 /** TensorFlow prints to stderr while it is loaded, whatever its log level: see QUIET. */
 async function buildQuiet(stage: string, deps: string, signal: AbortSignal): Promise<void> {
   writeFileSync(join(stage, 'quiet.cc'), QUIET);
   const args = ['-std=c++17', '-O1', '-shared', '-fPIC', `-I${join(deps, 'include')}`, 'quiet.cc', '-o', QUIET_LIBRARY];
-  const { code, output } = await runQuietly('c++', args, stage, signal);
-  if (code !== 0) throw new StepError(`quiet.cc could not be compiled:\n${lastLines(output)}`);
+  await runOrThrow('c++', args, stage, signal, 'quiet.cc could not be compiled');
 }
 
 function publish(stage: string, folder: string): void {
@@ -335,6 +324,18 @@ function runQuietly(program: string, args: string[], cwd: string, signal: AbortS
       else resolve({ code: code ?? 1, output });
     });
   });
+}
+
+async function runOrThrow(
+  program: string,
+  args: string[],
+  cwd: string,
+  signal: AbortSignal,
+  problem: string,
+  hint?: string,
+): Promise<void> {
+  const { code, output } = await runQuietly(program, args, cwd, signal);
+  if (code !== 0) throw new StepError(`${problem}:\n${lastLines(output)}`, hint);
 }
 
 function lastLines(output: string): string {
