@@ -19,6 +19,8 @@ interface Step {
   loss: number;
   gradNorm: number;
   learningRate: number;
+  /** The terms of the loss. */
+  terms: Record<string, number>;
 }
 
 export class History {
@@ -49,12 +51,12 @@ export class History {
     else mkdirSync(context.outputs.tensorboard!, { recursive: true });
   }
 
-  step({ step, epoch, loss, gradNorm, learningRate }: Step, split: Split, parts: Batch[]): void {
+  step({ step, epoch, loss, gradNorm, learningRate, terms }: Step, split: Split, parts: Batch[]): void {
     const tokens = parts.reduce((sum, part) => sum + realTokens(split, part), 0);
     const places = parts.reduce((sum, part) => sum + computedTokens(part), 0);
-    for (const stretch of [this.#measuring, this.#line, this.#point]) stretch.add(loss, tokens, places);
+    for (const stretch of [this.#measuring, this.#line, this.#point]) stretch.add(loss, terms, tokens, places);
     this.#recent = [...this.#recent.slice(-19), loss];
-    const values = ({ loss, padding }: Stretch) => ({ loss, learning_rate: learningRate, grad_norm: gradNorm, padding });
+    const values = ({ loss, terms, padding }: Stretch) => ({ loss, ...terms, learning_rate: learningRate, grad_norm: gradNorm, padding });
     if (step % this.#interval === 0) {
       this.#add({ step, epoch, ...values(this.#line) });
       this.#line = new Stretch();
@@ -141,18 +143,29 @@ export class History {
   }
 }
 
-/** Several steps in a row: their mean loss, the share of padding, and their speed in tokens a second, without padding. */
+interface StretchState {
+  steps: number;
+  losses: number;
+  terms: Record<string, number>;
+  tokens: number;
+  places: number;
+  milliseconds: number;
+}
+
+const NO_STEPS: StretchState = { steps: 0, losses: 0, terms: {}, tokens: 0, places: 0, milliseconds: 0 };
+
+/** Several steps in a row: their mean loss and its terms, the share of padding, and their speed in tokens a second, without padding. */
 class Stretch {
   readonly #since: number;
-  readonly #sums: { steps: number; losses: number; tokens: number; places: number };
+  readonly #sums: Omit<StretchState, 'milliseconds'>;
 
   /** `milliseconds`: how long it took so far, before an interruption. */
-  constructor({ milliseconds, ...sums } = { steps: 0, losses: 0, tokens: 0, places: 0, milliseconds: 0 }) {
+  constructor({ milliseconds, ...sums }: StretchState = NO_STEPS) {
     this.#since = performance.now() - milliseconds;
-    this.#sums = sums;
+    this.#sums = { ...sums, terms: { ...sums.terms } };
   }
 
-  state() {
+  state(): StretchState {
     return { ...this.#sums, milliseconds: performance.now() - this.#since };
   }
 
@@ -162,15 +175,20 @@ class Stretch {
     return new Stretch({ ...state, milliseconds: state.milliseconds - milliseconds });
   }
 
-  add(loss: number, tokens: number, places: number): void {
+  add(loss: number, terms: Record<string, number>, tokens: number, places: number): void {
     this.#sums.steps++;
     this.#sums.losses += loss;
+    for (const [name, value] of Object.entries(terms)) this.#sums.terms[name] = (this.#sums.terms[name] ?? 0) + value;
     this.#sums.tokens += tokens;
     this.#sums.places += places;
   }
 
   get loss(): number {
     return this.#sums.losses / this.#sums.steps;
+  }
+
+  get terms(): Record<string, number> {
+    return Object.fromEntries(Object.entries(this.#sums.terms).map(([name, sum]) => [name, sum / this.#sums.steps]));
   }
 
   get padding(): number {

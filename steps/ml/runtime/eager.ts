@@ -36,12 +36,17 @@ class EagerTraining extends HostTraining {
   }
 
   protected async differentiate(inputs: HostTensors, at: StepPosition, use: UseGradients) {
-    const { gradients, loss } = onBackend(this.#backend, () => {
+    const { gradients, ...losses } = onBackend(this.#backend, () => {
       const weights = feedAll(this.optimizer.weights);
       for (const [name, row] of Object.entries(this.#paddingRows)) paddingRows.set(weights[name]!, row);
       const names = this.optimizer.trained;
+      const terms: Record<string, number> = {};
       const { value, grads } = tf.engine().gradients(
-        () => this.#program(weights, feedAll(inputs), this.#dropout(at)).loss!,
+        () => {
+          const { loss, ...others } = this.#program(weights, feedAll(inputs), this.#dropout(at));
+          for (const [name, tensor] of Object.entries(others)) if (tensor.rank === 0) terms[name] = tensor.dataSync()[0]!;
+          return loss!;
+        },
         names.map((name) => weights[name]!),
         undefined,
         true,
@@ -50,9 +55,9 @@ class EagerTraining extends HostTraining {
       for (const [i, gradient] of grads.entries()) {
         if (gradient) gradients.set(names[i]!, { dense: gradient.dataSync() as Float32Array });
       }
-      return { gradients, loss: value.dataSync()[0]! };
+      return { gradients, loss: value.dataSync()[0]!, terms };
     });
-    use(loss, gradients);
+    use(losses, gradients);
   }
 
   #dropout(at: StepPosition): Dropout {

@@ -6,7 +6,17 @@
 
 import { DropoutTapes, type StepPosition } from './dropout.ts';
 import { sizeOf } from './graph.ts';
-import type { HostTensors, OptimizerOptions, OptimizerState, Part, Training, TrainingOptions, WeightOptions } from './runtime.ts';
+import {
+  addTerms,
+  type HostTensors,
+  type OptimizerOptions,
+  type OptimizerState,
+  type Part,
+  type StepResult,
+  type Training,
+  type TrainingOptions,
+  type WeightOptions,
+} from './runtime.ts';
 
 /** A weight's gradient: a dense part, and rows to be added to it by id (the gradient of a lookup); either may be absent. */
 export interface Gradient {
@@ -122,8 +132,8 @@ export class Optimizer {
   }
 }
 
-/** Reads the loss and the gradients of a part, which are valid until it returns. */
-export type UseGradients = (loss: number, gradients: ReadonlyMap<string, Gradient>) => void;
+/** Reads the loss with its terms and the gradients of a part, which are valid until it returns. */
+export type UseGradients = (losses: Omit<StepResult, 'gradNorm'>, gradients: ReadonlyMap<string, Gradient>) => void;
 
 /** A training whose weights are in the host's memory: a runtime adds how a part of a batch is differentiated. */
 export abstract class HostTraining implements Training {
@@ -142,14 +152,16 @@ export abstract class HostTraining implements Training {
   async step(parts: readonly Part[], at: StepPosition & { learningRate: number }) {
     let loss = 0;
     let gradNorm = 0;
+    const terms: Record<string, number> = {};
     for (const [part, { inputs, share }] of parts.entries()) {
-      await this.differentiate(inputs, { ...at, part }, (partLoss, gradients) => {
-        loss += share * partLoss;
+      await this.differentiate(inputs, { ...at, part }, (losses, gradients) => {
+        loss += share * losses.loss;
+        addTerms(terms, losses.terms, share);
         if (part < parts.length - 1) this.optimizer.accumulate(gradients, share);
         else gradNorm = this.optimizer.step(gradients, at.learningRate, share, loss);
       });
     }
-    return { loss, gradNorm };
+    return { loss, gradNorm, terms };
   }
 
   weights() {

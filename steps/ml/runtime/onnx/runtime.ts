@@ -92,7 +92,7 @@ class OnnxTraining extends HostTraining {
   }
 
   protected differentiate(inputs: HostTensors, at: StepPosition, use: UseGradients): Promise<void> {
-    return this.#sessions.use(inputs, async ({ session, masks, graph, gradients, buffers }) => {
+    return this.#sessions.use(inputs, async ({ session, masks, graph, gradients, terms, buffers }) => {
       const shapes = session.shapes('inputs', inputs);
       const dropout: Record<string, ort.Tensor> = {};
       for (const [ordinal, { name, rate }] of masks.entries()) {
@@ -110,7 +110,8 @@ class OnnxTraining extends HostTraining {
           rows: rows.map(({ ids, values }) => ({ ids: data(ids) as Int32Array, values: data(values) as Float32Array })),
         });
       }
-      use(outputs[named.output('loss')]!.data[0] as number, updates);
+      const scalar = (name: string) => outputs[named.output(name)]!.data[0] as number;
+      use({ loss: scalar('loss'), terms: Object.fromEntries(terms.map((name) => [name, scalar(name)])) }, updates);
     });
   }
 
