@@ -9,7 +9,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Cell, fileName, type Pipeline, type StepAction } from '../cell.ts';
-import { readCachedText, writeCachedText } from '../files/cached-text.ts';
+import { readCachedText, writeCachedText } from '../../cache/atomic-move.ts';
 import { packageVersion } from '../files/packages.ts';
 import { type Answers, type Environment, variableIn } from './environment.ts';
 

@@ -13,10 +13,10 @@
 
 import { lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
-import { existsAt, moveAside, namesIn, placeAtomically, removeTree } from '../../cache/atomic-move.ts';
+import { existsAt, isYoung, moveAside, namesIn, placeAtomically, removeTree } from '../../cache/atomic-move.ts';
 import { type Content, contentOf } from '../../cache/content.ts';
 import { systemError } from '../../cache/error.ts';
-import { isAlive, type ProcessIdentity, thisProcess } from '../../cache/process.ts';
+import { isAlive, processId, processOf } from '../../cache/process.ts';
 import type { Cell } from '../cell.ts';
 import type { Project } from './project.ts';
 
@@ -28,8 +28,7 @@ export class OutputTransaction {
   ) {}
 
   static begin(project: Project, cell: Cell): OutputTransaction {
-    const { host, boot, pid, start } = thisProcess();
-    const folder = join(project.places.work, `${host}-${boot}-${pid}-${start}-${++transactions}`);
+    const folder = join(project.places.work, `${processId()}-${++transactions}`);
     // The commands of a shell step write to the paths of the outputs themselves.
     mkdirSync(cell.action.kind === 'shell' ? folder : join(folder, 'staged'), { recursive: true });
     return new OutputTransaction(project, folder, { cell: cell.name, stage: 'begun', outputs: [] });
@@ -114,8 +113,7 @@ export class OutputTransaction {
   }
 
   static async #recoverOne(project: Project, id: string): Promise<void> {
-    const [host = '', boot = '', pid = '', start = ''] = id.split('-');
-    const alive = isAlive({ host, boot, pid: Number(pid), start } satisfies ProcessIdentity);
+    const alive = isAlive(processOf(id));
     if (alive) return;
     const folder = join(project.places.work, id);
     const journal = readJournal(folder);
@@ -409,14 +407,6 @@ function readJournal(folder: string): Journal | undefined {
 function lost(folder: string): Journal['outputs'] {
   return namesIn(join(folder, 'former')).map((name) => ({ name, path: name, had: true, ours: false }));
 }
-
-/** A process on another host cannot be checked. After this time without changes, its folder counts as abandoned. */
-function isYoung(folder: string): boolean {
-  const stat = lstatSync(folder, { throwIfNoEntry: false });
-  return stat !== undefined && Date.now() - stat.mtimeMs < WEEK;
-}
-
-const WEEK = 7 * 24 * 3600 * 1000;
 
 /** Removes folders that were created for an output, if they are empty. */
 function removeEmpty(folder: string): void {

@@ -15,8 +15,9 @@ import type { CellState } from '../events.ts';
 import type { MetricDirection } from '../step.ts';
 import { type Components, fingerprintOf } from './fingerprint.ts';
 import type { Usage } from './process/usage.ts';
-import type { Git, Provenance } from './provenance.ts';
+
 import type { Manifest } from './resolve-inputs.ts';
+import { type Json } from '../format/scalars.ts';
 
 export interface RunRecord {
   id: number;
@@ -465,3 +466,24 @@ const STATE: DatabaseSchema = {
     'alter table metrics add column better text;',
   ],
 };
+
+export interface Provenance {
+  params: Record<string, Json>;
+  machine: MachineInfo;
+  /** Versions of tunesmith, Node and tunesmith's dependencies. */
+  versions: Record<string, string>;
+}
+
+export interface MachineInfo {
+  system: string;
+  cpu: string;
+  cores: number;
+  /** Memory limit in bytes. */
+  memory: number;
+}
+
+export interface Git {
+  commit: string;
+  /** Whether tracked files differ from that commit. */
+  dirty: boolean;
+}

@@ -9,7 +9,7 @@ import type { Content } from '../../cache/content.ts';
 import { MissingObjectError } from '../../cache/error.ts';
 import type { Lease } from '../../cache/lease.ts';
 import type { Cell, Pipeline } from '../cell.ts';
-import type { CellState, Emit, Failure, RunEvent } from '../events.ts';
+import type { CellState, Emit, Failure, RunEvent, Summary } from '../events.ts';
 import { shortened } from '../format/terminal-text.ts';
 import { StepError } from '../step.ts';
 import type { Execution, ExecutionContext } from './execute.ts';
@@ -42,8 +42,6 @@ export interface RunOptions extends Selection {
   /** Aborts on Ctrl-C. */
   signal: AbortSignal;
 }
-
-export type Summary = Extract<RunEvent, { type: 'summary' }>;
 
 /** Resolves with the summary, which is also the last event. */
 export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit: Emit): Promise<Summary> {
@@ -83,7 +81,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
     const outcomes = await run.finishAll();
     summary = summarize(pipeline, outcomes, seconds());
     if (!lockfileCheck && summary.failed + summary.canceled === 0) await writeLockfile(pipeline, project, run.lockfileEntries);
-    unrecorded = await recorder.end(summary.seconds, summary);
+    unrecorded = await recorder.end(summary);
     if (options.metrics && summary.fresh + summary.restored > 0) formerReports(pipeline, project, outcomes).forEach(emit);
   } finally {
     recorder.close();
