@@ -355,8 +355,7 @@ function missingOutput(cell: Cell, outputs: Record<string, string>, { folder }: 
   return undefined;
 }
 
-/* Reports downloads of a cell's inputs to the log and the screen. */
-
+/** Reports downloads of a cell's inputs to the log and the screen. */
 function downloadProgress({ name: cell }: Cell, log: CellLog, emit: ExecutionContext['emit'], signal: AbortSignal): FetchProgress {
   const began = performance.now();
   let [done, total, nextReport] = [0, 0, 0];

@@ -12,12 +12,11 @@ import { LEASES_TABLE, Leases } from '../../cache/lease.ts';
 import { isAlive, thisProcess } from '../../cache/process.ts';
 import type { Pipeline } from '../cell.ts';
 import type { CellState } from '../events.ts';
+import type { Json } from '../format/scalars.ts';
 import type { MetricDirection } from '../step.ts';
 import { type Components, fingerprintOf } from './fingerprint.ts';
 import type { Usage } from './process/usage.ts';
-
 import type { Manifest } from './resolve-inputs.ts';
-import { type Json } from '../format/scalars.ts';
 
 export interface RunRecord {
   id: number;

@@ -3,20 +3,20 @@
  * flushes. It also registers the results that the run uses in the index of the cache, so that gc does not remove them.
  */
 
-import { relative, dirname, join } from 'node:path';
-import { CacheError } from '../../cache/error.ts';
-import type { Cell, Pipeline } from '../cell.ts';
-import type { CellState, RunEvent, Summary } from '../events.ts';
-import { codeTexts } from './fingerprint.ts';
-import type { Freshness } from './freshness.ts';
-import { type Project, userOf } from './project.ts';
-import type { Git, CellRecord, MetricRecord, Notice, Provenance } from './records.ts';
 import { execFile } from 'node:child_process';
 import { closeSync, existsSync, openSync, readSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { arch, availableParallelism, cpus, release, type } from 'node:os';
+import { dirname, join, relative } from 'node:path';
+import { CacheError } from '../../cache/error.ts';
+import type { Cell, Pipeline } from '../cell.ts';
+import type { CellState, RunEvent, Summary } from '../events.ts';
 import { installedVersion } from '../files/packages.ts';
 import { memoryLimit } from '../memory-limit.ts';
+import { codeTexts } from './fingerprint.ts';
+import type { Freshness } from './freshness.ts';
+import { type Project, userOf } from './project.ts';
+import type { CellRecord, Git, MetricRecord, Notice, Provenance } from './records.ts';
 
 /** What is known about a cell before it starts or when it ends. */
 type Known = Pick<Freshness, 'fingerprint' | 'components' | 'result'>;
