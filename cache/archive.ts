@@ -207,7 +207,6 @@ interface Header {
 
 const FORMAT = 1;
 
-/** Yields the entries in order. */
 async function readArchive(file: string, take: (entry: ReadEntry) => Promise<void>): Promise<void> {
   let work: Promise<void> = Promise.resolve();
   const parser = new Parser({

@@ -9,16 +9,14 @@
  */
 
 import { execFile } from 'node:child_process';
-import { chmodSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { cp, mkdir, open, readdir, rename } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { sealed, unsealed } from './database.ts';
 import { diskError, lockedFolder, printablePath } from './error.ts';
 import { isAlive, processId, processOf } from './process.ts';
-import { readFileSync } from 'node:fs';
-import { sealed, unsealed } from './database.ts';
 
-/** Moves the finished file or folder `staged` to `path` and replaces what is there. */
 export async function placeAtomically(staged: string, path: string): Promise<void> {
   const folder = dirname(path);
   await mkdir(folder, { recursive: true });
@@ -157,7 +155,6 @@ function isMounted(error: unknown, path: string): boolean {
   return (error as NodeJS.ErrnoException).code === 'EBUSY' && (lstatSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false);
 }
 
-/** Replaces the content of the folder by the content of `staged`. */
 async function fillMounted(folder: string, staged: string): Promise<void> {
   if (!lstatSync(staged).isDirectory()) {
     const busy = new Error(`EBUSY: resource busy or locked, rename '${staged}' -> '${folder}'`);

@@ -73,10 +73,12 @@ export class GcRoots {
 
   /** All uses, oldest first. */
   all(): GcRoot[] {
-    return this.database.all('select * from uses order by id').map(({ id, user, label, began, ended, after, fingerprints, host, boot, pid, start }) => {
-      const runs = ended === null && (isAlive({ host, boot, pid, start }) ?? Date.now() - Date.parse(began) < LONGEST);
-      return { id, user, label, began, after, state: runs ? 'running' : ended === null ? 'cut off' : 'ended', set: fingerprints };
-    });
+    return this.database
+      .all('select * from uses order by id')
+      .map(({ id, user, label, began, ended, after, fingerprints, host, boot, pid, start }) => {
+        const runs = ended === null && (isAlive({ host, boot, pid, start }) ?? Date.now() - Date.parse(began) < LONGEST);
+        return { id, user, label, began, after, state: runs ? 'running' : ended === null ? 'cut off' : 'ended', set: fingerprints };
+      });
   }
 
   /** Undefined if the set is unknown, so that the use may refer to any result. */
@@ -128,7 +130,6 @@ const ARRIVE = `
 
 type Stored = Pick<Content, 'kind' | 'hash'>;
 
-/** The index and the objects of a cache. */
 interface StoredResults {
   index: ResultIndex;
   objects: ObjectStore;

@@ -94,7 +94,6 @@ export class Leases {
     return this.database.all('select * from leases where substr(key, 1, ?) = ?', beginning.length, beginning);
   }
 
-  /** Releases all leases. */
   close(): void {
     for (const [token, key] of this.#held) this.#release(key, token);
   }

@@ -35,7 +35,6 @@ export function processId(): string {
   return `${host}-${boot}-${pid}-${start}`;
 }
 
-/** The process with this id. */
 export function processOf(id: string): ProcessIdentity {
   const [host = '', boot = '', pid = '', start = ''] = id.split('-');
   return { host, boot, pid: Number(pid), start };

@@ -8,8 +8,8 @@ import { createHash } from 'node:crypto';
 import { readdirSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Cell, fileName, type Pipeline, type StepAction } from '../cell.ts';
 import { readCachedText, writeCachedText } from '../../cache/atomic-move.ts';
+import { type Cell, fileName, type Pipeline, type StepAction } from '../cell.ts';
 import { packageVersion } from '../files/packages.ts';
 import { type Answers, type Environment, variableIn } from './environment.ts';
 

@@ -3,9 +3,11 @@
 import { existsSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename, dirname, join, relative } from 'node:path';
-import type { Cell, Pipeline, ShellAction, StepAction } from '../cell.ts';
+import type { Lease } from '../../cache/lease.ts';
+import type { Cell, ShellAction, StepAction } from '../cell.ts';
 import type { RunEvent } from '../events.ts';
 import { memoryKills } from '../memory-limit.ts';
+import type { LockfileCheck } from './lockfile.ts';
 import type { CellLog } from './process/cell-log.ts';
 import { type ChildOptions, childEnvironment, runChild } from './process/child-process.ts';
 import { killedMeanwhile, meaningOf, type Verdict } from './process/failure.ts';
@@ -14,11 +16,28 @@ import type { StepProcesses } from './process/process-reuse.ts';
 import type { Mask } from './process/secret-masking.ts';
 import type { Message, StepJob } from './process/step-process.ts';
 import type { Meter } from './process/usage.ts';
-import type { Inputs, ResolvedSource } from './resolve-inputs.ts';
+import type { Project } from './project.ts';
+import type { InputContext, Inputs, ResolvedSource } from './resolve-inputs.ts';
 
-export interface Attempt {
+/** What an execution needs from its run. */
+export interface ExecutionContext extends InputContext {
+  project: Project;
+  run: number;
+  /** GPUs that the cell has alone. */
+  gpus: string[];
+  orphanReaper: OrphanReaper;
+  stepProcesses: StepProcesses;
+  /** Leases on the paths of the cell's outputs. */
+  leases: Lease[];
+  /** Set with `--locked`. */
+  lockfileCheck?: LockfileCheck;
+  /** Aborted by Ctrl-C and by `--on-failure kill`. */
+  signal: AbortSignal;
+  emit(event: RunEvent): void;
+}
+
+interface Attempt extends ExecutionContext {
   cell: Cell;
-  pipeline: Pipeline;
   inputs: Inputs;
   fingerprint: string;
   /** The path where the step writes each output. */
@@ -29,13 +48,7 @@ export interface Attempt {
   checkpoints: string | undefined;
   log: CellLog;
   mask: Mask;
-  /** GPUs that the cell has alone while it runs. */
-  gpus: string[];
-  orphanReaper: OrphanReaper;
-  stepProcesses: StepProcesses;
   meter: Meter;
-  signal: AbortSignal;
-  emit(event: RunEvent): void;
 }
 
 /** Resolves with the failure; undefined on success. */

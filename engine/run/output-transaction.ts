@@ -169,7 +169,7 @@ export class OutputTransaction {
       attempt(
         `could not move the content found at ${path}, an output of the interrupted cell ${this.journal.cell}, to .tunesmith/kept`,
         async () => {
-          const at = await moveAside(from, this.#keptAs(path));
+          const at = await moveAside(from, keptAs(this.project, path));
           if (at) kept.push({ path, at });
         },
       );
@@ -181,7 +181,7 @@ export class OutputTransaction {
             left = (await moveAside(from, join(failed, name))) !== undefined || left;
           } catch (error) {
             if (isPassing(error)) throw error;
-            const kept = await moveAside(from, this.#keptAs(join('failed', name))).catch(() => undefined);
+            const kept = await moveAside(from, keptAs(this.project, join('failed', name))).catch(() => undefined);
             throw kept ? new Error(`${messageOf(error)}; it was saved as ${relative(root, kept)}`) : error;
           }
         },
@@ -231,7 +231,7 @@ export class OutputTransaction {
       return await placeAtomically(former, at);
     } catch (error) {
       if (isPassing(error)) throw error;
-      const kept = await moveAside(former, this.#keptAs(relative(this.project.root, at)));
+      const kept = await moveAside(former, keptAs(this.project, relative(this.project.root, at)));
       throw new Error(`${messageOf(error)}; it was saved as ${relative(this.project.root, kept ?? former)}`);
     }
   }
@@ -255,7 +255,9 @@ export class OutputTransaction {
     const { root } = this.project;
     const former = join(this.folder, 'former');
     try {
-      const kept = this.journal.outputs.filter(({ name, had, ours }) => had && existsAt(this.#former(name)) && !(ours && this.#isDone));
+      const kept = this.journal.outputs.filter(
+        ({ name, had, ours }) => had && existsAt(this.#former(name)) && !(ours && this.journal.stage === 'done'),
+      );
       if (kept.length === 0) removeTree(this.folder);
       else for (const name of ['staged', 'scratch']) removeTree(join(this.folder, name));
       return [];
@@ -263,10 +265,6 @@ export class OutputTransaction {
       const at = existsAt(former) ? this.folder : join(this.folder, 'staged');
       return [troubleWith(`could not remove ${relative(root, at)}`, error)];
     }
-  }
-
-  get #isDone(): boolean {
-    return this.journal.stage === 'done';
   }
 
   /** Marks the journal by renaming it, which needs no disk space. */
@@ -279,10 +277,6 @@ export class OutputTransaction {
       // The next run repeats the rollback and finds nothing to move.
       if (stage === 'done') throw error;
     }
-  }
-
-  #keptAs(name: string): string {
-    return keptAs(this.project, name);
   }
 
   /** Reports each error once, in whichever run it occurs. */

@@ -67,7 +67,6 @@ export interface LogRecord {
   fingerprint?: string;
 }
 
-/** The details of a run. */
 export interface RunDetails extends RunRecord {
   /** All cells except fresh ones, which are many and have no details. */
   cells: CellRecord[];
@@ -154,7 +153,6 @@ export class Records {
     return this.#database.get('select 1 from written where path = ? and hash = ?', this.#name(path), hash) !== undefined;
   }
 
-  /** Whether tunesmith ever wrote to `path`. */
   everWrote(path: string): boolean {
     return this.#database.get('select 1 from written where path = ? limit 1', this.#name(path)) !== undefined;
   }
@@ -268,7 +266,6 @@ export class Records {
     return this.#database.get('select 1 from notices where message = ? limit 1', message) !== undefined;
   }
 
-  /** The logs of all runs. */
   logs(): LogRecord[] {
     const rows = this.#database.all('select run, log, fingerprint from cells where log is not null');
     return rows

@@ -8,7 +8,7 @@ import { closeSync, existsSync, openSync, readSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { arch, availableParallelism, cpus, release, type } from 'node:os';
 import { dirname, join, relative } from 'node:path';
-import { CacheError } from '../../cache/error.ts';
+import { type CacheError, cacheErrorOf } from '../../cache/error.ts';
 import type { Cell, Pipeline } from '../cell.ts';
 import type { CellState, RunEvent, Summary } from '../events.ts';
 import { installedVersion } from '../files/packages.ts';
@@ -110,7 +110,7 @@ export class RunRecorder {
     await this.#git;
     clearTimeout(timer);
     const { records, cache } = this.project;
-    return this.#try(() => {
+    return cacheErrorOf(() => {
       this.#write();
       const counts = { ran, fresh, restored, failed, skipped, canceled };
       const isNew = records.finish(this.#run, seconds, counts, this.#notices, this.#fingerprints);
@@ -123,23 +123,13 @@ export class RunRecorder {
   close(): void {
     this.#gitQuery.abort();
     clearTimeout(this.#timer);
-    if (this.#run === 0) this.#try(() => this.#use !== undefined && this.project.cache.gcRoots.forget([this.#use], []));
+    if (this.#run === 0) cacheErrorOf(() => this.#use !== undefined && this.project.cache.gcRoots.forget([this.#use], []));
   }
 
+  /** What cannot be written is written later, because a full disk must not stop running steps. */
   #soon(): void {
     if (this.#gitQuery.signal.aborted) return;
-    this.#timer ??= setTimeout(() => this.#try(() => this.#write()), 1000).unref();
-  }
-
-  /** Retries later what could not be written, because a full disk must not stop running steps. */
-  #try(work: () => void): CacheError | undefined {
-    try {
-      work();
-      return undefined;
-    } catch (error) {
-      if (!(error instanceof CacheError)) throw error;
-      return error;
-    }
+    this.#timer ??= setTimeout(() => cacheErrorOf(() => this.#write()), 1000).unref();
   }
 
   #write(): void {

@@ -80,7 +80,6 @@ export class StepProcesses {
   }
 }
 
-/** One process. */
 class Worker {
   readonly dead: Promise<Death>;
   readonly #ending = new AbortController();
@@ -170,7 +169,6 @@ const MARKED_WITHIN = 2000;
 
 const STEP_PROCESS = nodeArguments(new URL(`./step-process${extname(import.meta.url)}`, import.meta.url));
 
-/** One step in a process. */
 class Turn {
   readonly job: StepJob;
   readonly output: Record<OutputStream, Output>;
