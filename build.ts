@@ -1,7 +1,7 @@
 /**
- * `npm run build`: TypeScript becomes dist/, the engine in a few files (bundle.ts), and every schema of ours the code that
- * checks it. To compile a schema takes longer than all the rest of a small plan; what is built is found by its schema's
- * hash (engine/pipeline/schema-check.ts).
+ * `npm run build`: compiles TypeScript to dist/, joins the engine into a few files (bundle.ts), and generates the code that checks
+ * each built-in schema. Compiling a schema at run time would take longer than the rest of a small plan. The name of a generated
+ * file is the hash of its schema (engine/pipeline/schema-check.ts).
  */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -27,7 +27,7 @@ function compile(config: string): void {
   try {
     execFileSync(process.execPath, [compiler, '-p', config], { cwd: import.meta.dirname, stdio: 'inherit' });
   } catch (error) {
-    // Mistakes in types are told. They stand in the way of nothing once it is compiled.
+    // The compiler reports type errors, but writes the code all the same.
     process.exitCode = 1;
     if (!existsSync(join(dist, 'engine/cli.js'))) throw error;
   }

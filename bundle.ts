@@ -1,57 +1,63 @@
 /**
- * Joins the compiled engine and cache into a few files, together with small packages that they always load: Node takes
- * longer to find and link two hundred files than a small plan takes. What a command loads lazily stays in files of its own
- * (engine/chunks/). Steps and what they import of the engine stay as the compiler wrote them: both sides share these files.
+ * Joins the compiled engine and cache into one file for each kind of process. Finding and linking two hundred files takes Node
+ * longer than a small plan. A module in a joined file still runs only when it is imported, and so do Node's modules and packages.
+ * The step contract is a file of its own, which steps and the engine share. Steps stay as the compiler wrote them.
  */
 import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import { dirname, join, relative } from 'node:path';
-import { build, type OnLoadArgs, type OnLoadResult, type OnResolveArgs, type OnResolveResult } from 'esbuild';
+import { type BuildOptions, build, type OnLoadArgs, type OnLoadResult, type OnResolveArgs, type OnResolveResult } from 'esbuild';
 
-/** They become part of our files; their licences stand in NOTICE. */
+/** Packages that become part of our files. NOTICE contains their licences. */
 export const BUNDLED = ['commander', 'picocolors', 'yaml'];
 
-/** What Node is started on: the command, the processes of steps, and a thread. */
+const CONTRACT = 'engine/step';
+/** The files that Node is started with: the command, the processes of steps, and a thread. And the contract. */
 const ENTRIES = [
   'engine/commands/command-line',
   'engine/run/process/step-process',
   'engine/pipeline/describe-child',
   'cache/digest-worker',
+  CONTRACT,
 ];
-/** A bundled file takes the place of others in other folders: where each of them was, it is told from here. */
+/** The YAML parser has a file of its own, because a run in which all cells are fresh does not load it. */
+const YAML = 'engine/yaml.cjs';
+/** Node's modules that every command needs. The others, such as child_process, are loaded when one of their functions is called. */
+const EARLY = ['buffer', 'crypto', 'events', 'fs', 'module', 'os', 'path', 'process', 'url', 'util'];
+/** Replaces `import.meta` in a joined file, which is in another folder than the original file. */
 const PLACES = `
+import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 const dist = import.meta.url.slice(0, import.meta.url.lastIndexOf('/dist/') + 6);
 export const urlInDist = (name) => dist + name;
 export const folderInDist = (name) => fileURLToPath(dist + name);
+export const requireInDist = (name) => createRequire(dist)(name);
 `;
+const JOINED: BuildOptions = { bundle: true, platform: 'node', target: 'node22.15', minifyWhitespace: true, logLevel: 'warning' };
 
 export async function bundle(dist: string): Promise<void> {
-  const shared = sharedFiles(dist);
   const places = join(dist, 'places.js');
   writeFileSync(places, PLACES);
   const out = mkdtempSync(join(dist, 'bundle-'));
-  const { metafile } = await build({
+  await build({
+    ...JOINED,
     entryPoints: ENTRIES.map((name) => ({ in: join(dist, `${name}.js`), out: name })),
-    bundle: true,
-    splitting: true,
     format: 'esm',
-    platform: 'node',
-    target: 'node22.15',
     outdir: out,
-    chunkNames: 'engine/chunks/[name]-[hash]',
     inject: [places],
-    minifyWhitespace: true,
-    metafile: true,
     absWorkingDir: dist,
-    logLevel: 'warning',
     plugins: [
       {
         name: 'engine',
         setup({ onResolve, onLoad }) {
-          onResolve({ filter: /.*/ }, (asked) => resolved(asked, dist, shared));
-          onLoad({ filter: /.*/, namespace: 'node' }, ({ path }) => ({
-            contents: `module.exports = process.getBuiltinModule('${path}');`,
+          onResolve({ filter: /.*/ }, (asked) => resolved(asked, dist));
+          onLoad({ filter: /.*/, namespace: 'node' }, ({ path }) => ({ contents: nodeModule(path) }));
+          onLoad({ filter: /.*/, namespace: 'later' }, ({ path }) => ({
+            contents: `const load = () => process.getBuiltinModule('${path}');
+              module.exports = ${EARLY.includes(path) ? 'load()' : 'Object.create(new Proxy({}, { get: (_, name) => load()[name] }))'};`,
+          }));
+          onLoad({ filter: /.*/, namespace: 'package' }, ({ path }) => ({
+            contents: `module.exports = requireInDist(${JSON.stringify(path === 'yaml' ? `./${YAML}` : path)});`,
           }));
           onLoad({ filter: /\.js$/ }, (asked) => loaded(asked, dist));
         },
@@ -59,40 +65,41 @@ export async function bundle(dist: string): Promise<void> {
     ],
   });
   rmSync(places);
-  for (const file of compiledFiles(dist)) if (!shared.has(file)) rmSync(join(dist, file));
-  const outputs = Object.keys(metafile.outputs).map((file) => relative(out, join(dist, file)));
-  for (const file of outputs) {
+  for (const file of compiledFiles(dist)) rmSync(join(dist, file));
+  for (const file of ENTRIES.map((name) => `${name}.js`)) {
     const text = readFileSync(join(out, file), 'utf8');
     writeFileSync(
       join(out, file),
       text.replace(SHARED, (_, to: string) => `"${relativeImport(file, to)}"`),
     );
+    renameSync(join(out, file), join(dist, file));
   }
-  for (const part of ['engine/chunks', ...ENTRIES.map((name) => `${name}.js`)]) renameSync(join(out, part), join(dist, part));
   rmSync(out, { recursive: true });
+  await build({ ...JOINED, stdin: { contents: "module.exports = require('yaml')", resolveDir: dist }, outfile: join(dist, YAML) });
 }
 
-/** The command's first file, which older versions of Node must be able to read, and what `import … from 'tunesmith'` reaches. */
-function sharedFiles(dist: string): Set<string> {
-  const shared = new Set(['engine/cli.js', 'engine/index.js']);
-  for (const file of shared) {
-    const imports = readFileSync(join(dist, file), 'utf8').matchAll(/ from '(\.[^']+)'/g);
-    for (const [, path] of imports) shared.add(join(dirname(file), path!));
-  }
-  return shared;
-}
-
-/** Undefined where esbuild finds it itself. */
-function resolved({ path, kind, importer, resolveDir }: OnResolveArgs, dist: string, shared: Set<string>): OnResolveResult | undefined {
+/** Undefined if esbuild itself finds the file. */
+function resolved({ path, kind, importer, resolveDir }: OnResolveArgs, dist: string): OnResolveResult | undefined {
   if (kind === 'entry-point') return undefined;
-  // CommonJS asks for Node's own modules by `require`, which a module does not have.
-  if (kind === 'require-call' && builtinModules.includes(path.replace(/^node:/, ''))) return { path, namespace: 'node' };
+  const name = path.replace(/^node:/, '');
+  if (builtinModules.includes(name)) return { path: name, namespace: kind !== 'require-call' && EARLY.includes(name) ? 'node' : 'later' };
   if (importer.startsWith(dist) && path.startsWith('.')) {
     const file = relative(dist, join(resolveDir, path));
-    return file.startsWith('steps/') || shared.has(file) ? { path: `shared:${file}`, external: true } : undefined;
+    return file.startsWith('steps/') || file === `${CONTRACT}.js` ? { path: `shared:${file}`, external: true } : undefined;
   }
-  const isPackage = importer.startsWith(dist) && !path.startsWith('/');
-  return isPackage && !BUNDLED.includes(path) ? { path, external: true } : undefined;
+  if (!importer.startsWith(dist) || path.startsWith('/')) return undefined;
+  if (kind === 'dynamic-import') return { path, external: true };
+  return BUNDLED.includes(path) && path !== 'yaml' ? undefined : { path, namespace: 'package' };
+}
+
+/** One of Node's own modules. esbuild removes the names that nobody imports. */
+function nodeModule(name: string): string {
+  const names = Object.keys(process.getBuiltinModule(name)!).filter((key) => /^[A-Za-z]\w*$/.test(key) && key !== 'default');
+  return `
+const builtin = process.getBuiltinModule('${name}');
+const pick = (key) => builtin[key];
+export { builtin as default };
+${names.map((key, i) => `const own${i} = /* @__PURE__ */ pick('${key}'); export { own${i} as ${key} };`).join('\n')}`;
 }
 
 function loaded({ path }: OnLoadArgs, dist: string): OnLoadResult | undefined {
@@ -111,11 +118,11 @@ function relativeImport(from: string, to: string): string {
   return path.startsWith('.') ? path : `./${path}`;
 }
 
-/** Of the engine and the cache, all that runs. */
+/** All compiled code of the engine and the cache, except cli.js, which an older Node must be able to read, and the API of steps. */
 function compiledFiles(dist: string): string[] {
   return ['engine', 'cache'].flatMap((folder) =>
     readdirSync(join(dist, folder), { recursive: true, encoding: 'utf8' })
-      .filter((name) => name.endsWith('.js'))
-      .map((name) => join(folder, name)),
+      .map((name) => join(folder, name))
+      .filter((file) => file.endsWith('.js') && !['engine/cli.js', 'engine/index.js'].includes(file)),
   );
 }

@@ -3,7 +3,7 @@
  * files go to worker threads, several at a time, so that the screen still updates while 10 GB are hashed.
  */
 
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import { closeSync, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { setImmediate } from 'node:timers/promises';
@@ -17,7 +17,20 @@ export async function digest(from: string, size: number, to?: string): Promise<s
   if (size >= BIG) return inWorker({ from, to });
   const pause = yieldIfDue();
   if (pause) await pause;
-  return digestBytes(from, to);
+  return (to === undefined ? digestSmall(from, size) : undefined) ?? digestBytes(from, to);
+}
+
+/** Most files are small. One read is enough for them; undefined if the file has another size. */
+function digestSmall(from: string, size: number): string | undefined {
+  if (size >= CHUNK) return undefined;
+  chunk ??= Buffer.allocUnsafeSlow(CHUNK);
+  const source = openSync(from, 'r');
+  try {
+    const count = readSync(source, chunk, 0, size + 1, null);
+    return count === size ? sha256(chunk.subarray(0, size)) : undefined;
+  } finally {
+    closeSync(source);
+  }
 }
 
 const CHUNK = 1 << 20;
@@ -30,7 +43,7 @@ const zeros = Buffer.alloc(HOLE);
 /** The same on this thread. */
 export function digestBytes(from: string, to?: string): string {
   chunk ??= Buffer.allocUnsafeSlow(CHUNK);
-  const hash = createHash('sha256');
+  const sum = createHash('sha256');
   const source = openSync(from, 'r');
   let target: number | undefined;
   try {
@@ -42,7 +55,7 @@ export function digestBytes(from: string, to?: string): string {
       const count = readSync(source, chunk, 0, CHUNK, null);
       if (count === 0) break;
       const bytes = count === CHUNK ? chunk : chunk.subarray(0, count);
-      hash.update(bytes);
+      sum.update(bytes);
       if (target !== undefined) {
         if (sparse) writeAroundHoles(target, bytes, size);
         else writeAll(target, bytes, size);
@@ -50,7 +63,7 @@ export function digestBytes(from: string, to?: string): string {
       size += count;
     }
     if (target !== undefined && sparse) ftruncateSync(target, size);
-    return hash.digest('hex');
+    return sum.digest('hex');
   } finally {
     closeSync(source);
     if (target !== undefined) closeSync(target);
@@ -152,5 +165,5 @@ function startWorker(): Worker {
 
 /** The hash of a text or of bytes in memory. */
 export function sha256(content: string | Uint8Array): string {
-  return createHash('sha256').update(content).digest('hex');
+  return hash('sha256', content);
 }

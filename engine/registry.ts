@@ -22,9 +22,14 @@ export async function builtin(name: string): Promise<StepDefinition | undefined>
   return Object.hasOwn(STEPS, name) ? ((await STEPS[name]!()).default as StepDefinition) : undefined;
 }
 
-/** `predict` and `serve`. */
+/** `predict`. */
+export function prediction() {
+  return import('../steps/serving/predict.ts');
+}
+
+/** `serve`. */
 export function serving() {
-  return import('../steps/serving/serving.ts');
+  return import('../steps/serving/serve.ts');
 }
 
 /** `generate`. */

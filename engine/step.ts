@@ -54,7 +54,10 @@ export interface OptionNotes {
   fingerprint?: false;
 }
 
-/** Each input, by its role. A kind alone means `{ kind }`. */
+/**
+ * Each input, by its role. A kind alone means `{ kind }`. The input `option.key` is a key in the map of an option, and required
+ * if the option is given.
+ */
 export type InputDeclarations = Record<string, ArtifactKind | InputDeclaration>;
 /** Each output, by its role. A kind alone means `{ kind }`. */
 export type OutputDeclarations = Record<string, ArtifactKind | OutputDeclaration>;
@@ -68,7 +71,10 @@ export type OptionsOf<O extends OptionSchemas> = string extends keyof O
 export type InputsOf<I extends InputDeclarations> = string extends keyof I
   ? Record<string, any> // The names are unknown.
   : {
-      -readonly [K in keyof I]: (I[K] extends { many: true } ? string[] : string) | (I[K] extends { optional: true } ? undefined : never);
+      -readonly [K in keyof I]:
+        | (I[K] extends { many: true } ? string[] : string)
+        | (I[K] extends { optional: true } ? undefined : never)
+        | (K extends `${string}.${string}` ? undefined : never);
     };
 
 /** The paths to write to, by role. */

@@ -11,7 +11,7 @@ import { RemoteSources } from '../fetch/fetch.ts';
 import type { FetchProgress } from '../fetch/fetched-store.ts';
 import { inJson, printable, printLines, resultOutput } from '../format/terminal-text.ts';
 import { bytes as bytesOf } from '../format/text.ts';
-import { generation, serving } from '../registry.ts';
+import { generation, prediction, serving } from '../registry.ts';
 import { usage } from './pipeline-file.ts';
 
 export async function modelFolder(given: string): Promise<string> {
@@ -84,9 +84,9 @@ export async function serve(bundle: string, { maxCharacters, maxNewTokens, maxTi
 export async function predict(
   bundle: string,
   file: string,
-  options: NonNullable<Parameters<Awaited<ReturnType<typeof serving>>['predict']>[2]>,
+  options: NonNullable<Parameters<Awaited<ReturnType<typeof prediction>>['predict']>[2]>,
 ): Promise<void> {
-  const { predict } = await serving();
+  const { predict } = await prediction();
   await predict(await modelFolder(bundle), file, options, resultOutput(inJson));
 }
 

@@ -248,10 +248,16 @@ function* resolvedOptions(scope: CellScope): Generator<[string, Json]> {
   const options = step.used!.definition.options ?? {};
   for (const [key, written] of Object.entries(Object(step.body.with) as Record<string, Tree>)) {
     if (!Object.hasOwn(options, key) || step.faulty.has(`with.${key}`)) continue;
-    const value = scope.resolve(written, ['with', key]);
+    const value = scope.resolve(withoutInputs(written, key, step), ['with', key]);
     if (value === UNKNOWN) step.faulty.add(`with.${key}`);
-    else yield [key, fitted(value, options[key])];
+    else yield [key, fitted(withoutInputs(value, key, step), options[key])];
   }
+}
+
+/** The map of an option without the inputs in it. */
+function withoutInputs(value: Tree, option: string, { inputs }: Step): Tree {
+  if (!isTreeMap(value)) return value;
+  return Object.fromEntries(Object.entries(value).filter(([key]) => !Object.hasOwn(inputs, `${option}.${key}`)));
 }
 
 export interface TopologicalOrder<T> {

@@ -8,7 +8,7 @@ import { dirname, join, resolve } from 'node:path';
 import type { Pipeline } from '../cell.ts';
 import { displayPath } from '../files/paths.ts';
 import { Environment } from './environment.ts';
-import { readCached, writeCached } from './pipeline-cache.ts';
+import { readCached, writeCached, writeUserCache } from './pipeline-cache.ts';
 import { readText } from './text-file.ts';
 
 export interface ReadOptions {
@@ -16,7 +16,7 @@ export interface ReadOptions {
   set?: string[];
   /** The file of --params. */
   paramsFile?: string;
-  /** Change no file: do not cache the declarations of custom steps. */
+  /** Change no file of the project: do not cache the declarations of custom steps in it. */
   readOnly?: boolean;
 }
 
@@ -29,12 +29,14 @@ export async function readPipeline(path: string, options: ReadOptions = {}): Pro
   const { set = [], paramsFile, readOnly = false } = options;
   const params = paramsFile === undefined ? undefined : readText(resolve(paramsFile), displayPath(resolve(paramsFile)));
   const given = { file, folder, root, text, set, params };
-  const known = await readCached(given, new Environment(folder, root, readOnly));
+  const known = await readCached(given, new Environment(folder, root, readOnly), readOnly);
   if (known) return known;
   const { checkPipeline } = await import('./check.ts');
   const environment = new Environment(folder, root, readOnly);
   const pipeline = await checkPipeline(given, options, environment);
-  return readOnly ? pipeline : { ...pipeline, remember: () => writeCached(given, environment.answers, pipeline) };
+  if (!readOnly) return { ...pipeline, remember: () => writeCached(given, environment.answers, pipeline) };
+  writeUserCache(given, environment.answers, pipeline);
+  return pipeline;
 }
 
 /** The folder that contains `.tunesmith/`. */

@@ -6,8 +6,8 @@ import { escapeGlob, isGlob } from '../files/glob.ts';
 import type { InputDeclaration } from '../step.ts';
 import type { Environment } from './environment.ts';
 import { asText, type Expression, resolveExpressions, template, UNKNOWN } from './interpolate.ts';
-import { Literal, type Tree, typedCollection } from './literals.ts';
-import { outputsOf } from './schema.ts';
+import { isTreeMap, Literal, type Tree, typedCollection } from './literals.ts';
+import { inputPath, outputsOf } from './schema.ts';
 import { displayValue } from './schema-check.ts';
 import type { CellScope, OutputSource } from './scope.ts';
 import type { Path, SourcePath } from './source.ts';
@@ -31,10 +31,14 @@ export function* inputsIn(scope: CellScope): Generator<[role: string, input: Cel
   if (step.faulty.has(key)) return;
   const written = Object(step.body[key]) as Record<string, Tree>;
   for (const [role, declaration] of Object.entries(step.inputs)) {
-    if (!Object.hasOwn(written, role) || step.faulty.has(`${key}.${role}`)) continue;
+    const [outer, inner] = inputPath(role);
+    if (!Object.hasOwn(written, outer) || step.faulty.has(`${key}.${outer}`)) continue;
+    const path = inner === undefined ? [key, outer] : [key, outer, inner];
+    const value = inner === undefined ? written[outer] : valueInOption(written[outer]!, path, role, scope);
+    if (value === undefined) continue;
     const input: Sources = { role, sources: [], places: [], list: false };
     const read = declaration.query ? collectQuery : collect;
-    if (!read(written[role]!, [key, role], input, scope) || !matchesDeclaration(declaration, [key, role], input, scope)) continue;
+    if (!read(value, path, input, scope) || !matchesDeclaration(declaration, path, input, scope)) continue;
     if (input.list) scope.lists.add(role);
     if (input.sources.length > 0) yield [role, { declaration, sources: input.sources }, input.places];
   }
@@ -46,6 +50,21 @@ export function* inputsIn(scope: CellScope): Generator<[role: string, input: Cel
     const places = sources?.map(() => ({ source: context.source, path }));
     if (sources) yield [source, { declaration: UNDECLARED, sources }, places!];
   }
+}
+
+/** The value of an input within the map of an option, which is required there. Undefined if there is an error. */
+function valueInOption(option: Tree, path: Path, role: string, scope: CellScope): Tree | undefined {
+  const [key, name, inner] = path as [string, string, string];
+  const map = typeof option === 'string' ? scope.resolve(option, [key, name]) : option;
+  if (map === UNKNOWN || !isTreeMap(map)) return undefined; // the schema of the option reports it
+  if (Object.hasOwn(map, inner)) return map[inner];
+  const about = scope.step.inputs[role]!.description;
+  scope.report(
+    scope.locate([key, name]),
+    `missing input "${role}"`,
+    `Write \`${inner}:\` below \`${name}\`, with a path or \${{ steps.STEP.OUTPUT }}.${about ? ` ${about}` : ''}`,
+  );
+  return undefined;
 }
 
 /** False if an error hides the value. */

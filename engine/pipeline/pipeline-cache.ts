@@ -1,14 +1,20 @@
 /**
- * Caches parsed pipelines in `.tunesmith/pipelines/`: the cells of a valid pipeline with everything that they depend on.
- * An entry is valid if the text, the parameters and the installed tunesmith are the same, and everything that was looked up
- * outside of the text (files, packages, variables) still gives the same answer.
+ * Caches parsed pipelines: the cells of a valid pipeline with everything that they depend on. An entry is valid if the text, the
+ * parameters and the installed tunesmith are the same, and everything that was looked up outside of the text (files, packages,
+ * variables) still gives the same answer.
+ *
+ * A run stores the entry in the project, in `.tunesmith/pipelines/`. Commands that change no file of the project, such as `status`,
+ * store it in the user's cache folder, and only they read it from there.
  */
 
 import { createHash } from 'node:crypto';
-import { readdirSync, statSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, isAbsolute, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { readCachedText, writeCachedText } from '../../cache/atomic-move.ts';
+import { readCachedText, replaceFileIfPossible, writeCachedText } from '../../cache/atomic-move.ts';
+import { sealed } from '../../cache/database.ts';
+import { sha256 } from '../../cache/digest.ts';
 import { type Cell, fileName, type Pipeline, type StepAction } from '../cell.ts';
 import { packageVersion } from '../files/packages.ts';
 import { type Answers, type Environment, variableIn } from './environment.ts';
@@ -43,10 +49,17 @@ type CachedCell = Omit<Cell, 'action' | 'env'> & {
 };
 
 /** The cached cells; undefined if there are none or something has changed. */
-export async function readCached(given: PipelineRequest, environment: Environment): Promise<Pipeline | undefined> {
-  const text = readCachedText(cacheFile(given));
-  if (text === undefined) return undefined;
-  const cached: CachedPipeline = JSON.parse(text);
+export async function readCached(given: PipelineRequest, environment: Environment, readOnly: boolean): Promise<Pipeline | undefined> {
+  const files = [cacheFile(given), ...(readOnly ? [userCacheFile(given)] : [])];
+  for (const file of files) {
+    const text = readCachedText(file);
+    const found = text === undefined ? undefined : await stillValid(JSON.parse(text), given, environment);
+    if (found) return found;
+  }
+  return undefined;
+}
+
+async function stillValid(cached: CachedPipeline, given: PipelineRequest, environment: Environment): Promise<Pipeline | undefined> {
   const same = cached.program === installationStamp() && JSON.stringify(cached.given) === JSON.stringify(given);
   if (!same || !(await environment.isUnchanged(cached.answers))) return undefined;
   const { pipeline, definitions, cells } = cached;
@@ -64,7 +77,30 @@ export async function readCached(given: PipelineRequest, environment: Environmen
   };
 }
 
-export function writeCached(given: PipelineRequest, answers: Answers, { name, description, params, cells }: Pipeline): void {
+export function writeCached(given: PipelineRequest, answers: Answers, pipeline: Pipeline): void {
+  writeCachedText(cacheFile(given), toText(given, answers, pipeline));
+}
+
+/** For a large pipeline, this would take longer than it saves if the command is not repeated. */
+export function writeUserCache(given: PipelineRequest, answers: Answers, pipeline: Pipeline): void {
+  if (pipeline.cells.length > 5000) return;
+  const file = userCacheFile(given);
+  const folder = dirname(file);
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const names = readdirSync(folder);
+    // Pipelines that were moved or deleted.
+    if (names.length >= MOST) for (const name of names) rmSync(join(folder, name), { force: true });
+  } catch {
+    return; // no home folder, a full disk or no permission
+  }
+  replaceFileIfPossible(file, sealed(toText(given, answers, pipeline)));
+}
+
+/** Maximum number of pipelines in the user's cache folder. */
+const MOST = 200;
+
+function toText(given: PipelineRequest, answers: Answers, { name, description, params, cells }: Pipeline): string {
   const definitions = new Map<StepAction['definition'], number>();
   const cached: CachedPipeline = {
     program: installationStamp(),
@@ -74,7 +110,7 @@ export function writeCached(given: PipelineRequest, answers: Answers, { name, de
     cells: cells.map((cell) => toCached(cell, definitions, answers)),
     definitions: [...definitions.keys()],
   };
-  writeCachedText(cacheFile(given), JSON.stringify(cached));
+  return JSON.stringify(cached);
 }
 
 function toCached(cell: Cell, definitions: Map<StepAction['definition'], number>, { variables }: Answers): CachedCell {
@@ -104,6 +140,12 @@ function fromCached({ action, env, ...cell }: CachedCell, definitions: StepActio
 
 function cacheFile({ root, file }: PipelineRequest): string {
   return join(root, '.tunesmith', 'pipelines', `${fileName(relative(root, file))}.json`);
+}
+
+function userCacheFile({ file }: PipelineRequest): string {
+  const { XDG_CACHE_HOME } = process.env;
+  const caches = XDG_CACHE_HOME && isAbsolute(XDG_CACHE_HOME) ? XDG_CACHE_HOME : join(homedir(), '.cache');
+  return join(caches, 'tunesmith', 'pipelines', `${sha256(file)}.json`);
 }
 
 let stamp: string | undefined;

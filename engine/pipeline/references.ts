@@ -109,7 +109,8 @@ function targetMistake(
     case 'steps': {
       const { step: name, output } = reference;
       const option = String(path[3]);
-      if (path[2] === 'with' && step.used && Object.hasOwn(step.used.definition.options ?? {}, option)) {
+      const isInput = Object.hasOwn(step.inputs, `${option}.${path[4]}`);
+      if (path[2] === 'with' && step.used && !isInput && Object.hasOwn(step.used.definition.options ?? {}, option)) {
         const inputs = Object.keys(step.inputs).join(', ') || 'none';
         const { uses } = step.used;
         return [`"${option}" is an option of ${uses}, and options cannot refer to outputs of steps`, `inputs of ${uses}: ${inputs}`, whole];

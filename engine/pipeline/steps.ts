@@ -7,7 +7,7 @@ import { template } from './interpolate.ts';
 import { isTreeMap, plain, type Tree } from './literals.ts';
 import { resolveReferences } from './references.ts';
 import { resolveStep } from './resolve-step.ts';
-import { inputsOf, outputsOf, stepSchema } from './schema.ts';
+import { inputPath, inputsOf, outputsOf, stepSchema } from './schema.ts';
 import type { Mistake } from './schema-check.ts';
 import type { Path } from './source.ts';
 
@@ -147,7 +147,7 @@ function checkWith(step: Step, context: ParseContext): void {
   }
   if (faulty.has('with')) return;
   const options = Object.keys(definition.options ?? {});
-  const roles = Object.keys(step.inputs);
+  const roles = Object.keys(step.inputs).filter((role) => inputPath(role).length === 1);
   const given = Object.keys(Object(body.with));
   for (const key of given) {
     if (options.includes(key) || roles.includes(key)) continue;

@@ -11,7 +11,7 @@ import { attention, betweenLayers, embedding, firstRows, firstToken, linear } fr
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { ConfigReader } from './config.ts';
-import { type Family, stackDepth } from './family.ts';
+import { type Family, type Observe, stackDepth } from './family.ts';
 import * as nn from './nn.ts';
 
 /** Names and defaults are those of transformers' AlbertConfig. */
@@ -113,8 +113,8 @@ export const albert: Family<AlbertConfig> = {
         ...nn.linearParameters('classifier', config.hidden_size, labels),
       }),
       labelled: ['classifier.weight', 'classifier.bias'],
-      logits(config, weights, inputs, dropout) {
-        const first = encodeFirst({ config, weights, dropout }, inputs); // [B, H]
+      logits(config, weights, inputs, dropout, observe) {
+        const first = encodeFirst({ config, weights, dropout, observe }, inputs); // [B, H]
         const pooled = tf.tanh(nn.linear(first, weights, 'albert.pooler')); // [B, H]
         return nn.linear(dropout(pooled, config.classifier_dropout_prob), weights, 'classifier'); // [B, labels]
       },
@@ -148,8 +148,8 @@ export const albert: Family<AlbertConfig> = {
       }),
       labelled: [],
       tied: { 'predictions.decoder.weight': 'albert.embeddings.word_embeddings.weight', 'predictions.decoder.bias': 'predictions.bias' },
-      logits(config, weights, inputs, dropout) {
-        const masked = nn.labelledStates(encode({ config, weights, dropout }, inputs), inputs); // [P, H]
+      logits(config, weights, inputs, dropout, observe) {
+        const masked = nn.labelledStates(encode({ config, weights, dropout, observe }, inputs), inputs); // [P, H]
         const dense = nn.activation(config.hidden_act, nn.linear(masked, weights, 'predictions.dense')); // [P, H] → [P, E]
         const x = nn.layerNorm(dense, weights, 'predictions.LayerNorm', config.layer_norm_eps);
         const decoder = weights['albert.embeddings.word_embeddings.weight']!; // [V, E]
@@ -173,20 +173,24 @@ interface Pass {
   config: AlbertConfig;
   weights: nn.Weights;
   dropout: Dropout;
+  observe?: Observe | undefined;
 }
 
 /** int32 ids, mask and types [B, T] → the last hidden states [B, T, H]. */
 function encode(pass: Pass, inputs: Record<string, tf.Tensor>): tf.Tensor {
   const mask = nn.additiveMask(inputs.attention_mask!); // [B, 1, 1, T]
   const x = encodeButLast(pass, inputs, mask); // [B, T, H]
-  return block(pass, x, x, mask, blocksOf(pass.config).at(-1)!);
+  const last = block(pass, x, x, mask, blocksOf(pass.config).at(-1)!);
+  pass.observe?.(last);
+  return last;
 }
 
 /**
  * int32 ids, mask and types [B, T] → the last hidden state of the first token, [CLS], [B, H]. A classifier reads only
- * this token, so the last block computes only this one.
+ * this token, so the last block computes only this one, unless the others are observed.
  */
 function encodeFirst(pass: Pass, inputs: Record<string, tf.Tensor>): tf.Tensor {
+  if (pass.observe) return tf.reshape(firstToken(encode(pass, inputs)), [-1, pass.config.hidden_size]);
   const mask = nn.additiveMask(inputs.attention_mask!); // [B, 1, 1, T]
   const x = encodeButLast(pass, inputs, mask); // [B, T, H]
   const first = firstToken(x); // [B, 1, H]
@@ -195,8 +199,8 @@ function encodeFirst(pass: Pass, inputs: Record<string, tf.Tensor>): tf.Tensor {
 
 function encodeButLast(pass: Pass, inputs: Record<string, tf.Tensor>, mask: tf.Tensor): tf.Tensor {
   const embedded = nn.linear(embed(pass, inputs), pass.weights, 'albert.encoder.embedding_hidden_mapping_in'); // [B, T, E] → [B, T, H]
-  let x = betweenLayers(embedded); // [B, T, H]
-  for (const name of blocksOf(pass.config).slice(0, -1)) x = betweenLayers(block(pass, x, x, mask, name)); // [B, T, H]
+  let x = betweenLayers(embedded, pass.observe); // [B, T, H]
+  for (const name of blocksOf(pass.config).slice(0, -1)) x = betweenLayers(block(pass, x, x, mask, name), pass.observe); // [B, T, H]
   return x;
 }
 

@@ -11,7 +11,7 @@ import { attention, betweenLayers, embedding, firstRows, firstToken, linear } fr
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { type ConfigFile, ConfigReader } from './config.ts';
-import { type Family, stackDepth } from './family.ts';
+import { type Family, type Observe, stackDepth } from './family.ts';
 import * as nn from './nn.ts';
 
 /** Names and defaults are those of transformers' BertConfig. */
@@ -58,8 +58,8 @@ export const bert: Family<BertConfig> = {
         ...nn.linearParameters('classifier', config.hidden_size, labels),
       }),
       labelled: ['classifier.weight', 'classifier.bias'],
-      logits(config, weights, inputs, dropout) {
-        const first = encodeFirst(passOf(config, weights, dropout), inputs, positions(weights, inputs)); // [B, H]
+      logits(config, weights, inputs, dropout, observe) {
+        const first = encodeFirst(passOf(config, weights, dropout, observe), inputs, positions(weights, inputs)); // [B, H]
         const pooled = tf.tanh(nn.linear(first, weights, 'bert.pooler.dense')); // [B, H]
         return nn.linear(dropout(pooled, config.classifier_dropout), weights, 'classifier'); // [B, labels]
       },
@@ -97,8 +97,8 @@ export const bert: Family<BertConfig> = {
         'cls.predictions.decoder.weight': 'bert.embeddings.word_embeddings.weight',
         'cls.predictions.decoder.bias': 'cls.predictions.bias',
       },
-      logits(config, weights, inputs, dropout) {
-        const hidden = encode(passOf(config, weights, dropout), inputs, positions(weights, inputs)); // [B, T, H]
+      logits(config, weights, inputs, dropout, observe) {
+        const hidden = encode(passOf(config, weights, dropout, observe), inputs, positions(weights, inputs)); // [B, T, H]
         const masked = nn.labelledStates(hidden, inputs); // [P, H]
         const dense = nn.activation(config.hidden_act, nn.linear(masked, weights, 'cls.predictions.transform.dense')); // [P, H]
         const x = nn.layerNorm(dense, weights, 'cls.predictions.transform.LayerNorm', config.layer_norm_eps);
@@ -109,7 +109,13 @@ export const bert: Family<BertConfig> = {
   },
 };
 
-const passOf = (config: BertConfig, weights: nn.Weights, dropout: Dropout): Pass => ({ base: 'bert', config, weights, dropout });
+const passOf = (config: BertConfig, weights: nn.Weights, dropout: Dropout, observe?: Observe): Pass => ({
+  base: 'bert',
+  config,
+  weights,
+  dropout,
+  observe,
+});
 
 /** The embeddings of the positions of all tokens [T, H]. */
 export const positions = (weights: nn.Weights, { input_ids }: Record<string, tf.Tensor>): tf.Tensor =>
@@ -179,6 +185,7 @@ interface Pass {
   config: BertConfig;
   weights: nn.Weights;
   dropout: Dropout;
+  observe?: Observe | undefined;
 }
 
 /**
@@ -187,14 +194,17 @@ interface Pass {
 export function encode(pass: Pass, inputs: Record<string, tf.Tensor>, positions: tf.Tensor): tf.Tensor {
   const mask = nn.additiveMask(inputs.attention_mask!); // [B, 1, 1, T]
   const x = encodeButLast(pass, inputs, positions, mask); // [B, T, H]
-  return block(pass, x, x, mask, pass.config.num_hidden_layers - 1);
+  const last = block(pass, x, x, mask, pass.config.num_hidden_layers - 1);
+  pass.observe?.(last);
+  return last;
 }
 
 /**
  * The same → the last hidden state of the first token, [CLS], [B, H]. A classifier reads only this token, so the last
- * block computes only this one, which saves nearly half of a model with two blocks.
+ * block computes only this one, which saves nearly half of a model with two blocks, unless the others are observed.
  */
 export function encodeFirst(pass: Pass, inputs: Record<string, tf.Tensor>, positions: tf.Tensor): tf.Tensor {
+  if (pass.observe) return tf.reshape(firstToken(encode(pass, inputs, positions)), [-1, pass.config.hidden_size]);
   const mask = nn.additiveMask(inputs.attention_mask!); // [B, 1, 1, T]
   const x = encodeButLast(pass, inputs, positions, mask); // [B, T, H]
   const first = firstToken(x); // [B, 1, H]
@@ -202,8 +212,8 @@ export function encodeFirst(pass: Pass, inputs: Record<string, tf.Tensor>, posit
 }
 
 function encodeButLast(pass: Pass, inputs: Record<string, tf.Tensor>, positions: tf.Tensor, mask: tf.Tensor): tf.Tensor {
-  let x = betweenLayers(embed(pass, inputs, positions)); // [B, T, H]
-  for (let layer = 0; layer < pass.config.num_hidden_layers - 1; layer++) x = betweenLayers(block(pass, x, x, mask, layer)); // [B, T, H]
+  let x = betweenLayers(embed(pass, inputs, positions), pass.observe); // [B, T, H]
+  for (let layer = 0; layer < pass.config.num_hidden_layers - 1; layer++) x = betweenLayers(block(pass, x, x, mask, layer), pass.observe); // [B, T, H]
   return x;
 }
 

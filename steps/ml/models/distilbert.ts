@@ -11,7 +11,7 @@ import { attention, betweenLayers, embedding, firstRows, firstToken, linear } fr
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { ConfigReader } from './config.ts';
-import { type Family, stackDepth } from './family.ts';
+import { type Family, type Observe, stackDepth } from './family.ts';
 import * as nn from './nn.ts';
 
 const POSITIONS = 'distilbert.embeddings.position_embeddings';
@@ -104,8 +104,8 @@ export const distilbert: Family<DistilBertConfig> = {
         ...nn.linearParameters('classifier', config.dim, labels),
       }),
       labelled: ['classifier.weight', 'classifier.bias'],
-      logits(config, weights, inputs, dropout) {
-        const first = encodeFirst({ config, weights, dropout }, inputs); // [B, H]
+      logits(config, weights, inputs, dropout, observe) {
+        const first = encodeFirst({ config, weights, dropout, observe }, inputs); // [B, H]
         const pooled = tf.relu(nn.linear(first, weights, 'pre_classifier')); // [B, H]
         return nn.linear(dropout(pooled, config.seq_classif_dropout), weights, 'classifier'); // [B, labels]
       },
@@ -140,8 +140,8 @@ export const distilbert: Family<DistilBertConfig> = {
       }),
       labelled: [],
       tied: { 'vocab_projector.weight': 'distilbert.embeddings.word_embeddings.weight' },
-      logits(config, weights, inputs, dropout) {
-        const masked = nn.labelledStates(encode({ config, weights, dropout }, inputs), inputs); // [P, H]
+      logits(config, weights, inputs, dropout, observe) {
+        const masked = nn.labelledStates(encode({ config, weights, dropout, observe }, inputs), inputs); // [P, H]
         const dense = nn.activation(config.activation, nn.linear(masked, weights, 'vocab_transform')); // [P, H]
         const x = nn.layerNorm(dense, weights, 'vocab_layer_norm', LAYER_NORM_EPS);
         const decoder = weights['distilbert.embeddings.word_embeddings.weight']!; // [V, H]
@@ -158,30 +158,34 @@ interface Pass {
   config: DistilBertConfig;
   weights: nn.Weights;
   dropout: Dropout;
+  observe?: Observe | undefined;
 }
 
 /** int32 ids and mask [B, T] → the last hidden states [B, T, H]. */
 function encode(pass: Pass, { input_ids, attention_mask }: Record<string, tf.Tensor>): tf.Tensor {
   const mask = nn.additiveMask(attention_mask!); // [B, 1, 1, T]
   const x = encodeButLast(pass, input_ids!, mask); // [B, T, H]
-  return block(pass, x, x, mask, pass.config.n_layers - 1);
+  const last = block(pass, x, x, mask, pass.config.n_layers - 1);
+  pass.observe?.(last);
+  return last;
 }
 
 /**
  * int32 ids and mask [B, T] → the last hidden state of the first token, [CLS], [B, H]. A classifier reads only this
- * token, so the last block computes only this one.
+ * token, so the last block computes only this one, unless the others are observed.
  */
-function encodeFirst(pass: Pass, { input_ids, attention_mask }: Record<string, tf.Tensor>): tf.Tensor {
+function encodeFirst(pass: Pass, inputs: Record<string, tf.Tensor>): tf.Tensor {
   const { n_layers, dim } = pass.config;
-  const mask = nn.additiveMask(attention_mask!); // [B, 1, 1, T]
-  const x = encodeButLast(pass, input_ids!, mask); // [B, T, H]
+  if (pass.observe) return tf.reshape(firstToken(encode(pass, inputs)), [-1, dim]);
+  const mask = nn.additiveMask(inputs.attention_mask!); // [B, 1, 1, T]
+  const x = encodeButLast(pass, inputs.input_ids!, mask); // [B, T, H]
   const first = firstToken(x); // [B, 1, H]
   return tf.reshape(block(pass, first, x, mask, n_layers - 1), [-1, dim]);
 }
 
 function encodeButLast(pass: Pass, ids: tf.Tensor, mask: tf.Tensor): tf.Tensor {
-  let x = betweenLayers(embed(pass, ids)); // [B, T, H]
-  for (let layer = 0; layer < pass.config.n_layers - 1; layer++) x = betweenLayers(block(pass, x, x, mask, layer)); // [B, T, H]
+  let x = betweenLayers(embed(pass, ids), pass.observe); // [B, T, H]
+  for (let layer = 0; layer < pass.config.n_layers - 1; layer++) x = betweenLayers(block(pass, x, x, mask, layer), pass.observe); // [B, T, H]
   return x;
 }
 

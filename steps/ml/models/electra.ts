@@ -12,7 +12,7 @@ import type { Dropout } from '../runtime/runtime.ts';
 import type { tf } from '../runtime/tfjs.ts';
 import { type BertConfig, configureEncoder, encode, encodeFirst, encoderParameters } from './bert.ts';
 import { ConfigReader } from './config.ts';
-import { type Family, stackDepth } from './family.ts';
+import { type Family, type Observe, stackDepth } from './family.ts';
 import * as nn from './nn.ts';
 
 /** Names and defaults are those of transformers' ElectraConfig. Its `summary_…` fields are only for multiple choice. */
@@ -50,8 +50,8 @@ export const electra: Family<ElectraConfig> = {
         ...nn.linearParameters('classifier.out_proj', config.hidden_size, labels),
       }),
       labelled: ['classifier.out_proj.weight', 'classifier.out_proj.bias'],
-      logits(config, weights, inputs, dropout) {
-        const first = encodeFirst(passOf(config, weights, dropout), inputs, positions(weights, inputs)); // [B, H], of [CLS]
+      logits(config, weights, inputs, dropout, observe) {
+        const first = encodeFirst(passOf(config, weights, dropout, observe), inputs, positions(weights, inputs)); // [B, H], of [CLS]
         const dense = nn.linear(dropout(first, config.classifier_dropout), weights, 'classifier.dense'); // [B, H]
         const active = nn.activation('gelu', dense); // independent of hidden_act
         return nn.linear(dropout(active, config.classifier_dropout), weights, 'classifier.out_proj'); // [B, labels]
@@ -87,8 +87,8 @@ export const electra: Family<ElectraConfig> = {
       }),
       labelled: [],
       tied: { 'generator_lm_head.weight': WORDS },
-      logits(config, weights, inputs, dropout) {
-        const hidden = encode(passOf(config, weights, dropout), inputs, positions(weights, inputs)); // [B, T, H]
+      logits(config, weights, inputs, dropout, observe) {
+        const hidden = encode(passOf(config, weights, dropout, observe), inputs, positions(weights, inputs)); // [B, T, H]
         const masked = nn.labelledStates(hidden, inputs); // [P, H]
         const dense = nn.activation('gelu', nn.linear(masked, weights, 'generator_predictions.dense')); // [P, E], independent of hidden_act
         const x = nn.layerNorm(dense, weights, 'generator_predictions.LayerNorm', config.layer_norm_eps);
@@ -98,7 +98,13 @@ export const electra: Family<ElectraConfig> = {
   },
 };
 
-const passOf = (config: ElectraConfig, weights: nn.Weights, dropout: Dropout) => ({ base: 'electra', config, weights, dropout });
+const passOf = (config: ElectraConfig, weights: nn.Weights, dropout: Dropout, observe?: Observe) => ({
+  base: 'electra',
+  config,
+  weights,
+  dropout,
+  observe,
+});
 
 /** The rows of the positions of all tokens [T, E]. */
 const positions = (weights: nn.Weights, { input_ids }: Record<string, tf.Tensor>): tf.Tensor =>

@@ -10,12 +10,14 @@ import { memoryLimit, StepError } from '../../../engine/step.ts';
 import type { CrossEntropyOptions } from '../runtime/ops.ts';
 import type { Axes, HostTensor, HostTensors, Program } from '../runtime/runtime.ts';
 import { type ConfigFile, knownTask, labelsOf, type ProblemType, problemOf, type Task, taskFacts, taskOf } from './config.ts';
+import type { Distillation } from './distillation.ts';
 import { axesFor, type Config, type Family, type GeneratingHead, type Head, programFor } from './family.ts';
 import { listed, readJson, shown } from './json.ts';
 import type { Parameter, Parameters } from './nn.ts';
 import { random, truncatedNormal } from './random.ts';
 import { familyOf } from './registry.ts';
-import { float32, openSafetensors, type Safetensors, toFloat32, writeSafetensors } from './safetensors.ts';
+import { float32, toFloat32, writeSafetensors } from './safetensors.ts';
+import { openWeights } from './weight-files.ts';
 
 export interface Model {
   family: Family;
@@ -44,6 +46,8 @@ export interface ModelStart {
   seed: number;
   /** For one label of several: the class weights, and label smoothing. */
   loss?: CrossEntropyOptions;
+  /** If it is trained with a teacher. */
+  distillation?: Distillation | undefined;
   /** Overrides the dropout rates of the config. */
   dropout?: number | undefined;
   /** What the log reports about the initial weights. */
@@ -58,14 +62,14 @@ export type Started = Model & { fresh: string[] };
  * initialization.
  */
 export async function startModel(folder: string, start: ModelStart): Promise<Started> {
-  const { task, problem = 'single_label_classification', labels, seed, dropout, loss, say } = start;
+  const { task, problem = 'single_label_classification', labels, seed, dropout, loss, distillation, say } = start;
   const file = await readConfig(folder);
   const family = familyOf(file);
   const { parameters: headParameters, labelled, tiedTo } = headOf(family, task, file);
   if (dropout !== undefined) for (const field of family.dropouts) file[field] = dropout;
   const config: Config = family.configure(file);
   const base = family.parameters(config);
-  const program = programFor(family, task, config, problem, loss);
+  const program = programFor(family, task, config, problem, loss, distillation);
   const all = headParameters(config, labels.length);
   const checkpoint = await openCheckpoint(folder, family, task, { ...base, ...all });
   const head = checkpoint ? withoutTied(all, tiedTo, checkpoint) : all;
@@ -195,57 +199,40 @@ interface Checkpoint {
 }
 
 async function openCheckpoint(folder: string, family: Family, task: Task, parameters: Parameters): Promise<Checkpoint | undefined> {
-  const source = WEIGHT_FILES.find((name) => existsSync(path.join(folder, name)));
-  if (!source) {
-    const foreign = FOREIGN_FILES.find((name) => existsSync(path.join(folder, name)));
-    if (!foreign) return undefined;
-    const pickle = foreign === 'pytorch_model.bin';
-    throw new StepError(
-      `${shown(folder)} has its weights in ${foreign}, which is not supported${pickle ? ': opening a pickle can run any code' : ''}`,
-      pickle ? UNPICKLE : "Convert it once with Python's transformers: save_pretrained(folder) writes model.safetensors.",
-    );
-  }
-  const index = source.endsWith('.json') ? await indexOf(folder, source) : undefined;
-  const files = index ? [...new Set(Object.values(index))].sort() : [source];
-  const opened: Safetensors[] = [];
-  const close = async () => void (await Promise.all(opened.map((file) => file.close())));
+  const stored = await openWeights(folder);
+  if (!stored) return undefined;
   try {
     const entries: Checkpoint['entries'] = new Map();
     const { tied = {} } = family.heads[task] ?? {};
     const copies: Copy[] = [];
-    for (const file of files) {
-      const stored = await openSafetensors(path.join(folder, file));
-      opened.push(stored);
-      for (const [name, { shape }] of stored.tensors) {
-        if (CONSTANTS.some((end) => name.endsWith(end)) || family.constants?.some((end) => name.endsWith(end))) continue;
-        const read = async () => {
-          const tensor = await stored.read(name);
-          const data = toFloat32(tensor);
-          if (!data)
-            throw new StepError(`${file}: "${name}" is ${tensor.dtype}, not a floating-point type`, 'Save the model without quantization.');
-          if (!allFinite(data))
-            throw new StepError(
-              `${file}: "${name}" contains NaN or infinite numbers`,
-              'Its training diverged, or the file is damaged: use another checkpoint.',
-            );
-          return data;
-        };
-        const original = name in parameters ? undefined : tied[name];
-        if (original !== undefined) {
-          copies.push({ file, name, original, shape, read });
-          continue;
-        }
-        const own = nameFor(name, family, parameters);
-        if (entries.has(own))
-          throw new StepError(`${file}: there are two tensors for ${own}`, 'Save the model again, with each weight once.');
-        entries.set(own, { shape, read });
+    for (const [name, { file, shape, read: readStored }] of stored.tensors) {
+      if (CONSTANTS.some((end) => name.endsWith(end)) || family.constants?.some((end) => name.endsWith(end))) continue;
+      const read = async () => {
+        const tensor = await readStored();
+        const data = toFloat32(tensor);
+        if (!data)
+          throw new StepError(`${file}: "${name}" is ${tensor.dtype}, not a floating-point type`, 'Save the model without quantization.');
+        if (!allFinite(data))
+          throw new StepError(
+            `${file}: "${name}" contains NaN or infinite numbers`,
+            'Its training diverged, or the file is damaged: use another checkpoint.',
+          );
+        return data;
+      };
+      const original = name in parameters ? undefined : tied[name];
+      if (original !== undefined) {
+        copies.push({ file, name, original, shape, read });
+        continue;
       }
+      const own = nameFor(name, family, parameters);
+      if (entries.has(own))
+        throw new StepError(`${file}: there are two tensors for ${own}`, 'Save the model again, with each weight once.');
+      entries.set(own, { shape, read });
     }
     await refuseFalseCopies(copies, entries);
-    if (index) refuseDisplaced(source, index, new Map(files.map((file, i) => [file, opened[i]!])));
-    return { source, entries, close };
+    return { source: stored.source, entries, close: stored.close };
   } catch (error) {
-    await close();
+    await stored.close();
     throw error;
   }
 }
@@ -284,51 +271,6 @@ function allFinite(data: Float32Array): boolean {
   for (let i = 0; i < data.length; i++) if (data[i]! - data[i]! !== 0) return false;
   return true;
 }
-
-/** Copies, because tied weights share memory, which safetensors does not write. */
-const UNPICKLE = `Convert it once with Python:
-  import torch; from safetensors.torch import save_file
-  weights = torch.load("pytorch_model.bin", weights_only=True)
-  save_file({name: w.clone() for name, w in weights.items()}, "model.safetensors", {"format": "pt"})`;
-
-const WEIGHT_FILES = ['model.safetensors', 'model.safetensors.index.json'];
-const FOREIGN_FILES = ['pytorch_model.bin', 'pytorch_model.bin.index.json', 'tf_model.h5', 'flax_model.msgpack', 'model.ckpt.index'];
-
-/** The file of the folder that contains each tensor. */
-async function indexOf(folder: string, index: string): Promise<Record<string, string>> {
-  const { weight_map } = (await readJson(path.join(folder, index))) as { weight_map?: Record<string, string> };
-  const places = Object.entries(weight_map ?? {});
-  if (places.length === 0) throw new StepError(`${index} of ${shown(folder)} lists no shards in "weight_map"`);
-  const outside = places.find(([, file]) => typeof file !== 'string' || file !== path.basename(file));
-  if (outside) throw new StepError(`${index} of ${shown(folder)} lists ${outside[1]}, which is not a file of the folder`);
-  const missing = [...new Set(places.map(([, file]) => file))].filter((file) => !existsSync(path.join(folder, file))).sort();
-  if (missing.length > 0) {
-    const [name] = places.find(([, file]) => file === missing[0])!;
-    throw new StepError(
-      `${shown(folder)} lacks ${listed(missing)}, which ${index} lists for ${name} and others`,
-      'Download the missing shards.',
-    );
-  }
-  return weight_map!;
-}
-
-/** Otherwise a shard from another save than the index would mix two models. */
-function refuseDisplaced(source: string, index: Record<string, string>, shards: Map<string, Safetensors>): void {
-  for (const [name, file] of Object.entries(index)) {
-    if (shards.get(file)!.tensors.has(name)) continue;
-    const [elsewhere] = [...shards].find(([, { tensors }]) => tensors.has(name)) ?? [];
-    throw new StepError(
-      `${source} lists ${name} in ${file}, but ${elsewhere === undefined ? 'no shard contains it' : `it is in ${elsewhere}`}`,
-      OTHER_SAVES,
-    );
-  }
-  for (const [file, { tensors }] of shards) {
-    const unnamed = [...tensors.keys()].filter((name) => !Object.hasOwn(index, name));
-    if (unnamed.length > 0) throw new StepError(`${file} contains ${listed(unnamed)}, which ${source} does not list`, OTHER_SAVES);
-  }
-}
-
-const OTHER_SAVES = 'The index and the shards are from different saves: download all of them again.';
 
 /**
  * TensorFlow's names of a norm's weights, as in bert-base-uncased on the hub; and the base prefix if it was left out.
@@ -384,7 +326,8 @@ function headToKeep(
 const withoutTied = (head: Parameters, tiedTo: Record<string, string> = {}, { entries }: Checkpoint): Parameters =>
   Object.fromEntries(Object.entries(head).filter(([name]) => !(name in tiedTo) || entries.has(name) || !entries.has(tiedTo[name]!)));
 
-function reorderRows({ dtype, shape, data }: HostTensor, order: number[]): HostTensor {
+/** The rows of a weight in another order: row i is the former row order[i]. */
+export function reorderRows({ dtype, shape, data }: HostTensor, order: number[]): HostTensor {
   const width = data.length / order.length;
   const moved = new Float32Array(data.length);
   for (const [to, from] of order.entries()) moved.set(data.subarray(from * width, (from + 1) * width), to * width);

@@ -14,7 +14,7 @@ import { attend, betweenLayers, embedding, firstToken, joinHeads, linear, rotary
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { type ConfigFile, ConfigReader } from './config.ts';
-import { type Family, stackDepth } from './family.ts';
+import { type Family, type Observe, stackDepth } from './family.ts';
 import * as nn from './nn.ts';
 
 /**
@@ -80,8 +80,8 @@ export const modernBert: Family<ModernBertConfig> = {
       architecture: 'ModernBertForSequenceClassification',
       parameters: classifierParameters,
       labelled: ['classifier.weight', 'classifier.bias'],
-      logits(config, weights, inputs, dropout) {
-        const pass = { config, weights, dropout };
+      logits(config, weights, inputs, dropout, observe) {
+        const pass = { config, weights, dropout, observe };
         const pooled = config.classifier_pooling === 'cls' ? encodeFirst(pass, inputs) : meanOf(encode(pass, inputs), inputs); // [B, H]
         return classify(pass, pooled); // [B, labels]
       },
@@ -116,8 +116,8 @@ export const modernBert: Family<ModernBertConfig> = {
       }),
       labelled: [],
       tied: { 'decoder.weight': WORDS },
-      logits(config, weights, inputs, dropout) {
-        const masked = nn.labelledStates(encode({ config, weights, dropout }, inputs), inputs); // [P, H]
+      logits(config, weights, inputs, dropout, observe) {
+        const masked = nn.labelledStates(encode({ config, weights, dropout, observe }, inputs), inputs); // [P, H]
         return linear(dense(config, weights, masked), weights[WORDS]!, weights['decoder.bias']); // [P, V]
       },
     },
@@ -259,6 +259,7 @@ interface Pass {
   config: ModernBertConfig;
   weights: nn.Weights;
   dropout: Dropout;
+  observe?: Observe | undefined;
 }
 
 /** Hidden states [.., H] → [.., labels] */
@@ -283,14 +284,17 @@ function meanOf(hidden: tf.Tensor, { attention_mask }: Record<string, tf.Tensor>
 function encode(pass: Pass, inputs: Record<string, tf.Tensor>): tf.Tensor {
   const around = surroundings(pass, inputs);
   const x = encodeButLast(pass, inputs, around); // [B, T, H]
-  return finalNorm(pass, block(pass, x, around, pass.config.num_hidden_layers - 1, false));
+  const last = finalNorm(pass, block(pass, x, around, pass.config.num_hidden_layers - 1, false));
+  pass.observe?.(last);
+  return last;
 }
 
 /**
  * The same → [B, H], the last hidden state of the first token, [CLS], alone. A classifier reads no other, so the last
- * block computes no other.
+ * block computes no other, unless they are observed.
  */
 function encodeFirst(pass: Pass, inputs: Record<string, tf.Tensor>): tf.Tensor {
+  if (pass.observe) return tf.reshape(firstToken(encode(pass, inputs)), [-1, pass.config.hidden_size]);
   const around = surroundings(pass, inputs);
   const x = encodeButLast(pass, inputs, around); // [B, T, H]
   const first = block(pass, x, around, pass.config.num_hidden_layers - 1, true); // [B, 1, H]
@@ -298,10 +302,10 @@ function encodeFirst(pass: Pass, inputs: Record<string, tf.Tensor>): tf.Tensor {
 }
 
 function encodeButLast(pass: Pass, { input_ids }: Record<string, tf.Tensor>, around: Surroundings): tf.Tensor {
-  const { config, weights, dropout } = pass;
+  const { config, weights, dropout, observe } = pass;
   const words = nn.layerNorm(embedding(weights[WORDS]!, input_ids!), weights, 'model.embeddings.norm', config.norm_eps);
-  let x = betweenLayers(dropout(words, config.embedding_dropout)); // [B, T, H]
-  for (let layer = 0; layer < config.num_hidden_layers - 1; layer++) x = betweenLayers(block(pass, x, around, layer, false)); // [B, T, H]
+  let x = betweenLayers(dropout(words, config.embedding_dropout), observe); // [B, T, H]
+  for (let layer = 0; layer < config.num_hidden_layers - 1; layer++) x = betweenLayers(block(pass, x, around, layer, false), observe); // [B, T, H]
   return x;
 }
 

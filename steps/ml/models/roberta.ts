@@ -13,7 +13,7 @@ import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { type BertConfig, configureEncoder, encode, encodeFirst, encoderParameters } from './bert.ts';
 import type { ConfigFile } from './config.ts';
-import { type Family, stackDepth } from './family.ts';
+import { type Family, type Observe, stackDepth } from './family.ts';
 import * as nn from './nn.ts';
 
 const POSITIONS = 'roberta.embeddings.position_embeddings';
@@ -47,8 +47,8 @@ export const roberta: Family<BertConfig> = {
         ...nn.linearParameters('classifier.out_proj', config.hidden_size, labels),
       }),
       labelled: ['classifier.out_proj.weight', 'classifier.out_proj.bias'],
-      logits(config, weights, inputs, dropout) {
-        const first = encodeFirst(passOf(config, weights, dropout), inputs, positions(config, weights, inputs)); // [B, H], of <s>
+      logits(config, weights, inputs, dropout, observe) {
+        const first = encodeFirst(passOf(config, weights, dropout, observe), inputs, positions(config, weights, inputs)); // [B, H], of <s>
         const dense = tf.tanh(nn.linear(dropout(first, config.classifier_dropout), weights, 'classifier.dense')); // [B, H]
         return nn.linear(dropout(dense, config.classifier_dropout), weights, 'classifier.out_proj'); // [B, labels]
       },
@@ -83,8 +83,8 @@ export const roberta: Family<BertConfig> = {
       }),
       labelled: [],
       tied: { 'lm_head.decoder.weight': 'roberta.embeddings.word_embeddings.weight', 'lm_head.decoder.bias': 'lm_head.bias' },
-      logits(config, weights, inputs, dropout) {
-        const hidden = encode(passOf(config, weights, dropout), inputs, positions(config, weights, inputs)); // [B, T, H]
+      logits(config, weights, inputs, dropout, observe) {
+        const hidden = encode(passOf(config, weights, dropout, observe), inputs, positions(config, weights, inputs)); // [B, T, H]
         const masked = nn.labelledStates(hidden, inputs); // [P, H]
         const dense = nn.activation('gelu', nn.linear(masked, weights, 'lm_head.dense')); // [P, H], whatever hidden_act is
         const x = nn.layerNorm(dense, weights, 'lm_head.layer_norm', config.layer_norm_eps);
@@ -118,7 +118,13 @@ function configure(file: ConfigFile, type: string, vocabulary: number): BertConf
   return config;
 }
 
-const passOf = (config: BertConfig, weights: nn.Weights, dropout: Dropout) => ({ base: 'roberta', config, weights, dropout });
+const passOf = (config: BertConfig, weights: nn.Weights, dropout: Dropout, observe?: Observe) => ({
+  base: 'roberta',
+  config,
+  weights,
+  dropout,
+  observe,
+});
 
 /** The embeddings of the positions of all tokens [B, T, H]. */
 const positions = (config: BertConfig, weights: nn.Weights, { input_ids }: Record<string, tf.Tensor>): tf.Tensor =>

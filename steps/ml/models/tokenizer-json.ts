@@ -6,6 +6,7 @@
 
 import { existsSync } from 'node:fs';
 import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { StepError } from '../../../engine/step.ts';
 import { readJson, readText } from './json.ts';
 
@@ -222,4 +223,28 @@ function missing(folder: string): StepError {
     `the model folder ${name} has ${foreign} but no tokenizer.json`,
     'Convert it once with Python: AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes tokenizer.json.',
   );
+}
+
+/**
+ * How the tokenizer of one folder differs from that of another, in words; undefined if both make the same tokens of
+ * every text. Truncation and padding, which callers set, and the decoder do not count.
+ */
+export async function tokenizerDifference(folder: string, from: string): Promise<string | undefined> {
+  const [own, other] = await Promise.all([folder, from].map(async (each) => JSON.parse(await tokenizerJson(each)) as Record<string, any>));
+  const [vocabulary, others] = [idsOf(own!), idsOf(other!)];
+  if (vocabulary.size !== others.size) return `it has ${vocabulary.size} tokens instead of ${others.size}`;
+  for (const [token, id] of vocabulary)
+    if (others.get(token) !== id) return `its token ${id} is ${JSON.stringify(token)}, which the other has ${placeOf(others.get(token))}`;
+  const parts = ['normalizer', 'pre_tokenizer', 'post_processor', 'added_tokens', 'model'];
+  const part = parts.find((name) => !isDeepStrictEqual(own![name] ?? null, other![name] ?? null));
+  return part && `its ${part} differs (tokenizer.json)`;
+}
+
+const placeOf = (id: number | undefined): string => (id === undefined ? 'not at all' : `as ${id}`);
+
+/** The ids of all tokens; a Unigram vocabulary is a list. */
+function idsOf({ model, added_tokens = [] }: Record<string, any>): Map<string, number> {
+  const vocabulary: Record<string, number> | [string, number][] = model?.vocab ?? {};
+  const own = Array.isArray(vocabulary) ? vocabulary.map(([token], id) => [token, id] as const) : Object.entries(vocabulary);
+  return new Map([...own, ...(added_tokens as { content: string; id: number }[]).map(({ content, id }) => [content, id] as const)]);
 }

@@ -1,6 +1,6 @@
 /** The cache of parsed pipelines: a change of anything that a pipeline depends on is detected. */
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { sealed, unsealed } from '../../../cache/database.ts';
@@ -121,14 +121,6 @@ async function loaded(p: Rig, ...args: string[]): Promise<string> {
   return stderr;
 }
 
-/** The bundled file that contains the parser. */
-function fileWithYaml(): string {
-  const chunks = join(root, 'dist/engine/chunks');
-  const found = readdirSync(chunks).filter((name) => readFileSync(join(chunks, name), 'utf8').includes('exports.LineCounter'));
-  expect(found).toHaveLength(1);
-  return found[0]!;
-}
-
 test('a run with nothing to do loads no YAML, no schemas, no bundler, and no library of a step', async () => {
   const p = project({
     'p.yaml':
@@ -141,17 +133,35 @@ test('a run with nothing to do loads no YAML, no schemas, no bundler, and no lib
   expect((await p.states('p.yaml')).cells).toEqual({ a: 'fresh', b: 'fresh', c: 'fresh' });
   const seen = await loaded(p, 'run', 'p.yaml');
   // The list contains imported and required modules.
-  expect(seen).toMatch(/LOADED file:.*chunks\/run-/);
+  expect(seen).toMatch(/LOADED file:.*dist\/engine\/commands\/command-line\.js/);
   expect(seen).toMatch(/LOADED file:.*node_modules\/better-sqlite3\//);
   for (const heavy of ['ajv', 'esbuild', 'execa', 'picomatch', 'string-width', 'tfjs', 'duckdb', 'onnxruntime', 'tokenizers'])
     expect(seen, heavy).not.toMatch(new RegExp(`LOADED (file:.*/node_modules/(@[^/]+/)?)?${heavy}\\b`));
   // The YAML parser is part of the bundle.
-  expect(seen).not.toContain(fileWithYaml());
+  expect(readFileSync(join(root, 'dist/engine/yaml.cjs'), 'utf8')).toContain('LineCounter');
+  expect(seen).not.toContain('dist/engine/yaml.cjs');
   // A change of another function is detected; a file that nobody imports is ignored.
   p.write('other.ts', 'export {};\n');
   expect((await p.states('p.yaml')).cells).toEqual({ a: 'fresh', b: 'fresh', c: 'fresh' });
   p.write('own.ts', p.read('own.ts').replace("'x'", "'y'"));
   expect((await p.states('p.yaml')).cells).toEqual({ a: 'fresh', b: 'ran', c: 'fresh' });
+});
+
+test('status stores the parsed pipeline in the cache folder of the user, and reads it there until something changes', async () => {
+  const p = project({ 'p.yaml': 'steps: { a: { run: "cat in.txt", inputs: { i: in.txt } } }\n', 'in.txt': 'x' });
+  const caches = project({});
+  p.env.XDG_CACHE_HOME = caches.path('caches');
+  const before = p.snapshot();
+  expect(await loaded(p, 'status', 'p.yaml')).toContain('dist/engine/yaml.cjs');
+  expect(await loaded(p, 'status', 'p.yaml')).not.toContain('dist/engine/yaml.cjs');
+  expect(p.snapshot()).toEqual(before);
+  const folder = caches.path('caches/tunesmith/pipelines');
+  expect(statSync(folder).mode & 0o777).toBe(0o700);
+  expect(readdirSync(folder)).toHaveLength(1);
+  // A run does not read it, and stores its own entry.
+  expect(await loaded(p, 'run', 'p.yaml')).toContain('dist/engine/yaml.cjs');
+  p.remove('in.txt');
+  expect((await p.run('status', 'p.yaml')).stderr).toContain('there is no file or folder in.txt');
 });
 
 test("a new file that takes the place of an imported one is detected, and a package's new version", async () => {

@@ -1,8 +1,9 @@
 /**
- * Answers raw inputs: decodes, cleans and tokenizes each one separately, runs the model in batches, and interprets
- * its outputs for the task. Neither the answer to an input nor its error depends on the other inputs.
+ * The thread that predicts: it encodes inputs and keeps them, runs the model on the sequences that the queue selects,
+ * and returns the answer to an input once all its sequences were run. Neither the answer to an input nor its error
+ * depends on the other inputs.
  */
-import { type Json, StepError } from '../../engine/step.ts';
+import { StepError } from '../../engine/step.ts';
 import { outputsOf } from '../ml/models/config.ts';
 import { checkVocabulary, type Sequence } from '../ml/models/tokenizer.ts';
 import * as ort from '../ml/runtime/onnx/library.ts';
@@ -10,28 +11,99 @@ import { type EncodedInput, openEncoder } from '../ml/tasks/encoder.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
 import type { Answering, Input, Outputs } from '../ml/tasks/task.ts';
 import { type Bundle, notTaken } from './bundle.ts';
+import { answerCalls, failureOf } from './thread.ts';
+import type { InputChunk, Numbered, PredictionData, PredictionRequest, WorkerReport } from './workers.ts';
 
-export interface Answer {
-  /** @throws StepError for an input that the model cannot read */
-  encode(input: Input): Promise<EncodedInput>;
-  /** The outputs of the model for these sequences, of one input or of several, in one run. */
-  run(sequences: readonly Sequence[]): Promise<unknown[]>;
-  /** The answer to an input, from the outputs for its sequences. */
-  conclude(encoded: EncodedInput, results: unknown[]): Promise<Json>;
-  /** @throws StepError if the files of the bundle do not fit each other, so that every input would fail */
-  check(): Promise<void>;
+export async function work(): Promise<void> {
+  await answerCalls(async ({ bundle, threads }: PredictionData) => {
+    const model = await openAnswer(bundle, threads);
+    await model.check();
+    const inputs = new Inputs(model);
+    return {
+      async answer(request: PredictionRequest) {
+        if ('encode' in request) return Promise.all(request.encode.map((each) => inputs.encode(each)));
+        if ('run' in request) return inputs.run(request.run);
+        return inputs.drop(request.drop);
+      },
+    };
+  });
 }
 
-/** @param threads cores of the matrix products */
-export async function openAnswer(bundle: Bundle, threads: number): Promise<Answer> {
+/** The inputs that were encoded but not answered yet. */
+class Inputs {
+  readonly #model: Answer;
+  readonly #held = new Map<number, { encoded: EncodedInput; results: unknown[]; missing: number }>();
+
+  constructor(model: Answer) {
+    this.#model = model;
+  }
+
+  async encode({ id, input }: Numbered): Promise<WorkerReport> {
+    try {
+      const encoded = await this.#model.encode(input);
+      if (encoded.sequences.length === 0) return { id, prediction: await this.#model.conclude(encoded, []) };
+      this.#held.set(id, { encoded, results: [], missing: encoded.sequences.length });
+      return { id, lengths: encoded.sequences.map(({ ids }) => ids.length) };
+    } catch (error) {
+      const failure = failureOf(error);
+      return failure.ofUser ? { id, refused: failure } : { id, failed: failure };
+    }
+  }
+
+  /** Returns the inputs that are complete. A failed run is repeated one by one, so that the error belongs to the input that caused it. */
+  async run(parts: InputChunk[]): Promise<WorkerReport[]> {
+    const present = parts.filter(({ id }) => this.#held.has(id));
+    if (present.length === 0) return [];
+    try {
+      const results = await this.#model.run(present.map(({ id, sequence }) => this.#held.get(id)!.encoded.sequences[sequence]!));
+      const reports = await Promise.all(present.map((part, i) => this.#take(part, results[i])));
+      return reports.filter((report) => report !== undefined);
+    } catch (error) {
+      if (present.length > 1) {
+        const reports: WorkerReport[] = [];
+        for (const part of present) reports.push(...(await this.run([part])));
+        return reports;
+      }
+      const { id } = present[0]!;
+      this.#held.delete(id);
+      return [{ id, failed: failureOf(error) }];
+    }
+  }
+
+  drop(ids: number[]): void {
+    for (const id of ids) this.#held.delete(id);
+  }
+
+  async #take({ id, sequence }: InputChunk, result: unknown): Promise<WorkerReport | undefined> {
+    const input = this.#held.get(id);
+    if (!input) return undefined;
+    input.results[sequence] = result;
+    if (--input.missing > 0) return undefined;
+    this.#held.delete(id);
+    try {
+      return { id, prediction: await this.#model.conclude(input.encoded, input.results) };
+    } catch (error) {
+      return { id, failed: failureOf(error) };
+    }
+  }
+}
+
+type Answer = Awaited<ReturnType<typeof openAnswer>>;
+
+/**
+ * Answers raw inputs: decodes, cleans and tokenizes each one separately, runs the model in batches, and interprets its
+ * outputs for the task. `threads`: cores of the matrix products.
+ */
+export async function openAnswer(bundle: Bundle, threads: number) {
   const kind = taskKind(bundle.task);
   const encoder = await openEncoder(bundle);
   if (bundle.vocabulary !== undefined) checkVocabulary(encoder.tokenizer, bundle.vocabulary);
   const answering: Answering = { ...bundle, ...encoder };
   const session = await openSession(bundle, threads);
 
-  const answer: Answer = {
-    async encode(given) {
+  const answer = {
+    /** @throws StepError for an input that the model cannot read */
+    async encode(given: Input): Promise<EncodedInput> {
       const odd = Object.keys(given).find(
         (name) => !bundle.fields.some((field) => field.name === name || (field.words && name === 'words')),
       );
@@ -39,14 +111,17 @@ export async function openAnswer(bundle: Bundle, threads: number): Promise<Answe
       return encoder.encode(given);
     },
 
-    async run(sequences) {
+    /** The outputs of the model for these sequences, of one input or of several, in one run. */
+    async run(sequences: readonly Sequence[]): Promise<unknown[]> {
       const outputs = await runModel(session, sequences, bundle);
       return sequences.map((sequence, row) => kind.read(outputs, row, sequence, answering));
     },
 
-    conclude: async ({ input, sequences }, results) => kind.answer(input, sequences, results, answering),
+    /** The answer to an input, from the outputs for its sequences. */
+    conclude: async ({ input, sequences }: EncodedInput, results: unknown[]) => kind.answer(input, sequences, results, answering),
 
-    async check() {
+    /** @throws StepError if the files of the bundle do not fit each other, so that every input would fail */
+    async check(): Promise<void> {
       const required = bundle.fields.filter(({ optional }) => !optional);
       const sample = Object.fromEntries(required.map(({ name }) => [name, encoder.mask ? `a ${encoder.mask.token}` : 'a']));
       const unable = (why: string) => {
