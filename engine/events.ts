@@ -14,7 +14,6 @@ export type RunEvent =
   | { type: 'log'; cell: string; stream: 'stdout' | 'stderr' | 'step'; line: string }
   | { type: 'progress'; cell: string; done: number; total?: number; values: Record<string, number | string> }
   | { type: 'metric'; cell: string; name: string; value: number; step?: number; better?: MetricDirection }
-  /** The result line of a cell. */
   | { type: 'result'; cell: string; message: string }
   /** Something that a user should not miss, such as a kept file or a changed input. Repeated below the summary. */
   | { type: 'notice'; cell?: string; message: string }
@@ -44,7 +43,6 @@ export interface Failure {
   stack?: Frame[];
   /** The last 20 lines of its log. */
   tail: string[];
-  /** The log's path. */
   log: string;
 }
 

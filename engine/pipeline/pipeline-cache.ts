@@ -28,7 +28,6 @@ export interface PipelineRequest {
   root: string;
   text: string;
   set: string[];
-  /** Text of the params file. */
   params?: string;
 }
 
