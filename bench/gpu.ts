@@ -5,8 +5,8 @@
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { nvidiaGpus } from '../steps/ml/device/libraries.ts';
 import { openRuntime } from '../steps/ml/device/open.ts';
-import { nvidiaGpus } from '../steps/ml/runtime/gpu.ts';
 import type { Precision } from '../steps/ml/runtime/runtime.ts';
 import { toyAxes, toyBatch, toyProgram, toyWeights } from '../test/steps/ml/runtime/toy.ts';
 

@@ -22,37 +22,26 @@ export async function builtin(name: string): Promise<StepDefinition | undefined>
   return Object.hasOwn(STEPS, name) ? ((await STEPS[name]!()).default as StepDefinition) : undefined;
 }
 
-/** `predict` and `serve`. */
-export function serving() {
-  return import('../steps/serving/serving.ts');
-}
+/** `predict`. */
+export const prediction = () => import('../steps/serving/predict.ts');
+
+/** `serve`. */
+export const serving = () => import('../steps/serving/serve.ts');
 
 /** `generate`. */
-export function generation() {
-  return import('../steps/serving/generate.ts');
-}
+export const generation = () => import('../steps/serving/generate.ts');
 
 /** The schema of the options of `generate`, of which its flags are made. */
-export async function generationSchema() {
-  return (await import('../steps/ml/generation/options.ts')).generationOptions;
-}
+export const generationSchema = async () => (await import('../steps/ml/generation/options.ts')).generationOptions;
 
 /** `setup tensorflow`. */
-export function setup() {
-  return import('../steps/ml/runtime/tensorflow/setup.ts');
-}
+export const setup = () => import('../steps/ml/runtime/tensorflow/setup.ts');
 
 /** Previews for `show`. */
-export function previews() {
-  return import('../steps/preview/preview.ts');
-}
+export const previews = () => import('../steps/preview/preview.ts');
 
 /** Training curves for TensorBoard. */
-export function histories() {
-  return import('../steps/preview/history.ts');
-}
+export const histories = () => import('../steps/preview/history.ts');
 
 /** The libraries of steps, for `doctor`. */
-export function libraries() {
-  return import('../steps/ml/device/libraries.ts');
-}
+export const libraries = () => import('../steps/ml/device/libraries.ts');

@@ -54,7 +54,10 @@ export interface OptionNotes {
   fingerprint?: false;
 }
 
-/** Each input, by its role. A kind alone means `{ kind }`. */
+/**
+ * Each input, by its role. A kind alone means `{ kind }`. The input `option.key` is a key in the map of an option, and required
+ * if the option is given.
+ */
 export type InputDeclarations = Record<string, ArtifactKind | InputDeclaration>;
 /** Each output, by its role. A kind alone means `{ kind }`. */
 export type OutputDeclarations = Record<string, ArtifactKind | OutputDeclaration>;
@@ -68,7 +71,10 @@ export type OptionsOf<O extends OptionSchemas> = string extends keyof O
 export type InputsOf<I extends InputDeclarations> = string extends keyof I
   ? Record<string, any> // The names are unknown.
   : {
-      -readonly [K in keyof I]: (I[K] extends { many: true } ? string[] : string) | (I[K] extends { optional: true } ? undefined : never);
+      -readonly [K in keyof I]:
+        | (I[K] extends { many: true } ? string[] : string)
+        | (I[K] extends { optional: true } ? undefined : never)
+        | (K extends `${string}.${string}` ? undefined : never);
     };
 
 /** The paths to write to, by role. */
@@ -258,4 +264,13 @@ export function defineStep<
   const P extends OutputDeclarations = OutputDeclarations,
 >(definition: StepDefinition<O, I, P>): StepDefinition<O, I, P> {
   return definition;
+}
+
+/**
+ * The `aliases` of a step. `names`: by the option that they stand for, `{ epochs: 'num_train_epochs num_epochs' }`. `written`:
+ * names without an option of the same form.
+ */
+export function aliasesOf(names: Record<string, string>, written: Record<string, string> = {}): Record<string, string> {
+  const options = Object.entries(names).flatMap(([option, others]) => others.split(' ').map((name) => [name, option]));
+  return { ...Object.fromEntries(options), ...written };
 }

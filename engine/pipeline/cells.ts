@@ -152,7 +152,6 @@ function settingsOf(scope: CellScope): Settings {
   return settings;
 }
 
-/** Checks a value that was unknown when the file was checked. */
 function isValid(key: string, value: Json, scope: CellScope): boolean {
   const mistakes = scope.context.checkStep({ [key]: value });
   for (const { path, message, hint } of mistakes) scope.report(scope.locate(path), message, hint);
@@ -249,10 +248,16 @@ function* resolvedOptions(scope: CellScope): Generator<[string, Json]> {
   const options = step.used!.definition.options ?? {};
   for (const [key, written] of Object.entries(Object(step.body.with) as Record<string, Tree>)) {
     if (!Object.hasOwn(options, key) || step.faulty.has(`with.${key}`)) continue;
-    const value = scope.resolve(written, ['with', key]);
+    const value = scope.resolve(withoutInputs(written, key, step), ['with', key]);
     if (value === UNKNOWN) step.faulty.add(`with.${key}`);
-    else yield [key, fitted(value, options[key])];
+    else yield [key, fitted(withoutInputs(value, key, step), options[key])];
   }
+}
+
+/** The map of an option without the inputs in it. */
+function withoutInputs(value: Tree, option: string, { inputs }: Step): Tree {
+  if (!isTreeMap(value)) return value;
+  return Object.fromEntries(Object.entries(value).filter(([key]) => !Object.hasOwn(inputs, `${option}.${key}`)));
 }
 
 export interface TopologicalOrder<T> {
@@ -261,10 +266,7 @@ export interface TopologicalOrder<T> {
   cycles: T[][];
 }
 
-/**
- * Sorts topologically, as close to the given order as possible, and finds cycles. `before(node)`: the nodes that must come earlier.
- * Not recursive, because chains may be long.
- */
+/** Sorts topologically, as close to the given order as possible, and finds cycles. Not recursive, because chains may be long. */
 export function topologicalOrder<T>(nodes: Iterable<T>, before: (node: T) => readonly T[]): TopologicalOrder<T> {
   const sorted: T[] = [];
   const cycles: T[][] = [];

@@ -70,6 +70,11 @@ export function inputsOf({ inputs = {} }: Declaration): Record<string, InputDecl
   return declarations(inputs);
 }
 
+/** Where an input is written below `with`: under its own name or, for `option.key`, in the map of an option. */
+export function inputPath(role: string): [name: string, key?: string] {
+  return role.split('.', 2) as [string, string?];
+}
+
 export function outputsOf({ outputs }: Declaration): Record<string, OutputDeclaration> {
   return declarations(outputs);
 }
@@ -91,24 +96,34 @@ const QUERY = {
 /** The schema of `with`, which holds options and inputs together. */
 function withOf(definition: Declaration): JsonSchema {
   const options = optionsSchema(definition) as { properties: JsonSchema; required: string[] };
-  const inputs = Object.entries(inputsOf(definition));
-  const required = [...options.required, ...inputs.filter(([, input]) => !input.optional).map(([role]) => role)];
   const path = { anyOf: [{ type: 'string' }, SELECTED] };
-  const roles = inputs.map(([role, { many, query, description }]) => [
-    role,
-    query
+  const required = [...options.required];
+  const ownOptions: Record<string, JsonSchema> = { ...(options.properties as Record<string, JsonSchema>) };
+  const ownInputs: Record<string, JsonSchema> = {};
+  for (const [role, { many, query, optional, description }] of Object.entries(inputsOf(definition))) {
+    const schema = query
       ? { description, ...QUERY }
-      : { title: PATH, description, anyOf: [...path.anyOf, ...(many ? [{ type: 'array', items: path }] : [])] },
-  ]);
-  const properties = {
-    ...(withExpressions({ properties: options.properties }) as { properties: JsonSchema }).properties,
-    ...Object.fromEntries(roles),
-  };
+      : { title: PATH, description, anyOf: [...path.anyOf, ...(many ? [{ type: 'array', items: path }] : [])] };
+    const [name, key] = inputPath(role);
+    if (key !== undefined) ownOptions[name] = withKey(ownOptions[name]!, key, schema);
+    else {
+      ownInputs[name] = schema;
+      if (!optional) required.push(name);
+    }
+  }
+  const properties = { ...(withExpressions({ properties: ownOptions }) as { properties: JsonSchema }).properties, ...ownInputs };
   return {
     properties: { with: { type: 'object', properties, required, additionalProperties: false } },
     ...(required.length > 0 ? { required: ['with'] } : {}),
   };
 }
+
+/** The schema of a map with one more key, which is required. */
+const withKey = (map: JsonSchema, key: string, schema: JsonSchema): JsonSchema => ({
+  ...map,
+  properties: { ...Object(map.properties), [key]: schema },
+  required: [...((map.required as string[] | undefined) ?? []), key],
+});
 
 /** Extends a schema so that every value which is not plain text may also be an expression. */
 function withExpressions(schema: unknown): unknown {

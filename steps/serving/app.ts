@@ -6,7 +6,7 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { StepError } from '../../engine/step.ts';
 import { type Access, isAllowed, refusal } from './access.ts';
 import type { Bundle } from './bundle.ts';
-import { checkContentType, type Limits, RequestRefusal, type Room, readBody, type Ticket } from './limits.ts';
+import { checkContentType, discardBody, type Limits, RequestRefusal, type Room, readBody, type Ticket } from './limits.ts';
 import type { Measurements } from './measurements.ts';
 import { openApi } from './openapi.ts';
 import { page } from './page.ts';
@@ -105,8 +105,14 @@ function addModelRoute(app: Hono<Bound>, { route, room, limits }: Served): void 
       const late = setTimeout(() => outgoing.destroy(), fetchMilliseconds).unref();
       outgoing.once('close', () => clearTimeout(late));
     });
-    checkContentType(c.req.header('content-type'), c.req.header('content-encoding'));
-    return route.answer(await readBody(incoming, limits.body, ticket), c, ticket);
+    try {
+      checkContentType(c.req.header('content-type'), c.req.header('content-encoding'));
+      return await route.answer(await readBody(incoming, limits.body, ticket), c, ticket);
+    } catch (error) {
+      ticket.leave();
+      await discardBody(incoming, limits.waiting);
+      throw error;
+    }
   });
 }
 
@@ -140,7 +146,7 @@ function refuseError(error: Error, c: Context<Bound>, report: Serving['report'])
   if (c.req.raw.signal.aborted) return refuse(c, 499 as ContentfulStatusCode, 'the client has disconnected');
   if (error instanceof RequestRefusal) {
     if (error.status === 503) c.header('retry-after', '1');
-    // The rest of the body is not read, so this connection cannot be reused.
+    // The rest of the body was not read, so this connection cannot be reused.
     if (!c.env.incoming.readableEnded) c.header('connection', 'close');
     return refuse(c, error.status, error.message);
   }

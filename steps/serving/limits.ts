@@ -106,7 +106,7 @@ export function checkContentType(type: string | undefined, encoding: string | un
     throw new RequestRefusal(415, `the body must not be compressed, but its content-encoding is ${JSON.stringify(encoding)}`);
 }
 
-/** @throws RequestRefusal if it is too large, or there is no memory for it now. The rest of it is then not read. */
+/** @throws RequestRefusal if it is too large, or there is no memory for it now: `discardBody` then reads the rest. */
 export async function readBody(incoming: IncomingMessage, mostBytes: number, ticket: Ticket): Promise<Buffer> {
   const tooLarge = () => new RequestRefusal(413, `the body is larger than ${mostBytes} bytes; send fewer inputs at once`);
   if (Number(incoming.headers['content-length'] ?? 0) > mostBytes) throw tooLarge();
@@ -121,6 +121,28 @@ export async function readBody(incoming: IncomingMessage, mostBytes: number, tic
   }
   return Buffer.concat(chunks);
 }
+
+/**
+ * Reads the rest of the body of a refused request, and keeps nothing of it: a client that is still sending would find its
+ * connection closed, and not see the answer. It gives up after `mostBytes`, or if nothing comes for a while.
+ */
+export async function discardBody(incoming: IncomingMessage, mostBytes: number): Promise<void> {
+  if (incoming.readableEnded || incoming.destroyed) return;
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, pauseMilliseconds);
+    let bytes = 0;
+    incoming.on('data', (chunk: Buffer) => {
+      timer.refresh();
+      bytes += chunk.length;
+      if (bytes > mostBytes) resolve();
+    });
+    for (const end of ['end', 'error', 'close']) incoming.once(end, () => resolve());
+    incoming.once('close', () => clearTimeout(timer));
+    incoming.resume();
+  });
+}
+
+const pauseMilliseconds = 5000;
 
 /** @throws RequestRefusal if it is invalid */
 export function jsonOf(body: Buffer): unknown {

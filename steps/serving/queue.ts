@@ -4,7 +4,8 @@
  */
 import type { Json } from '../../engine/step.ts';
 import type { Input } from '../ml/tasks/task.ts';
-import { errorOf, type ModelWorkers, type Thread, type WorkerReport } from './workers.ts';
+import { errorOf } from './thread.ts';
+import type { ModelWorkers, Thread, WorkerReport } from './workers.ts';
 
 /** The outcome of an input. `refused`: the model cannot read it. `failed`: the model or its thread failed. */
 export type QueueOutcome = { prediction: Json } | { refused: Error } | { failed: Error };

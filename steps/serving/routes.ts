@@ -2,13 +2,15 @@
 
 import type { Context } from 'hono';
 import { type Json, StepError } from '../../engine/step.ts';
+import type { GeneratedText } from '../ml/generation/generator.ts';
 import { checkOptions, type GenerationOptions } from '../ml/generation/options.ts';
 import { type Input, itemThatIsNoWord, partOfInput, type TaskKind } from '../ml/tasks/task.ts';
 import type { Route, Serving } from './app.ts';
 import { type Bundle, notTaken, tokensOfRun } from './bundle.ts';
-import { type GenerationRequest, startWriter, type Writer } from './generator-thread.ts';
+import type { GenerationRequest } from './generation-thread.ts';
 import { checkCharacters, jsonOf, kindOf, type Limits, RequestRefusal } from './limits.ts';
 import { Queue, type QueueOutcome } from './queue.ts';
+import { ModelThread } from './thread.ts';
 import { startWorkers } from './workers.ts';
 
 export async function predictRoute(bundle: Bundle, { limits, measurements }: Serving): Promise<Route> {
@@ -116,21 +118,40 @@ function inputOf(given: Record<string, unknown>, fields: TaskKind['fields'], pla
 /* POST /generate: prompts to texts, whole or streamed (server-sent events). */
 
 export async function generateRoute({ folder }: Bundle, { limits, report }: Serving): Promise<Route> {
-  const writer = await startWriter(folder);
+  const start = () => ModelThread.start('generating', { folder });
+  let thread = await start();
+  let starting: Promise<ModelThread> | undefined;
+  const generate: Generate = async (request, signal, onPiece) => {
+    // It died, for example for lack of memory: start a new one.
+    if (!thread.alive) {
+      starting ??= start().finally(() => {
+        starting = undefined;
+      });
+      thread = await starting;
+    }
+    return thread.call<GeneratedText[]>(request, { signal, ...(onPiece && { onPiece }) });
+  };
   return {
     path: '/generate',
     async answer(body, c, ticket) {
       const writing = writingOf(body, limits);
       ticket.take(bytesOfRequest);
-      if (writing.stream) return streamed(writing, writer, c, report);
-      return c.json({ texts: await writer.write(writing, c.req.raw.signal, () => {}) });
+      if (writing.stream) return streamed(writing, generate, c, report);
+      return c.json({ texts: await generate(writing, c.req.raw.signal) });
     },
     get waiting() {
-      return writer.length;
+      return thread.length;
     },
-    close: () => writer.close(),
+    close: () => thread.end(),
   };
 }
+
+/** Once `signal` is aborted, the work stops with the next token. */
+type Generate = (
+  request: GenerationRequest,
+  signal: AbortSignal,
+  onPiece?: (place: number, piece: string) => void,
+) => Promise<GeneratedText[]>;
 
 /** Fields of a request besides its prompts. */
 const bytesOfRequest = 1 << 14;
@@ -139,7 +160,7 @@ const bytesOfRequest = 1 << 14;
  * Sends events `piece` as texts are generated, then `end` with all texts, or `error`. The work stops when the client
  * stops reading.
  */
-function streamed(writing: GenerationRequest, writer: Writer, c: Context, report: Serving['report']): Response {
+function streamed(writing: GenerationRequest, generate: Generate, c: Context, report: Serving['report']): Response {
   const gone = new AbortController();
   const hangUp = () => gone.abort(new Error('the client has disconnected'));
   c.req.raw.signal.addEventListener('abort', hangUp, { once: true });
@@ -149,7 +170,7 @@ function streamed(writing: GenerationRequest, writer: Writer, c: Context, report
         if (!gone.signal.aborted) controller.enqueue(Buffer.from(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`));
       };
       try {
-        const texts = await writer.write(writing, gone.signal, (text, piece) => send('piece', { text, piece }));
+        const texts = await generate(writing, gone.signal, (text, piece) => send('piece', { text, piece }));
         send('end', { texts });
       } catch (error) {
         const mistake = error instanceof StepError;

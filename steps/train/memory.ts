@@ -5,10 +5,11 @@
 
 import { memoryLimit, StepError } from '../../engine/step.ts';
 import type { Model } from '../ml/models/model-folder.ts';
-import { peakBytes } from '../ml/runtime/graph.ts';
+import { peakBytes, sizeOf } from '../ml/runtime/graph.ts';
 import { ruleOf } from '../ml/runtime/optimizers.ts';
 import type { HostTensors, TrainingOptions } from '../ml/runtime/runtime.ts';
-import { traceTraining } from '../ml/runtime/trace.ts';
+import { specsOf, traceTraining } from '../ml/runtime/trace.ts';
+import type { Teacher } from './teacher.ts';
 
 /** In bytes. */
 export interface MemoryEstimate {
@@ -20,15 +21,18 @@ export interface MemoryEstimate {
   activations: number;
   /** A copy of the best weights so far. */
   best: number;
+  /** The weights of a teacher, and its outputs for the whole batch. */
+  teacher: number;
 }
 
 /**
- * `largest`: inputs with the shape of the largest part of a batch; `parts`: the maximum number of parts of a batch.
+ * `largest`: inputs with the shape of the largest part of a batch; `parts`: the maximum number of parts of a batch;
+ * `teacher`: for a distillation.
  */
 export function memoryOf(
   { program, weights }: Pick<Model, 'program' | 'weights'>,
   options: TrainingOptions,
-  { largest, parts, keepsBest }: { largest: HostTensors; parts: number; keepsBest: boolean },
+  { largest, parts, keepsBest, teacher }: { largest: HostTensors; parts: number; keepsBest: boolean; teacher?: Teacher | undefined },
 ): MemoryEstimate {
   const trained = Object.keys(weights).filter((name) => options.weight(name));
   const rule = ruleOf(options.optimizer);
@@ -36,18 +40,21 @@ export function memoryOf(
   const all = floats(Object.values(weights).map(({ data }) => data.length));
   const own = floats(trained.map((name) => weights[name]!.data.length));
   const moments = floats(trained.flatMap((name) => Object.values(rule.moments(weights[name]!.shape))));
-  const specs = Object.fromEntries(Object.entries(weights).map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
-  const { graph } = traceTraining(program, specs, largest, {
+  const taught = teacher?.withPlaces(largest) ?? largest;
+  const { graph } = traceTraining(program, specsOf(weights), taught, {
     trained,
     padding: options.paddingRows ?? {},
     checkpointing: options.checkpointing,
   });
+  const asking = teacher?.memory(largest);
+  const outputs = floats(Object.entries(taught).flatMap(([name, { shape }]) => (name in largest ? [] : [sizeOf(shape)])));
   return {
     weights: all + own, // those that are trained are copied to where the optimizer has them
     gradients: parts > 1 ? 2 * own : own, // those of several parts are added up in arrays of their own
     moments,
-    activations: peakBytes(graph),
+    activations: Math.max(peakBytes(graph), asking?.activations ?? 0),
     best: keepsBest ? all : 0,
+    teacher: asking ? asking.weights + parts * outputs : 0,
   };
 }
 
@@ -85,6 +92,7 @@ const WORDS: Record<keyof MemoryEstimate, (shape: string) => string> = {
   moments: () => "the optimizer's state",
   activations: (shape) => `activations of ${shape}`,
   best: () => 'the best weights',
+  teacher: () => 'the teacher',
 };
 
 const sumOf = (memory: MemoryEstimate): number => Object.values(memory).reduce((sum, bytes) => sum + bytes, 0);

@@ -2,6 +2,7 @@
 
 import type { OptionProblem, OptionSchemas, OptionsOf } from '../../engine/step.ts';
 import { TASK_NAMES } from '../ml/models/config.ts';
+import type { Distillation } from '../ml/models/distillation.ts';
 import { capabilities, runtimeOptions } from '../ml/runtime/runtime.ts';
 import { METRIC_NAMES } from '../ml/tasks/metrics.ts';
 import { SCHEDULES } from './schedule.ts';
@@ -133,6 +134,32 @@ export const optionSchemas = {
     },
     additionalProperties: false,
     description: 'Trains low-rank adapters (LoRA, as in PEFT) and the head, and freezes all other weights.',
+  },
+  distill: {
+    type: 'object',
+    properties: {
+      temperature: {
+        type: 'number',
+        exclusiveMinimum: 0,
+        default: 1,
+        description: 'Divides the logits of both models before their softmax. Higher values show more of the teacher’s doubts.',
+      },
+      alpha: {
+        type: 'number',
+        minimum: 0,
+        maximum: 1,
+        default: 0.5,
+        description: 'The share of the loss against the teacher’s outputs. The rest is that of the loss against the labels.',
+      },
+      hidden: {
+        type: 'number',
+        minimum: 0,
+        default: 0,
+        description: 'The weight of the mean squared error between the hidden states of both models, which need the same hidden size.',
+      },
+    },
+    additionalProperties: false,
+    description: 'Knowledge distillation: the model learns from the outputs, and from the hidden states, of a trained teacher.',
   },
   label_smoothing_factor: {
     type: 'number',
@@ -280,6 +307,7 @@ export const optional = [
   'nesterov',
   'freeze',
   'lora',
+  'distill',
   'class_weights',
   'dropout',
   'eval_steps',
@@ -295,7 +323,13 @@ export type Options = OptionsOf<typeof optionSchemas>;
 
 /** Every pair of options of which one excludes the other or has no effect, and values that no schema can exclude. */
 export function check(options: Options): OptionProblem[] {
-  return [...scheduleProblems(options), ...optimizerProblems(options), ...doubledProblems(options), ...evaluationProblems(options)];
+  return [
+    ...scheduleProblems(options),
+    ...optimizerProblems(options),
+    ...doubledProblems(options),
+    ...distillationProblems(options),
+    ...evaluationProblems(options),
+  ];
 }
 
 function scheduleProblems({ warmup_steps, lr_scheduler_type, lr_scheduler_kwargs = {}, learning_rate }: Options): OptionProblem[] {
@@ -377,6 +411,24 @@ function doubledProblems({ lora, freeze, save_optimizer, sampler, class_weights 
       sampler === 'balanced' && class_weights === 'balanced',
       'class_weights',
       '`sampler: balanced` and `class_weights: balanced` together would weight each class twice',
+    ),
+  ];
+}
+
+/** Options that have no effect with a teacher. */
+function distillationProblems({ distill, class_weights, label_smoothing_factor }: Options): OptionProblem[] {
+  if (!distill) return [];
+  const { alpha, hidden, temperature } = distill as Distillation;
+  const onlyLabels = { class_weights: class_weights !== undefined, label_smoothing_factor: label_smoothing_factor > 0 };
+  return [
+    ...problemIf(alpha === 0 && hidden === 0, 'distill', '`alpha: 0` and `hidden: 0` together ignore the teacher: raise one of them'),
+    ...problemIf(
+      alpha === 0 && temperature !== 1,
+      'distill.temperature',
+      '`temperature` has no effect with `alpha: 0`, which ignores the outputs of the teacher',
+    ),
+    ...Object.entries(onlyLabels).flatMap(([name, given]) =>
+      problemIf(alpha === 1 && given, name, `\`${name}\` has no effect with \`distill: { alpha: 1 }\`, which ignores the labels`),
     ),
   ];
 }

@@ -13,6 +13,7 @@ import { carrySources } from '../ml/data/table.ts';
 import { openRuntime } from '../ml/device/open.ts';
 import { type Batch, largestBatch, partsOf, trainingBatches } from '../ml/models/batches.ts';
 import { isGenerating, taskFacts } from '../ml/models/config.ts';
+import type { Distillation } from '../ml/models/distillation.ts';
 import { encodingOf } from '../ml/models/encoding.ts';
 import { type Adapted, adapt, type LoraOptions } from '../ml/models/lora.ts';
 import { copyGenerationConfig, type Model, saveModel, startModel } from '../ml/models/model-folder.ts';
@@ -29,6 +30,7 @@ import { explainMemory, inWords, memoryOf, refuseTooMuch } from './memory.ts';
 import { parameterGroups } from './parameter-groups.ts';
 import { extentOf, schedule, stepsIn, warmupOf } from './schedule.ts';
 import type { TrainContext } from './step.ts';
+import { readTeacher, type Teacher } from './teacher.ts';
 import { maskingProbability, openValidation, watchedMetric } from './validation.ts';
 
 export async function train(context: TrainContext): Promise<void> {
@@ -41,6 +43,7 @@ export async function train(context: TrainContext): Promise<void> {
     setup.data.close();
     setup.validation?.close();
     await setup.training.dispose();
+    await setup.lessons?.dispose();
   }
 }
 
@@ -73,12 +76,14 @@ async function prepare(context: TrainContext) {
     seed,
     dropout: options.dropout,
     loss: { smoothing: options.label_smoothing_factor, classWeights },
+    distillation: options.distill as Distillation | undefined,
     say: log,
   });
   const lora = options.lora && adapt(base, base.fresh, options.lora as LoraOptions, seed);
   const model = lora ?? base;
   if (lora) log(`lora: ${countOf(lora.weights, lora.trained)} of ${countOf(lora.weights)} parameters are trained`);
   await checkFit(model, info, splits, inputs);
+  const teacher = await readTeacher(context, info, base);
   const continued = inputs.continue ? await continueFrom(inputs.continue, model, extent) : undefined;
   const runtime = await openRuntime(options.runtime, {
     threads,
@@ -87,19 +92,21 @@ async function prepare(context: TrainContext) {
     optimizer: options.optim,
   });
   log(`runtime: ${runtime.description}`);
-  const trainingOptions = trainingOptionsOf(model, options, lora?.trained);
+  const trainingOptions = trainingOptionsOf(model, teacher, options, lora?.trained);
   const masking = { probability: maskingProbability(options), vocabulary: model.config.vocab_size, seed };
   const inputsOf = (part: Batch, epoch: number): HostTensors => taskInputs(data, part, info, { ...masking, epoch });
   const largest = largestBatch(data, options.batch_size);
   const largestShape = shapeOf(largest);
   const memory = memoryOf(model, trainingOptions, {
     largest: inputsOf(largest, 1),
+    teacher,
     parts: options.gradient_accumulation_steps,
     keepsBest: watchedMetric(options) !== undefined,
   });
   log(inWords(memory, largestShape));
   if (runtime.device === 'cpu') refuseTooMuch(memory, largestShape);
   const training = runtime.training(model.program, model.weights, trainingOptions);
+  const lessons = teacher?.open(runtime);
   return {
     context,
     info,
@@ -116,6 +123,7 @@ async function prepare(context: TrainContext) {
     continued,
     runtime,
     training,
+    lessons,
   };
 }
 
@@ -141,7 +149,7 @@ async function startLoop({ context, data, extent, continued, runtime, training }
 }
 
 async function trainEpochs(setup: Setup, loop: Loop): Promise<void> {
-  const { context, info, data, batchSize, extent, validation, classWeights, inputsOf, training } = setup;
+  const { context, info, data, batchSize, extent, validation, classWeights, inputsOf, training, lessons } = setup;
   const { options, signal, seed } = context;
   const { classes, learningRateAt, stopping, history, checkpoints, progress } = loop;
   try {
@@ -157,10 +165,13 @@ async function trainEpochs(setup: Setup, loop: Loop): Promise<void> {
         const parts = partsOf(data, batch, options.batch_size, taskFacts(info.task).labelled === 'answer');
         const inputs = parts.map((part) => inputsOf(part, epoch));
         const shares = lossSharesOf(inputs, classWeights);
-        const done = await training.step(
-          parts.map((_, i) => ({ inputs: inputs[i]!, share: shares[i]! })),
-          { seed, epoch, step, learningRate },
-        );
+        const taught = await lessons?.teach(inputs, shares);
+        const done = await training.step(taught ?? inputs.map((part, i) => ({ inputs: part, share: shares[i]! })), {
+          seed,
+          epoch,
+          step,
+          learningRate,
+        });
         if (!Number.isFinite(done.loss + done.gradNorm)) throw diverged(done.loss, step + 1, epoch, checkpoints.latest, context.folder);
         progress.step++;
         progress.within++;
@@ -278,13 +289,18 @@ function countOf(weights: HostTensors, names: Iterable<string> = Object.keys(wei
   return [...names].reduce((sum, name) => sum + weights[name]!.data.length, 0);
 }
 
-function trainingOptionsOf(model: Model, options: TrainContext['options'], lora?: Adapted['trained']): Parameters<Runtime['training']>[2] {
+function trainingOptionsOf(
+  model: Model,
+  teacher: Teacher | undefined,
+  options: TrainContext['options'],
+  lora?: Adapted['trained'],
+): Parameters<Runtime['training']>[2] {
   const { parameters, axes } = model;
   const padded = Object.entries(parameters).flatMap(([name, { paddingRow }]) =>
     paddingRow === undefined ? [] : [[name, paddingRow] as const],
   );
   return {
-    axes,
+    axes: { ...axes, ...teacher?.axes },
     optimizer: optimizerOf(options),
     maxGradNorm: options.max_grad_norm,
     checkpointing: options.gradient_checkpointing,

@@ -1,7 +1,7 @@
 /** `tunesmith doctor` reports GPUs, what is missing, and the next command. */
 import { chmodSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { hasNvidiaDriver } from '../../steps/ml/runtime/gpu.ts';
+import { hasNvidiaDriver } from '../../steps/ml/runtime/tensorflow/setup.ts';
 import { type Files, project } from '../rig.ts';
 
 async function doctor(files: Files = {}) {

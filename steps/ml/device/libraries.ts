@@ -6,9 +6,8 @@ import { execFile } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { hasNvidiaDriver, nvidiaGpus } from '../runtime/gpu.ts';
-import { cudaLibraries, installedTensorflow, tryTensorflow } from '../runtime/tensorflow/setup.ts';
-import { knownChoice } from './choose.ts';
+import { cudaLibraries, hasNvidiaDriver, installedTensorflow, tryTensorflow } from '../runtime/tensorflow/setup.ts';
+import { knownChoice } from './open.ts';
 
 export interface Check {
   name: string;
@@ -146,6 +145,26 @@ async function checkGpu(): Promise<Check> {
   if (gpus.every(({ capability }) => Number(capability) < LEAST_CAPABILITY))
     return { ...check, state: 'broken', detail: `${detail}: TensorFlow needs at least ${LEAST_CAPABILITY}.0` };
   return { ...check, state: 'ok', detail };
+}
+
+interface Gpu {
+  name: string;
+  memory: string;
+  driver: string;
+  /** Compute capability: "9.0". */
+  capability: string;
+}
+
+/** The GPUs, or nvidia-smi's message if it lists none; undefined if there is no nvidia-smi. */
+export async function nvidiaGpus(): Promise<Gpu[] | string | undefined> {
+  const { code, output } = await run('nvidia-smi', ['--query-gpu=name,memory.total,driver_version,compute_cap', '--format=csv,noheader']);
+  if (code === 127) return undefined;
+  const lines = output.split('\n').filter((line) => line.includes(','));
+  if (code !== 0 || lines.length === 0) return output.trim() || 'nvidia-smi lists no GPU';
+  return lines.map((line) => {
+    const [name, memory, driver, capability] = line.split(',').map((part) => part.trim()) as [string, string, string, string];
+    return { name, memory, driver, capability };
+  });
 }
 
 function run(program: string, args: string[]): Promise<{ code: number; output: string }> {

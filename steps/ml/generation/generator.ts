@@ -4,7 +4,7 @@ import path from 'node:path';
 import { StepError } from '../../../engine/step.ts';
 import { readPreprocessing } from '../data/preprocessing.ts';
 import { isGenerating } from '../models/config.ts';
-import { readEncoding } from '../models/encoding.ts';
+import { type Encoding, readEncoding } from '../models/encoding.ts';
 import { decodingOf } from '../models/family.ts';
 import { shown } from '../models/json.ts';
 import { loadModel, type Model } from '../models/model-folder.ts';
@@ -13,43 +13,16 @@ import type { Runtime } from '../runtime/runtime.ts';
 import { openEncoder } from '../tasks/encoder.ts';
 import { openDecoder } from './kv-cache.ts';
 import { type GenerationConfig, type GenerationOptions, generationConfig, longest, readGeneration } from './options.ts';
-import { search } from './search.ts';
-import { completesStop, type GeneratedTokens } from './stopping-criteria.ts';
+import { completesStop, type GeneratedTokens, search } from './search.ts';
 
 export interface GeneratedText extends GeneratedTokens {
   text: string;
 }
 
-export interface Watching {
-  /**
-   * Receives pieces of texts as soon as they are final: never half a character. `place` is the index of the text
-   * among the results.
-   */
-  onText?: (place: number, piece: string) => void | Promise<void>;
-  signal?: AbortSignal | undefined;
-  /** The maximum number of new tokens, whatever the options and the model's own settings are. */
-  limit?: number;
-}
-
-export interface Generator {
-  /** The column of the training data that the prompts came from, if it is known. */
-  readonly column: string | undefined;
-  /** All settings of the generation with these options. */
-  config(options: GenerationOptions): GenerationConfig;
-  /** @throws StepError for a prompt that nothing can be generated from */
-  encode(prompt: string, options: GenerationOptions): Promise<number[]>;
-  /**
-   * The estimated maximum memory of `generate` for such prompts, in bytes: keys and values of all tokens, and the
-   * attention of the prompts.
-   */
-  memory(prompts: readonly (readonly number[])[], options: GenerationOptions, limit: number): number;
-  /** Generates texts for encoded prompts, all in one batch: `num_return_sequences` for each. */
-  generate(prompts: readonly (readonly number[])[], options: GenerationOptions, watching?: Watching): Promise<GeneratedText[]>;
-  close(): Promise<void>;
-}
+export type Generator = Awaited<ReturnType<typeof generatorOf>>;
 
 /** `packed`: for many texts; it opens more slowly, and then runs faster. */
-export async function openGenerator(given: string, runtime: Runtime, { packed = false } = {}): Promise<Generator> {
+export async function openGenerator(given: string, runtime: Runtime, { packed = false } = {}) {
   const folder = path.resolve(given);
   const model = await loadModel(folder);
   if (!isGenerating(model.task))
@@ -75,18 +48,10 @@ export async function generatorOf(
   folders: Folders,
   runtime: Runtime,
   { packed = false, usualLength }: { packed?: boolean; usualLength?: number | undefined } = {},
-): Promise<Generator> {
+) {
   const encoding = await readEncoding(folders.tokenizer);
-  const encoder = await openEncoder({
-    folder: folders.tokenizer,
-    task: model.task,
-    // transformers keeps the prefix of input texts in config.json.
-    encoding: { ...(typeof model.file.prefix === 'string' && { prefix: model.file.prefix }), ...encoding },
-    preprocessing: await readPreprocessing(folders.tokenizer),
-    padTokenId: model.config.pad_token_id,
-  });
+  const encoder = await promptEncoder(model, folders.tokenizer, encoding);
   const { tokenizer } = encoder;
-  checkVocabulary(tokenizer, model.config.vocab_size);
   const { options: own, startToken } = await readGeneration(folders.own, model);
   const decoder = openDecoder(model, runtime, { startToken, packed });
   const usual = encoding.max_target_length ?? usualLength;
@@ -96,10 +61,12 @@ export async function generatorOf(
   };
 
   return {
+    /** The column of the training data that the prompts came from, if it is known. */
     column: encoding.fields?.text,
     config: configOf,
 
-    async encode(prompt, options) {
+    /** @throws StepError for a prompt that nothing can be generated from */
+    async encode(prompt: string, options: GenerationOptions) {
       const { input, sequences } = await encoder.encode({ text: prompt });
       const { ids } = sequences[0]!;
       // An encoder accepts an empty text; a decoder alone has nothing to continue.
@@ -112,7 +79,11 @@ export async function generatorOf(
       return ids;
     },
 
-    memory(prompts, options, limit) {
+    /**
+     * The estimated maximum memory of `generate` for such prompts, in bytes: keys and values of all tokens, and the
+     * attention of the prompts.
+     */
+    memory(prompts: readonly (readonly number[])[], options: GenerationOptions, limit: number) {
       const config = { ...configOf(options), limit };
       const { layers, heads, width } = decodingOf(model)!.cache;
       const prompt = Math.max(...prompts.map(({ length }) => length));
@@ -122,7 +93,12 @@ export async function generatorOf(
       return 4 * (cached + prompts.length * heads * prompt ** 2);
     },
 
-    async generate(prompts, options, { onText, signal, limit = Number.POSITIVE_INFINITY } = {}) {
+    /** Generates texts for encoded prompts, all in one batch: `num_return_sequences` for each. */
+    async generate(
+      prompts: readonly (readonly number[])[],
+      options: GenerationOptions,
+      { onText, signal, limit = Number.POSITIVE_INFINITY }: Watching = {},
+    ): Promise<GeneratedText[]> {
       const config = { ...configOf(options), limit };
       const streams = prompts.flatMap(() => Array.from({ length: config.num_return_sequences }, () => textStream(tokenizer)));
       const give = async (place: number, piece: string) => {
@@ -147,19 +123,35 @@ export async function generatorOf(
   };
 }
 
-/*
+async function promptEncoder(model: Model, folder: string, encoding: Partial<Encoding>) {
+  const encoder = await openEncoder({
+    folder,
+    task: model.task,
+    // transformers keeps the prefix of input texts in config.json.
+    encoding: { ...(typeof model.file.prefix === 'string' && { prefix: model.file.prefix }), ...encoding },
+    preprocessing: await readPreprocessing(folder),
+    padTokenId: model.config.pad_token_id,
+  });
+  checkVocabulary(encoder.tokenizer, model.config.vocab_size);
+  return encoder;
+}
+
+interface Watching {
+  /**
+   * Receives pieces of texts as soon as they are final: never half a character. `place` is the index of the text
+   * among the results.
+   */
+  onText?: (place: number, piece: string) => void | Promise<void>;
+  signal?: AbortSignal | undefined;
+  /** The maximum number of new tokens, whatever the options and the model's own settings are. */
+  limit?: number;
+}
+
+/**
  * Decodes tokens to text as they come. Emitted text is never taken back: a character of several tokens waits until it
  * is complete, so that all pieces together equal the decoding of all tokens at once.
  */
-
-export interface TextStream {
-  /** The text that has become final; often empty. */
-  push(ids: readonly number[]): Promise<string>;
-  /** The text that was waiting for more tokens; nothing may be pushed afterwards. */
-  end(): Promise<string>;
-}
-
-export function textStream(tokenizer: Pick<Tokenizer, 'decode' | 'idOf' | 'specialIds'>): TextStream {
+export function textStream(tokenizer: Pick<Tokenizer, 'decode' | 'idOf' | 'specialIds'>) {
   const special = new Set(tokenizer.specialIds);
   const bytes = byteTokens(tokenizer);
   /** Tokens that may still affect later text: some whose text was emitted, and those that wait. */
@@ -176,7 +168,8 @@ export function textStream(tokenizer: Pick<Tokenizer, 'decode' | 'idOf' | 'speci
   };
 
   return {
-    async push(ids) {
+    /** The text that has become final; often empty. */
+    async push(ids: readonly number[]): Promise<string> {
       window.push(...ids.filter((id) => !special.has(id)));
       // A run of byte tokens is decoded as a whole, and one invalid byte changes all of it, so it is final only at
       // its end.
@@ -192,7 +185,8 @@ export function textStream(tokenizer: Pick<Tokenizer, 'decode' | 'idOf' | 'speci
       }
       return fresh;
     },
-    async end() {
+    /** The text that was waiting for more tokens; nothing may be pushed afterwards. */
+    async end(): Promise<string> {
       return giveOut(await tokenizer.decode(window));
     },
   };

@@ -32,7 +32,7 @@ export interface SearchRows {
   advance(parents: readonly number[], tokens: readonly number[]): Promise<void>;
 }
 
-export interface CacheSizes {
+interface CacheSizes {
   layers: number;
   heads: number;
   width: number;
@@ -149,19 +149,15 @@ export function rowsOf({ dtype, shape, data }: HostTensor, parents: readonly num
   return { dtype, shape: [parents.length, ...shape.slice(1)], data: chosen };
 }
 
-/** A generating model as a search sees it: its decoder's program in a runtime, with a KV cache. */
-export interface CachedDecoder extends SearchDecoder {
-  close(): Promise<void>;
-}
-
-export interface DecoderOptions {
-  /** The first token of an encoder-decoder's texts. */
-  startToken: number;
-  /** For many texts: it opens more slowly, and then runs faster. */
-  packed?: boolean;
-}
-
-export function openDecoder(model: Model, runtime: Runtime, { startToken, packed = false }: DecoderOptions): CachedDecoder {
+/**
+ * A generating model as a search sees it: its decoder's program in a runtime, with a KV cache. `startToken`: the first
+ * token of an encoder-decoder's texts. `packed`: for many texts; it opens more slowly, and then runs faster.
+ */
+export function openDecoder(
+  model: Model,
+  runtime: Runtime,
+  { startToken, packed = false }: { startToken: number; packed?: boolean },
+): SearchDecoder & { close(): Promise<void> } {
   const { cache: sizes, encode, decode } = decodingOf(model)!;
   const decoding = runtime.inference(decode.program, model.weights, decode.axes, { packed });
   const encoding = encode && runtime.inference(encode.program, model.weights, encode.axes);

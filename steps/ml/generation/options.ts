@@ -5,7 +5,7 @@
 
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { StepError } from '../../../engine/step.ts';
+import { type OptionsOf, StepError } from '../../../engine/step.ts';
 import { readJson } from '../models/json.ts';
 import type { Model } from '../models/model-folder.ts';
 
@@ -55,67 +55,25 @@ export const generationOptions = {
   max_time: { type: 'number', exclusiveMinimum: 0, description: 'maximum time in seconds; generation stops after the next token' },
 } as const;
 
-export type OptionName = keyof typeof generationOptions;
+export type GenerationOptions = Partial<OptionsOf<typeof generationOptions>>;
 
-export interface GenerationOptions {
-  max_new_tokens?: number;
-  max_length?: number;
-  min_new_tokens?: number;
-  min_length?: number;
-  do_sample?: boolean;
-  temperature?: number;
-  top_k?: number;
-  top_p?: number;
-  min_p?: number;
-  seed?: number;
-  num_beams?: number;
-  length_penalty?: number;
-  early_stopping?: boolean | 'never';
-  repetition_penalty?: number;
-  no_repeat_ngram_size?: number;
-  num_return_sequences?: number;
-  stop_strings?: string[];
-  eos_token_id?: number | number[];
-  max_time?: number;
-}
+type Unlimited = 'max_new_tokens' | 'max_length' | 'min_new_tokens' | 'min_p' | 'max_time';
 
 /** Options with all defaults filled in. */
-export interface GenerationConfig {
-  max_new_tokens: number | undefined;
-  max_length: number | undefined;
-  min_new_tokens: number | undefined;
-  min_length: number;
-  do_sample: boolean;
-  temperature: number;
-  top_k: number;
-  top_p: number;
-  min_p: number | undefined;
-  seed: number;
-  num_beams: number;
-  length_penalty: number;
-  early_stopping: boolean | 'never';
-  repetition_penalty: number;
-  no_repeat_ngram_size: number;
-  num_return_sequences: number;
-  stop_strings: string[];
+export interface GenerationConfig extends Omit<Required<GenerationOptions>, Unlimited>, Pick<GenerationOptions, Unlimited> {
   /** Empty: no token ends a text. */
   eos_token_id: number[];
-  max_time: number | undefined;
   /** The limit of the operator who runs the model; requests cannot set it. */
   limit: number;
 }
 
 /** transformers' defaults, and our seed. */
 const DEFAULTS: GenerationConfig = {
-  max_new_tokens: undefined,
-  max_length: undefined,
-  min_new_tokens: undefined,
   min_length: 0,
   do_sample: false,
   temperature: 1,
   top_k: 50,
   top_p: 1,
-  min_p: undefined,
   seed: 0,
   num_beams: 1,
   length_penalty: 1,
@@ -125,12 +83,11 @@ const DEFAULTS: GenerationConfig = {
   num_return_sequences: 1,
   stop_strings: [],
   eos_token_id: [],
-  max_time: undefined,
   limit: Number.POSITIVE_INFINITY,
 };
 
 /** What a model folder declares about generation. */
-export interface OwnGeneration {
+interface OwnGeneration {
   options: GenerationOptions;
   /** The first token of an encoder-decoder's texts. */
   startToken: number;
@@ -202,13 +159,13 @@ export function checkOptions(options: Record<string, unknown>, called: (name: st
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(generationOptions, name))
       throw new StepError(`${called(name)} is not a generation option`, `Options: ${Object.keys(generationOptions).join(', ')}.`);
-    const wrong = wrongWith(name as OptionName, value);
+    const wrong = wrongWith(name as keyof typeof generationOptions, value);
     if (wrong) throw new StepError(`${called(name)} is ${JSON.stringify(value)}, but must be ${wrong}`);
   }
 }
 
 /** What the value should be; undefined if it is valid. */
-function wrongWith(name: OptionName, value: unknown): string | undefined {
+function wrongWith(name: keyof typeof generationOptions, value: unknown): string | undefined {
   if (name === 'early_stopping') return value === 'never' || typeof value === 'boolean' ? undefined : 'true, false or "never"';
   if (name === 'do_sample') return typeof value === 'boolean' ? undefined : 'true or false';
   if (name === 'stop_strings')

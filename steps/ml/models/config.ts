@@ -15,6 +15,8 @@ export interface TaskFacts {
   problems?: true;
   /** What a label belongs to, if not to a whole input; `positions`: tokens that the batch lists in `label_positions`. */
   labelled?: 'token' | 'answer' | 'positions';
+  /** Its models can learn from a teacher. */
+  distils?: true;
   /** What a model outputs, if not `logits`. */
   outputs?: readonly string[];
   /** PEFT's name of the task; it has none for masked-lm. */
@@ -33,6 +35,7 @@ export const TASKS = {
   'text-classification': {
     classes: ['ForSequenceClassification'],
     problems: true,
+    distils: true,
     peft: 'SEQ_CLS',
     newHead: true,
     options: {
@@ -63,6 +66,7 @@ export const TASKS = {
   'masked-lm': {
     classes: ['ForMaskedLM'],
     labelled: 'positions',
+    distils: true,
     options: { tokenize: ['text'], baseline: [] },
     baselines: [],
   },
@@ -118,6 +122,9 @@ export function optionsOfOtherTasks(options: Record<string, unknown> & { task: T
     return { option, message: `\`${option}\` applies only to ${tasks.join(' and ')}, not to ${options.task}` };
   });
 }
+
+/** `an electra model`, for messages. */
+export const aModel = (type: string): string => `${/^[aeiou]/.test(type) ? 'an' : 'a'} ${type} model`;
 
 /** A config.json as it is. */
 export type ConfigFile = Record<string, unknown>;

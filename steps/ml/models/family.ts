@@ -25,7 +25,8 @@ import {
   type Task,
   taskFacts,
 } from './config.ts';
-import type { Parameters, Weights } from './nn.ts';
+import { type Distillation, distillationLoss, LOSS_FACTORS } from './distillation.ts';
+import type { Observe, Parameters, Weights } from './nn.ts';
 
 /** The fields of a config that every family has. */
 export interface Config {
@@ -113,9 +114,10 @@ export interface Head<C extends Config = any> extends HeadWeights<C> {
    * `input_ids`, `attention_mask` and, optionally, `token_type_ids`, all int32 [B, T] → logits: text-classification
    * [B, labels]; token-classification [B, T, labels]; question-answering [B, T, 2], for each token as the first and
    * as the last of the answer; masked-lm [B, T, vocabulary] or, with `label_positions` int32 [P], positions in the
-   * flat batch, [P, vocabulary] of those alone.
+   * flat batch, [P, vocabulary] of those alone. The heads for texts and masked-lm pass their hidden states to
+   * `observe`; those of a text-classifier then compute the last layer for all tokens.
    */
-  logits(config: C, weights: Weights, inputs: Tensors, dropout: Dropout): tf.Tensor;
+  logits(config: C, weights: Weights, inputs: Tensors, dropout: Dropout, observe?: Observe): tf.Tensor;
 }
 
 export interface GeneratingHead<C extends Config = any> extends HeadWeights<C> {
@@ -163,6 +165,7 @@ interface DecoderDefinition<C extends Config = any> {
  *  masked-lm             `labels` int32 [B, T], or [P] with `label_positions`; −100 is ignored
  *  causal-lm, seq2seq    the same: the next token at each position. Besides `loss` there are then `losses` float32 [P], and
  *                        instead of logits, which would be [P, vocabulary], the most likely tokens, `predictions` int32 [P]
+ * If the inputs include the outputs of a teacher, the loss is that of `distillation`.
  */
 export function programFor<C extends Config>(
   family: Family<C>,
@@ -170,6 +173,7 @@ export function programFor<C extends Config>(
   config: C,
   problem: ProblemType,
   loss: CrossEntropyOptions = {},
+  distillation?: Distillation,
 ): Program {
   if (isGenerating(task)) {
     const head = family.heads[task]!;
@@ -199,8 +203,27 @@ export function programFor<C extends Config>(
   };
   const lossOf = losses[taskFacts(task).problems ? problem : 'single_label_classification'];
   return (weights, inputs, dropout): Record<string, tf.Tensor> => {
-    const logits = head.logits(config, weights, inputs, dropout);
-    return inputs.labels ? { loss: lossOf(logits, inputs.labels), logits } : { logits };
+    const { labels } = inputs;
+    const taught = LOSS_FACTORS.labels in inputs ? distillation : undefined;
+    const states: tf.Tensor[] = [];
+    const logits = head.logits(config, weights, inputs, dropout, taught?.hidden ? (state) => states.push(state) : undefined);
+    if (!labels) return { logits };
+    const lossOfLabels = () => lossOf(logits, labels);
+    if (!taught) return { loss: lossOfLabels(), logits };
+    return { ...distillationLoss({ logits, states, lossOfLabels }, inputs, problem, taught), logits };
+  };
+}
+
+/** The outputs of a teacher: `logits`, and those of its hidden states whose positions are listed, as `states.POSITION`. */
+export function teacherProgram<C extends Config>(
+  { family, task, config }: { family: Family<C>; task: Task; config: C },
+  { logits: wanted, states }: { logits: boolean; states: readonly number[] },
+): Program {
+  const head = family.heads[task] as Head<C>;
+  return (weights, inputs, dropout) => {
+    const observed: tf.Tensor[] = [];
+    const logits = head.logits(config, weights, inputs, dropout, states.length > 0 ? (state) => observed.push(state) : undefined);
+    return { ...(wanted && { logits }), ...Object.fromEntries(states.map((state) => [`states.${state}`, observed[state]!])) };
   };
 }
 

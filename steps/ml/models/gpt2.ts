@@ -71,8 +71,8 @@ export const gpt2: Family<Gpt2Config> = {
         return nn.projectionParameters('score', config.n_embd, labels);
       },
       labelled: ['score.weight'],
-      logits(config, weights, inputs, dropout) {
-        const hidden = read(config, weights, inputs, dropout); // [B, T, H]
+      logits(config, weights, inputs, dropout, observe) {
+        const hidden = read(config, weights, inputs, dropout, observe); // [B, T, H]
         const real = tf.notEqual(inputs.input_ids!, tf.scalar(config.pad_token_id, 'int32'));
         return nn.linear(lastToken(hidden, real), weights, 'score'); // [B, labels]
       },
@@ -172,15 +172,22 @@ interface Pass {
   config: Gpt2Config;
   weights: nn.Weights;
   dropout: Dropout;
+  observe?: nn.Observe | undefined;
 }
 
 /** Whole sequences, int32 ids and mask [B, T] → the last hidden states [B, T, H]. Padding is at the end. */
-function read(config: Gpt2Config, weights: nn.Weights, inputs: Record<string, tf.Tensor>, dropout: Dropout): tf.Tensor {
+function read(
+  config: Gpt2Config,
+  weights: nn.Weights,
+  inputs: Record<string, tf.Tensor>,
+  dropout: Dropout,
+  observe?: nn.Observe,
+): tf.Tensor {
   const { input_ids, attention_mask } = inputs;
   const positions = firstRows(weights[POSITIONS]!, input_ids!.shape[1]!); // [T, H]
   const embedded = dropout(tf.add(embedding(weights[WORDS]!, input_ids!), positions), config.embd_pdrop); // [B, T, H]
   const mask = nn.causalMask(attention_mask!); // [B, 1, T, T]
-  return blocks({ config, weights, dropout }, embedded, (q, k, v, _, scale) =>
+  return blocks({ config, weights, dropout, observe }, embedded, (q, k, v, _, scale) =>
     attend(q, k, v, { mask, scale, dropout, rate: config.attn_pdrop }),
   );
 }
@@ -190,10 +197,12 @@ type Attend = (q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, layer: number, scale: n
 
 /** Embedded tokens [B, T, H] → [B, T, H], through all blocks and the last norm. */
 function blocks(pass: Pass, embedded: tf.Tensor, attend: Attend): tf.Tensor {
-  const { config, weights } = pass;
-  let x = betweenLayers(embedded);
-  for (let layer = 0; layer < config.n_layer; layer++) x = betweenLayers(block(pass, x, attend, layer)); // [B, T, H]
-  return nn.layerNorm(x, weights, 'transformer.ln_f', config.layer_norm_epsilon);
+  const { config, weights, observe } = pass;
+  let x = embedded;
+  for (let layer = 0; layer < config.n_layer; layer++) x = block(pass, betweenLayers(x, observe), attend, layer); // [B, T, H]
+  const last = nn.layerNorm(betweenLayers(x), weights, 'transformer.ln_f', config.layer_norm_epsilon);
+  observe?.(last);
+  return last;
 }
 
 /** Norms precede attention and feed-forward layer, so that x itself passes unchanged. */

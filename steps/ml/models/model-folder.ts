@@ -9,13 +9,15 @@ import path from 'node:path';
 import { memoryLimit, StepError } from '../../../engine/step.ts';
 import type { CrossEntropyOptions } from '../runtime/ops.ts';
 import type { Axes, HostTensor, HostTensors, Program } from '../runtime/runtime.ts';
-import { type ConfigFile, knownTask, labelsOf, type ProblemType, problemOf, type Task, taskFacts, taskOf } from './config.ts';
+import { aModel, type ConfigFile, knownTask, labelsOf, type ProblemType, problemOf, type Task, taskFacts, taskOf } from './config.ts';
+import type { Distillation } from './distillation.ts';
 import { axesFor, type Config, type Family, type GeneratingHead, type Head, programFor } from './family.ts';
 import { listed, readJson, shown } from './json.ts';
 import type { Parameter, Parameters } from './nn.ts';
 import { random, truncatedNormal } from './random.ts';
 import { familyOf } from './registry.ts';
-import { float32, openSafetensors, type Safetensors, toFloat32, writeSafetensors } from './safetensors.ts';
+import { float32, type StoredTensor, toFloat32, writeSafetensors } from './safetensors.ts';
+import { openWeights } from './weight-files.ts';
 
 export interface Model {
   family: Family;
@@ -44,50 +46,50 @@ export interface ModelStart {
   seed: number;
   /** For one label of several: the class weights, and label smoothing. */
   loss?: CrossEntropyOptions;
+  /** If it is trained with a teacher. */
+  distillation?: Distillation | undefined;
   /** Overrides the dropout rates of the config. */
   dropout?: number | undefined;
   /** What the log reports about the initial weights. */
   say: (message: string) => void;
 }
 
-/** A model, and its weights that are in no file. */
-export type Started = Model & { fresh: string[] };
-
 /**
  * Opens a model to be trained for these labels: with the folder's weights if it has some, otherwise with a random
- * initialization.
+ * initialization. `fresh`: its weights that are in no file.
  */
-export async function startModel(folder: string, start: ModelStart): Promise<Started> {
-  const { task, problem = 'single_label_classification', labels, seed, dropout, loss, say } = start;
+export async function startModel(folder: string, start: ModelStart): Promise<Model & { fresh: string[] }> {
+  const { task, problem = 'single_label_classification', labels, seed, dropout, loss, distillation, say } = start;
   const file = await readConfig(folder);
   const family = familyOf(file);
   const { parameters: headParameters, labelled, tiedTo } = headOf(family, task, file);
   if (dropout !== undefined) for (const field of family.dropouts) file[field] = dropout;
   const config: Config = family.configure(file);
   const base = family.parameters(config);
-  const program = programFor(family, task, config, problem, loss);
+  const program = programFor(family, task, config, problem, loss, distillation);
   const all = headParameters(config, labels.length);
-  const checkpoint = await openCheckpoint(folder, family, task, { ...base, ...all });
-  const head = checkpoint ? withoutTied(all, tiedTo, checkpoint) : all;
+  const stored = await openNamed(folder, family, task, { ...base, ...all });
+  const head = stored ? withoutTied(all, tiedTo, stored) : all;
   const parameters = { ...base, ...head };
   const model = { family, task, problem, file, config, labels, parameters, program, axes: axesFor(task, problem, labels.length) };
-  if (!checkpoint) {
+  if (!stored) {
     say('no model.safetensors: all weights are randomly initialized');
     return { ...model, weights: startAll(parameters, config, seed), fresh: Object.keys(parameters) };
   }
   try {
-    const { head: kept, order } = headToKeep(file, start, head, labelled, checkpoint);
-    const weights = await readWeights(checkpoint, { ...base, ...kept });
+    const { head: kept, order } = headToKeep(file, start, head, labelled, stored);
+    const weights = await readWeights(stored, { ...base, ...kept });
     if (labels.length > 0) for (const name of labelled) if (weights[name]) weights[name] = reorderRows(weights[name], order);
     const fresh = Object.keys(head).filter((name) => !(name in kept));
     for (const name of fresh) weights[name] = startOne(name, head[name]!, config, seed);
-    say(`${Object.keys(base).length + Object.keys(kept).length} weights read from ${checkpoint.source}`);
+    say(`${Object.keys(base).length + Object.keys(kept).length} weights read from ${stored.source}`);
     if (fresh.length > 0) say(`randomly initialized: ${listed(fresh)}`);
-    const unused = [...checkpoint.entries.keys()].filter((name) => !(name in weights));
-    if (unused.length > 0) say(`ignored, because a ${family.type} model for ${task} does not use them: ${listed(unused)}`);
-    return { ...model, weights: inOrder(weights, parameters), fresh };
+    const unused = [...stored.entries.keys()].filter((name) => !(name in weights));
+    if (unused.length > 0) say(`ignored, because ${aModel(family.type)} for ${task} does not use them: ${listed(unused)}`);
+    // In the order of the parameters, as after a random initialization.
+    return { ...model, weights: Object.fromEntries(Object.keys(parameters).map((name) => [name, weights[name]!])), fresh };
   } finally {
-    await checkpoint.close();
+    await stored.close();
   }
 }
 
@@ -106,28 +108,25 @@ export async function loadModel(folder: string, wanted?: Task): Promise<Model> {
   const head = headOf(family, task, file);
   const base = family.parameters(config);
   const all = head.parameters(config, labels.length);
-  const checkpoint = await openCheckpoint(folder, family, task, { ...base, ...all });
-  if (!checkpoint)
+  const stored = await openNamed(folder, family, task, { ...base, ...all });
+  if (!stored)
     throw new StepError(`${shown(folder)} has no model.safetensors`, 'Train it first: this folder contains only a configuration.');
   try {
-    const ownParameters = withoutTied(all, head.tiedTo, checkpoint);
+    const ownParameters = withoutTied(all, head.tiedTo, stored);
     const parameters: Parameters = { ...base, ...ownParameters };
     const own = Object.keys(ownParameters);
-    if (own.length > 0 && !own.some((name) => checkpoint.entries.has(name)))
+    if (own.length > 0 && !own.some((name) => stored.entries.has(name)))
       throw new StepError(`${shown(folder)} has no head for ${task}`, 'Train it first: this is a base model.');
-    const weights = await readWeights(checkpoint, parameters);
+    const weights = await readWeights(stored, parameters);
     const program = programFor(family, task, config, problem);
     const axes = axesFor(task, problem, labels.length);
     return { family, task, problem, file, config, labels, parameters, weights, program, axes };
   } finally {
-    await checkpoint.close();
+    await stored.close();
   }
 }
 
-/**
- * Writes config.json and model.safetensors. `weights` may be those of a training, by the names of the model's
- * weights.
- */
+/** Writes config.json and model.safetensors. `weights`: by default the model's own. */
 export async function saveModel(folder: string, model: Model, weights: HostTensors = model.weights): Promise<void> {
   const { family, task, problem, labels } = model;
   // The weights are float32, whatever they were; without a dtype loaders would take the file's.
@@ -181,86 +180,74 @@ export function headOf(family: Family, task: Task, file: ConfigFile): Head | Gen
     );
   if (head) return head;
   throw new StepError(
-    `a ${family.type} model cannot be trained for ${task}`,
+    `${aModel(family.type)} cannot be trained for ${task}`,
     `It can be trained for ${Object.keys(family.heads).join(', ')}.`,
   );
 }
 
-/** The weights of a folder: one file or several, by the names of our parameters. */
-interface Checkpoint {
+/** The weights of a folder by the names of our parameters. */
+interface NamedWeights {
   /** Its name in messages. */
   source: string;
-  entries: Map<string, { shape: number[]; read(): Promise<Float32Array> }>;
+  entries: Map<string, Entry>;
   close(): Promise<void>;
 }
 
-async function openCheckpoint(folder: string, family: Family, task: Task, parameters: Parameters): Promise<Checkpoint | undefined> {
-  const source = WEIGHT_FILES.find((name) => existsSync(path.join(folder, name)));
-  if (!source) {
-    const foreign = FOREIGN_FILES.find((name) => existsSync(path.join(folder, name)));
-    if (!foreign) return undefined;
-    const pickle = foreign === 'pytorch_model.bin';
-    throw new StepError(
-      `${shown(folder)} has its weights in ${foreign}, which is not supported${pickle ? ': opening a pickle can run any code' : ''}`,
-      pickle ? UNPICKLE : "Convert it once with Python's transformers: save_pretrained(folder) writes model.safetensors.",
-    );
-  }
-  const index = source.endsWith('.json') ? await indexOf(folder, source) : undefined;
-  const files = index ? [...new Set(Object.values(index))].sort() : [source];
-  const opened: Safetensors[] = [];
-  const close = async () => void (await Promise.all(opened.map((file) => file.close())));
-  try {
-    const entries: Checkpoint['entries'] = new Map();
-    const { tied = {} } = family.heads[task] ?? {};
-    const copies: Copy[] = [];
-    for (const file of files) {
-      const stored = await openSafetensors(path.join(folder, file));
-      opened.push(stored);
-      for (const [name, { shape }] of stored.tensors) {
-        if (CONSTANTS.some((end) => name.endsWith(end)) || family.constants?.some((end) => name.endsWith(end))) continue;
-        const read = async () => {
-          const tensor = await stored.read(name);
-          const data = toFloat32(tensor);
-          if (!data)
-            throw new StepError(`${file}: "${name}" is ${tensor.dtype}, not a floating-point type`, 'Save the model without quantization.');
-          if (!allFinite(data))
-            throw new StepError(
-              `${file}: "${name}" contains NaN or infinite numbers`,
-              'Its training diverged, or the file is damaged: use another checkpoint.',
-            );
-          return data;
-        };
-        const original = name in parameters ? undefined : tied[name];
-        if (original !== undefined) {
-          copies.push({ file, name, original, shape, read });
-          continue;
-        }
-        const own = nameFor(name, family, parameters);
-        if (entries.has(own))
-          throw new StepError(`${file}: there are two tensors for ${own}`, 'Save the model again, with each weight once.');
-        entries.set(own, { shape, read });
-      }
-    }
-    await refuseFalseCopies(copies, entries);
-    if (index) refuseDisplaced(source, index, new Map(files.map((file, i) => [file, opened[i]!])));
-    return { source, entries, close };
-  } catch (error) {
-    await close();
-    throw error;
-  }
-}
-
-/** A tensor that duplicates the values of another one. */
-interface Copy {
-  file: string;
-  name: string;
-  original: string;
+interface Entry {
   shape: number[];
   read(): Promise<Float32Array>;
 }
 
+async function openNamed(folder: string, family: Family, task: Task, parameters: Parameters): Promise<NamedWeights | undefined> {
+  const stored = await openWeights(folder);
+  if (!stored) return undefined;
+  try {
+    const entries = new Map<string, Entry>();
+    const { tied = {} } = family.heads[task] ?? {};
+    const copies: Copy[] = [];
+    for (const [name, { file, shape, read }] of stored.tensors) {
+      if ([...CONSTANTS, ...(family.constants ?? [])].some((end) => name.endsWith(end))) continue;
+      const entry = { shape, read: async () => finite(await read(), `${file}: "${name}"`) };
+      const original = name in parameters ? undefined : tied[name];
+      if (original !== undefined) {
+        copies.push({ file, name, original, ...entry });
+        continue;
+      }
+      const own = nameFor(name, family, parameters);
+      if (entries.has(own))
+        throw new StepError(`${file}: there are two tensors for ${own}`, 'Save the model again, with each weight once.');
+      entries.set(own, entry);
+    }
+    await refuseFalseCopies(copies, entries);
+    return { source: stored.source, entries, close: stored.close };
+  } catch (error) {
+    await stored.close();
+    throw error;
+  }
+}
+
+function finite(tensor: StoredTensor, what: string): Float32Array {
+  const data = toFloat32(tensor);
+  if (!data) throw new StepError(`${what} is ${tensor.dtype}, not a floating-point type`, 'Save the model without quantization.');
+  // Infinity and NaN minus themselves are NaN.
+  for (let i = 0; i < data.length; i++)
+    if (data[i]! - data[i]! !== 0)
+      throw new StepError(
+        `${what} contains NaN or infinite numbers`,
+        'Its training diverged, or the file is damaged: use another checkpoint.',
+      );
+  return data;
+}
+
+/** A tensor that duplicates the values of another one. */
+interface Copy extends Entry {
+  file: string;
+  name: string;
+  original: string;
+}
+
 /** A copy with other values belongs to a model that does not tie the two, which would compute something else. */
-async function refuseFalseCopies(copies: Copy[], entries: Checkpoint['entries']): Promise<void> {
+async function refuseFalseCopies(copies: Copy[], entries: Map<string, Entry>): Promise<void> {
   for (const { file, name, original, shape, read } of copies) {
     const entry = entries.get(original);
     if (!entry || (entry.shape.join() === shape.join() && same(await read(), await entry.read()))) continue;
@@ -279,60 +266,7 @@ function same(a: Float32Array, b: Float32Array): boolean {
 /** Constants that old versions of transformers saved with the weights of every family. */
 const CONSTANTS = ['.position_ids'];
 
-/** Infinity and NaN minus themselves are NaN. */
-function allFinite(data: Float32Array): boolean {
-  for (let i = 0; i < data.length; i++) if (data[i]! - data[i]! !== 0) return false;
-  return true;
-}
-
-/** Copies, because tied weights share memory, which safetensors does not write. */
-const UNPICKLE = `Convert it once with Python:
-  import torch; from safetensors.torch import save_file
-  weights = torch.load("pytorch_model.bin", weights_only=True)
-  save_file({name: w.clone() for name, w in weights.items()}, "model.safetensors", {"format": "pt"})`;
-
-const WEIGHT_FILES = ['model.safetensors', 'model.safetensors.index.json'];
-const FOREIGN_FILES = ['pytorch_model.bin', 'pytorch_model.bin.index.json', 'tf_model.h5', 'flax_model.msgpack', 'model.ckpt.index'];
-
-/** The file of the folder that contains each tensor. */
-async function indexOf(folder: string, index: string): Promise<Record<string, string>> {
-  const { weight_map } = (await readJson(path.join(folder, index))) as { weight_map?: Record<string, string> };
-  const places = Object.entries(weight_map ?? {});
-  if (places.length === 0) throw new StepError(`${index} of ${shown(folder)} lists no shards in "weight_map"`);
-  const outside = places.find(([, file]) => typeof file !== 'string' || file !== path.basename(file));
-  if (outside) throw new StepError(`${index} of ${shown(folder)} lists ${outside[1]}, which is not a file of the folder`);
-  const missing = [...new Set(places.map(([, file]) => file))].filter((file) => !existsSync(path.join(folder, file))).sort();
-  if (missing.length > 0) {
-    const [name] = places.find(([, file]) => file === missing[0])!;
-    throw new StepError(
-      `${shown(folder)} lacks ${listed(missing)}, which ${index} lists for ${name} and others`,
-      'Download the missing shards.',
-    );
-  }
-  return weight_map!;
-}
-
-/** Otherwise a shard from another save than the index would mix two models. */
-function refuseDisplaced(source: string, index: Record<string, string>, shards: Map<string, Safetensors>): void {
-  for (const [name, file] of Object.entries(index)) {
-    if (shards.get(file)!.tensors.has(name)) continue;
-    const [elsewhere] = [...shards].find(([, { tensors }]) => tensors.has(name)) ?? [];
-    throw new StepError(
-      `${source} lists ${name} in ${file}, but ${elsewhere === undefined ? 'no shard contains it' : `it is in ${elsewhere}`}`,
-      OTHER_SAVES,
-    );
-  }
-  for (const [file, { tensors }] of shards) {
-    const unnamed = [...tensors.keys()].filter((name) => !Object.hasOwn(index, name));
-    if (unnamed.length > 0) throw new StepError(`${file} contains ${listed(unnamed)}, which ${source} does not list`, OTHER_SAVES);
-  }
-}
-
-const OTHER_SAVES = 'The index and the shards are from different saves: download all of them again.';
-
-/**
- * TensorFlow's names of a norm's weights, as in bert-base-uncased on the hub; and the base prefix if it was left out.
- */
+/** Replaces TensorFlow's names of a norm's weights, as in bert-base-uncased on the hub, and adds the base prefix if it is left out. */
 function nameFor(name: string, family: Family, parameters: Parameters): string {
   const renamed = name.replace(/\bLayerNorm\.gamma$/, 'LayerNorm.weight').replace(/\bLayerNorm\.beta$/, 'LayerNorm.bias');
   const prefixed = `${family.prefix}.${renamed}`;
@@ -348,9 +282,9 @@ function headToKeep(
   { task, problem = 'single_label_classification', labels, replaceHead = false }: ModelStart,
   head: Parameters,
   labelled: string[],
-  checkpoint: Checkpoint,
+  stored: NamedWeights,
 ) {
-  const here = Object.keys(head).filter((name) => checkpoint.entries.has(name));
+  const here = Object.keys(head).filter((name) => stored.entries.has(name));
   const former = labelsOf(file) ?? [];
   const order = labels.map((label) => former.indexOf(label));
   const sameLabels = former.length === labels.length && !order.includes(-1);
@@ -377,22 +311,20 @@ function headToKeep(
   return { head: Object.fromEntries(kept), order: sameLabels ? order : labels.map((_, i) => i) };
 }
 
-/**
- * A head's weights, except those that are tied to others and missing in this checkpoint: they are one tensor, and
- * learn as one.
- */
-const withoutTied = (head: Parameters, tiedTo: Record<string, string> = {}, { entries }: Checkpoint): Parameters =>
+/** A head's weights, except those that are tied to others and missing in this folder: they are one tensor, and learn as one. */
+const withoutTied = (head: Parameters, tiedTo: Record<string, string> = {}, { entries }: NamedWeights): Parameters =>
   Object.fromEntries(Object.entries(head).filter(([name]) => !(name in tiedTo) || entries.has(name) || !entries.has(tiedTo[name]!)));
 
-function reorderRows({ dtype, shape, data }: HostTensor, order: number[]): HostTensor {
+/** The rows of a weight in another order: row i is the former row order[i]. */
+export function reorderRows({ dtype, shape, data }: HostTensor, order: number[]): HostTensor {
   const width = data.length / order.length;
   const moved = new Float32Array(data.length);
   for (const [to, from] of order.entries()) moved.set(data.subarray(from * width, (from + 1) * width), to * width);
   return { dtype, shape, data: moved };
 }
 
-/** Reads the weights that the parameters ask for, or reports everything that does not fit. */
-async function readWeights({ source, entries }: Checkpoint, parameters: Parameters): Promise<HostTensors> {
+/** Reads the weights of the parameters, or reports everything that does not fit. */
+async function readWeights({ source, entries }: NamedWeights, parameters: Parameters): Promise<HostTensors> {
   const missing: string[] = [];
   const misshapen: string[] = [];
   for (const [name, { shape }] of Object.entries(parameters)) {
@@ -406,12 +338,12 @@ async function readWeights({ source, entries }: Checkpoint, parameters: Paramete
   const kinds = new Set(Object.keys(parameters).map(kindOfWeight));
   const layers = unexpected.filter((name) => kinds.has(kindOfWeight(name)));
   if (missing.length + misshapen.length + layers.length > 0) {
-    const told = missing.length > 0 ? unexpected : layers;
+    const extra = missing.length > 0 ? unexpected : layers;
     const wrong = [
       ...(missing.length > 0 ? [`it lacks ${listed(missing)}`] : []),
       ...misshapen.slice(0, 8),
       ...(misshapen.length > 8 ? [`and ${misshapen.length - 8} more with another shape`] : []),
-      ...(told.length > 0 ? [`it has unexpected weights: ${listed(told)}`] : []),
+      ...(extra.length > 0 ? [`it has unexpected weights: ${listed(extra)}`] : []),
     ];
     throw new StepError(
       `${source} does not fit its config.json: ${wrong.join('; ')}`,
@@ -419,9 +351,8 @@ async function readWeights({ source, entries }: Checkpoint, parameters: Paramete
     );
   }
   const weights: HostTensors = {};
-  for (const [name, { shape }] of Object.entries(parameters)) {
+  for (const [name, { shape }] of Object.entries(parameters))
     weights[name] = { dtype: 'float32', shape, data: await entries.get(name)!.read() };
-  }
   return weights;
 }
 
@@ -460,7 +391,7 @@ function startOne(name: string, parameter: Parameter, config: Config, seed: numb
   return { dtype: 'float32', shape, data };
 }
 
-/** Row by row: sines at even positions, cosines at odd ones, with ever longer waves (Vaswani et al. 2017, 3.5). */
+/** Row by row: sines at even places, cosines at odd ones, with ever longer waves (Vaswani et al. 2017, 3.5). */
 function fillSinusoids(data: Float32Array, width: number): void {
   for (let i = 0; i < data.length; i++) {
     const [position, place] = [Math.floor(i / width), i % width];
@@ -469,14 +400,7 @@ function fillSinusoids(data: Float32Array, width: number): void {
   }
 }
 
-/**
- * In the order of the parameters, so that runs from weights and from a random initialization do the same in the same
- * order.
- */
-const inOrder = (weights: HostTensors, parameters: Parameters): HostTensors =>
-  Object.fromEntries(Object.keys(parameters).map((name) => [name, weights[name]!]));
-
-/** Copies generation_config.json, which says how a model generates, if there is one, to a model that is trained further or bundled. */
+/** Copies generation_config.json, if there is one, to a model that is trained further or bundled. */
 export async function copyGenerationConfig(from: string, to: string): Promise<void> {
   const file = path.join(from, 'generation_config.json');
   if (existsSync(file)) await copyFile(file, path.join(to, 'generation_config.json'));

@@ -6,6 +6,7 @@
 
 import { existsSync } from 'node:fs';
 import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { StepError } from '../../../engine/step.ts';
 import { readJson, readText } from './json.ts';
 
@@ -40,23 +41,30 @@ function asConfigured(json: string, options: Record<string, any>): string {
     return json; // opening it reports the problem
   }
   let changed = false;
-  for (const { option, part, type, field } of given) {
-    const found = tokenizer?.[part];
-    if (found?.type !== type || found[field] === options[option]) continue;
-    found[field] = options[option];
-    changed = true;
+  for (const { option, part, type, field, no = false, yes = true } of given) {
+    const whole = tokenizer?.[part];
+    for (const one of whole?.type === 'Sequence' ? (whole.pretokenizers ?? []) : [whole]) {
+      const wanted = options[option] ? yes : no;
+      // A Metaspace without the field prepends a space.
+      if (one?.type !== type || (one[field] ?? (type === 'Metaspace' ? yes : undefined)) === wanted) continue;
+      one[field] = wanted;
+      changed = true;
+    }
   }
   return changed ? JSON.stringify(tokenizer) : json;
 }
 
-const CONFIGURED = [
+/** `no` and `yes`: the values of the field for an option that is false or true. */
+const CONFIGURED: { option: string; part: string; type: string; field: string; no?: string; yes?: string }[] = [
   { option: 'do_lower_case', part: 'normalizer', type: 'BertNormalizer', field: 'lowercase' },
   { option: 'strip_accents', part: 'normalizer', type: 'BertNormalizer', field: 'strip_accents' },
   { option: 'tokenize_chinese_chars', part: 'normalizer', type: 'BertNormalizer', field: 'handle_chinese_chars' },
   { option: 'add_prefix_space', part: 'pre_tokenizer', type: 'ByteLevel', field: 'add_prefix_space' },
+  { option: 'add_prefix_space', part: 'pre_tokenizer', type: 'Metaspace', field: 'prepend_scheme', no: 'never', yes: 'always' },
+  { option: 'add_prefix_space', part: 'decoder', type: 'Metaspace', field: 'prepend_scheme', no: 'never', yes: 'always' },
 ];
 
-const CLASSES = /^(Bert|DistilBert|Electra|Roberta|GPT2)Tokenizer(Fast)?$/;
+const CLASSES = /^(Bert|DistilBert|Electra|Roberta|GPT2|XLMRoberta|Camembert|Albert)Tokenizer(Fast)?$/;
 
 /** As in transformers' BertTokenizer. */
 async function wordPiece(folder: string) {
@@ -222,4 +230,28 @@ function missing(folder: string): StepError {
     `the model folder ${name} has ${foreign} but no tokenizer.json`,
     'Convert it once with Python: AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes tokenizer.json.',
   );
+}
+
+/**
+ * How the tokenizer of one folder differs from that of another, in words; undefined if both make the same tokens of
+ * every text. Truncation and padding, which callers set, and the decoder do not count.
+ */
+export async function tokenizerDifference(folder: string, from: string): Promise<string | undefined> {
+  const [own, other] = await Promise.all([folder, from].map(async (each) => JSON.parse(await tokenizerJson(each)) as Record<string, any>));
+  const [vocabulary, others] = [idsOf(own!), idsOf(other!)];
+  if (vocabulary.size !== others.size) return `it has ${vocabulary.size} tokens instead of ${others.size}`;
+  for (const [token, id] of vocabulary)
+    if (others.get(token) !== id) return `its token ${id} is ${JSON.stringify(token)}, which the other has ${placeOf(others.get(token))}`;
+  const parts = ['normalizer', 'pre_tokenizer', 'post_processor', 'added_tokens', 'model'];
+  const part = parts.find((name) => !isDeepStrictEqual(own![name] ?? null, other![name] ?? null));
+  return part && `its ${part} differs (tokenizer.json)`;
+}
+
+const placeOf = (id: number | undefined): string => (id === undefined ? 'not at all' : `as ${id}`);
+
+/** The ids of all tokens; a Unigram vocabulary is a list. */
+function idsOf({ model, added_tokens = [] }: Record<string, any>): Map<string, number> {
+  const vocabulary: Record<string, number> | [string, number][] = model?.vocab ?? {};
+  const own = Array.isArray(vocabulary) ? vocabulary.map(([token], id) => [token, id] as const) : Object.entries(vocabulary);
+  return new Map([...own, ...(added_tokens as { content: string; id: number }[]).map(({ content, id }) => [content, id] as const)]);
 }

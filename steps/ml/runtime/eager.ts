@@ -3,10 +3,10 @@
  * against it, and models can be debugged on it.
  */
 
-import { DropoutTapes, type StepPosition } from './dropout.ts';
+import type { StepPosition } from './dropout.ts';
 import { paddingRows } from './ops.ts';
-import { type Gradient, Optimizer } from './optimizers.ts';
-import type { Dropout, HostTensor, HostTensors, OptimizerState, Part, Program, Runtime, Training, TrainingOptions } from './runtime.ts';
+import { type Gradient, HostTraining, type UseGradients } from './optimizers.ts';
+import type { Dropout, HostTensor, HostTensors, Program, Runtime, TrainingOptions } from './runtime.ts';
 import { onBackend, tf } from './tfjs.ts';
 
 export function eagerRuntime(backend: string, description: string, device: Runtime['device'] = 'cpu'): Runtime {
@@ -26,72 +26,54 @@ function forward(backend: string, program: Program, weights: HostTensors, inputs
   return onBackend(backend, () => fetchAll(program(feedAll(weights), feedAll(inputs), (x) => x)));
 }
 
-class EagerTraining implements Training {
-  readonly #optimizer: Optimizer;
-  readonly #tapes = new DropoutTapes();
+class EagerTraining extends HostTraining {
   readonly #backend: string;
   readonly #program: Program;
-  readonly #options: TrainingOptions;
+  readonly #paddingRows: Record<string, number>;
 
   constructor(backend: string, program: Program, weights: HostTensors, options: TrainingOptions) {
+    super(weights, options);
     this.#backend = backend;
     this.#program = program;
-    this.#options = options;
-    this.#optimizer = new Optimizer(weights, options);
+    this.#paddingRows = options.paddingRows ?? {};
   }
 
-  async step(parts: readonly Part[], at: StepPosition & { learningRate: number }) {
-    let total = 0;
-    let gradNorm = 0;
-    for (const [part, { inputs, share }] of parts.entries()) {
-      const { gradients, loss } = onBackend(this.#backend, () => this.#differentiate(inputs, { ...at, part }));
-      total += share * loss;
-      if (part < parts.length - 1) this.#optimizer.accumulate(gradients, share);
-      else gradNorm = this.#optimizer.step(gradients, at.learningRate, share, total);
-    }
-    return { loss: total, gradNorm };
-  }
-
-  #differentiate(inputs: HostTensors, at: StepPosition) {
-    const weights = feedAll(this.#optimizer.weights);
-    for (const [name, row] of Object.entries(this.#options.paddingRows ?? {})) paddingRows.set(weights[name]!, row);
-    const names = this.#optimizer.trained;
-    const { value, grads } = tf.engine().gradients(
-      () => this.#program(weights, feedAll(inputs), this.#dropout(at)).loss!,
-      names.map((name) => weights[name]!),
-      undefined,
-      true,
-    );
-    const gradients = new Map<string, Gradient>();
-    for (const [i, gradient] of grads.entries()) {
-      if (gradient) gradients.set(names[i]!, { dense: gradient.dataSync() as Float32Array });
-    }
-    return { gradients, loss: value.dataSync()[0]! };
+  protected async differentiate(inputs: HostTensors, at: StepPosition, use: UseGradients) {
+    const { gradients, ...losses } = onBackend(this.#backend, () => {
+      const weights = feedAll(this.optimizer.weights);
+      for (const [name, row] of Object.entries(this.#paddingRows)) paddingRows.set(weights[name]!, row);
+      const names = this.optimizer.trained;
+      const terms: Record<string, number> = {};
+      const { value, grads } = tf.engine().gradients(
+        () => {
+          const { loss, ...others } = this.#program(weights, feedAll(inputs), this.#dropout(at));
+          for (const [name, tensor] of Object.entries(others)) if (tensor.rank === 0) terms[name] = tensor.dataSync()[0]!;
+          return loss!;
+        },
+        names.map((name) => weights[name]!),
+        undefined,
+        true,
+      );
+      const gradients = new Map<string, Gradient>();
+      for (const [i, gradient] of grads.entries()) {
+        if (gradient) gradients.set(names[i]!, { dense: gradient.dataSync() as Float32Array });
+      }
+      return { gradients, loss: value.dataSync()[0]!, terms };
+    });
+    use(losses, gradients);
   }
 
   #dropout(at: StepPosition): Dropout {
     let ordinal = 0;
     return (x, rate) => {
       if (rate === 0) return x;
-      const mask = this.#tapes.mask(rate, x.size, at, ordinal++);
+      const mask = this.tapes.mask(rate, x.size, at, ordinal++);
       return tf.mul(x, tf.tensor(mask, x.shape)) as typeof x;
     };
   }
 
-  weights() {
-    return this.#optimizer.weights;
-  }
-
-  optimizerState() {
-    return this.#optimizer.state();
-  }
-
-  restore(weights: HostTensors, state: OptimizerState) {
-    this.#optimizer.restore(weights, state);
-  }
-
   async evaluate(inputs: HostTensors) {
-    return forward(this.#backend, this.#program, this.#optimizer.weights, inputs);
+    return forward(this.#backend, this.#program, this.optimizer.weights, inputs);
   }
 
   async dispose() {}

@@ -119,14 +119,21 @@ function normalized(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: number): [T
   return [tf.add(tf.mul(tf.mul(centered, inverseDeviation), gamma), beta), mean, inverseDeviation];
 }
 
-/** Marks x as all that the next layer reads of earlier ones: the value that gradient-checkpointing.ts keeps. */
-export function betweenLayers(x: Tensor): Tensor {
-  if (!tracing()) return x;
-  return withGradient([x], ([x], save) => {
+/**
+ * Marks x as all that the next layer reads of earlier ones: the value that gradient-checkpointing.ts keeps. `observe`
+ * receives it too.
+ */
+export function betweenLayers(x: Tensor, observe?: (state: Tensor) => void): Tensor {
+  const state = tracing() ? layerEnd(x) : x;
+  observe?.(state);
+  return state;
+}
+
+const layerEnd = (x: Tensor): Tensor =>
+  withGradient([x], ([x], save) => {
     save([x!]);
     return { value: kernel('LayerEnd', { x: x! }), gradient: (dy, [x]) => [kernel('LayerEndGradient', { dy, x: x! })] };
   });
-}
 
 /**
  * RMSNorm: x / √(mean of x² along the last axis + ε), scaled, without mean and shift (Zhang & Sennrich 2019,
@@ -328,6 +335,51 @@ export function meanSquaredError(values: Tensor, labels: Tensor): tf.Scalar {
     return {
       value: tf.mean(tf.square(difference)),
       gradient: (dy, [difference]) => [tf.mul(tf.div(tf.mul(dy, 2), countOf(difference!)), difference!)],
+    };
+  }) as tf.Scalar;
+}
+
+/**
+ * Mean over the rows of temperature² · KL(teacher ‖ student), of softmaxes of logits / temperature (Hinton et al. 2015,
+ * https://arxiv.org/abs/1503.02531). Both logits are [rows, classes]; rows with the label −100 are ignored, labels
+ * int32 [rows]. The teacher's logits get no gradient.
+ */
+export function softmaxDivergence(logits: Tensor, teacher: Tensor, labels: Tensor, temperature: number): tf.Scalar {
+  const { counted } = placesOf(labels);
+  const scaled = (x: Tensor) => tf.logSoftmax((temperature === 1 ? x : tf.div(x, temperature)) as tf.Tensor2D);
+  return withGradient([logits], ([logits], save) => {
+    const [own, other] = [scaled(logits!), scaled(teacher)];
+    const probabilities = tf.exp(other);
+    const share = tf.div(counted, tf.maximum(tf.sum(counted), 1)); // [rows, 1]
+    save([own, probabilities, share]);
+    const rows = tf.sum(tf.mul(probabilities, tf.sub(other, own)), 1, true); // [rows, 1]
+    return {
+      value: tf.mul(tf.sum(tf.mul(rows, share)), temperature ** 2),
+      gradient: (dy, [own, probabilities, share]) => [
+        tf.mul(tf.sub(tf.exp(own!), probabilities!), tf.mul(share!, tf.mul(dy, temperature))),
+      ],
+    };
+  }) as tf.Scalar;
+}
+
+/** The same for labels that apply or not, independently of each other: the mean over rows and labels of sigmoids' divergence. */
+export function sigmoidDivergence(logits: Tensor, teacher: Tensor, temperature: number): tf.Scalar {
+  const [own, other] = [tf.div(logits, temperature), tf.div(teacher, temperature)];
+  const probabilities = tf.sigmoid(other);
+  const divergence = tf.sub(binaryCrossEntropy(own, probabilities), binaryCrossEntropy(other, probabilities));
+  return tf.mul(divergence, temperature ** 2);
+}
+
+/** Mean of (x − y)² over the vectors [B, T, H] of the tokens whose `real` int32 [B, T] is 1. y gets no gradient. */
+export function meanSquaredErrorOfTokens(x: Tensor, y: Tensor, real: Tensor): tf.Scalar {
+  const mask = tf.expandDims(tf.cast(real, 'float32'), 2); // [B, T, 1]
+  return withGradient([x], ([x], save) => {
+    const total = tf.mul(tf.sum(mask), x!.shape[2]!);
+    const difference = tf.mul(tf.sub(x!, y), mask);
+    save([difference, total]);
+    return {
+      value: tf.div(tf.sum(tf.square(difference)), total),
+      gradient: (dy, [difference, total]) => [tf.mul(difference!, tf.div(tf.mul(dy, 2), total!))],
     };
   }) as tf.Scalar;
 }

@@ -4,8 +4,19 @@
  * AdamW, SGD or Adafactor. The runtimes onnx and eager share this code, so they agree.
  */
 
-import type { HostTensors, OptimizerOptions, OptimizerState, TrainingOptions, WeightOptions } from './runtime.ts';
-import { type SimdLoops, simdLoops } from './simd.ts';
+import { DropoutTapes, type StepPosition } from './dropout.ts';
+import { sizeOf } from './graph.ts';
+import {
+  addTerms,
+  type HostTensors,
+  type OptimizerOptions,
+  type OptimizerState,
+  type Part,
+  type StepResult,
+  type Training,
+  type TrainingOptions,
+  type WeightOptions,
+} from './runtime.ts';
 
 /**
  * A weight's gradient: a dense part, and rows to be added to it by id (the gradient of a lookup); either may be
@@ -124,6 +135,51 @@ export class Optimizer {
   }
 }
 
+/** Reads the loss with its terms and the gradients of a part, which are valid until it returns. */
+export type UseGradients = (losses: Omit<StepResult, 'gradNorm'>, gradients: ReadonlyMap<string, Gradient>) => void;
+
+/** A training whose weights are in the host's memory: a runtime adds how a part of a batch is differentiated. */
+export abstract class HostTraining implements Training {
+  protected readonly optimizer: Optimizer;
+  protected readonly tapes = new DropoutTapes();
+
+  constructor(weights: HostTensors, options: TrainingOptions) {
+    this.optimizer = new Optimizer(weights, options);
+  }
+
+  /** Runs the forward and backward pass of a part. */
+  protected abstract differentiate(inputs: HostTensors, at: StepPosition, use: UseGradients): Promise<void>;
+  abstract evaluate(inputs: HostTensors): Promise<HostTensors>;
+  abstract dispose(): Promise<void>;
+
+  async step(parts: readonly Part[], at: StepPosition & { learningRate: number }) {
+    let loss = 0;
+    let gradNorm = 0;
+    const terms: Record<string, number> = {};
+    for (const [part, { inputs, share }] of parts.entries()) {
+      await this.differentiate(inputs, { ...at, part }, (losses, gradients) => {
+        loss += share * losses.loss;
+        addTerms(terms, losses.terms, share);
+        if (part < parts.length - 1) this.optimizer.accumulate(gradients, share);
+        else gradNorm = this.optimizer.step(gradients, at.learningRate, share, loss);
+      });
+    }
+    return { loss, gradNorm, terms };
+  }
+
+  weights() {
+    return this.optimizer.weights;
+  }
+
+  optimizerState() {
+    return this.optimizer.state();
+  }
+
+  restore(weights: HostTensors, state: OptimizerState) {
+    this.optimizer.restore(weights, state);
+  }
+}
+
 /** A weight, its gradient and the optimizer's state for it. */
 export interface Slot extends WeightOptions {
   shape: number[];
@@ -133,7 +189,7 @@ export interface Slot extends WeightOptions {
   /** The size of the weight's array, padded to whole vectors. */
   bytes: number;
   /** Loops over the memory that contains all these arrays. */
-  loops: SimdLoops;
+  loops: Loops;
 }
 
 export interface Rule {
@@ -248,14 +304,12 @@ function factored(update: Float32Array, gradient: Float32Array, scale: number, b
   }
 }
 
-const sizeOf = (shape: number[]): number => shape.reduce((product, n) => product * n, 1);
-
 /** A weight's arrays, in one WebAssembly memory. */
 interface Room {
   arrays: Float32Array[];
   /** The size of the weight's own array, padded to whole vectors. */
   bytes: number;
-  loops: SimdLoops;
+  loops: Loops;
 }
 
 /**
@@ -265,7 +319,7 @@ class Arenas {
   readonly #sizes: number[][];
   #taken = 0;
   #memory!: WebAssembly.Memory;
-  #loops!: SimdLoops;
+  #loops!: Loops;
   #at = 0;
 
   constructor(sizes: number[][]) {
@@ -295,7 +349,7 @@ class Arenas {
       throw new Error(`A weight of ${this.#sizes[this.#taken]![0]} elements is too large to train: at most ${LARGEST_MEMORY / 16}.`);
     const pages = Math.max(1, Math.ceil(total / PAGE));
     this.#memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
-    this.#loops = simdLoops(this.#memory);
+    this.#loops = loopsOver(this.#memory);
     this.#at = 0;
   }
 }
@@ -307,6 +361,23 @@ const LARGEST_MEMORY = 65536 * PAGE;
 const padded = (size: number): number => 64 * Math.ceil(size / 16);
 
 const bytesOf = (sizes: number[]): number => sizes.reduce((sum, size) => sum + padded(size), 0);
+
+/** The loops in simd.wat, over arrays in one memory. JavaScript takes three times as long. */
+interface Loops {
+  sumOfSquares(x: number, bytes: number): number;
+  adamW(...[weight, gradient, m, v, bytes, scale, keep, oneMinusBeta1, beta2, oneMinusBeta2, rate, correction, epsilon]: number[]): void;
+}
+
+function loopsOver(memory: WebAssembly.Memory): Loops {
+  module ??= new WebAssembly.Module(Buffer.from(SIMD_WASM, 'base64'));
+  return new WebAssembly.Instance(module, { host: { memory } }).exports as unknown as Loops;
+}
+
+let module: WebAssembly.Module | undefined;
+
+/** simd.wat, compiled by wabt: the test `simd` prints it anew after a change. */
+export const SIMD_WASM =
+  'AGFzbQEAAAABFwJgAn9/AXxgDX9/f39/fX19fX19fX0AAhABBGhvc3QGbWVtb3J5AgAAAwMCAAEHGAIMc3VtT2ZTcXVhcmVzAAAFYWRhbVcAAQrAAgJ6AgF/BHsCQANAIAIgAU8NASAAIAJq/QAEACEFIAX9XyEGIAYgBv3yASAD/fABIQMgBSAF/Q0ICQoLDA0ODwgJCgsMDQ4P/V8hBiAGIAb98gEgBP3wASEEIAJBEGohAgwACwsgA/0hACAD/SEBoCAE/SEAIAT9IQGgoAvCAQIBfwN7AkADQCANIARPDQEgASANav0ABAAgBf0T/eYBIQ4gAiANav0ABAAhDyAPIA4gD/3lASAH/RP95gH95AEhDyACIA1qIA/9CwQAIAMgDWr9AAQAIAj9E/3mASAOIA795gEgCf0T/eYB/eQBIRAgAyANaiAQ/QsEACAAIA1qIAAgDWr9AAQAIAb9E/3mASAPIBD94wEgC/0T/ecBIAz9E/3kAf3nASAK/RP95gH95QH9CwQAIA1BEGohDQwACwsL';
 
 /** In the order of the ids, so that the sum is the same on any number of threads. */
 function addRows(sum: Float32Array, ids: Int32Array, values: Float32Array, share: number): void {

@@ -57,8 +57,8 @@ export type HostTensors = Record<string, HostTensor>;
 
 /**
  * A tensor program: a pure function from named weights and named inputs to named outputs. Its ops are tfjs ops and
- * those of steps/ml/runtime/ops.ts. Shapes are concrete whenever it runs. For training it returns a scalar `loss`; its
- * other outputs (e.g. `logits`) are not computed then.
+ * those of steps/ml/runtime/ops.ts. Shapes are concrete whenever it runs. For training it returns a scalar `loss`, and
+ * may return other scalars, its terms; outputs that are no scalars (e.g. `logits`) are not computed then.
  */
 export type Program = (
   weights: Record<string, tf.Tensor>,
@@ -149,16 +149,27 @@ export interface OptimizerState {
   slots: Record<string, Record<string, Float32Array>>;
 }
 
+export interface StepResult {
+  /** Σ share · loss. */
+  loss: number;
+  /** The norm of the gradient before clipping. */
+  gradNorm: number;
+  /** The same sum for the other scalars that the program returns, by name. */
+  terms: Record<string, number>;
+}
+
+/** Adds the terms of a part to those of the parts before. */
+export function addTerms(sum: StepResult['terms'], part: StepResult['terms'], share: number): void {
+  for (const [name, value] of Object.entries(part)) sum[name] = (sum[name] ?? 0) + share * value;
+}
+
 export interface Training {
   /**
    * One optimizer step over one batch, whose gradient is Σ share · gradient of the parts. Dropout masks are a pure
-   * function of (seed, epoch, step) and the index of the part. `loss` is Σ share · loss; `gradNorm` is the norm
-   * before clipping. If one of them is not finite, nothing is changed.
+   * function of (seed, epoch, step) and the index of the part. If the loss or the norm is not finite, nothing is
+   * changed.
    */
-  step(
-    parts: readonly Part[],
-    at: { seed: number; epoch: number; step: number; learningRate: number },
-  ): Promise<{ loss: number; gradNorm: number }>;
+  step(parts: readonly Part[], at: { seed: number; epoch: number; step: number; learningRate: number }): Promise<StepResult>;
   /** The current weights: views that the next step changes, so copy what must last. */
   weights(): HostTensors;
   /** What a checkpoint needs besides the weights; also views. */

@@ -9,10 +9,13 @@ import { type Attributes, type Graph, graphOf, isNode, type Node, type Spec, sam
 import { kernels } from './kernels.ts';
 import { paddingRows } from './ops.ts';
 import { Recorder } from './recorder.ts';
-import type { Dropout, Program } from './runtime.ts';
+import type { Dropout, HostTensors, Program } from './runtime.ts';
 import { onBackend, tf } from './tfjs.ts';
 
 export type Specs = Record<string, Spec>;
+
+export const specsOf = (tensors: HostTensors): Specs =>
+  Object.fromEntries(Object.entries(tensors).map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
 
 export interface TracedGradient {
   dense?: Value;
@@ -25,6 +28,8 @@ export interface TrainingGraph {
   gradients: Map<string, TracedGradient>;
   /** Dropout masks are inputs, in the order in which the program uses them. */
   masks: { name: string; rate: number }[];
+  /** The names of the program's scalars besides the loss. */
+  terms: string[];
 }
 
 /** Names of a graph's inputs and outputs, by their roles. */
@@ -61,7 +66,7 @@ export interface TraceOptions {
   checkpointing?: boolean | undefined;
 }
 
-/** The program's loss, and its gradient with respect to each of the weights `trained` that it depends on. */
+/** The program's loss and other scalars, and the gradient of the loss with respect to each of the weights `trained` that it depends on. */
 export function traceTraining(
   program: Program,
   weights: Specs,
@@ -79,11 +84,13 @@ export function traceTraining(
     const tensors = trace.inputs(weights, named.weight);
     for (const [name, row] of Object.entries(padding)) paddingRows.set(tensors[name]!, row);
     let outputs = new Map<string, Value>();
+    let terms: string[] = [];
     const { grads } = tf.engine().gradients(
       () => {
-        const loss = program(tensors, trace.inputs(inputs, named.input), dropout).loss!;
-        outputs = trace.outputs({ loss });
-        return loss;
+        const results = program(tensors, trace.inputs(inputs, named.input), dropout);
+        outputs = trace.outputs(Object.fromEntries(Object.entries(results).filter(([, { rank }]) => rank === 0)));
+        terms = [...outputs.keys()].map((name) => name.slice(named.output('').length)).filter((name) => name !== 'loss');
+        return results.loss!;
       },
       trained.map((name) => tensors[name]!),
       undefined,
@@ -107,7 +114,7 @@ export function traceTraining(
         add(`rows:${name}:${i}`, values);
       }
     }
-    return { graph: trace.graph(outputs, checkpointing), gradients, masks };
+    return { graph: trace.graph(outputs, checkpointing), gradients, masks, terms };
   });
 }
 

@@ -28,9 +28,8 @@ test.skipIf(!group)('a server in 2 GB (needs permission to make a cgroup) answer
   };
   for (const text of ['漢字'.repeat(50_000), `a${'\u0301\u0316'.repeat(49_999)}`, '<a&amp;'.repeat(14_000)]) {
     const inputs = new Array(Math.floor(9.5e6 / Buffer.byteLength(text))).fill(text);
-    // A server that is full may close the connection while the body is still being sent: fetch reports a TypeError.
     for (const outcome of await Promise.all([1, 2, 3, 4, 5, 6].map(() => post(inputs, 3000))))
-      expect([200, 503, 'TimeoutError', 'TypeError']).toContain(outcome);
+      expect([200, 503, 'TimeoutError']).toContain(outcome);
   }
   // It is served in its turn, whatever is left of the others.
   expect(await post('still there?', 60_000)).toBe(200);

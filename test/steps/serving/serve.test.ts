@@ -1,5 +1,6 @@
 import { request } from 'node:http';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { connect } from 'node:net';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type RunningServer, startServer } from '../../../steps/serving/serve.ts';
 import { mails } from '../../mails.ts';
 import { project } from '../../rig.ts';
@@ -86,6 +87,42 @@ test('requests beyond the limit are rejected, and the others are answered', asyn
   const served = answers.filter(({ status }) => status === 200);
   expect(served.length + refused.length).toBe(12);
   for (const { predictions } of served) expect(predictions).toEqual(served[0].predictions);
+});
+
+test('a client that sends all of a refused body, slowly, before it reads sees the answer, and its connection goes on', async () => {
+  const { port } = new URL(server.url);
+  const socket = connect(Number(port), '127.0.0.1');
+  const headers = (bytes: number) =>
+    `POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${bytes}\r\n\r\n`;
+  const piece = 'x'.repeat(1_000_000);
+  socket.write(headers(7 * piece.length));
+  for (let i = 0; i < 7; i++) {
+    await new Promise<void>((resolve, reject) => socket.write(piece, (error) => (error ? reject(error) : setTimeout(resolve, 10))));
+  }
+  socket.write(`${headers(2)}{}`);
+  let answers = '';
+  socket.setEncoding('utf8').on('data', (text) => {
+    answers += text;
+  });
+  await vi.waitFor(() => expect(answers).toMatch(/^HTTP\/1\.1 413 [\s\S]*HTTP\/1\.1 400 [\s\S]*is missing/), 10_000);
+  socket.destroy();
+});
+
+test('a refused body that does not end is not read for ever', async () => {
+  const sent = await new Promise<number>((resolve) => {
+    const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
+    socket.write(`POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${2 ** 40}\r\n\r\n`);
+    const endless = () => {
+      while (socket.writable && socket.write('x'.repeat(1 << 16)));
+    };
+    socket
+      .on('drain', endless)
+      .on('error', () => {})
+      .on('close', () => resolve(socket.bytesWritten));
+    socket.resume();
+    endless();
+  });
+  expect(sent).toBeGreaterThan(8_000_000);
 });
 
 test('health, metrics, the OpenAPI document and the page', async () => {

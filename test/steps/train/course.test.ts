@@ -1,6 +1,6 @@
 /** What a training reports: live, at its end, and if it overfits. */
 import { describe, expect, test } from 'vitest';
-import { Course } from '../../../steps/train/course.ts';
+import { Course } from '../../../steps/train/history.ts';
 import { extentOf } from '../../../steps/train/schedule.ts';
 
 type Options = ConstructorParameters<typeof Course>[0];

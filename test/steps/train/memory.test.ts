@@ -6,7 +6,7 @@ import step from '../../../steps/train/step.ts';
 import { ranStep } from '../rig.ts';
 import { smallModel, smallTokens } from '../small.ts';
 
-const memory = { weights: 440e6, gradients: 440e6, moments: 880e6, activations: 700e6, best: 0 };
+const memory = { weights: 440e6, gradients: 440e6, moments: 880e6, activations: 700e6, best: 0, teacher: 0 };
 const SHAPE = '32 × 128 tokens';
 
 test('the estimate lists its parts, and is an error if it exceeds the memory of the machine', () => {

@@ -4,14 +4,19 @@
  */
 
 import { createRequire } from 'node:module';
-import { DropoutTapes, type StepPosition } from '../dropout.ts';
-import { traceFor } from '../dynamic-axes.ts';
-import { type Graph, sizeOf, type Value } from '../graph.ts';
-import { type Gradient, Optimizer } from '../optimizers.ts';
-import type { Axes, HostTensors, Inference, OptimizerState, Part, Program, Runtime, Training, TrainingOptions } from '../runtime.ts';
-import { named, type TrainingGraph, traceInference, traceTraining } from '../trace.ts';
-import type * as ort from './library.ts';
-import { type ExecutionProvider, hostOf, OnnxSession, OnnxSessions, tensorOf } from './session.ts';
+import { memoryLimit } from '../../../../engine/step.ts';
+import type { StepPosition } from '../dropout.ts';
+import { type Free, shapeOfInputs, shapesAt, traceFor } from '../dynamic-axes.ts';
+import { type Graph, peakBytes, sizeOf, type Value } from '../graph.ts';
+import { type Gradient, HostTraining, type UseGradients } from '../optimizers.ts';
+import type { Axes, HostTensor, HostTensors, Inference, Program, Runtime, TrainingOptions } from '../runtime.ts';
+import { tf } from '../tfjs.ts';
+import { named, specsOf, type TrainingGraph, traceInference, traceTraining } from '../trace.ts';
+import { emitOnnx } from './emit.ts';
+import * as ort from './library.ts';
+
+/** The execution provider. Ops without a `webgpu` kernel run on the CPU. */
+type ExecutionProvider = 'cpu' | 'webgpu';
 
 export function onnxRuntime(threads: number, provider: ExecutionProvider = 'cpu'): Runtime {
   const { version } = createRequire(import.meta.url)('onnxruntime-node/package.json') as { version: string };
@@ -58,22 +63,19 @@ interface Compiled extends TrainingGraph {
   buffers: Map<string, Float32Array>;
 }
 
-class OnnxTraining implements Training {
-  readonly #optimizer: Optimizer;
+class OnnxTraining extends HostTraining {
   readonly #weights: Record<string, ort.Tensor>;
-  readonly #tapes = new DropoutTapes();
   readonly #sessions: OnnxSessions<Compiled>;
   readonly #inference: OnnxInference;
 
   constructor(program: Program, weights: HostTensors, options: TrainingOptions, threads: number, provider: ExecutionProvider) {
-    this.#optimizer = new Optimizer(weights, options);
-    this.#weights = feeds(this.#optimizer.weights, named.weight);
+    super(weights, options);
+    this.#weights = feeds(this.optimizer.weights, named.weight);
     const { axes = {}, paddingRows = {}, checkpointing } = options;
-    this.#inference = new OnnxInference(program, this.#optimizer.weights, axes, threads, provider);
-    const specs = Object.fromEntries(Object.entries(weights).map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
+    this.#inference = new OnnxInference(program, this.optimizer.weights, axes, threads, provider);
     this.#sessions = new OnnxSessions(axes, async (inputs) => {
       const { traced, free } = traceFor(inputs, axes, (sized, free) =>
-        traceTraining(program, specs, sized, { trained: this.#optimizer.trained, padding: paddingRows, free, checkpointing }),
+        traceTraining(program, specsOf(weights), sized, { trained: this.optimizer.trained, padding: paddingRows, free, checkpointing }),
       );
       return { ...traced, session: await OnnxSession.open(traced.graph, free, threads, provider), buffers: this.#buffers(traced) };
     });
@@ -84,32 +86,18 @@ class OnnxTraining implements Training {
     const buffers = new Map<string, Float32Array>();
     for (const [name, { dense }] of gradients) {
       const output = dense && nameOf.get(dense)!;
-      if (output && !buffers.has(output)) buffers.set(output, this.#optimizer.gradientBuffer(name));
+      if (output && !buffers.has(output)) buffers.set(output, this.optimizer.gradientBuffer(name));
     }
     return buffers;
   }
 
-  async step(parts: readonly Part[], at: StepPosition & { learningRate: number }) {
-    let loss = 0;
-    let gradNorm = 0;
-    for (const [part, { inputs, share }] of parts.entries()) {
-      await this.#differentiate(inputs, { ...at, part }, (partLoss, gradients) => {
-        loss += share * partLoss;
-        if (part < parts.length - 1) this.#optimizer.accumulate(gradients, share);
-        else gradNorm = this.#optimizer.step(gradients, at.learningRate, share, loss);
-      });
-    }
-    return { loss, gradNorm };
-  }
-
-  /** Runs the forward and backward pass of a part; `use` may read the gradients until it returns. */
-  #differentiate(inputs: HostTensors, at: StepPosition, use: (loss: number, gradients: Map<string, Gradient>) => void): Promise<void> {
-    return this.#sessions.use(inputs, async ({ session, masks, graph, gradients, buffers }) => {
+  protected differentiate(inputs: HostTensors, at: StepPosition, use: UseGradients): Promise<void> {
+    return this.#sessions.use(inputs, async ({ session, masks, graph, gradients, terms, buffers }) => {
       const shapes = session.shapes('inputs', inputs);
       const dropout: Record<string, ort.Tensor> = {};
       for (const [ordinal, { name, rate }] of masks.entries()) {
         const shape = shapes.get(name);
-        if (shape) dropout[name] = tensorOf({ dtype: 'float32', shape, data: this.#tapes.mask(rate, sizeOf(shape), at, ordinal) });
+        if (shape) dropout[name] = tensorOf({ dtype: 'float32', shape, data: this.tapes.mask(rate, sizeOf(shape), at, ordinal) });
       }
       const outputs = session.outputs(inputs, buffers);
       await session.run({ ...this.#weights, ...feeds(inputs, named.input), ...dropout }, outputs);
@@ -122,20 +110,9 @@ class OnnxTraining implements Training {
           rows: rows.map(({ ids, values }) => ({ ids: data(ids) as Int32Array, values: data(values) as Float32Array })),
         });
       }
-      use(outputs[named.output('loss')]!.data[0] as number, updates);
+      const scalar = (name: string) => outputs[named.output(name)]!.data[0] as number;
+      use({ loss: scalar('loss'), terms: Object.fromEntries(terms.map((name) => [name, scalar(name)])) }, updates);
     });
-  }
-
-  weights() {
-    return this.#optimizer.weights;
-  }
-
-  optimizerState() {
-    return this.#optimizer.state();
-  }
-
-  restore(weights: HostTensors, state: OptimizerState) {
-    this.#optimizer.restore(weights, state);
   }
 
   evaluate(inputs: HostTensors) {
@@ -161,3 +138,144 @@ const bytesOf = (weights: HostTensors): number => Object.values(weights).reduce(
 const LARGEST_MODEL = 2 ** 31 - 2 ** 20;
 
 const namesOf = (graph: Graph): Map<Value, string> => new Map([...graph.outputs].map(([name, value]) => [value, name]));
+
+/** One graph as an onnxruntime session: inputs are read from, and outputs written to, arrays of the caller. */
+class OnnxSession {
+  readonly graph: Graph;
+  /** The approximate memory of a run between inputs and outputs. */
+  readonly bytes: number;
+  readonly #session: ort.InferenceSession;
+  readonly #free: Free | undefined;
+  /** Names of the inputs of every run. */
+  readonly #fed: string[];
+
+  /** @param constants inputs that are the same in every run */
+  static async open(
+    graph: Graph,
+    free: Free | undefined,
+    threads: number,
+    provider: ExecutionProvider = 'cpu',
+    constants: ReadonlyMap<string, Float32Array> = new Map(),
+  ): Promise<OnnxSession> {
+    const initializers = new Map(
+      [...graph.inputs].filter(([name]) => constants.has(name)).map(([name, value]) => [value, constants.get(name)!]),
+    );
+    const session = await ort.InferenceSession.create(emitOnnx(graph, { dialect: 'onnxruntime', free, initializers }), {
+      executionProviders: [provider],
+      intraOpNumThreads: threads,
+      interOpNumThreads: 1,
+      graphOptimizationLevel: 'all',
+      logSeverityLevel: 3,
+    });
+    const fed = [...graph.inputs.keys()].filter((name) => !constants.has(name));
+    return new OnnxSession(graph, free, session, fed);
+  }
+
+  private constructor(graph: Graph, free: Free | undefined, session: ort.InferenceSession, fed: string[]) {
+    this.graph = graph;
+    this.#fed = fed;
+    this.#free = free;
+    this.#session = session;
+    this.bytes = peakBytes(graph);
+  }
+
+  async run(feeds: Record<string, ort.Tensor>, outputs: Record<string, ort.Tensor>): Promise<void> {
+    const given: Record<string, ort.Tensor> = {};
+    for (const name of this.#fed) {
+      const tensor = feeds[name];
+      if (!tensor) throw new Error(`The input ${name} was not given.`);
+      given[name] = tensor;
+    }
+    await this.#session.run(given, outputs);
+  }
+
+  /** The shapes of the graph's inputs or outputs for these inputs. */
+  shapes(which: 'inputs' | 'outputs', given: HostTensors): Map<string, number[]> {
+    return shapesAt(this.graph[which], this.#free?.twin[which], this.#free, given);
+  }
+
+  /** Allocates the outputs; those in `buffers` are used as they are. */
+  outputs(given: HostTensors, buffers: ReadonlyMap<string, Float32Array> = new Map()): Record<string, ort.Tensor> {
+    return Object.fromEntries(
+      [...this.shapes('outputs', given)].map(([name, shape]) => {
+        const { dtype } = this.graph.outputs.get(name)!;
+        const Data = dtype === 'float32' ? Float32Array : dtype === 'int32' ? Int32Array : Uint8Array;
+        return [name, tensorOf({ shape, dtype, data: buffers.get(name) ?? new Data(sizeOf(shape)) })];
+      }),
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.#session.release();
+  }
+}
+
+const tensorOf = ({ dtype, data, shape }: HostTensor): ort.Tensor => new ort.Tensor(dtype, data as Float32Array, shape);
+
+const hostOf = ({ type, data, dims }: ort.Tensor): HostTensor => ({
+  dtype: type as HostTensor['dtype'],
+  shape: [...dims],
+  data: data as HostTensor['data'],
+});
+
+/**
+ * Sessions by the shapes of their inputs, without free axes. The least recently used one is closed if they would take
+ * too much memory, or are too many. Only one is used at a time: a run takes all threads anyway, and none is closed
+ * while it is used.
+ */
+/** One graph as an onnxruntime session: inputs are read from, and outputs written to, arrays of the caller. */
+class OnnxSessions<T extends { session: OnnxSession }> {
+  readonly #axes: Axes;
+  readonly #open: (inputs: HostTensors) => Promise<T>;
+  readonly #live = new Map<string, T>();
+  #busy: Promise<unknown> = Promise.resolve();
+
+  constructor(axes: Axes, open: (inputs: HostTensors) => Promise<T>) {
+    this.#axes = axes;
+    this.#open = open;
+  }
+
+  use<R>(inputs: HostTensors, f: (entry: T) => Promise<R>): Promise<R> {
+    const result = this.#busy.then(async () => f(await this.#for(inputs)));
+    this.#busy = result.catch(() => {});
+    return result;
+  }
+
+  async close(): Promise<void> {
+    await this.#busy;
+    for (const { session } of this.#live.values()) await session.close();
+    this.#live.clear();
+  }
+
+  async #for(inputs: HostTensors): Promise<T> {
+    const key = shapeOfInputs(inputs, this.#axes);
+    const entry = this.#live.get(key) ?? (await this.#open(inputs));
+    this.#live.delete(key); // moves to the end: the most recently used is closed last
+    this.#live.set(key, entry);
+    let bytes = [...this.#live.values()].reduce((sum, { session }) => sum + session.bytes, 0);
+    for (const [oldest, { session }] of this.#live) {
+      if (oldest === key || (this.#live.size <= MOST_SESSIONS && bytes <= MOST_BYTES)) break;
+      this.#live.delete(oldest);
+      bytes -= session.bytes;
+      await session.close();
+    }
+    return entry;
+  }
+}
+
+const MOST_SESSIONS = 24;
+const MOST_BYTES = memoryLimit() / 3;
+
+/**
+ * Why onnxruntime's WebGPU provider finds no GPU, undefined if it finds one: only a session that requests one shows it.
+ */
+export async function webgpuWorks(): Promise<string | undefined> {
+  try {
+    const graph = traceInference((_, { x }) => ({ y: tf.neg(x!) }), {}, { x: { dtype: 'float32', shape: [1] } });
+    const session = await OnnxSession.open(graph, undefined, 1, 'webgpu');
+    await session.close();
+    return undefined;
+  } catch (error) {
+    return (error as Error).message.split('. ').at(-1)!.trim();
+  }
+}

@@ -8,21 +8,22 @@ import { StepError } from '../../../../engine/step.ts';
 import { DropoutTapes, type StepPosition } from '../dropout.ts';
 import { shapeOfInputs, shapesAt, traceFor } from '../dynamic-axes.ts';
 import { sizeOf } from '../graph.ts';
-import type {
-  AdamWOptions,
-  Axes,
-  HostTensor,
-  HostTensors,
-  Inference,
-  OptimizerState,
-  Part,
-  Precision,
-  Program,
-  Runtime,
-  Training,
-  TrainingOptions,
+import {
+  type AdamWOptions,
+  type Axes,
+  addTerms,
+  type HostTensor,
+  type HostTensors,
+  type Inference,
+  type OptimizerState,
+  type Part,
+  type Precision,
+  type Program,
+  type Runtime,
+  type Training,
+  type TrainingOptions,
 } from '../runtime.ts';
-import { named, type Specs, traceInference, traceTraining } from '../trace.ts';
+import { named, type Specs, specsOf, traceInference, traceTraining } from '../trace.ts';
 import { GraphBuilder, GraphEmitter } from './emit.ts';
 import { type Binding, type DeviceTensor, hold, type Tensorflow, TensorflowSession } from './session.ts';
 import {
@@ -191,17 +192,21 @@ class TensorflowTraining implements Training {
     const { update } = used[0]!;
     if (used.some((bucket) => bucket.update !== update)) throw new Error('The parts of a batch must have the same inputs.');
     let loss = 0;
+    const terms: Record<string, number> = {};
     for (const [part, { inputs, share }] of parts.entries()) {
       const bucket = used[part]!;
       const feeds = { ...this.#masks(bucket, inputs, { ...at, part }) };
       for (const [name, node] of bucket.inputs) feeds[node] = inputs[name]!;
       const whole = parts.length === 1 && share === 1;
       if (!whole) feeds[bucket.share] = scalar(share);
-      loss += share * number(session.run(feeds, [whole ? bucket.set : part === 0 ? bucket.setShare : bucket.addShare]));
+      const set = whole ? bucket.set : part === 0 ? bucket.setShare : bucket.addShare;
+      const [partLoss, ...partTerms] = session.run(feeds, [set, ...bucket.terms.values()]).map(({ data }) => data[0]!);
+      loss += share * partLoss!;
+      addTerms(terms, Object.fromEntries([...bucket.terms.keys()].map((name, i) => [name, partTerms[i]!])), share);
     }
     const gradNorm = number(session.run({}, [update.norm]));
     if (Number.isFinite(loss) && Number.isFinite(gradNorm)) this.#update(session, update, gradNorm, at.learningRate);
-    return { loss, gradNorm };
+    return { loss, gradNorm, terms };
   }
 
   /**
@@ -357,9 +362,6 @@ class TensorflowTraining implements Training {
 }
 
 const MOMENTS = ['m', 'v'] as const;
-
-const specsOf = (weights: HostTensors): Specs =>
-  Object.fromEntries(Object.entries(weights).map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
 
 const scalar = (value: number): HostTensor => ({ dtype: 'float32', shape: [], data: Float32Array.of(value) });
 const number = ([value]: HostTensor[]): number => value!.data[0]!;

@@ -24,7 +24,6 @@ import { homedir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { StepError } from '../../../../engine/step.ts';
-import { hasNvidiaDriver } from '../gpu.ts';
 
 /**
  * The folder into which `tunesmith setup tensorflow` installs `@tensorflow/tfjs-node-gpu`: outside of any project, so
@@ -116,6 +115,14 @@ export function cudaLibraries(): { found: string[]; missing: string[] } {
     (whole ? found : missing).push(`${part} ${version}`);
   }
   return { found, missing };
+}
+
+/**
+ * A quick check without starting a process: the driver is loaded, or its nvidia-smi is on PATH (WSL has only that).
+ */
+export function hasNvidiaDriver(): boolean {
+  if (existsSync('/proc/driver/nvidia/version')) return true;
+  return (process.env.PATH ?? '').split(delimiter).some((folder) => folder !== '' && existsSync(join(folder, 'nvidia-smi')));
 }
 
 /** The default build is the one for the GPU if this machine has a driver for one, otherwise that for CPUs. */

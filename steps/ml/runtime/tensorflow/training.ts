@@ -40,6 +40,8 @@ export interface Bucket {
   setShare: string;
   addShare: string;
   share: string;
+  /** Nodes to fetch for the program's scalars besides the loss, by name. */
+  terms: Map<string, string>;
   /** Fed with the offsets of the masks in their tapes; undefined without dropout. */
   offsets: string | undefined;
   masks: { name: string; ordinal: number; rate: number; place: number }[];
@@ -116,7 +118,7 @@ class Writer {
   }
 
   bucket(traced: Traced): Bucket {
-    const { graph, gradients, masks } = traced.traced;
+    const { graph, gradients, masks, terms } = traced.traced;
     const b = this.#builder;
     const emitter = new GraphEmitter(b, graph, traced.free, this.#precision);
     const prefix = `b${this.#buckets++}`;
@@ -151,6 +153,7 @@ class Writer {
     return {
       ...bucket,
       traced,
+      terms: new Map(terms.map((name) => [name, b.op('Identity', [emitter.name(graph.outputs.get(named.output(name))!)], 'float32')])),
       share,
       offsets,
       set: this.#after(loss, put.set, `${prefix}_set`),

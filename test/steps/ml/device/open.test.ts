@@ -3,9 +3,9 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { knownChoice, measure } from '../../../../steps/ml/device/choose.ts';
-import { openRuntime } from '../../../../steps/ml/device/open.ts';
-import { hasNvidiaDriver, nvidiaGpus } from '../../../../steps/ml/runtime/gpu.ts';
+import { nvidiaGpus } from '../../../../steps/ml/device/libraries.ts';
+import { knownChoice, measure, openRuntime } from '../../../../steps/ml/device/open.ts';
+import { hasNvidiaDriver } from '../../../../steps/ml/runtime/tensorflow/setup.ts';
 
 let home: string;
 beforeEach(() => {

@@ -4,8 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { adjust } from '../../../../steps/ml/generation/logits-processors.ts';
 import { type GenerationOptions, generationConfig } from '../../../../steps/ml/generation/options.ts';
-import { search } from '../../../../steps/ml/generation/search.ts';
-import { completesStop } from '../../../../steps/ml/generation/stopping-criteria.ts';
+import { completesStop, search } from '../../../../steps/ml/generation/search.ts';
 import { openTokenizer } from '../../../../steps/ml/models/tokenizer.ts';
 import { tableDecoder, tableRow, VOCABULARY } from './table.ts';
 

@@ -1,0 +1,147 @@
+/** Learning from a teacher against a PyTorch loop: test/golden/distillation.py made the teachers and the values. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { openRuntime } from '../../../steps/ml/device/open.ts';
+import type { Distillation } from '../../../steps/ml/models/distillation.ts';
+import { programFor } from '../../../steps/ml/models/family.ts';
+import { loadModel, type Model } from '../../../steps/ml/models/model-folder.ts';
+import type { HostTensor, HostTensors, Part, RuntimeName } from '../../../steps/ml/runtime/runtime.ts';
+import { lossSharesOf } from '../../../steps/train/loss-weights.ts';
+import { teacherOf } from '../../../steps/train/teacher.ts';
+import { KEY_BIAS } from '../../golden/zero.ts';
+import { compareStep, difference, int32, withoutDropout } from '../ml/models/golden.ts';
+import { adamW, COMPILED } from '../ml/runtime/options.ts';
+
+const golden = join(import.meta.dirname, '../../golden');
+
+/** The student that a golden file is about, what it learns from, and the values of PyTorch. */
+async function lesson(family: string, task: string) {
+  const values = JSON.parse(readFileSync(join(golden, 'distillation', `${family}-${task}.json`), 'utf8'));
+  const folder = join(golden, family, task === 'text-classification' ? '' : task);
+  const batch = JSON.parse(readFileSync(join(folder, 'inputs.json'), 'utf8'));
+  const teacher = await loadModel(join(golden, 'distillation', task));
+  const student = await loadModel(join(folder, 'checkpoint'), task === 'masked-lm' ? task : 'text-classification');
+  const names = ['input_ids', 'attention_mask', ...(task !== 'text-classification' && 'token_type_ids' in batch ? ['token_type_ids'] : [])];
+  const inputs: HostTensors = Object.fromEntries(names.map((name) => [name, int32(batch[name])]));
+  return { values, teacher, student, inputs: { ...inputs, ...labelsOf(batch.labels, task) } };
+}
+
+/** As the tasks give them; for masked-lm with a position that does not count. */
+function labelsOf(labels: any, task: string): HostTensors {
+  const float = (shape: number[]): HostTensor => ({ dtype: 'float32', shape, data: Float32Array.from(labels.flat()) });
+  if (task === 'multi_label_classification') return { labels: float([labels.length, labels[0].length]) };
+  if (task === 'regression') return { labels: float([labels.length, 1]) };
+  if (task === 'text-classification') return { labels: int32(labels) };
+  const flat: number[] = labels.flat();
+  const positions = [...flat.keys()].filter((i) => flat[i] !== -100);
+  return { label_positions: int32([...positions, 0]), labels: int32([...positions.map((i) => flat[i]!), -100]) };
+}
+
+interface Lesson {
+  student: Model;
+  teacher: Model;
+  distillation: Distillation;
+  checkpointing?: boolean;
+}
+
+async function stepOf(name: RuntimeName, { student, teacher, distillation, checkpointing = false }: Lesson, parts: HostTensors[]) {
+  const runtime = await openRuntime(name, { threads: 1 });
+  const taught = teacherOf(student, teacher, distillation);
+  const lessons = taught.open(runtime);
+  const { family, task, config, problem, parameters } = student;
+  const program = programFor(family, task, config, problem, {}, distillation);
+  const training = runtime.training(withoutDropout({ program }), student.weights, {
+    ...adamW(0.01, (weight) => !parameters[weight]!.decay),
+    maxGradNorm: 1,
+    axes: { ...student.axes, ...taught.axes },
+    checkpointing,
+    paddingRows: Object.fromEntries(
+      Object.entries(parameters).flatMap(([weight, { paddingRow }]) => (paddingRow === undefined ? [] : [[weight, paddingRow]])),
+    ),
+  });
+  const given: Part[] = await lessons.teach(parts, lossSharesOf(parts, undefined));
+  const done = await training.step(given, { seed: 0, epoch: 1, step: 0, learningRate: 1e-3 });
+  await lessons.dispose();
+  return { training, ...done };
+}
+
+describe.each(['text-classification', 'masked-lm', 'multi_label_classification', 'regression'])('for %s', (task) => {
+  for (const [name, checkpointing] of [['eager'], [COMPILED], [COMPILED, true]] as const) {
+    test(`${name}${checkpointing ? ' with gradient checkpointing' : ''}: losses, gradients and the weights after a step equal those of PyTorch`, async () => {
+      const { values, inputs, ...models } = await lesson('bert', task);
+      const { training, ...done } = await stepOf(name, { ...models, distillation: values.options, checkpointing: checkpointing ?? false }, [
+        inputs,
+      ]);
+      expectLosses(done, values);
+      await compareStep(training, join(golden, 'distillation', `bert-${task}`), Math.min(1, values.grad_norm), (weight) =>
+        KEY_BIAS.test(weight),
+      );
+      await training.dispose();
+    });
+  }
+});
+
+const OTHERS = ['distilbert', 'roberta', 'albert', 'xlm-roberta', 'camembert', 'electra', 'modernbert'];
+
+test.each(OTHERS.flatMap((family) => ['text-classification', 'masked-lm'].map((task) => [family, task] as const)))(
+  'the hidden states of %s for %s are those of transformers',
+  async (family, task) => {
+    const { values, inputs, ...models } = await lesson(family, task);
+    const { training, ...done } = await stepOf(COMPILED, { ...models, distillation: values.options }, [inputs]);
+    expectLosses(done, values);
+    const m = training.optimizerState().slots.m!;
+    const clipped = Math.min(1, 1 / (values.grad_norm + 1e-6));
+    for (const [weight, norm] of Object.entries<number>(values.gradient_norms)) {
+      const own = m[weight] && Math.hypot(...m[weight]) / 0.1 / clipped;
+      if (own !== undefined) expect(Math.abs(own - norm), weight).toBeLessThan(1e-4 * Math.max(norm, 1e-2 * values.grad_norm));
+    }
+    await training.dispose();
+  },
+);
+
+test('a batch in parts with other shares of labels and of tokens has the losses and the gradient of the whole batch', async () => {
+  for (const task of ['text-classification', 'masked-lm']) {
+    const { values, inputs, ...models } = await lesson('bert', task);
+    const { training, ...done } = await stepOf(COMPILED, { ...models, distillation: values.options }, partsOf(inputs));
+    expectLosses(done, values);
+    await training.dispose();
+  }
+});
+
+/** The first row, and the others. */
+function partsOf(inputs: HostTensors): HostTensors[] {
+  const rows = inputs.input_ids!.shape[0]!;
+  const length = inputs.input_ids!.shape[1]!;
+  return [
+    [0, 1],
+    [1, rows],
+  ].map(([from, to]) => {
+    const cut = Object.entries(inputs).map(([name, { dtype, shape, data }]) => {
+      if (!('label_positions' in inputs) || !['label_positions', 'labels'].includes(name)) {
+        const width = data.length / rows;
+        return [name, { dtype, shape: [to! - from!, ...shape.slice(1)], data: data.slice(from! * width, to! * width) }];
+      }
+      const positions = [...inputs.label_positions!.data];
+      const own = [...positions.keys()].filter((i) => positions[i]! >= from! * length && positions[i]! < to! * length);
+      return [name, int32(own.map((i) => (name === 'labels' ? inputs.labels!.data[i]! : positions[i]! - from! * length)))];
+    });
+    return Object.fromEntries(cut);
+  });
+}
+
+test('a student that equals its teacher has nothing to learn from it', async () => {
+  const { inputs, student } = await lesson('bert', 'masked-lm');
+  const distillation = { temperature: 2, alpha: 1, hidden: 1 };
+  const { training, ...done } = await stepOf(COMPILED, { student, teacher: student, distillation }, [inputs]);
+  expect(Math.abs(done.loss) + Math.abs(done.gradNorm)).toBeLessThan(1e-5);
+  await training.dispose();
+});
+
+function expectLosses(done: { loss: number; gradNorm: number; terms: Record<string, number> }, values: any): void {
+  const { hidden } = values.options;
+  expect(Object.keys(done.terms)).toEqual(['distill_loss', ...(hidden > 0 ? ['hidden_loss'] : [])]);
+  expect(difference([done.loss], [values.loss])).toBeLessThan(1e-5);
+  expect(difference([done.gradNorm], [values.grad_norm])).toBeLessThan(1e-4);
+  for (const [name, value] of Object.entries(done.terms)) expect(difference([value], [values[name]]), name).toBeLessThan(1e-5);
+}
