@@ -34,20 +34,13 @@ export function watchedMetric(
   return { metric: options.metric_for_best_model ?? 'loss', option: [named ? 'metric_for_best_model' : 'load_best_model_at_end'] };
 }
 
-interface Measured {
-  metrics: string[];
-  /** Metrics of generated texts. */
-  ofTexts: string[];
-  positive: number | undefined;
-}
-
 export class Validation {
   readonly split: Split;
   readonly #info: TokensInfo;
-  readonly #measured: Measured;
+  readonly #measured: ReturnType<typeof measuredOf>;
   readonly #context: TrainContext;
 
-  constructor(split: Split, info: TokensInfo, measured: Measured, context: TrainContext) {
+  constructor(split: Split, info: TokensInfo, measured: ReturnType<typeof measuredOf>, context: TrainContext) {
     this.split = split;
     this.#info = info;
     this.#measured = measured;
@@ -107,8 +100,8 @@ export class Validation {
 /** For masked-lm: the share of masked tokens. */
 export const maskingProbability = ({ mlm_probability }: TrainContext['options']): number => mlm_probability ?? 0.15;
 
-/** The metrics to compute besides the loss. */
-function measuredOf(options: TrainContext['options'], info: TokensInfo): Measured {
+/** The metrics to compute besides the loss; `ofTexts`: those of generated texts. */
+function measuredOf(options: TrainContext['options'], info: TokensInfo) {
   const problem = info.problem_type ?? 'single_label_classification';
   const { known, usual } = taskMetrics(info.task, problem, info.labels);
   const written = writtenMetrics(info.task).known;
