@@ -31,7 +31,7 @@ import { parameterGroups } from './parameter-groups.ts';
 import { extentOf, schedule, stepsIn, warmupOf } from './schedule.ts';
 import type { TrainContext } from './step.ts';
 import { readTeacher, type Teacher } from './teacher.ts';
-import { maskingProbability, openValidation, watchedMetric } from './validation.ts';
+import { maskingOf, openValidation, watchedMetric } from './validation.ts';
 
 export async function train(context: TrainContext): Promise<void> {
   const setup = await prepare(context);
@@ -64,7 +64,8 @@ async function prepare(context: TrainContext) {
   const data = await openSplit(inputs.tokens, info, 'train');
   const batchSize = options.batch_size * options.gradient_accumulation_steps;
   const extent = extentOf(Math.ceil(data.sequences / batchSize), options);
-  const validation = await openValidation(context, info);
+  const masking = await maskingOf(context);
+  const validation = await openValidation(context, info, masking);
   const splits = validation ? [data, validation.split] : [data];
   for (const split of splits) checkLabels(split, info);
   const classWeights = options.class_weights && classWeightsOf(options.class_weights as ClassWeights, info, data);
@@ -93,8 +94,8 @@ async function prepare(context: TrainContext) {
   });
   log(`runtime: ${runtime.description}`);
   const trainingOptions = trainingOptionsOf(model, teacher, options, lora?.trained);
-  const masking = { probability: maskingProbability(options), vocabulary: model.config.vocab_size, seed };
-  const inputsOf = (part: Batch, epoch: number): HostTensors => taskInputs(data, part, info, { ...masking, epoch });
+  const inputsOf = (part: Batch, epoch: number): HostTensors =>
+    taskInputs(data, part, info, { ...masking, vocabulary: model.config.vocab_size, seed, epoch });
   const largest = largestBatch(data, options.batch_size);
   const largestShape = shapeOf(largest);
   const memory = memoryOf(model, trainingOptions, {
@@ -249,8 +250,9 @@ function refuseOptions({ task, problem_type = 'single_label_classification' }: T
       'It needs texts with one label of several.',
       ['label_smoothing_factor'],
     );
-  if (options.mlm_probability !== undefined && task !== 'masked-lm')
-    throw new StepError(`\`mlm_probability\` does not apply to ${task}`, 'It applies only to masked-lm. Remove it.', ['mlm_probability']);
+  for (const name of ['mlm_probability', 'whole_word_mask'] as const)
+    if (options[name] !== undefined && task !== 'masked-lm')
+      throw new StepError(`\`${name}\` does not apply to ${task}`, 'It applies only to masked-lm. Remove it.', [name]);
   if (options.replace_head && !task.endsWith('-classification'))
     throw new StepError(`\`replace_head\` does not apply to ${task}`, 'Its head has no labels and is always kept. Remove it.', [
       'replace_head',
