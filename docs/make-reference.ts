@@ -27,7 +27,7 @@ export async function reference(): Promise<string> {
     '',
     ...table(
       ['key', 'meaning', 'default'],
-      Object.entries(stepSchema.properties).map(([key, s]) => [code(key), (s as any).description ?? '', preset(s)]),
+      Object.entries<Schema>(stepSchema.properties).map(([key, s]) => [code(key), s.description ?? '', preset(s)]),
     ),
     '',
     '## Built-in steps',
@@ -40,7 +40,7 @@ export async function reference(): Promise<string> {
 
 function aboutStep(name: string, step: NonNullable<Awaited<ReturnType<typeof builtin>>>): string[] {
   const optional = new Set<string>(step.optional ?? []);
-  const options = Object.entries(step.options ?? {}).flatMap(([option, schema]) => rows(option, schema, optional.has(option)));
+  const options = Object.entries(step.options ?? {}).flatMap(([option, schema]) => rows(option, schema as Schema, optional.has(option)));
   return [
     `### ${name}`,
     '',
@@ -64,25 +64,48 @@ function aboutStep(name: string, step: NonNullable<Awaited<ReturnType<typeof bui
   ];
 }
 
+/** The parts of a JSON Schema that the page shows. */
+interface Schema {
+  description?: string;
+  default?: unknown;
+  defaultInMatrix?: unknown;
+  fingerprint?: false;
+  type?: string | string[];
+  enum?: unknown[];
+  const?: unknown;
+  anyOf?: Schema[];
+  oneOf?: Schema[];
+  items?: Schema;
+  properties?: Record<string, Schema>;
+  required?: string[];
+  additionalProperties?: Schema | boolean;
+  minimum?: number;
+  maximum?: number;
+  exclusiveMinimum?: number;
+  exclusiveMaximum?: number;
+}
+
 /** The row of an option, followed by the rows of its fields if it is an object. */
-function rows(name: string, schema: any, optional: boolean): string[][] {
+function rows(name: string, schema: Schema, optional: boolean): string[][] {
   const own = [code(name), type(schema), preset(schema) || (optional ? '' : 'required'), described(schema)];
   const required = new Set<string>(schema.required ?? []);
   return [own, ...Object.entries(schema.properties ?? {}).flatMap(([field, s]) => rows(`${name}.${field}`, s, !required.has(field)))];
 }
 
-function described({ description = '', fingerprint }: { description?: string; fingerprint?: false }): string {
+function described({ description = '', fingerprint }: Schema): string {
   return fingerprint === false ? `${description} Changing it runs nothing again.` : description;
 }
 
-function type(schema: any): string {
-  if (schema.enum) return schema.enum.map((v: unknown) => code(String(v))).join(', ');
+function type(schema: Schema): string {
+  if (schema.enum) return schema.enum.map((v) => code(String(v))).join(', ');
   if (schema.const !== undefined) return code(String(schema.const));
   const either = schema.anyOf ?? schema.oneOf;
   if (either) return either.map(type).join(' or ');
   if (schema.type === 'array') return `list of ${schema.items ? type(schema.items) : 'any'}`;
   if (schema.type === 'object')
-    return schema.properties ? 'map' : `map to ${schema.additionalProperties ? type(schema.additionalProperties) : 'any'}`;
+    return schema.properties
+      ? 'map'
+      : `map to ${typeof schema.additionalProperties === 'object' ? type(schema.additionalProperties) : 'any'}`;
   const limits = [
     schema.minimum !== undefined && `≥ ${schema.minimum}`,
     schema.exclusiveMinimum !== undefined && `> ${schema.exclusiveMinimum}`,
@@ -92,7 +115,7 @@ function type(schema: any): string {
   return [[schema.type ?? 'any'].flat().join(' or '), ...limits].join(' ');
 }
 
-function preset(schema: any): string {
+function preset(schema: Schema): string {
   const inMatrix = schema.defaultInMatrix === undefined ? '' : `; in a matrix ${code(JSON.stringify(schema.defaultInMatrix))}`;
   return schema.default === undefined ? '' : `${code(JSON.stringify(schema.default))}${inMatrix}`;
 }

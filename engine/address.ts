@@ -89,7 +89,6 @@ export function readAddress(text: string): Address | Mistaken | undefined {
   }
 }
 
-/** Whether the address may refer to several files. */
 export function maybeMany(address: Address): boolean {
   return isGlob(address.path) || (address.kind === 'hub' && address.type === 'dataset' && address.path === '');
 }
@@ -211,7 +210,6 @@ function knownSite({ hostname, pathname }: URL): string | undefined {
   return undefined;
 }
 
-/** Adds the path, if it is valid. */
 function withPath<T extends Omit<Address, 'path'>>(written: string, address: T): (T & { path: string }) | Mistaken {
   const path = written.replace(/^\/+|\/+$/g, '');
   if (/(?<!\\)[@!+?*]\(/.test(path)) return mistaken(`${address.text}: the glob ${path} uses syntax that addresses do not support`, GLOBS);
@@ -232,10 +230,7 @@ function mistaken(mistake: string, hint: string): Mistaken {
   return { mistake, hint };
 }
 
-/**
- * Parses a database query that a pipeline uses instead of a path: `{ url: postgres://host/name, query: SELECT … }`. Opens no
- * connection. The revision of a query is the hash of its rows. `folder`: paths are relative to it.
- */
+/** A database query that a pipeline uses instead of a path. Opens no connection. `folder`: paths are relative to it. */
 export function readQueryAddress({ url, query }: { url: string; query: string }, folder: string): QueryAddress | MistakenQuery {
   const text = `${url} ${query.replaceAll(/\s+/g, ' ').trim()}`;
   if (query.trim() === '') return { at: 'query', mistake: 'the query is empty', hint: 'Write a SELECT.' };
@@ -261,8 +256,7 @@ export function readQueryAddress({ url, query }: { url: string; query: string },
 const FORMS = 'Write postgres://host:port/database, or sqlite:FILE.';
 
 interface MistakenQuery {
-  /** `url` or `query`. */
-  at: string;
+  at: 'url' | 'query';
   mistake: string;
   hint?: string;
 }

@@ -1,7 +1,4 @@
-/**
- * A pipeline after parsing, checking and expansion: cells with concrete values, in topological order. Their names are canonical
- * and unique for each matrix combination.
- */
+/** A pipeline after parsing, checking and expansion: cells with concrete values and unique names, in topological order. */
 
 import { sha256 } from '../cache/digest.ts';
 import type { Address } from './address.ts';
@@ -21,7 +18,6 @@ export interface Pipeline {
   /** The project root: the folder that contains `.tunesmith/`. */
   root: string;
   text: string;
-  /** Resolved parameters. */
   params: Record<string, Json>;
   /** In topological order; ties in the order of the file. */
   cells: Cell[];
@@ -75,10 +71,7 @@ export interface WrittenCell {
 
 export interface ShellAction {
   kind: 'shell';
-  /**
-   * The commands with resolved expressions and paths relative to the pipeline's folder. When the cell starts, `withMatches`
-   * of pipeline/shell.ts inserts the matches of globs and the paths of downloads.
-   */
+  /** Paths are relative to the pipeline's folder. `withMatches` of pipeline/shell.ts inserts what is known only when the cell starts. */
   commands: string[];
   shell: 'sh' | 'bash';
 }
@@ -90,7 +83,6 @@ export interface StepAction {
   /** What the child process loads: the name of a built-in step, or the absolute path of a module. */
   module: { builtin: string } | { path: string };
   definition: Omit<StepDefinition, 'run' | 'check' | 'foresee'>;
-  /** With defaults filled in. */
   options: Record<string, Json>;
 }
 
@@ -103,12 +95,8 @@ export interface CellInput {
 export type InputSource =
   /** The output `output` of the cell `cell` at `path`. `name` enters the fingerprint. */
   | { kind: 'output'; cell: string; output: string; path: string; matrix: Record<string, Json> }
-  /**
-   * A file, folder or glob relative to the pipeline's folder (absolute only if the user wrote it so). If it is inside outputs
-   * of cells, these cells are in `Cell.reads`.
-   */
+  /** Relative to the pipeline's folder unless written absolute. `Cell.reads` has the cells whose outputs it is in. */
   | ({ kind: 'path'; pattern: string; glob: boolean } & LeavingOut)
-  /** A remote input, which is downloaded when the cell runs. */
   | { kind: 'remote'; address: Address };
 
 export interface CellOutput {
@@ -180,7 +168,6 @@ export function placeKey(name: string): string {
   return capitals.join('').toLowerCase().normalize('NFD');
 }
 
-/** How two names with the same `placeKey` differ. */
 export function onlyDiffer(a: string, b: string): string {
   return a.normalize('NFC') === b.normalize('NFC') ? 'look the same but consist of different Unicode characters' : 'differ only in case';
 }
@@ -192,7 +179,6 @@ export function fileName(name: string): string {
   return `${safe.slice(0, 180)}-${sha256(name).slice(0, 12)}`;
 }
 
-/** The hint for such names. */
 export const SHARED = 'macOS and Windows may treat them as the same name. Rename one of them.';
 
 /** The path of a pipeline's lockfile, which is beside the pipeline file. */
@@ -200,10 +186,7 @@ export function lockfilePath(pipelineFile: string): string {
   return `${pipelineFile.replace(/\.ya?ml$/i, '')}.lock`;
 }
 
-/**
- * The cells that a cell's inputs come from, in the form that `foresee` of a step receives. `exists`: whether a cell's outputs exist. Cells further up are
- * built on demand.
- */
+/** The cells that a cell's inputs come from, for `foresee` of a step, built on demand. `exists`: whether a cell's outputs exist. */
 export function upstreamOf(cell: Cell, cells: ReadonlyMap<string, Cell>, exists: (cell: string) => boolean): Record<string, Upstream[]> {
   return Object.fromEntries(
     Object.entries(cell.inputs).map(([role, { sources }]) => [

@@ -1,7 +1,4 @@
-/**
- * Errors in the user's input with their positions: how they are collected, thrown and printed. The exception ends a command with
- * exit code 2.
- */
+/** Errors in the user's input with their positions: how they are collected, thrown (exit code 2) and printed. */
 
 import { sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -17,16 +14,11 @@ export interface Place {
   column: number;
   /** How many characters the caret underlines. */
   length: number;
-  /** The source line, for the caret. */
   source?: string;
 }
 
-/** The place of an error that is in no file, such as a wrong flag. */
-export const NO_PLACE: Place = { file: '', line: 0, column: 0, length: 0 };
-
 export interface Diagnostic extends Place {
   message: string;
-  /** What to do: valid names, did-you-mean. */
   hint?: string;
 }
 
@@ -36,6 +28,15 @@ export class InvalidError extends Error {
   constructor(readonly diagnostics: Diagnostic[]) {
     super(diagnostics.map((d) => d.message).join('\n'));
   }
+}
+
+/** An error without a position in a file, such as a wrong flag. */
+export function unplaced(message: string, hint?: string): Diagnostic {
+  return { file: '', line: 0, column: 0, length: 0, message, hint };
+}
+
+export function usage(message: string, hint?: string): InvalidError {
+  return new InvalidError([unplaced(message, hint)]);
 }
 
 /** Collects all errors of a pipeline, so that they are reported together. */
@@ -111,10 +112,8 @@ function render(diagnostic: Diagnostic, paint: Paint): string {
   return `${lines.join('\n')}\n`;
 }
 
-/** Characters of a message or hint. */
 const MOST = 4000;
 
-/** Maximum number of columns of a source line. */
 const WIDEST = 100;
 
 /** The part of a line around the caret, of `room` columns; `before` and `carets` count columns of the terminal. */
@@ -140,7 +139,6 @@ function graphemes(text: string): string[] {
   return [...new Intl.Segmenter().segment(text)].map(({ segment }) => visible(segment));
 }
 
-/** As many of the first characters as fit into `room` columns. */
 function within(characters: string[], room: number): string[] {
   let used = 0;
   const end = characters.findIndex((character) => {

@@ -14,23 +14,11 @@ export type RunEvent =
   | { type: 'log'; cell: string; stream: 'stdout' | 'stderr' | 'step'; line: string }
   | { type: 'progress'; cell: string; done: number; total?: number; values: Record<string, number | string> }
   | { type: 'metric'; cell: string; name: string; value: number; step?: number; better?: MetricDirection }
-  /** The result line of a cell. */
   | { type: 'result'; cell: string; message: string }
   /** Something that a user should not miss, such as a kept file or a changed input. Repeated below the summary. */
   | { type: 'notice'; cell?: string; message: string }
   | { type: 'cell'; cell: string; state: CellState; seconds: number; why?: string; failure?: Failure }
-  | {
-      type: 'summary';
-      pipeline: string;
-      cells: Record<string, CellState>;
-      ran: number;
-      fresh: number;
-      restored: number;
-      failed: number;
-      skipped: number;
-      canceled: number;
-      seconds: number;
-    }
+  | ({ type: 'summary'; pipeline: string; cells: Record<string, CellState>; seconds: number } & Record<CellState, number>)
   | { type: 'plan'; cells: Record<string, { state: PlannedState; why: string }> }
   /** Between two runs of --watch. */
   | { type: 'watching'; files: number }
@@ -47,7 +35,6 @@ export interface Failure {
   stack?: Frame[];
   /** The last 20 lines of its log. */
   tail: string[];
-  /** The log's path. */
   log: string;
 }
 

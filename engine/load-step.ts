@@ -1,7 +1,4 @@
-/**
- * Imports a custom step, TypeScript or JavaScript, from any folder. Its `import … from 'tunesmith'` resolves to this package.
- * Only child processes do this; the engine process never runs a user's code.
- */
+/** Imports a custom step in a child process; the engine never runs a user's code. `tunesmith` resolves to this package. */
 import { createRequire, registerHooks } from 'node:module';
 import { basename } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';

@@ -23,41 +23,25 @@ export async function builtin(name: string): Promise<StepDefinition | undefined>
 }
 
 /** `predict`. */
-export function prediction() {
-  return import('../steps/serving/predict.ts');
-}
+export const prediction = () => import('../steps/serving/predict.ts');
 
 /** `serve`. */
-export function serving() {
-  return import('../steps/serving/serve.ts');
-}
+export const serving = () => import('../steps/serving/serve.ts');
 
 /** `generate`. */
-export function generation() {
-  return import('../steps/serving/generate.ts');
-}
+export const generation = () => import('../steps/serving/generate.ts');
 
 /** The schema of the options of `generate`, of which its flags are made. */
-export async function generationSchema() {
-  return (await import('../steps/ml/generation/options.ts')).generationOptions;
-}
+export const generationSchema = async () => (await import('../steps/ml/generation/options.ts')).generationOptions;
 
 /** `setup tensorflow`. */
-export function setup() {
-  return import('../steps/ml/runtime/tensorflow/setup.ts');
-}
+export const setup = () => import('../steps/ml/runtime/tensorflow/setup.ts');
 
 /** Previews for `show`. */
-export function previews() {
-  return import('../steps/preview/preview.ts');
-}
+export const previews = () => import('../steps/preview/preview.ts');
 
 /** Training curves for TensorBoard. */
-export function histories() {
-  return import('../steps/preview/history.ts');
-}
+export const histories = () => import('../steps/preview/history.ts');
 
 /** The libraries of steps, for `doctor`. */
-export function libraries() {
-  return import('../steps/ml/device/libraries.ts');
-}
+export const libraries = () => import('../steps/ml/device/libraries.ts');

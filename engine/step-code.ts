@@ -31,15 +31,11 @@ export interface Code {
   hash: string;
 }
 
-/** The module cannot be read or parsed. */
 export class CodeError extends Error {
   override name = 'CodeError';
 }
 
-/**
- * Reads the code of a step, once per run. Throws CodeError for a syntax error or for an import of a missing file.
- * `root`: the project whose `.tunesmith/` holds the cached result, and receives it if `keep` is true.
- */
+/** Reads a step's code once per run. Throws CodeError. `root`: the project with cached results, which gains this one if `keep` is true. */
 export async function codeOf(entry: string, { root, keep = false }: { root?: string; keep?: boolean } = {}): Promise<Code> {
   let reading = readings.get(entry);
   if (!reading) {
@@ -85,7 +81,6 @@ interface ImportedFiles {
   packages: Record<string, { version: string; from: string }>;
 }
 
-/** Follows the imports with a bundler. */
 async function bundleImports(entry: string): Promise<ImportedFiles> {
   const { build } = await import('esbuild');
   const folder = dirname(entry);
@@ -124,7 +119,6 @@ async function bundleImports(entry: string): Promise<ImportedFiles> {
   return { files, packages };
 }
 
-/** The cached result, if it is still valid. */
 function readCachedCode(memory: string, folder: string): Code | undefined {
   const text = readCachedText(memory);
   if (text === undefined) return undefined;

@@ -265,3 +265,12 @@ export function defineStep<
 >(definition: StepDefinition<O, I, P>): StepDefinition<O, I, P> {
   return definition;
 }
+
+/**
+ * The `aliases` of a step. `names`: by the option that they stand for, `{ epochs: 'num_train_epochs num_epochs' }`. `written`:
+ * names without an option of the same form.
+ */
+export function aliasesOf(names: Record<string, string>, written: Record<string, string> = {}): Record<string, string> {
+  const options = Object.entries(names).flatMap(([option, others]) => others.split(' ').map((name) => [name, option]));
+  return { ...Object.fromEntries(options), ...written };
+}

@@ -4,6 +4,7 @@ import { existsSync, lstatSync, readdirSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import type { ResultEntry } from '../../cache/index.ts';
 import { type Cache, openCache } from '../../cache/open.ts';
+import { usage } from '../errors.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
 import { tableLines } from '../format/table.ts';
 import { colorsFor, printableJson, printLines } from '../format/terminal-text.ts';
@@ -11,7 +12,7 @@ import { bytes, count, moment } from '../format/text.ts';
 import { rootOf } from '../pipeline/index.ts';
 import { makeOwnFolder, type ProjectPaths, projectPaths } from '../run/project.ts';
 import { cellOfName, cellTest } from '../run/select-cells.ts';
-import { recordsRoot, usage } from './pipeline-file.ts';
+import { recordsRoot } from './pipeline-file.ts';
 
 interface Options {
   file?: string;
@@ -34,68 +35,81 @@ interface CacheOptions extends Options {
 
 const COMMANDS: Record<string, (options: CacheOptions) => Promise<unknown>> = { ls, du, verify, export: exportTo, import: importFrom };
 
-async function ls(options: CacheOptions): Promise<void> {
-  withCache(options, (cache) => {
-    const results = cache.index.all().filter(named(options, options.words)).reverse();
-    if (options.json) return printLines(results.map((result) => printableJson(result)));
-    const shown = results.slice(0, options.rows);
-    const rows = shown.map(({ subject, created, outputs, fingerprint }) => [
-      subject,
-      moment(created),
-      bytes(Object.values(outputs).reduce((sum, { size }) => sum + size, 0)),
-      fingerprint.slice(0, 12),
-    ]);
-    const table = tableLines(['result', 'made', 'size', 'fingerprint'], rows, { columns: columns(), right: (c) => c === 2, heading: bold });
-    const empty = options.file === undefined && options.words.length === 0 ? 'the cache is empty' : 'there is no such result in the cache';
-    printLines([
-      ...(rows.length > 0 ? table : [empty]),
-      ...(results.length > shown.length ? [`+ ${count(results.length - shown.length, 'older one')}`] : []),
-    ]);
-  });
+function ls(options: CacheOptions): Promise<void> {
+  return withCache(
+    options,
+    (cache) => {
+      const results = cache.index.all().filter(named(options, options.words)).reverse();
+      if (options.json) return printLines(results.map((result) => printableJson(result)));
+      const shown = results.slice(0, options.rows);
+      const rows = shown.map(({ subject, created, outputs, fingerprint }) => [
+        subject,
+        moment(created),
+        bytes(Object.values(outputs).reduce((sum, { size }) => sum + size, 0)),
+        fingerprint.slice(0, 12),
+      ]);
+      const table = tableLines(['result', 'made', 'size', 'fingerprint'], rows, {
+        columns: columns(),
+        right: (c) => c === 2,
+        heading: bold,
+      });
+      const empty =
+        options.file === undefined && options.words.length === 0 ? 'the cache is empty' : 'there is no such result in the cache';
+      printLines([
+        ...(rows.length > 0 ? table : [empty]),
+        ...(results.length > shown.length ? [`+ ${count(results.length - shown.length, 'older one')}`] : []),
+      ]);
+    },
+    true,
+  );
 }
 
 async function du(options: CacheOptions): Promise<void> {
   none(options, 'du');
-  withCache(options, (cache) => {
-    const sizes = cache.objects.sizes();
-    const needed = new Set<string>();
-    const steps = new Map<string, { results: number; objects: Set<string> }>();
-    for (const { subject, outputs } of cache.index.all()) {
-      const name = subject.replace(/\[.*$/s, '');
-      const step = steps.get(name) ?? { results: 0, objects: new Set() };
-      steps.set(name, step);
-      step.results++;
-      for (const hash of Object.values(outputs).flatMap((content) => cache.objects.objectsOf(content))) {
-        step.objects.add(hash);
-        needed.add(hash);
+  await withCache(
+    options,
+    (cache) => {
+      const sizes = cache.objects.sizes();
+      const needed = new Set<string>();
+      const steps = new Map<string, { results: number; objects: Set<string> }>();
+      for (const { subject, outputs } of cache.index.all()) {
+        const name = subject.replace(/\[.*$/s, '');
+        const step = steps.get(name) ?? { results: 0, objects: new Set() };
+        steps.set(name, step);
+        step.results++;
+        for (const hash of Object.values(outputs).flatMap((content) => cache.objects.objectsOf(content))) {
+          step.objects.add(hash);
+          needed.add(hash);
+        }
       }
-    }
-    const total = (hashes: Iterable<string>) => Array.from(hashes).reduce((sum, hash) => sum + (sizes.get(hash) ?? 0), 0);
-    const results = [...steps]
-      .map(([step, { results, objects }]) => ({ step, results, bytes: total(objects) }))
-      .sort((a, b) => b.bytes - a.bytes);
-    const unneeded = total([...sizes.keys()].filter((hash) => !needed.has(hash)));
-    const folders = foldersOf(options.places)
-      .map(([name, path]) => ({ name, bytes: sizeOf(path) }))
-      .filter(({ bytes }) => bytes > 0);
-    const objects = total(sizes.keys());
-    if (options.json) return printLines([printableJson({ type: 'du', folder: options.places.cache, objects, unneeded, results, folders })]);
-    const rows = results.map(({ step, results, bytes: size }) => [step, results.toLocaleString('en-US'), bytes(size)]);
-    printLines([
-      ...(rows.length > 0
-        ? [...tableLines(['step', 'results', 'objects'], rows, { columns: columns(), right: (c) => c > 0, heading: bold }), '']
-        : []),
-      `${count(sizes.size, 'object')} in ${options.places.cache}: ${bytes(objects)} (objects that several results share count once)`,
-      ...(unneeded > 0 ? [`${bytes(unneeded)} of it belong to no result: \`tunesmith gc\` removes them`] : []),
-      ...folders.map(({ name, bytes: size }) => `${name}: ${bytes(size)}`),
-    ]);
-  });
+      const total = (hashes: Iterable<string>) => Array.from(hashes).reduce((sum, hash) => sum + (sizes.get(hash) ?? 0), 0);
+      const results = [...steps]
+        .map(([step, { results, objects }]) => ({ step, results, bytes: total(objects) }))
+        .sort((a, b) => b.bytes - a.bytes);
+      const unneeded = total([...sizes.keys()].filter((hash) => !needed.has(hash)));
+      const folders = foldersOf(options.places)
+        .map(([name, path]) => ({ name, bytes: sizeOf(path) }))
+        .filter(({ bytes }) => bytes > 0);
+      const objects = total(sizes.keys());
+      if (options.json)
+        return printLines([printableJson({ type: 'du', folder: options.places.cache, objects, unneeded, results, folders })]);
+      const rows = results.map(({ step, results, bytes: size }) => [step, results.toLocaleString('en-US'), bytes(size)]);
+      printLines([
+        ...(rows.length > 0
+          ? [...tableLines(['step', 'results', 'objects'], rows, { columns: columns(), right: (c) => c > 0, heading: bold }), '']
+          : []),
+        `${count(sizes.size, 'object')} in ${options.places.cache}: ${bytes(objects)} (objects that several results share count once)`,
+        ...(unneeded > 0 ? [`${bytes(unneeded)} of it belong to no result: \`tunesmith gc\` removes them`] : []),
+        ...folders.map(({ name, bytes: size }) => `${name}: ${bytes(size)}`),
+      ]);
+    },
+    true,
+  );
 }
 
 async function verify(options: CacheOptions): Promise<number> {
   none(options, 'verify');
-  const cache = open(options);
-  try {
+  return withCache(options, async (cache) => {
     const { objects, bytes: size, damaged } = await cache.objects.verify();
     const broken: ResultEntry[] = [];
     for (const result of cache.index.all()) {
@@ -122,19 +136,15 @@ async function verify(options: CacheOptions): Promise<number> {
         ]);
     }
     return damaged.length + broken.length > 0 ? 1 : 0;
-  } finally {
-    cache.close();
-  }
+  });
 }
 
 async function exportTo(options: CacheOptions): Promise<void> {
   const [file, ...words] = options.words;
   if (file === undefined)
     throw usage('cache export needs the name of the file to write', 'For example: tunesmith cache export results.tar');
-  const cache = open(options);
-  try {
-    const chosen = named(options, words);
-    const results = [...cache.index.everything()].filter(chosen);
+  await withCache(options, async (cache) => {
+    const results = [...cache.index.everything()].filter(named(options, words));
     if (results.length === 0) throw usage('there is no such result in the cache', '`tunesmith cache ls` lists them.');
     const { exportResults } = await import('../../cache/archive.ts');
     const { broken, ...done } = await exportResults(cache, results, resolve(file));
@@ -144,9 +154,7 @@ async function exportTo(options: CacheOptions): Promise<void> {
       if (broken.length > 0)
         printLines([`left out, because some of their objects are missing or damaged: ${broken.map(({ subject }) => subject).join(', ')}`]);
     }
-  } finally {
-    cache.close();
-  }
+  });
 }
 
 async function importFrom(options: CacheOptions): Promise<void> {
@@ -154,27 +162,24 @@ async function importFrom(options: CacheOptions): Promise<void> {
   if (file === undefined || more.length > 0)
     throw usage('cache import needs a file that `cache export` wrote', 'For example: tunesmith cache import results.tar');
   makeOwnFolder(options.places);
-  const cache = open(options);
-  try {
+  await withCache(options, async (cache) => {
     const { importResults } = await import('../../cache/archive.ts');
     const done = await importResults(cache, options.places.cache, resolve(file));
     if (options.json) return printLines([printableJson({ type: 'import', file, ...done })]);
     const known = done.known > 0 ? `; ${done.known.toLocaleString('en-US')} ${done.known === 1 ? 'was' : 'were'} already in the cache` : '';
     printLines([`added ${count(done.results, 'result')} with ${count(done.objects, 'object')}, ${bytes(done.bytes)}${known}`]);
-  } finally {
-    cache.close();
-  }
+  });
 }
 
 /** Opens the cache read-only if it does not exist, so that it is not created. */
-function open({ places }: CacheOptions, readOnly = !existsSync(places.cache)): Cache {
-  return openCache(places.cache, { readOnly, fileHashes: places.memo });
-}
-
-function withCache(options: CacheOptions, work: (cache: Cache) => void): void {
-  const cache = open(options, true);
+async function withCache<T>(
+  { places }: CacheOptions,
+  work: (cache: Cache) => T | Promise<T>,
+  readOnly = !existsSync(places.cache),
+): Promise<T> {
+  const cache = openCache(places.cache, { readOnly, fileHashes: places.memo });
   try {
-    work(cache);
+    return await work(cache);
   } finally {
     cache.close();
   }

@@ -1,17 +1,20 @@
 /**
  * The command line: every command with its options. Each command is a file in commands/ that is loaded only when it is
- * called; its default export gets the arguments and options, and returns the exit code (0 when it returns nothing).
+ * called; its default export, or the named one, gets the arguments and options, and returns the exit code (default: 0).
  */
 
+import { isUtf8 } from 'node:buffer';
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { escaped } from '../../cache/content.ts';
+import { usage } from '../errors.ts';
 import { makeFoldersAbsolute, pathsAtHome } from '../files/paths.ts';
 import { generationSchema } from '../registry.ts';
-import { age, refuseOtherEncodings, size } from './arguments.ts';
 
 const { version } = createRequire(import.meta.url)('tunesmith/package.json') as { version: string };
 
-// A closed pipe (`| head`) is no error. A run in progress first stops its children (commands/interruptions.ts).
+// A closed pipe (`| head`) is no error. A run in progress first stops its children (`interruptions` in exit-code.ts).
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
     // EIO: the terminal is closed.
@@ -75,17 +78,13 @@ command('verify [words...]', 'run cells again in a clean folder and compare thei
   .option('--json', 'print one line of JSON per result')
   .usage('[FILE] [CELL…] [options]');
 
-command('validate [file...]', 'check pipelines and report all errors', () =>
-  import('./validate.ts').then(({ validate }) => ({ default: validate })),
-)
+command('validate [file...]', 'check pipelines and report all errors', () => import('./validate.ts'), 'validate')
   .addOption(param())
   .addOption(params())
   .option('--json', 'print each error as one line of JSON')
   .usage('[FILE…] [options]');
 
-command('status [file]', 'show which cells are up to date and why the others are not', () =>
-  import('./status.ts').then(({ status }) => ({ default: status })),
-)
+command('status [file]', 'show which cells are up to date and why the others are not', () => import('./status.ts'), 'status')
   .addOption(file())
   .addOption(param())
   .addOption(params())
@@ -105,7 +104,7 @@ command(
   .addHelpText('after', '\nA fingerprint is a hash of everything that may change the result of a cell: options, inputs, code and versions.')
   .usage('[FILE] CELL [options]');
 
-command('graph [file]', 'print the pipeline as a graph', () => import('./status.ts').then(({ graph }) => ({ default: graph })))
+command('graph [file]', 'print the pipeline as a graph', () => import('./status.ts'), 'graph')
   .addOption(file())
   .addOption(param())
   .addOption(params())
@@ -125,7 +124,7 @@ command('show <artifact...>', 'preview a table, model, metrics or any other file
   )
   .usage('PATH | [FILE] CELL[.OUTPUT] [options]');
 
-command('logs <cell...>', 'print the log of the last run of a cell', () => import('./logs.ts'))
+command('logs <cell...>', 'print the log of the last run of a cell', () => import('./runs.ts'), 'logs')
   .addOption(file())
   .option('--run <run>', 'print the log of this run: a number, latest or previous')
   .usage('[FILE] CELL [options]');
@@ -176,13 +175,9 @@ import FILE           add the results of an archive to this cache, checking the 
   )
   .usage('ls [CELL…] | du | verify | export FILE [CELL…] | import FILE [options]');
 
-command('doctor', 'check this machine and print what to install', () =>
-  import('./doctor.ts').then(({ doctor }) => ({ default: doctor })),
-).option('--json', 'print JSON');
+command('doctor', 'check this machine and print what to install', () => import('./doctor.ts'), 'doctor').option('--json', 'print JSON');
 
-command('setup <what>', 'install TensorFlow, which npm cannot install', () =>
-  import('./doctor.ts').then(({ setup }) => ({ default: setup })),
-)
+command('setup <what>', 'install TensorFlow, which npm cannot install', () => import('./doctor.ts'), 'setup')
   .option('--gpu', 'install the build for NVIDIA GPUs (default if an NVIDIA driver is found)')
   .option('--cpu', 'install the build for CPUs')
   .usage('tensorflow [options]');
@@ -191,7 +186,8 @@ readingOptions(
   command(
     'predict <bundle> <file>',
     'predict a label or an answer for each input in a file (JSON, CSV, Parquet or plain text, one per line; - reads stdin)',
-    () => import('./model.ts').then(({ predict }) => ({ default: predict })),
+    () => import('./model.ts'),
+    'predict',
   ),
   'text',
 )
@@ -201,8 +197,11 @@ readingOptions(
   .usage('BUNDLE FILE [options]');
 
 const generate = readingOptions(
-  command('generate <model> [prompt...]', 'complete a prompt, streaming the text, or complete all prompts in a file', () =>
-    import('./model.ts').then(({ generate }) => ({ default: generate })),
+  command(
+    'generate <model> [prompt...]',
+    'complete a prompt, streaming the text, or complete all prompts in a file',
+    () => import('./model.ts'),
+    'generate',
   ),
   'prompt',
 )
@@ -217,7 +216,8 @@ const generate = readingOptions(
 command(
   'serve <bundle>',
   'serve a bundle over HTTP: POST /predict {"inputs": string | string[]}, or POST /generate {"prompt"} for a model that generates text',
-  () => import('./model.ts').then(({ serve }) => ({ default: serve })),
+  () => import('./model.ts'),
+  'serve',
 )
   .addOption(new Option('--host <host>', 'address to listen on').default('127.0.0.1'))
   .addOption(new Option('--port <port>', 'port to listen on; 0 selects a free port').argParser(port).default(8080))
@@ -232,15 +232,14 @@ command(
   .addOption(new Option('--max-time <seconds>', 'maximum time of a generation request, in seconds').argParser(count).default(60))
   .usage('BUNDLE [options]');
 
-command('new-step <name>', 'create a custom step and a pipeline that uses it', () =>
-  import('./init.ts').then(({ newStep }) => ({ default: newStep })),
-).usage('NAME');
+command('new-step <name>', 'create a custom step and a pipeline that uses it', () => import('./init.ts'), 'newStep').usage('NAME');
 
-command('schema', 'print the JSON Schema of pipeline files, for editors', () =>
-  import('./validate.ts').then(({ schema }) => ({ default: schema })),
-).option('-o, --output <file>', 'file to write the schema to');
+command('schema', 'print the JSON Schema of pipeline files, for editors', () => import('./validate.ts'), 'schema').option(
+  '-o, --output <file>',
+  'file to write the schema to',
+);
 
-command('init [dir]', 'create a small example pipeline', () => import('./init.ts').then(({ init }) => ({ default: init }))).usage('[DIR]');
+command('init [dir]', 'create a small example pipeline', () => import('./init.ts'), 'init').usage('[DIR]');
 
 process.on('uncaughtException', (error) => failed(error).then((code) => process.exit(code)));
 try {
@@ -260,12 +259,18 @@ function listed(command: Command): string {
 
 type Run = (...args: any[]) => unknown;
 
-function command(words: string, description: string, load: () => Promise<{ default: Run }>): Command {
+/** `name`: the export of the module that runs the command. */
+function command<Name extends string = 'default'>(
+  words: string,
+  description: string,
+  load: () => Promise<Record<Name, Run>>,
+  name = 'default' as Name,
+): Command {
   return tunesmith
     .command(words)
     .description(description)
     .action(async (...args: unknown[]) => {
-      const run = (await load()).default;
+      const run = (await load())[name];
       // The last argument is commander's own. The prompts of generate are texts.
       const code = await run(...pathsAtHome(args.slice(0, -1), words.startsWith('generate') ? 1 : -1));
       process.exitCode = typeof code === 'number' ? code : 0;
@@ -298,10 +303,7 @@ function readingOptions(command: Command, field: 'text' | 'prompt'): Command {
     .option('--encoding <name>', 'character encoding of the file: utf-16, latin1, windows-1252 … (default: utf-8)');
 }
 
-/**
- * Adds a flag for each option of the schema, named as in generation_config.json, with hyphens. The model checks
- * the values.
- */
+/** Adds a flag for each option of the schema, named as in generation_config.json, with hyphens. The model checks the values. */
 function addGenerationFlags(command: Command, schema: Record<string, OptionSchema>): void {
   for (const [name, { type, enum: choices, description }] of Object.entries(schema)) {
     const flag = `--${name.replaceAll('_', '-')}`;
@@ -332,10 +334,7 @@ function file(): Option {
 }
 
 function param(): Option {
-  return new Option('-p, --param <key=value>', 'set a parameter (repeatable)').argParser((value: string, all: string[] = []) => [
-    ...all,
-    value,
-  ]);
+  return new Option('-p, --param <key=value>', 'set a parameter (repeatable)').argParser(texts);
 }
 
 function params(): Option {
@@ -379,4 +378,40 @@ function texts(value: string, all: string[] = []): string[] {
 function port(value: string): number {
   if (!/^\d{1,5}$/.test(value) || Number(value) > 65535) throw new InvalidArgumentError('It must be a number from 0 to 65535.');
   return Number(value);
+}
+
+/** `10GB`, `500 MB`, `1.5TiB`, `0`: bytes. */
+function size(text: string): number {
+  const [, number, prefix = '', binary] = /^(\d+(?:\.\d+)?)\s*(?:(?:([kmgt])(i)?)?b)?$/i.exec(text.trim()) ?? [];
+  const bytes = Math.round(Number(number) * (binary ? 1024 : 1000) ** ['', 'k', 'm', 'g', 't'].indexOf(prefix.toLowerCase()));
+  if (!Number.isSafeInteger(bytes)) throw new InvalidArgumentError('It must be a size such as 500MB, 10GB or 1.5TB.');
+  return bytes;
+}
+
+/** `30d`, `2w`, `12h`: milliseconds. */
+function age(text: string): number {
+  const [, number, unit] = /^(\d+(?:\.\d+)?)([hdw])$/.exec(text) ?? [];
+  const ms = Number(number) * { h: 3_600_000, d: 86_400_000, w: 604_800_000 }[unit as 'h' | 'd' | 'w'];
+  if (!Number.isSafeInteger(Math.round(ms)) || ms > Date.now()) throw new InvalidArgumentError('It must be a time such as 12h, 30d or 8w.');
+  return ms;
+}
+
+/** Throws for an argument that is not UTF-8: Node replaces its bytes by U+FFFD, which would silently change parameters and paths. */
+function refuseOtherEncodings(decoded: string[]): void {
+  if (!decoded.some((argument) => argument.includes('\ufffd'))) return;
+  const all = rawArguments();
+  const wrong = all.findIndex((argument) => !isUtf8(argument));
+  if (wrong < 0) return;
+  const flag = all[wrong - 1]?.toString() ?? '';
+  const name = `${flag.startsWith('-') ? `${flag} ` : ''}${escaped(all[wrong]!)}`;
+  throw usage(`the argument ${name} is not UTF-8`, 'Set the terminal to UTF-8, or give parameters in a file: --params FILE.');
+}
+
+function rawArguments(): Buffer[] {
+  try {
+    const all = readFileSync('/proc/self/cmdline', 'latin1');
+    return all.split('\0').map((argument) => Buffer.from(argument, 'latin1'));
+  } catch {
+    return []; // not available on this system
+  }
 }

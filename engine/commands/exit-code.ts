@@ -1,5 +1,5 @@
 /**
- * Ends a command that failed: prints a message without a stack trace and returns the exit code.
+ * How a command ends early. A failure prints a message without a stack trace and gives the exit code; a signal stops a run in order.
  *
  * | code | meaning |
  * |---|---|
@@ -11,10 +11,10 @@
  */
 
 import { writeFileSync } from 'node:fs';
-import { arch, platform, tmpdir } from 'node:os';
+import { arch, constants, platform, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemError } from '../../cache/error.ts';
-import { type Diagnostic, InvalidError, NO_PLACE, renderDiagnostics } from '../errors.ts';
+import { type Diagnostic, InvalidError, renderDiagnostics, unplaced } from '../errors.ts';
 import { printable, printableJson, printLines, shortened } from '../format/terminal-text.ts';
 
 export function failed(error: unknown, version: string): number {
@@ -25,7 +25,7 @@ export function failed(error: unknown, version: string): number {
   // A mistake in the model or the options that were given, as one in a pipeline.
   if (error.name === 'UnusableError') {
     const { message, hint } = error as Error & { hint?: string };
-    return invalid([{ ...NO_PLACE, message, ...(hint !== undefined && { hint }) }]);
+    return invalid([unplaced(message, hint)]);
   }
   // Errors of steps, the cache and the disk have messages for users.
   if ('hint' in error || EXPLAINED.has(error.name)) return stopped(error.message, (error as { hint?: string }).hint);
@@ -36,26 +36,25 @@ export function failed(error: unknown, version: string): number {
 
 const EXPLAINED = new Set(['StepError', 'CacheError', 'MissingObjectError', 'UnreadableError']);
 
-/** Maximum number of characters of a message. */
 const MOST = 4000;
 
 function invalid(diagnostics: Diagnostic[]): number {
-  if (asJson()) {
-    for (const { file, line, column, message, hint } of diagnostics) {
-      const text = hint ? `${message}\n${hint}` : message;
-      printLines([printableJson({ type: 'error', file, line, column, message: text })]);
-    }
-  } else printLines([renderDiagnostics(diagnostics).trimEnd()], process.stderr);
+  if (asJson()) printJson(diagnostics);
+  else printLines([renderDiagnostics(diagnostics).trimEnd()], process.stderr);
   return 2;
+}
+
+function printJson(diagnostics: Diagnostic[]): void {
+  for (const { file, line, column, message, hint } of diagnostics)
+    printLines([printableJson({ type: 'error', file, line, column, message: hint ? `${message}\n${hint}` : message })]);
 }
 
 /** The command failed, but neither the pipeline nor tunesmith is wrong. */
 function stopped(message: string, hint?: string): number {
-  if (asJson())
-    printLines([printableJson({ type: 'error', file: '', line: 0, column: 0, message: hint ? `${message}\n${hint}` : message })]);
+  if (asJson()) printJson([unplaced(message, hint)]);
   else
     printLines(
-      [`error: ${printable(shortened(message, MOST))}`, ...(hint ? [`  ${printable(shortened(hint, MOST))}`] : [])],
+      [`error: ${message}`, ...(hint ? [`  ${hint}`] : [])].map((line) => printable(shortened(line, MOST))),
       process.stderr,
     );
   return 1;
@@ -96,10 +95,52 @@ function usageMistake(error: UsageError): Diagnostic {
   const command = process.argv[2] ?? '';
   const about = error.code === 'commander.unknownCommand' || command.startsWith('-') ? 'tunesmith' : `tunesmith ${command}`;
   const hint = rest.join(' ').replace(/^\((.*)\)$/, '$1') || `\`${about} --help\` lists the commands and options.`;
-  return { ...NO_PLACE, message: first, hint };
+  return unplaced(first, hint);
 }
 
 /** Reads the flag from argv, because the command may have failed before its options were parsed. */
 function asJson(): boolean {
   return process.argv.includes('--json');
+}
+
+export interface Interruptions {
+  signal: AbortSignal;
+  readonly by?: Signal;
+  release(): void;
+}
+
+type Signal = (typeof SIGNALS)[number] | 'SIGPIPE';
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/**
+ * Ctrl-C and other signals during a run. The first signal stops the children and lets the run end in order. The second one
+ * ends the process at once; a shell then kills the remaining children (run/process/orphan-reaper.ts).
+ */
+export function interruptions(stopping: () => void): Interruptions {
+  const controller = new AbortController();
+  let by: Signal | undefined;
+  const interrupt = (signal: (typeof SIGNALS)[number]) => {
+    if (by && by !== 'SIGPIPE') process.exit(128 + constants.signals[signal]);
+    by = signal;
+    stopping();
+    controller.abort();
+  };
+  // The reader of our output has closed the pipe (cli.ts). Not SIGPIPE: a listener would stop Node from ignoring that signal.
+  const unread = () => {
+    by ??= 'SIGPIPE';
+    controller.abort();
+  };
+  for (const signal of SIGNALS) process.on(signal, interrupt);
+  process.on('unread', unread);
+  return {
+    signal: controller.signal,
+    get by() {
+      return by;
+    },
+    release() {
+      for (const signal of SIGNALS) process.off(signal, interrupt);
+      // Keep the `unread` listener, because writing the summary fails, too.
+    },
+  };
 }

@@ -1,12 +1,13 @@
 /** `tunesmith explain CELL`: the parts of a cell's fingerprint, and how they differ from the most similar earlier result. */
 
+import { usage } from '../errors.ts';
 import type { Json } from '../format/scalars.ts';
 import { type Colors, colorsFor, print, printableJson, shortened } from '../format/terminal-text.ts';
 import { count, moment, oneLine, pad, width } from '../format/text.ts';
 import { differenceLines } from '../report/differences.ts';
 import type { Components } from '../run/fingerprint.ts';
 import { type Explanation, explainCells } from '../run/plan.ts';
-import { fileAmong, openPipeline, type PipelineOptions, usage } from './pipeline-file.ts';
+import { fileAmong, openPipeline, type PipelineOptions } from './pipeline-file.ts';
 
 export default async function explain(words: string[], { json, ...options }: PipelineOptions & { json?: boolean }): Promise<void> {
   const { file, rest } = fileAmong(words);

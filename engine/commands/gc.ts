@@ -3,11 +3,12 @@
 import { once } from 'node:events';
 import { relative } from 'node:path';
 import { createInterface } from 'node:readline/promises';
+import { usage } from '../errors.ts';
 import { tableLines } from '../format/table.ts';
 import { colorsFor, printableJson, printLines } from '../format/terminal-text.ts';
 import { bytes, count, moment } from '../format/text.ts';
 import { type Collection, collect, type GcScope, isRunning, type Leftover, leftovers, planCollection, removeLeftovers } from '../run/gc.ts';
-import { recordsRoot, usage } from './pipeline-file.ts';
+import { recordsRoot } from './pipeline-file.ts';
 
 interface Options extends GcScope {
   kept?: boolean;

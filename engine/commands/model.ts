@@ -1,18 +1,15 @@
-/**
- * The model of `predict`, `serve` and `generate`: a folder, or an address (docs/remote.md) that is downloaded first. These
- * commands need no project, so downloads go to the shared cache or to tunesmith's own folder.
- */
+/** The model of `predict`, `serve` and `generate`: a folder, or an address (docs/remote.md), which is downloaded without a project. */
 
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { openCache } from '../../cache/open.ts';
 import { maybeMany, readAddress } from '../address.ts';
+import { usage } from '../errors.ts';
 import { RemoteSources } from '../fetch/fetch.ts';
 import type { FetchProgress } from '../fetch/fetched-store.ts';
 import { inJson, printable, printLines, resultOutput } from '../format/terminal-text.ts';
 import { bytes as bytesOf } from '../format/text.ts';
 import { generation, prediction, serving } from '../registry.ts';
-import { usage } from './pipeline-file.ts';
 
 export async function modelFolder(given: string): Promise<string> {
   const address = readAddress(given);

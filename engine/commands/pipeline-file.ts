@@ -2,11 +2,10 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { Pipeline } from '../cell.ts';
-import { InvalidError, NO_PLACE } from '../errors.ts';
+import { usage } from '../errors.ts';
 import { printLines } from '../format/terminal-text.ts';
 import { readPipeline } from '../pipeline/index.ts';
 
-/** The options of every command that reads a pipeline. */
 export interface PipelineOptions {
   file?: string;
   /** `name=value` of -p. */
@@ -57,10 +56,7 @@ export async function choosePipeline(
   throw usage(none, 'Name the pipeline file, or create an example with `tunesmith init`.');
 }
 
-/**
- * Separates the pipeline file from the other arguments. `explain spam.yaml train`, `explain train spam.yaml` and
- * `explain train` all work, because the name of a cell never ends in .yaml or .yml.
- */
+/** Separates the pipeline file from the other arguments, in any order: the name of a cell never ends in .yaml or .yml. */
 export function fileAmong(words: string[]): { file?: string; rest: string[] } {
   const file = words.find(isYaml);
   return { file, rest: words.filter((word) => word !== file) };
@@ -68,10 +64,6 @@ export function fileAmong(words: string[]): { file?: string; rest: string[] } {
 
 export function isYaml(word: string): boolean {
   return /\.ya?ml$/i.test(word);
-}
-
-export function usage(message: string, hint?: string): InvalidError {
-  return new InvalidError([{ ...NO_PLACE, message, hint }]);
 }
 
 /** The nearest folder with records of runs: the working folder or one above it. */

@@ -1,32 +1,28 @@
 /** `tunesmith run [FILE]`: skips fresh cells, restores cells from the cache and runs the others. */
+
 import { constants } from 'node:os';
 import type { Pipeline } from '../cell.ts';
+import { usage } from '../errors.ts';
 import { readPipeline } from '../pipeline/index.ts';
 import { openReporter, type Reporter, reporterKind } from '../report/reporter.ts';
-import { type Interruptions, interruptions } from './interruptions.ts';
-import { choosePipeline, isYaml, type PipelineOptions, usage } from './pipeline-file.ts';
+import type { RunOptions } from '../run/run.ts';
+import { type Interruptions, interruptions } from './exit-code.ts';
+import { choosePipeline, isYaml, type PipelineOptions } from './pipeline-file.ts';
 
-interface Options extends PipelineOptions {
-  only?: string[];
-  from?: string[];
-  until?: string[];
-  force?: boolean;
-  locked?: boolean;
+interface Options extends PipelineOptions, Omit<RunOptions, 'metrics' | 'signal'> {
   dryRun?: boolean;
   watch?: boolean;
-  jobs?: number;
-  onFailure: 'stop' | 'continue' | 'kill';
   json?: boolean;
   plain?: boolean;
 }
 
 export default async function run(words: string[], options: Options): Promise<number> {
-  const { dryRun, watch, json, param, params, force, only, from, until } = options;
+  const { dryRun, watch, json, param, params } = options;
   const file = await choosePipeline(onlyFile(words, options), { executes: true });
   if (dryRun) {
     const pipeline = await readPipeline(file, { set: param, paramsFile: params, readOnly: true });
     const [{ planPipeline }, { printPlan }] = await Promise.all([import('../run/plan.ts'), import('./status.ts')]);
-    await printPlan(pipeline, await planPipeline(pipeline, { only, from, until, force }), json);
+    await printPlan(pipeline, await planPipeline(pipeline, options), json);
     return 0;
   }
   let reporter: Reporter | undefined;
@@ -52,13 +48,8 @@ export default async function run(words: string[], options: Options): Promise<nu
 }
 
 async function runOnce(pipeline: Pipeline, options: Options, { emit }: Reporter, interrupted: Interruptions): Promise<number> {
-  const { only, from, until, force, locked, jobs, onFailure, json } = options;
   const { runPipeline } = await import('../run/run.ts');
-  const summary = await runPipeline(
-    pipeline,
-    { only, from, until, force, locked, jobs, onFailure, metrics: !json, signal: interrupted.signal },
-    emit,
-  );
+  const summary = await runPipeline(pipeline, { ...options, metrics: !options.json, signal: interrupted.signal }, emit);
   if (interrupted.by) return 128 + constants.signals[interrupted.by];
   return summary.failed > 0 ? 1 : 0;
 }

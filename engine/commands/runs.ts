@@ -1,17 +1,30 @@
-/** `tunesmith runs diff A B`: compares parameters, the parts of each cell's fingerprint, and metrics. */
+/** Past runs. `tunesmith runs` lists them, `runs show` shows one, `runs diff` compares two, and `logs` prints the logs of cells. */
 
+import { createReadStream, existsSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { pipeline as pipe } from 'node:stream/promises';
+import { stripVTControlCharacters } from 'node:util';
+import { InvalidError, usage } from '../errors.ts';
+import { displayPath } from '../files/paths.ts';
 import { tableLines } from '../format/table.ts';
-import { type Colors, colorsFor, printableJson, printableName, printLines, shortened } from '../format/terminal-text.ts';
+import {
+  type Colors,
+  colorsFor,
+  printable,
+  printableInColor,
+  printableJson,
+  printableName,
+  printLines,
+  shortened,
+} from '../format/terminal-text.ts';
 import { bytes, count, duration, figure, moment, oneLine, pad, someOf, width } from '../format/text.ts';
 import { differenceLines, textLines } from '../report/differences.ts';
 import { type FinalMetrics, metricTables } from '../report/metric-tables.ts';
 import { nearPath, noticeLines, resultLines } from '../report/outcome.ts';
 import { type CellCompared, type Change, type ChosenMetric, chosenMetrics, compareRuns, type RunsCompared } from '../run/past-runs.ts';
-import { pastRuns, type RunDetails, type RunRecord, readRecords } from '../run/records.ts';
-import { openPipeline, recordsRoot, usage } from './pipeline-file.ts';
-
-/* Finds a past run by its number, `latest` or `previous`, and formats its commit and counts. */
+import { lastLog, pastRuns, type RunDetails, type RunRecord, readRecords, runDetails } from '../run/records.ts';
+import { cellsNamed, unknownCell } from '../run/select-cells.ts';
+import { fileAmong, openPipeline, type PipelineOptions, recordsRoot } from './pipeline-file.ts';
 
 /** The number of a run, which the user gives as a number, `latest` or `previous`. */
 export function runNamed(root: string, word: string): number {
@@ -26,19 +39,17 @@ export function runNamed(root: string, word: string): number {
 }
 
 /** `1a2b3c4`, or `1a2b3c4+` if there were uncommitted changes. */
-export function commitOf({ git }: RunRecord): string {
+function commitOf({ git }: RunRecord): string {
   return git ? `${git.commit.slice(0, 7)}${git.dirty ? '+' : ''}` : '–';
 }
 
-export function countsOf({ counts, state }: RunRecord): string {
+function countsOf({ counts, state }: RunRecord): string {
   const outcomes = Object.entries(counts).filter(([, n]) => n > 0);
   if (outcomes.length > 0) return outcomes.map(([name, n]) => `${n.toLocaleString('en-US')} ${name}`).join(', ');
   return state === 'ended' ? 'nothing' : state === 'running' ? 'running' : 'interrupted';
 }
 
-/* `tunesmith runs` lists past runs, newest first. `runs show RUN` shows one run, `runs diff A B` compares two. */
-
-export interface RunsOptions {
+interface RunsOptions {
   file?: string;
   json?: boolean;
   rows: number;
@@ -49,20 +60,15 @@ export interface RunsOptions {
 export default async function listRuns(words: string[], options: RunsOptions): Promise<void> {
   const root = options.file ? (await openPipeline(options.file, {})).root : (recordsRoot() ?? dirname(process.cwd()));
   const [first, ...rest] = words;
-  if (first === 'diff' && rest.length <= 2) {
-    return printLines(diffRuns(root, rest, options));
-  }
+  if (first === 'diff' && rest.length <= 2) return printLines(diffRuns(root, rest, options));
   const shown = first === 'show' ? (rest[0] ?? 'latest') : first;
   const extra = rest.slice(first === 'show' ? 1 : 0);
-  if (extra.length > 0 || (first !== undefined && first !== 'show' && !/^(\d+|latest|previous)$/.test(first))) {
+  if (extra.length > 0 || (first !== undefined && first !== 'show' && !/^(\d+|latest|previous)$/.test(first)))
     throw usage(
       `runs has no subcommand "${words.join(' ')}"`,
       'Write `tunesmith runs`, `tunesmith runs show 12` or `tunesmith runs diff 11 12`.',
     );
-  }
-  if (shown !== undefined) {
-    return printLines(showRun(root, shown, options));
-  }
+  if (shown !== undefined) return printLines(showRun(root, shown, options));
   const all = pastRuns(root, options.rows);
   const ids = all.map(({ id }) => id);
   const metrics = chosenMetrics(root, ids, options.metric);
@@ -95,7 +101,7 @@ function listLines(all: RunRecord[], metrics: Map<number, ChosenMetric>): string
 
 /* `tunesmith runs show RUN`: the parameters, environment and results of one run. */
 
-export function showRun(root: string, word: string, { json }: RunsOptions): string[] {
+function showRun(root: string, word: string, { json }: RunsOptions): string[] {
   const id = runNamed(root, word);
   const [record, text] = readRecords(root, (records) => {
     const run = records.run(id)!;
@@ -167,11 +173,8 @@ function paragraph(lines: string[]): string[] {
   return lines.length > 0 ? ['', ...lines] : [];
 }
 
-/**
- * Without arguments, compares the latest finished run with the finished run before it of the same pipeline. One argument
- * replaces the earlier run. A number may refer to a run that has not finished.
- */
-export function diffRuns(root: string, words: string[], { json }: RunsOptions): string[] {
+/** Compares the latest finished run with the one before it of the same pipeline. An argument replaces one, and need not be finished. */
+function diffRuns(root: string, words: string[], { json }: RunsOptions): string[] {
   const compared = compareRuns(root, ...pairNamed(root, words))!;
   return json ? [printableJson(compared)] : lines(compared, colorsFor(process.stdout));
 }
@@ -223,12 +226,8 @@ function changeLines(changes: Change[]): string[] {
 
 /** Groups cells with the same differences, mostly cells of one matrix. */
 function cellLines(cells: CellCompared[], colors: Colors): string[] {
-  const alike = new Map<string, CellCompared[]>();
-  for (const cell of cells) {
-    if (cell.change === 'same') continue;
-    const key = JSON.stringify([cell.change, cell.differences]);
-    alike.set(key, [...(alike.get(key) ?? []), cell]);
-  }
+  const changed = cells.filter(({ change }) => change !== 'same');
+  const alike = Map.groupBy(changed, ({ change, differences }) => JSON.stringify([change, differences]));
   return [...alike.values()].flatMap((group) => {
     const [{ change, differences }] = group as [CellCompared];
     const names = someOf(
@@ -270,4 +269,54 @@ function signed(value: number): string {
 
 function section(title: string, lines: string[], colors: Colors): string[] {
   return lines.length > 0 ? ['', colors.bold(title), ...lines] : [];
+}
+
+/* `tunesmith logs CELL`: prints the log of a cell, of its last run or of a given run. */
+
+export async function logs(words: string[], options: PipelineOptions & { run?: string }): Promise<void> {
+  const { file, rest } = fileAmong(words);
+  if (rest.length !== 1)
+    throw usage(`logs takes one cell or step${rest.length > 1 ? `, not ${rest.length}` : ''}`, 'For example: tunesmith logs train');
+  const [word] = rest as [string];
+  const pipeline = await openPipeline(file, options, { lastRun: true });
+  const cells = cellsNamed(pipeline, word);
+  if (cells.length === 0) throw new InvalidError([unknownCell(pipeline, word)]);
+
+  const id = options.run === undefined ? undefined : runNamed(pipeline.root, options.run);
+  const logOf = id === undefined ? (cell: string) => lastLog(pipeline, cell) : logsOfRun(pipeline.root, id);
+  const logs = cells.map(({ name }) => ({ name, log: logOf(name) })).filter(({ log }) => log !== undefined && existsSync(log));
+  if (logs.length === 0 && id !== undefined)
+    throw usage(`${word} has no log of run ${id}`, `The log of its last run: tunesmith logs ${word}`);
+  if (logs.length === 0)
+    throw usage(`${word} has no log: it has not run yet`, `Run it: tunesmith run ${displayPath(pipeline.file)} --until ${word}`);
+  for (const [i, { name, log }] of logs.entries()) {
+    if (logs.length > 1) printLines([`${i > 0 ? '\n' : ''}${name}`]);
+    if (process.stdout.isTTY) await pipe(createReadStream(log!, 'utf8'), visibly, process.stdout, { end: false });
+    else await pipe(createReadStream(log!), process.stdout, { end: false });
+  }
+}
+
+/** Makes a log safe for a terminal: keeps colours if colours are on, escapes other control sequences, and prints each state of a progress bar on its own line. */
+async function* visibly(chunks: AsyncIterable<string>): AsyncGenerator<string> {
+  const inColor = colorsFor(process.stdout).isColorSupported;
+  const shown = (text: string) => {
+    const lines = text.replace(/\r\n?/g, '\n');
+    return inColor ? printableInColor(lines) : printable(stripVTControlCharacters(lines));
+  };
+  let rest = '';
+  for await (const chunk of chunks) {
+    const text = rest + chunk;
+    // A control sequence or a line end may continue in the next chunk.
+    const end = /\p{Cc}[^\p{Cc}A-Za-z]{0,40}$/u.exec(text)?.index ?? text.length;
+    rest = text.slice(end);
+    yield shown(text.slice(0, end));
+  }
+  yield shown(rest) + (inColor ? RESET : '');
+}
+
+const RESET = '\u001b[0m';
+
+function logsOfRun(root: string, id: number): (cell: string) => string | undefined {
+  const logs = new Map(runDetails(root, id)!.cells.map(({ cell, log }) => [cell, log]));
+  return (cell) => logs.get(cell);
 }

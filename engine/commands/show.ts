@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Cell, fileName, type Pipeline } from '../cell.ts';
-import { InvalidError } from '../errors.ts';
+import { InvalidError, usage } from '../errors.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
 import { tableLines } from '../format/table.ts';
 import { colorsFor, printable, printableName, printLines } from '../format/terminal-text.ts';
@@ -12,7 +12,7 @@ import { clip, oneLine } from '../format/text.ts';
 import { histories, previews } from '../registry.ts';
 import { nearPath } from '../report/outcome.ts';
 import { cellOfName, cellsNamed, cellTest, unknownCell } from '../run/select-cells.ts';
-import { fileAmong, openPipeline, type PipelineOptions, usage } from './pipeline-file.ts';
+import { fileAmong, openPipeline, type PipelineOptions } from './pipeline-file.ts';
 import { runNamed } from './runs.ts';
 
 interface ShowOptions extends PipelineOptions {
@@ -118,9 +118,7 @@ async function artifactsOfRun(words: string[], run: string, options: PipelineOpt
   const pipeline = await openPipeline(file, options, { lastRun: true });
   const { pastOutputs } = await import('../run/past-runs.ts');
   const number = runNamed(pipeline.root, run);
-  const point = word.lastIndexOf('.');
-  const [step, output] =
-    second !== undefined || point <= word.lastIndexOf(']') ? [word, second] : [word.slice(0, point), word.slice(point + 1)];
+  const [step, output] = second === undefined ? cellAndOutput(word) : [word, second];
   const ofStep = cellTest(step);
   const { outputs, gone } = await pastOutputs(
     pipeline,
@@ -142,9 +140,13 @@ async function artifactsOfRun(words: string[], run: string, options: PipelineOpt
 function parsed(word: string, pipeline: Pipeline): { cells: Cell[]; output?: string } {
   const whole = cellsNamed(pipeline, word);
   if (whole.length > 0) return { cells: whole };
+  const [cell, output] = cellAndOutput(word);
+  return { cells: named(cell, pipeline), output };
+}
+
+function cellAndOutput(word: string): [cell: string, output?: string] {
   const point = word.lastIndexOf('.');
-  if (point <= 0 || point < word.lastIndexOf(']')) return { cells: named(word, pipeline) };
-  return { cells: named(word.slice(0, point), pipeline), output: word.slice(point + 1) };
+  return point <= Math.max(0, word.lastIndexOf(']')) ? [word] : [word.slice(0, point), word.slice(point + 1)];
 }
 
 function named(word: string, pipeline: Pipeline): Cell[] {

@@ -2,7 +2,6 @@
 
 import type { Pipeline } from '../cell.ts';
 import { colorsFor, printable, printableJson, printableName, printLines } from '../format/terminal-text.ts';
-import { graphOf } from '../report/graph.ts';
 import { planLines } from '../report/plan-table.ts';
 import { type Plan, planPipeline } from '../run/plan.ts';
 import { openPipeline, type PipelineOptions } from './pipeline-file.ts';
@@ -24,14 +23,7 @@ export function printPlan(pipeline: Pipeline, cells: Plan, json = false): void {
 
 /* `tunesmith graph`: draws the pipeline. */
 
-export async function graph(file: string | undefined, options: PipelineOptions & { format: keyof typeof FORMATS }): Promise<void> {
-  const drawn = graphOf(await openPipeline(file, options));
-  const draw = await FORMATS[options.format]();
-  process.stdout.write(printable(draw(drawn)));
+export async function graph(file: string | undefined, options: PipelineOptions & { format: 'mermaid' | 'dot' | 'svg' }): Promise<void> {
+  const { graphOf, ...formats } = await import('../report/graph.ts');
+  process.stdout.write(printable(formats[options.format](graphOf(await openPipeline(file, options)))));
 }
-
-const FORMATS = {
-  mermaid: async () => (await import('../report/graph.ts')).mermaid,
-  dot: async () => (await import('../report/graph.ts')).dot,
-  svg: async () => (await import('../report/graph-svg.ts')).svg,
-};

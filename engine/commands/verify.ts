@@ -1,11 +1,12 @@
 /** `tunesmith verify [FILE] [CELL…]`: runs cells again in a clean folder and compares their outputs with the lockfile. */
 
 import { constants } from 'node:os';
+import { usage } from '../errors.ts';
 import { colorsFor, printableJson, printLines } from '../format/terminal-text.ts';
 import { count, duration, outputLine } from '../format/text.ts';
 import { heldAgainst, type Verified, verifyPipeline } from '../run/verify.ts';
-import { interruptions } from './interruptions.ts';
-import { choosePipeline, fileAmong, openPipeline, type PipelineOptions, usage } from './pipeline-file.ts';
+import { interruptions } from './exit-code.ts';
+import { choosePipeline, fileAmong, openPipeline, type PipelineOptions } from './pipeline-file.ts';
 
 export default async function verify(
   words: string[],

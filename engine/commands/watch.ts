@@ -1,7 +1,4 @@
-/**
- * `run --watch`: runs the pipeline, waits until one of its files changes, and runs it again. The watch polls the state of the
- * files instead of listening to events of the file system, so that many changes during a run cause only one more run.
- */
+/** `run --watch`: runs again when a file has changed. It polls, so that many changes during a run cause only one more run. */
 
 import { createRequire } from 'node:module';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -14,8 +11,7 @@ import { readPipeline } from '../pipeline/index.ts';
 import { nearPath } from '../report/outcome.ts';
 import { codeLooks, inputLooks, looksNow, textLooks, type WatchSnapshot } from '../run/watch-snapshot.ts';
 import { clearRunCaches } from '../step-code.ts';
-import { failed } from './exit-code.ts';
-import type { Interruptions } from './interruptions.ts';
+import { failed, type Interruptions } from './exit-code.ts';
 import type { PipelineOptions } from './pipeline-file.ts';
 
 const { version } = createRequire(import.meta.url)('tunesmith/package.json') as { version: string };

@@ -49,13 +49,9 @@ export function dataFiles(names: string[]): string[] {
   return [of('.parquet'), of('.jsonl', '.ndjson'), of('.json'), of('.csv'), of('.tsv'), of('.txt')].find((found) => found.length > 0) ?? [];
 }
 
-/** Files that describe the data. */
 const ABOUT = /(^|\/)(dataset_infos?\.json|README\.(md|txt)|LICENSE(\.\w+)?|requirements\.txt)$/i;
 
-/**
- * A model's configuration, tokenizer, safetensors weights, licence and README, but not copies of the weights for other
- * libraries or in other sizes. If a repository has no `config.json`, its kind is unknown, and all files are used.
- */
+/** A model's files, without copies of the weights for other libraries. Without `config.json`, its kind is unknown: all files. */
 function modelFiles(names: string[], folder: string, text: string): string[] {
   const root = folder === '' ? '' : `${folder}/`;
   const own = names.filter((name) => isVisible(name)).map((name) => name.slice(root.length));

@@ -30,7 +30,6 @@ export interface HttpRequest {
 
 export interface DownloadRequest extends HttpRequest {
   url: string;
-  /** The target path. */
   to: string;
   /** The name of the file in messages. */
   what: string;
@@ -39,15 +38,12 @@ export interface DownloadRequest extends HttpRequest {
   hash?: FileHash;
   /** The hash that the server sends, if no other is known. */
   hashIn?(headers: Headers): FileHash | undefined;
-  /** Explains an HTTP response that is no file. */
   refused(response: Response): Promise<Error>;
-  /** Called with the size of the file in bytes. */
   onSize?(size: number): void;
   /** Called with the number of received bytes; negative for discarded ones. */
   onBytes?(count: number): void;
 }
 
-/** A SHA-256, a git blob hash, or an MD5. */
 export interface FileHash {
   kind: 'sha256' | 'git' | 'md5';
   hex: string;
@@ -88,7 +84,6 @@ const NAMES = { sha256: 'SHA-256', git: 'git hash', md5: 'MD5' };
 
 interface Received {
   headers: Headers;
-  /** Undefined if unknown. */
   expected?: FileHash;
   actual?: string;
 }
@@ -294,7 +289,7 @@ export async function sendRequest(url: string, options: HttpRequest = {}): Promi
 const BUSY = new Set([408, 429, 500, 502, 503, 504]);
 
 /** Delay before the next attempt in milliseconds: what the server asks for, otherwise longer each time. */
-export function retryDelay(attempt: number, response?: Response): number {
+function retryDelay(attempt: number, response?: Response): number {
   const retryAfter = response?.headers.get('retry-after');
   if (retryAfter) {
     const time = /^\d+(\.\d+)?$/.test(retryAfter.trim()) ? Number(retryAfter) * 1000 : Date.parse(retryAfter) - Date.now();
@@ -304,7 +299,7 @@ export function retryDelay(attempt: number, response?: Response): number {
 }
 
 /** Maximum time in milliseconds without data from a host, before or during a response. */
-export function silenceLimit(): number {
+function silenceLimit(): number {
   const seconds = Number(process.env.HF_HUB_DOWNLOAD_TIMEOUT);
   return (seconds > 0 ? seconds : 30) * 1000;
 }
@@ -345,20 +340,12 @@ async function fetchFollowingRedirects(
 
 /** Whether a retry may help: if a connection broke, but not if it cannot be made. */
 function isTransient(error: unknown): boolean {
-  return TRANSIENT.has(codeOf(error)) || /^no answer for|terminated|other side closed/.test(messageOf(error));
+  return TRANSIENT.test(codeOf(error)) || /^no answer for|terminated|other side closed/.test(messageOf(error));
 }
 
-const TRANSIENT = new Set([
-  'ECONNRESET',
-  'EPIPE',
-  'ETIMEDOUT',
-  'UND_ERR_SOCKET',
-  'UND_ERR_CONNECT_TIMEOUT',
-  'UND_ERR_HEADERS_TIMEOUT',
-  'UND_ERR_BODY_TIMEOUT',
-]);
+const TRANSIENT = /^(ECONNRESET|EPIPE|ETIMEDOUT|UND_ERR_(SOCKET|(CONNECT|HEADERS|BODY)_TIMEOUT))$/;
 
-export function reasonOf(error: unknown): string {
+function reasonOf(error: unknown): string {
   const code = codeOf(error);
   return REASONS[code] ?? (code !== '' ? `${innermost(error).message} (${code})` : messageOf(error));
 }

@@ -22,13 +22,11 @@ export interface FetchSettings {
   fileHashes: FileHashCache;
   /** Write nothing, not even the current commit of a branch. */
   readOnly: boolean;
-  /** Aborts on Ctrl-C. */
   signal?: AbortSignal;
   /** Called if a host could not be reached and a cached revision is used. */
   notice(message: string): void;
 }
 
-/** One kind of address. */
 export interface AddressProvider<A extends Address = Address> {
   pin(address: A): Promise<Omit<Pinned, 'address'>>;
   /** Downloads the missing files to a cache. */
@@ -85,7 +83,6 @@ async function open(kind: Address['kind'], settings: FetchSettings) {
   return new (await import('./web.ts')).Web(store);
 }
 
-/** A downloaded file or folder. */
 export interface Fetched {
   /** Absolute path. */
   path: string;

@@ -13,7 +13,7 @@ import { diskError } from '../../cache/error.ts';
 import type { FileHashCache } from '../../cache/file-hash-cache.ts';
 import { isAlive, type ProcessIdentity, thisProcess } from '../../cache/process.ts';
 
-export interface LockOptions {
+interface LockOptions {
   signal?: AbortSignal;
   /** Called once if another process has the lock. */
   onWait?(pid: number): void;
@@ -22,12 +22,21 @@ export interface LockOptions {
 /** The context of a download: callbacks for log lines and progress. */
 export interface FetchProgress extends LockOptions {
   signal: AbortSignal;
-  /** Writes a line to the cell's log. */
   log(message: string): void;
   /** Called with the number of bytes and files to download. */
   expect(bytes: number, files: number): void;
   /** Called with the number of received bytes; negative for discarded ones. */
   onBytes(count: number): void;
+}
+
+/** The options of a download whose size only the server knows. */
+export function downloadReports({ signal, log, expect, onBytes }: FetchProgress) {
+  let expected = false;
+  const onSize = (size: number) => {
+    if (!expected) expect(size, 1);
+    expected = true;
+  };
+  return { signal, log, onSize, onBytes };
 }
 
 export class FetchedStore {
@@ -37,10 +46,7 @@ export class FetchedStore {
     private readonly fileHashes: FileHashCache,
   ) {}
 
-  /**
-   * The folder with that name. If it is missing, `make` writes it into an empty folder and returns the path in it:
-   * `owner/name@1a2b3c4`, which messages show.
-   */
+  /** The folder `name`. If it is missing, `make` fills an empty folder and returns the path in it, which messages show: `owner/name@1a2b`. */
   async getOrMake(name: string, progress: FetchProgress, make: (folder: string) => Promise<string>): Promise<string> {
     const place = join(this.folder, name);
     return withDownloadLock(`${place}.lock`, progress, async () => {

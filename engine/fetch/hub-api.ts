@@ -6,14 +6,27 @@ import { join } from 'node:path';
 import { type HubAddress, isSafePath } from '../address.ts';
 import { StepError } from '../step.ts';
 import { repositoryOf } from './choose-files.ts';
-import { type HttpRequest, sendRequest } from './download.ts';
-import type { FileFacts, TreeEntry } from './hub-cache.ts';
+import { type FileHash, type HttpRequest, sendRequest } from './download.ts';
 
-/** The hub refused a request. */
+/** A file of a commit. */
+export interface FileFacts {
+  size: number;
+  /** Hash of the file. If a mirror does not provide it, the server's ETag is the name of the blob. */
+  hash?: FileHash;
+}
+
+/** A file as the hub lists it. */
+export interface TreeEntry {
+  size: number;
+  blob_id: string;
+  lfs_sha256?: string;
+  lfs_size?: number;
+  xet_hash?: string;
+}
+
 export class HubRefusal extends StepError {
   constructor(
     readonly status: number,
-    /** The hub's error code. */
     readonly code: string | undefined,
     message: string,
     hint: string,
@@ -22,7 +35,6 @@ export class HubRefusal extends StepError {
   }
 }
 
-/** Settings for requests to the hub. */
 type HubRequestOptions = Pick<HttpRequest, 'signal' | 'failFast' | 'log'>;
 
 export class HubApi {
@@ -54,7 +66,6 @@ export class HubApi {
     throw new StepError(`${this.#endpoint} did not report the commit of ${revision} of ${address.name}`, IS_IT_A_HUB);
   }
 
-  /** All files of a commit. */
   async filesOf(address: HubAddress, commit: string, options: HubRequestOptions): Promise<Record<string, TreeEntry>> {
     const { listFiles } = await import('@huggingface/hub');
     const { type, name } = address;
@@ -108,7 +119,6 @@ export class HubApi {
     return token && `Bearer ${token}`;
   }
 
-  /** `name`: name of a file. */
   async refused(response: Response, address: HubAddress, revision: string, name?: string): Promise<HubRefusal> {
     await response.body?.cancel();
     const { status, headers } = response;

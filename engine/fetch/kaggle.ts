@@ -1,7 +1,4 @@
-/**
- * Datasets and competitions of Kaggle through its public API, with the user's account as Kaggle's own tools find it. A version
- * never changes. The data of a competition has no version, so a hash of the list of files replaces it.
- */
+/** Datasets and competitions of Kaggle. A competition has no version, so a hash of its list of files replaces it. */
 
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
@@ -12,9 +9,9 @@ import { isGlob } from '../files/glob.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
 import { StepError } from '../step.ts';
 import { matchNames } from './choose-files.ts';
-import { download, type FileHash, sendRequest } from './download.ts';
+import { type DownloadRequest, download, type FileHash, sendRequest } from './download.ts';
 import { type AddressProvider, type Fetched, type FetchSettings, inParallel } from './fetch.ts';
-import type { FetchedStore, FetchProgress } from './fetched-store.ts';
+import { downloadReports, type FetchedStore, type FetchProgress } from './fetched-store.ts';
 import { unpack } from './unpack.ts';
 
 export class Kaggle implements AddressProvider<KaggleAddress> {
@@ -74,7 +71,7 @@ export class Kaggle implements AddressProvider<KaggleAddress> {
   async #all(folder: string, address: KaggleAddress, version: string, progress: FetchProgress): Promise<string> {
     return this.store.getOrMake(join(folder, 'all'), progress, async (files) => {
       const archive = this.store.download(`${folderOf(address)}@${version.slice(0, 12)}.zip`);
-      await this.#download(this.#wholeUrl(address, version), archive, nameOf(address), undefined, address, progress);
+      await this.#download({ url: this.#wholeUrl(address, version), to: archive, what: nameOf(address) }, address, progress);
       const inside = `${address.name.split('/').at(-1)}@${version.slice(0, 7)}`;
       await unpack(archive, 'zip', join(files, inside), nameOf(address), progress.signal);
       await rm(archive, { force: true });
@@ -86,22 +83,17 @@ export class Kaggle implements AddressProvider<KaggleAddress> {
     return this.store.getOrMake(join(folder, 'file', encodeURIComponent(name)), progress, async (files) => {
       const to = join(files, name);
       await mkdir(dirname(to), { recursive: true });
+      const what = `${nameOf(address)}/${name}`;
       const downloaded = this.store.download(`${folderOf(address)}@${version.slice(0, 12)}-${encodeURIComponent(name)}`);
-      const headers = await this.#download(
-        this.#fileUrl(address, version, name),
-        downloaded,
-        `${nameOf(address)}/${name}`,
-        name,
-        address,
-        progress,
-      );
+      const headers = await this.#download({ url: this.#fileUrl(address, version, name), to: downloaded, what }, address, progress, name);
       // Kaggle zips larger files, which only this header shows.
       const packed = headers.get('content-type')?.startsWith('application/zip') && !/\.zip$/i.test(name);
       if (packed) {
         const unpacked = `${files}-unpacked`;
-        await unpack(downloaded, 'zip', unpacked, `${nameOf(address)}/${name}`, progress.signal);
-        const inside = (await readdir(unpacked)).find((one) => one === basename(name)) ?? (await readdir(unpacked))[0];
-        if (inside === undefined) throw new StepError(`${nameOf(address)}/${name} came as an empty archive`, 'Run again later.');
+        await unpack(downloaded, 'zip', unpacked, what, progress.signal);
+        const entries = await readdir(unpacked);
+        const inside = entries.find((one) => one === basename(name)) ?? entries[0];
+        if (inside === undefined) throw new StepError(`${what} came as an empty archive`, 'Run again later.');
         await rename(join(unpacked, inside), to);
         await rm(unpacked, { recursive: true, force: true });
         await rm(downloaded, { force: true });
@@ -177,29 +169,13 @@ export class Kaggle implements AddressProvider<KaggleAddress> {
   }
 
   async #download(
-    url: string,
-    to: string,
-    what: string,
-    name: string | undefined,
+    target: Pick<DownloadRequest, 'url' | 'to' | 'what'>,
     address: KaggleAddress,
     progress: FetchProgress,
+    file?: string,
   ): Promise<Headers> {
-    let expected = false;
-    return download({
-      url,
-      to,
-      what,
-      authorization: await authorization(address),
-      hashIn: md5In,
-      refused: (response) => this.#refused(response, address, name),
-      signal: progress.signal,
-      log: progress.log,
-      onSize(size) {
-        if (!expected) progress.expect(size, 1);
-        expected = true;
-      },
-      onBytes: progress.onBytes,
-    });
+    const refused = (response: Response) => this.#refused(response, address, file);
+    return download({ ...target, authorization: await authorization(address), hashIn: md5In, refused, ...downloadReports(progress) });
   }
 
   #fileUrl({ competition, name }: KaggleAddress, version: string, path: string): string {
@@ -236,7 +212,6 @@ export class Kaggle implements AddressProvider<KaggleAddress> {
   }
 }
 
-/** The file does not exist. */
 class MissingFile extends StepError {}
 
 interface Listed {

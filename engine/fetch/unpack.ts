@@ -64,7 +64,6 @@ export async function flattenTopFolder(folder: string): Promise<void> {
   await rename(aside, folder);
 }
 
-/** Extra files of other systems. */
 const JUNK = new Set(['__MACOSX', '.DS_Store', 'pax_global_header']);
 
 /** Maximum expansion factor. Text compresses by a factor of 10 to 20; a factor of 1,000 suggests a zip bomb. */

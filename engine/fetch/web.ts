@@ -8,7 +8,7 @@ import { StepError } from '../step.ts';
 import { resolveInside } from './choose-files.ts';
 import { download } from './download.ts';
 import type { AddressProvider, Fetched } from './fetch.ts';
-import type { FetchedStore, FetchProgress } from './fetched-store.ts';
+import { downloadReports, type FetchedStore, type FetchProgress } from './fetched-store.ts';
 import { archiveForm, flattenTopFolder, unpack } from './unpack.ts';
 
 export class Web implements AddressProvider<WebAddress> {
@@ -27,7 +27,10 @@ export class Web implements AddressProvider<WebAddress> {
     const place = await this.store.getOrMake(join('web', `${sha256}-${name}`), progress, async (folder) => {
       const file = this.store.download(`${sha256}-${name}`);
       // Exists already if a run was interrupted before unpacking.
-      if (!existsSync(file)) await this.#download(address, file, progress);
+      if (!existsSync(file)) {
+        const hash = { kind: 'sha256', hex: sha256 } as const;
+        await download({ url, to: file, what: url, hash, refused: (response) => refused(response, url), ...downloadReports(progress) });
+      }
       const form = await archiveForm(file, name);
       if (!form) {
         await rename(file, join(folder, name));
@@ -41,31 +44,16 @@ export class Web implements AddressProvider<WebAddress> {
     });
     return resolveInside(place, address, url);
   }
+}
 
-  async #download({ url, sha256 }: WebAddress, to: string, progress: FetchProgress): Promise<void> {
-    let expected = false;
-    await download({
-      url,
-      to,
-      what: url,
-      hash: { kind: 'sha256', hex: sha256 },
-      refused: async (response) => {
-        await response.body?.cancel();
-        const hint =
-          response.status === 404
-            ? 'The file may have moved. Check the page that the address is from.'
-            : 'Run again later, or find another host for the file.';
-        return new StepError(`${new URL(url).host} answers ${response.status} for ${url}`, hint);
-      },
-      signal: progress.signal,
-      log: progress.log,
-      onSize(size) {
-        if (!expected) progress.expect(size, 1);
-        expected = true;
-      },
-      onBytes: progress.onBytes,
-    });
-  }
+async function refused(response: Response, url: string): Promise<StepError> {
+  await response.body?.cancel();
+  return new StepError(
+    `${new URL(url).host} answers ${response.status} for ${url}`,
+    response.status === 404
+      ? 'The file may have moved. Check the page that the address is from.'
+      : 'Run again later, or find another host for the file.',
+  );
 }
 
 /** The last part of a URL's path as a valid file name. */

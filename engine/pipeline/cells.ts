@@ -151,7 +151,6 @@ function settingsOf(scope: CellScope): Settings {
   return settings;
 }
 
-/** Checks a value that was unknown when the file was checked. */
 function isValid(key: string, value: Json, scope: CellScope): boolean {
   const mistakes = scope.context.checkStep({ [key]: value });
   for (const { path, message, hint } of mistakes) scope.report(scope.locate(path), message, hint);
@@ -266,10 +265,7 @@ export interface TopologicalOrder<T> {
   cycles: T[][];
 }
 
-/**
- * Sorts topologically, as close to the given order as possible, and finds cycles. `before(node)`: the nodes that must come earlier.
- * Not recursive, because chains may be long.
- */
+/** Sorts topologically, as close to the given order as possible, and finds cycles. Not recursive, because chains may be long. */
 export function topologicalOrder<T>(nodes: Iterable<T>, before: (node: T) => readonly T[]): TopologicalOrder<T> {
   const sorted: T[] = [];
   const cycles: T[][] = [];

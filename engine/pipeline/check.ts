@@ -1,7 +1,4 @@
-/**
- * Checks a pipeline file: YAML → a document with positions → schema → references and matrix → cells.
- * Reports all errors of the file together, each with its position.
- */
+/** Checks a pipeline file: YAML → document with positions → schema → references and matrix → cells. Reports all errors together. */
 import { basename } from 'node:path';
 import type { Cell, Pipeline } from '../cell.ts';
 import { Problems } from '../errors.ts';
@@ -58,7 +55,6 @@ export async function checkPipeline(given: PipelineRequest, options: ReadOptions
   };
 }
 
-/** The hint for an empty `steps:`. */
 const FIRST_STEP = 'Write a step below it: its name, and below that `uses:` or `run:`.';
 
 /** The keys of the file. Throws at once if there are no steps to check. */

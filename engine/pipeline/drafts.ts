@@ -1,7 +1,4 @@
-/**
- * A pipeline while it is checked: the state that all parts share, steps as written, the points of their matrices, and a draft of
- * each cell.
- */
+/** A pipeline while it is checked: shared state, steps as written, the points of their matrices, and a draft of each cell. */
 
 import { relative } from 'node:path';
 import type { Cell, StepAction } from '../cell.ts';
@@ -15,10 +12,8 @@ import type { Declaration } from './schema.ts';
 import type { Validate } from './schema-check.ts';
 import type { Path, SourcePath, SourceText, Within } from './source.ts';
 
-/** What all parts share while one pipeline file is checked. */
 export class ParseContext {
   params!: Params;
-  /** Checks the types of a step's keys. */
   checkStep!: Validate;
   readonly #prefix: string;
   readonly #reported = new Map<string, string>();
@@ -58,13 +53,11 @@ export class ParseContext {
 
 export interface Step {
   name: string;
-  /** Position in the file. */
   path: Path;
   /** Its keys, except those with an invalid type. */
   body: Record<string, Tree>;
   /** Keys with an error (`matrix`, `with.seed`), whose consequential errors are not reported. */
   faulty: Faults;
-  /** The step that it `uses`, if found. */
   used?: ResolvedStep;
   /** The names of its outputs; undefined if an error hides them. */
   outputs?: string[];
@@ -78,7 +71,6 @@ export interface Step {
   dimensions: ReadonlySet<string>;
 }
 
-/** The step that `uses` refers to. */
 export interface ResolvedStep {
   uses: string;
   module: StepAction['module'];
@@ -128,7 +120,6 @@ export type Drafts = Map<Step, Draft[]>;
 
 export interface Point {
   matrix: Record<string, Tree>;
-  /** The position of each value. */
   places: Map<string, SourcePath>;
   /** The cells that it reads and inherits its values from. */
   parents: Map<Step, Draft>;

@@ -11,7 +11,6 @@ import { packageEntry, packageFolder } from '../files/packages.ts';
 import { atHome } from '../files/paths.ts';
 import { CodeError, codeOf } from '../step-code.ts';
 
-/** The recorded answers by question. */
 export interface Answers {
   /** `path x` or `glob x`. */
   looks: Record<string, EnvironmentLookup>;
@@ -70,7 +69,6 @@ export class Environment {
     return value;
   }
 
-  /** Expands `~` at the start of a path to the user's home folder. */
   atHome(path: string): string {
     return /^~($|\/)/.test(path) ? atHome(path, this.readVariable('HOME')) : path;
   }
@@ -100,7 +98,6 @@ export class Environment {
     return hash;
   }
 
-  /** Whether all recorded answers are still the same. */
   async isUnchanged({ looks, packages, variables, secrets, modules }: Answers): Promise<boolean> {
     for (const [question, { count, kind }] of Object.entries(looks)) {
       const found = this.lookUp(question.slice(5), question.startsWith('glob '));

@@ -12,11 +12,9 @@ import { displayValue } from './schema-check.ts';
 import type { CellScope, OutputSource } from './scope.ts';
 import type { Path, SourcePath } from './source.ts';
 
-/** An input while it is being read. */
 interface Sources {
   role: string;
   sources: InputSource[];
-  /** The position of each source. */
   places: SourcePath[];
   /** Written as a list, a glob or with [*]. */
   list: boolean;
@@ -99,17 +97,13 @@ function collectQuery(value: Tree, path: Path, into: Sources, scope: CellScope):
   if (given === UNKNOWN) return false;
   if (given === null) return true;
   const { url, query, ...others } = Object(given) as Record<string, Tree>;
-  const wrong = (at: string[], message: string, hint?: string) => {
-    scope.report(scope.locate([...path, ...at]), message, hint);
-    return false;
-  };
   const other = Object.keys(others)[0];
   if (other !== undefined && typeof given === 'object')
-    return wrong([other], `a query has no "${other}"`, 'A query has the keys `url` and `query`.');
+    return wrong(scope, [...path, other], `a query has no "${other}"`, 'A query has the keys `url` and `query`.');
   if (typeof url !== 'string' || typeof query !== 'string')
-    return wrong([], `input "${into.role}" takes a database query`, 'Write `{ url: postgres://host/database, query: SELECT … }`.');
+    return wrong(scope, path, `input "${into.role}" takes a database query`, 'Write `{ url: postgres://host/database, query: SELECT … }`.');
   const address = readQueryAddress({ url, query }, scope.context.folder);
-  if ('mistake' in address) return wrong([address.at], address.mistake, address.hint);
+  if ('mistake' in address) return wrong(scope, [...path, address.at], address.mistake, address.hint);
   into.places.push(scope.locate(path));
   into.sources.push({ kind: 'remote', address });
   return true;
@@ -117,22 +111,19 @@ function collectQuery(value: Tree, path: Path, into: Sources, scope: CellScope):
 
 /** `{path: …, exclude: [...], gitignore: true}`: the files at the path, except the excluded ones. */
 function collectMap(written: { [key: string]: Tree }, path: Path, into: Sources, scope: CellScope): boolean {
-  const wrong = (key: string | undefined, message: string, hint?: string) => {
-    scope.report(scope.locate(key === undefined ? path : [...path, key]), message, hint);
-    return false;
-  };
   const { path: at, exclude = [], gitignore = false, ...others } = written;
   const [other] = Object.keys(others);
-  if (other !== undefined) return wrong(other, `an input has no key "${other}"`, 'Write a path, or {path, exclude, gitignore}.');
-  if (at === undefined) return wrong(undefined, `input "${into.role}" has no \`path\``, 'For example {path: data, exclude: ["*.log"]}.');
+  if (other !== undefined)
+    return wrong(scope, [...path, other], `an input has no key "${other}"`, 'Write a path, or {path, exclude, gitignore}.');
+  if (at === undefined) return wrong(scope, path, `input "${into.role}" has no \`path\``, 'For example {path: data, exclude: ["*.log"]}.');
   const patterns = [exclude].flat();
   if (!patterns.every((pattern) => typeof pattern === 'string' && pattern !== ''))
-    return wrong('exclude', '`exclude` takes patterns as in .gitignore', 'For example ["*.log", build/].');
-  if (typeof gitignore !== 'boolean') return wrong('gitignore', '`gitignore` takes true or false');
+    return wrong(scope, [...path, 'exclude'], '`exclude` takes patterns as in .gitignore', 'For example ["*.log", build/].');
+  if (typeof gitignore !== 'boolean') return wrong(scope, [...path, 'gitignore'], '`gitignore` takes true or false');
   const before = into.sources.length;
   if (!collect(at, [...path, 'path'], into, scope)) return false;
   for (const source of into.sources.slice(before)) {
-    if (source.kind !== 'path') return wrong(undefined, '`exclude` and `gitignore` apply only to local files and folders');
+    if (source.kind !== 'path') return wrong(scope, path, '`exclude` and `gitignore` apply only to local files and folders');
     if (patterns.length > 0) source.exclude = patterns as string[];
     if (gitignore) source.gitignore = true;
   }
@@ -166,15 +157,11 @@ function addPath(given: Tree, path: Path, into: Sources, scope: CellScope, glob?
   const isTyped = given instanceof Literal && given.typed;
   const found = isTyped ? given.text : given;
   if (found === null || (isTyped && found === '')) return true;
-  const wrong = (message: string, hint?: string) => {
-    scope.report(scope.locate(path), message, hint);
-    return false;
-  };
   if (typeof found !== 'string' || found === '')
-    return wrong(`input "${into.role}" takes a path, found ${found === '' ? 'empty text' : displayValue(found)}`);
+    return wrong(scope, path, `input "${into.role}" takes a path, found ${found === '' ? 'empty text' : displayValue(found)}`);
   const address = readAddress(found);
   if (address) {
-    if ('mistake' in address) return wrong(address.mistake, address.hint);
+    if ('mistake' in address) return wrong(scope, path, address.mistake, address.hint);
     into.list ||= maybeMany(address);
     into.places.push(scope.locate(path));
     into.sources.push({ kind: 'remote', address });
@@ -194,30 +181,27 @@ function addPath(given: Tree, path: Path, into: Sources, scope: CellScope, glob?
   return true;
 }
 
+/** Reports an error; false, because it hides the value. */
+function wrong(scope: CellScope, path: Path, message: string, hint?: string): false {
+  scope.report(scope.locate(path), message, hint);
+  return false;
+}
+
 function globAtHome(pattern: string, environment: Environment): string {
   return pattern.startsWith('~/') ? `${escapeGlob(environment.atHome('~'))}${pattern.slice(1)}` : pattern;
 }
 
-/** Whether the sources match the step's declaration. */
 function matchesDeclaration(declaration: InputDeclaration, path: Path, { role, sources, places }: Sources, scope: CellScope): boolean {
-  const wrong = (place: SourcePath, message: string, hint?: string) => {
-    scope.report(place, message, hint);
-    return false;
-  };
   const { kind, many, optional } = declaration;
-  if (sources.length === 0 && !optional) return wrong(scope.locate(path), `input "${role}" has no file`, 'Give it a path.');
-  if (sources.length > 1 && !many) {
-    return wrong(
-      scope.locate(path),
-      `input "${role}" takes one ${kind === 'any' ? 'path' : kind}, found ${sources.length}`,
-      'Name one of them.',
-    );
-  }
+  if (sources.length === 0 && !optional) return wrong(scope, path, `input "${role}" has no file`, 'Give it a path.');
+  if (sources.length > 1 && !many)
+    return wrong(scope, path, `input "${role}" takes one ${kind === 'any' ? 'path' : kind}, found ${sources.length}`, 'Name one of them.');
   for (const [i, source] of sources.entries()) {
     const made = source.kind === 'output' ? kindOf(source, scope) : 'any';
     if (kind === 'any' || made === 'any' || made === kind) continue;
     const { output, cell } = source as OutputSource;
-    return wrong(places[i]!, `input "${role}" takes a ${kind}, but ${output} of ${cell} is a ${made}`);
+    scope.report(places[i]!, `input "${role}" takes a ${kind}, but ${output} of ${cell} is a ${made}`);
+    return false;
   }
   return true;
 }

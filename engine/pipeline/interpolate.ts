@@ -1,7 +1,4 @@
-/**
- * Expressions `${{ … }}` in texts: parses each into a reference with its position, and replaces it by its value. Expressions have
- * no operators.
- */
+/** Expressions `${{ … }}` in texts: parses each into a reference with its position, and replaces it by its value. */
 
 import { didYouMean } from '../format/did-you-mean.ts';
 import { copied, Literal, scalarText, type Tree } from './literals.ts';
@@ -21,7 +18,6 @@ export interface Expression {
   /** Absent if the expression is invalid; `mistake` says why. */
   reference?: Reference;
   mistake?: { message: string; hint: string; within: Within };
-  /** Position in the text. */
   start: number;
   end: number;
   /** Positions for carets: the whole expression and each of its names. */
@@ -159,9 +155,7 @@ export const UNKNOWN = Symbol('unknown');
 export type ExpressionValue = Tree | typeof UNKNOWN;
 
 export interface ExpressionScope {
-  /** The value of an expression at `path`. */
   evaluate(expression: Expression, path: Path): ExpressionValue;
-  /** Reports an error in an expression. */
   reportExpression(expression: Expression, path: Path, message: string, hint: string): void;
 }
 
@@ -211,7 +205,6 @@ export function asText(expression: Expression, path: Path, scope: ExpressionScop
   return scalarText(value);
 }
 
-/** Every expression in a value, with its position. */
 export function expressionsIn(value: Tree, path: Path): [Expression, Path][] {
   if (typeof value === 'string') return template(value)?.expressions.map((expression) => [expression, path]) ?? [];
   if (value === null || typeof value !== 'object' || value instanceof Literal) return [];

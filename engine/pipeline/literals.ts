@@ -28,7 +28,6 @@ export function writtenScalar(value: string | number | boolean, text: string): T
   return String(value) === text ? value : new Literal(text, value, false);
 }
 
-/** The text typed after -p name=. */
 export function typedText(text: string): Literal {
   return new Literal(text, coreScalar(text), true);
 }

@@ -6,10 +6,10 @@
 import { cellName, onlyDiffer, placeKey, SHARED } from '../cell.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
 import { canonicalJson, type Json } from '../format/scalars.ts';
-import type { Drafts, ParseContext, Point, Step } from './drafts.ts';
+import type { Draft, Drafts, ParseContext, Point, Step } from './drafts.ts';
 import { expressionsIn, resolveExpressions, template, UNKNOWN } from './interpolate.ts';
 import { isTreeMap, opened, plain, type Tree } from './literals.ts';
-import { displayValue, dotted } from './schema-check.ts';
+import { displayValue, dotted, type Mistake } from './schema-check.ts';
 import type { Path, SourcePath } from './source.ts';
 
 const NOWHERE: Point = { matrix: {}, places: new Map(), parents: new Map(), broken: true };
@@ -36,12 +36,7 @@ function inheritedPoints(step: Step, drafts: Drafts, context: ParseContext): Poi
   for (const parent of step.parents) {
     const cells = drafts.get(parent);
     if (!cells) return [NOWHERE]; // part of a cycle
-    points = joinOnSharedDimensions(
-      points,
-      (point) => point.matrix,
-      cells,
-      ({ cell }) => cell.matrix,
-    ).map(([point, draft]) => ({
+    points = joinOnSharedDimensions(points, cells).map(([point, draft]) => ({
       matrix: { ...point.matrix, ...draft.point.matrix },
       places: new Map([...point.places, ...draft.point.places]),
       parents: new Map([...point.parents, [parent, draft]]),
@@ -59,7 +54,7 @@ function inheritedPoints(step: Step, drafts: Drafts, context: ParseContext): Poi
 function ownCombinations(step: Step, context: ParseContext): Combination[] | undefined {
   const { matrix } = step.body;
   if (matrix === undefined || step.faulty.has('matrix')) return undefined;
-  const report = ({ path, at, message, hint }: { path: Path; at: 'key' | 'value'; message: string; hint?: string }) => {
+  const report = ({ path, at, message, hint }: MatrixMistake) => {
     const where = locateValue(step, ['matrix', ...path], context);
     context.problems.add(where.source.diagnostic(where.path, at, message, hint));
     step.faulty.add('matrix');
@@ -147,14 +142,9 @@ function checkReferences(step: Step, names: ReadonlySet<string>, context: ParseC
 }
 
 /** One combination: the value of each dimension, with its position below `matrix`. */
-export type Combination = Map<string, { value: Tree; path: Path }>;
+type Combination = Map<string, { value: Tree; path: Path }>;
 
-export interface MatrixMistake {
-  path: Path;
-  at: 'key' | 'value';
-  message: string;
-  hint: string;
-}
+type MatrixMistake = Omit<Mistake, 'rule' | 'found'>;
 
 type TreeMap = Record<string, Tree>;
 
@@ -247,29 +237,18 @@ function included(entries: TreeMap[] = [], original: Combination[], names: strin
 }
 
 /**
- * All pairs of `left` and `right` that agree on their common dimensions; every pair if there are none.
+ * All pairs of a point and a cell that agree on their common dimensions; every pair if there are none.
  * If only some combinations have a dimension (by `include`), its absence matches only absence.
  */
-export function joinOnSharedDimensions<L, R>(
-  left: L[],
-  leftMatrix: (one: L) => TreeMap,
-  right: R[],
-  rightMatrix: (one: R) => TreeMap,
-): [L, R][] {
-  const inRight = dimensionsOf(right.map(rightMatrix));
-  const shared = [...dimensionsOf(left.map(leftMatrix))].filter((name) => inRight.has(name));
+function joinOnSharedDimensions(points: Point[], cells: Draft[]): [Point, Draft][] {
+  const ofCells = dimensionsOf(cells.map(({ cell }) => cell.matrix));
+  const shared = [...dimensionsOf(points.map(({ matrix }) => matrix))].filter((name) => ofCells.has(name));
   const id = (matrix: TreeMap) => shared.map((name) => (Object.hasOwn(matrix, name) ? canonicalJson(plain(matrix[name]!)) : '')).join('\n');
-  const index = new Map<string, R[]>();
-  for (const one of right) {
-    const key = id(rightMatrix(one));
-    const there = index.get(key);
-    if (there) there.push(one);
-    else index.set(key, [one]);
-  }
-  return left.flatMap((one) => (index.get(id(leftMatrix(one))) ?? []).map((other) => [one, other] as [L, R]));
+  const index = Map.groupBy(cells, ({ cell }) => id(cell.matrix));
+  return points.flatMap((point) => (index.get(id(point.matrix)) ?? []).map((cell): [Point, Draft] => [point, cell]));
 }
 
-export function dimensionsOf(matrices: TreeMap[]): Set<string> {
+function dimensionsOf(matrices: TreeMap[]): Set<string> {
   return new Set(matrices.flatMap((matrix) => Object.keys(matrix)));
 }
 

@@ -9,7 +9,6 @@ import type { Draft, ParseContext } from './drafts.ts';
 import { locateValue } from './matrix.ts';
 import type { SourcePath } from './source.ts';
 
-/** An output of a cell and its path. */
 interface OutputPath {
   draft: Draft;
   name: string;
@@ -82,7 +81,6 @@ function isAllowed(written: OutputPath, taken: ReservedPaths, context: ParseCont
   return true;
 }
 
-/** An index of all outputs by path. */
 class Outputs {
   readonly #byPath = new Map<string, OutputPath>();
   readonly #byKey = new Map<string, OutputPath>();
@@ -257,7 +255,6 @@ function isFolder(path: string, context: ParseContext): boolean {
   return kind === undefined ? !/\.\w+$/.test(path) : kind === 'folder';
 }
 
-/** The error if an input that no cell makes does not exist. */
 function missingInput(
   role: string,
   { pattern, glob }: InputSource & { kind: 'path' },

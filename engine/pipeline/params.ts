@@ -10,7 +10,6 @@ import { type FileKind, flagSource, type Path, readSource, report, type SourcePa
 /** One source of parameters. A later source overrides an earlier one. */
 interface Layer {
   source: SourceText;
-  /** Position of the parameters in the source. */
   path: Path;
   value: Tree;
 }
@@ -48,7 +47,6 @@ export class Params {
     this.#check();
   }
 
-  /** All parameters, resolved, as they were written or typed. */
   values(): Record<string, Json> {
     const entries = Object.keys(this.#merged).map((name) => [name, this.value([name])] as const);
     return Object.fromEntries(entries.flatMap(([name, value]) => (value === UNKNOWN ? [] : [[name, asWritten(value)] as const])));
@@ -138,13 +136,8 @@ export class Params {
           const unknown = this.unknown(reference.keys);
           if (unknown) report(this.#problems, where, unknown.message, unknown.hint, marks[unknown.depth]);
         } else if (reference?.kind !== 'npm') {
-          report(
-            this.#problems,
-            where,
-            `a parameter cannot use \${{ ${expression.source} }}`,
-            "It can use other parameters and npm('pkg').",
-            whole,
-          );
+          const message = `a parameter cannot use \${{ ${expression.source} }}`;
+          report(this.#problems, where, message, "It can use other parameters and npm('pkg').", whole);
         }
       }
       this.value([name]);
@@ -173,26 +166,22 @@ export class Params {
   #takeFlag(flag: string) {
     const [, name = '', text = ''] = /^([^=]*)=([\s\S]*)$/.exec(flag) ?? [];
     const keys = name.split('.');
-    const report = (message: string, hint: string) =>
-      this.#problems.add(flagSource(`-p ${flag}`, null).diagnostic([], 'value', message, hint));
+    const source = (value: Tree) => flagSource(`-p ${flag}`, value);
+    const report = (message: string, hint: string) => this.#problems.add(source(null).diagnostic([], 'value', message, hint));
     if (name === '' || keys.includes('')) return report('-p takes name=value', 'For example -p learning_rate=3e-5, or -p model.layers=2.');
     let parent: Tree = this.#merged;
     for (const [depth, key] of keys.entries()) {
-      if (!isTreeMap(parent))
-        return report(
-          `parameter ${keys.slice(0, depth).join('.')} is not a map`,
-          `Set it as a whole: -p ${keys.slice(0, depth).join('.')}=…`,
-        );
+      const above = keys.slice(0, depth).join('.');
+      if (!isTreeMap(parent)) return report(`parameter ${above} is not a map`, `Set it as a whole: -p ${above}=…`);
       if (!Object.hasOwn(parent, key)) {
         if (depth > 0 && Object.keys(parent).length === 0) break;
-        this.#problems.add(this.#notDeclared(keys.slice(0, depth + 1), parent, flagSource(`-p ${flag}`, null), []));
-        return;
+        return this.#problems.add(this.#notDeclared(keys.slice(0, depth + 1), parent, source(null), []));
       }
       parent = parent[key]!;
     }
     const value = flagValue(text, at(this.#merged, keys));
     const nested = keys.reduceRight<Tree>((inner, key) => Object.fromEntries([[key, inner]]), value);
-    this.#layers.push({ source: flagSource(`-p ${flag}`, value), path: [], value: nested });
+    this.#layers.push({ source: source(value), path: [], value: nested });
     this.#merge(nested as TreeMap, keys.length);
   }
 

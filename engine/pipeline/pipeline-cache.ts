@@ -29,7 +29,6 @@ export interface PipelineRequest {
   root: string;
   text: string;
   set: string[];
-  /** Text of the params file. */
   params?: string;
 }
 

@@ -67,14 +67,9 @@ function reportMissingPackage(uses: string, { folder }: ParseContext, wrong: (me
   );
 }
 
-/** The message of the child. */
 export type StepDescription = { definition: Declaration } | { message: string; hint?: string };
 
-/**
- * Reads the declaration of a custom step. The module runs in a child process, never in the engine. The declaration is cached by
- * the hash of the step's code, so that the child starts once per edit. `path`: the step's module. `readOnly`: do not write to the
- * cache.
- */
+/** The declaration of a custom step, which a child process reads. It is cached by the hash of the step's code, unless `readOnly`. */
 export async function describeStep(
   path: string,
   { root, readOnly, patience = 30_000 }: { root: string; readOnly?: boolean; patience?: number },

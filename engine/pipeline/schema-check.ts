@@ -18,7 +18,6 @@ export interface Mistake {
   hint?: string;
   /** The violated rule: `type`, `required`, … */
   rule: string;
-  /** The invalid value. */
   found: unknown;
 }
 
@@ -34,7 +33,6 @@ export async function validator(schema: JsonSchema): Promise<Validate> {
   return validate;
 }
 
-/** Throws if a schema is not a valid JSON Schema. */
 export async function checkSchema(schema: JsonSchema): Promise<void> {
   (await compiler()).validateSchema(schema, true);
 }
@@ -45,7 +43,6 @@ function built(schema: JsonSchema): ValidateFunction | undefined {
   return existsSync(file) ? (createRequire(import.meta.url)(file) as ValidateFunction) : undefined;
 }
 
-/** The name of the file with the compiled code. */
 export function builtName(schema: JsonSchema): string {
   return `${hash('sha256', JSON.stringify(schema)).slice(0, 16)}.cjs`;
 }
@@ -116,11 +113,8 @@ interface Violation {
   found: unknown;
   /** The name of the value in messages. */
   subject: string;
-  /** What Ajv reports about the keyword. */
   params: ErrorObject['params'];
-  /** The value of the keyword in the schema. */
   rule: unknown;
-  /** The schema that contains the keyword. */
   schema: JsonSchema;
   title?: string;
 }
@@ -245,7 +239,6 @@ export function displayValue(value: unknown): string {
   return value !== null && typeof value === 'object' ? 'a map' : String(value);
 }
 
-/** Describes the values that a schema accepts. */
 function describeSchema(schema: unknown): string {
   const { title, const: only, enum: values, type, items, anyOf, oneOf } = Object(schema) as Record<string, any>;
   if (typeof title === 'string') return title;

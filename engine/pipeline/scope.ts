@@ -36,7 +36,6 @@ export class CellScope implements ExpressionScope {
     this.expressionTexts.set(source, text.length <= 500 ? text : `${text.slice(0, 200)}… (${sha256(text).slice(0, 12)})`);
   }
 
-  /** The value of an expression at `path` of the file. */
   evaluate(expression: Expression, path: Path): ExpressionValue {
     const { reference, names } = expression;
     switch (reference?.kind) {
@@ -108,12 +107,10 @@ export class CellScope implements ExpressionScope {
     return sources;
   }
 
-  /** Resolves the expressions of a value at `path` below the step. */
   resolve(value: Tree, path: Path): ExpressionValue {
     return resolveExpressions(value, [...this.step.path, ...path], this);
   }
 
-  /** The position of a value of the step. */
   locate(path: Path): SourcePath {
     return locateValue(this.step, path, this.context, this.point.places);
   }

@@ -116,7 +116,6 @@ export function matchesOf(role: string): string {
   return `\${{ inputs.${role} }}`;
 }
 
-/** Replaces the placeholders by the files. */
 export function withMatches(command: string, files: (role: string) => string[]): string {
   return command.replace(/\$\{\{ inputs\.([\w-]+) \}\}/g, (_, role: string) =>
     files(role)

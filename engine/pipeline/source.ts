@@ -14,14 +14,14 @@ import {
   visit,
   type YAMLMap,
 } from 'yaml';
-import { type Diagnostic, InvalidError, Problems } from '../errors.ts';
+import { type Diagnostic, InvalidError, Problems, unplaced } from '../errors.ts';
 import { displayPath } from '../files/paths.ts';
 import { exactNumber } from '../format/scalars.ts';
+import { readText } from './index.ts';
 import { type Parsed, readInPieces } from './large-source.ts';
 import { Literal, type Tree, writtenScalar } from './literals.ts';
 import type { PipelineRequest } from './pipeline-cache.ts';
 import { lineEnd, syntaxErrors } from './syntax-errors.ts';
-import { readText } from './text-file.ts';
 
 export type Path = (string | number)[];
 
@@ -39,13 +39,11 @@ export interface SourceText {
   diagnostic(path: Path, at: 'key' | 'value', message: string, hint?: string, within?: Within): Diagnostic;
 }
 
-/** The position of a value, for error messages. */
 export interface SourcePath {
   source: SourceText;
   path: Path;
 }
 
-/** The kind of a file, for messages. */
 export interface FileKind {
   name: string;
   /** The hint for an empty file. */
@@ -74,7 +72,6 @@ export function readSource(
   };
 }
 
-/** Characters. */
 const LARGE = 200_000;
 
 /** Parses a self-contained text; undefined if it has an error. */
@@ -129,9 +126,8 @@ function readWhole(path: string, problems: Problems, text: string, kind: FileKin
   return source;
 }
 
-/** A value of a flag, which has no position in a file. */
 export function flagSource(flag: string, value: Tree): SourceText {
-  return { value, diagnostic: (_path, _at, message, hint) => ({ file: flag, line: 0, column: 0, length: 0, message, hint }) };
+  return { value, diagnostic: (_path, _at, message, hint) => ({ ...unplaced(message, hint), file: flag }) };
 }
 
 class YamlSource implements SourceText {
@@ -376,7 +372,6 @@ export function locateInText(
   return locateStep(readSource(file, new Problems(), text), step, at, message, hint);
 }
 
-/** The position of a step or of one of its keys. */
 export function locateStep(source: SourceText, step: string, at: Path, message: string, hint?: string): Diagnostic {
   return source.diagnostic(['steps', step, ...at], at.length === 0 ? 'key' : 'value', message, hint);
 }

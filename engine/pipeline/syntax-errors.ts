@@ -94,9 +94,7 @@ function quoted(text: string): string {
 interface TokenErrors {
   /** `${{` inside { } or [ ], where YAML reads `{` as the start of another map. */
   unquoted: SyntaxError[];
-  /** The unclosed quote. */
   quote?: [number, number];
-  /** The unclosed brackets. */
   brackets: [number, number][];
 }
 

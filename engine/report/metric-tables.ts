@@ -18,7 +18,7 @@ export interface FinalMetric {
 
 export function metricTables(metrics: FinalMetrics, columns: number, colors: Colors): string[] {
   const lines: string[] = [];
-  for (const [step, cells] of byStep(metrics)) {
+  for (const [step, cells] of Map.groupBy(metrics, ([cell]): string => cell.split('[', 1)[0]!)) {
     if (lines.length > 0) lines.push('');
     lines.push(...stepTable(step, cells, columns, colors));
   }
@@ -26,17 +26,6 @@ export function metricTables(metrics: FinalMetrics, columns: number, colors: Col
 }
 
 type Row = [cell: string, values: Map<string, FinalMetric>];
-
-function byStep(metrics: FinalMetrics): Map<string, Row[]> {
-  const steps = new Map<string, Row[]>();
-  for (const row of metrics) {
-    const step = row[0].split('[', 1)[0]!;
-    const rows = steps.get(step);
-    if (rows) rows.push(row);
-    else steps.set(step, [row]);
-  }
-  return steps;
-}
 
 function stepTable(step: string, cells: Row[], columns: number, colors: Colors): string[] {
   const names = [...new Set(cells.flatMap(([, values]) => [...values.keys()]))];
@@ -116,10 +105,7 @@ function alikeFigures(values: (number | undefined)[]): string[] {
   });
 }
 
-/**
- * One column for each dimension in which the cells differ. If these would fill most of the screen, the rows have numbers
- * instead, and a legend explains them.
- */
+/** One column for each dimension in which the cells differ; if they are too wide, row numbers and a legend. */
 function keyColumns(shown: Row[], columns: number): { keys: Column[]; legend: string[] } {
   const parts = shown.map(([cell]) => cellNameParts(cell)?.values ?? new Map([['cell', cell]]));
   const names = [...new Set(parts.flatMap((values) => [...values.keys()]))];

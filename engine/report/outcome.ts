@@ -36,7 +36,6 @@ export class RunOutcome {
   readonly #metrics: FinalMetrics = new Map();
   /** The cells of each notice, by its text. */
   readonly #notices = new Map<string, string[]>();
-  /** The result lines of cells. */
   readonly #results = new Map<string, string>();
   #summary?: Extract<RunEvent, { type: 'summary' }>;
   #interrupted = false;
@@ -103,7 +102,6 @@ export class RunOutcome {
     return `${colors.bold(printableName(summary.pipeline))}: ${outcomes} · ${duration(summary.seconds)}`;
   }
 
-  /** Names the cells that did not finish. */
   #unfinished(summary: Extract<RunEvent, { type: 'summary' }>): string[] {
     const named = (state: string) => Object.keys(summary.cells).filter((cell) => summary.cells[cell] === state);
     const lines: string[] = [];
@@ -127,7 +125,6 @@ export class RunOutcome {
     return new Map(ended.map(({ name }) => [name, this.#results.get(name)!]));
   }
 
-  /** The metrics in the order of the pipeline. */
   #metricsInOrder(): FinalMetrics {
     const order = new Map(this.pipeline.cells.map(({ name }, i) => [name, i]));
     return new Map([...this.#metrics].sort(([a], [b]) => (order.get(a) ?? 0) - (order.get(b) ?? 0)));
@@ -146,7 +143,6 @@ export class RunOutcome {
   }
 }
 
-/** The result lines of cells, by their names. */
 export function resultLines(results: Map<string, string>, columns: number, colors: Colors): string[] {
   return [...results].flatMap(([cell, message]) =>
     wrap(`${cell}: ${oneLine(readableText(message))}`, columns, '  ').map((line, i) =>

@@ -2,7 +2,7 @@
 
 import type { Pipeline } from '../cell.ts';
 import type { Emit, RunEvent } from '../events.ts';
-import { printableName, readableText } from '../format/terminal-text.ts';
+import { printableJson, printableName, readableText } from '../format/terminal-text.ts';
 
 export interface Reporter {
   emit: Emit;
@@ -12,11 +12,11 @@ export interface Reporter {
   close(): void;
 }
 
-export type ReporterKind = 'pretty' | 'plain' | 'json';
+type ReporterKind = 'pretty' | 'plain' | 'json';
 
 /** Loads reporters on demand, because loading the live view takes most of the time of a run with nothing to do. */
 export async function openReporter(kind: ReporterKind, pipeline: Pipeline): Promise<Reporter> {
-  if (kind === 'json') return (await import('./json.ts')).jsonReporter();
+  if (kind === 'json') return { emit: (event) => process.stdout.write(`${printableJson(event)}\n`), stopping() {}, close() {} };
   const reporter =
     kind === 'plain' ? (await import('./plain.ts')).plainReporter(pipeline) : new (await import('./live.ts')).LiveReporter(pipeline);
   return {

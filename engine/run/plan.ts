@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { type Content, contentOf } from '../../cache/content.ts';
 import { type Cell, fileName, type Pipeline } from '../cell.ts';
-import { InvalidError, NO_PLACE } from '../errors.ts';
+import { InvalidError, unplaced, usage } from '../errors.ts';
 import type { PlannedState } from '../events.ts';
 import { matcher, within } from '../files/glob.ts';
 import { type Difference, nearest } from './change-reasons.ts';
@@ -159,11 +159,12 @@ function outsideSelection(pipeline: Pipeline, missing: Cell[], plan: Map<string,
   const last = new Set(missing.filter((cell) => !read.has(cell.name)).map((cell) => cell.step));
   const file = relative(process.cwd(), pipeline.file);
   return new InvalidError(
-    missing.map(({ name, step }) => ({
-      ...NO_PLACE,
-      message: `${name} is not selected, but must run first: ${plan.get(name)!.why}`,
-      hint: last.has(step) ? `To run it, use: tunesmith run ${file} --until ${step}` : undefined,
-    })),
+    missing.map(({ name, step }) =>
+      unplaced(
+        `${name} is not selected, but must run first: ${plan.get(name)!.why}`,
+        last.has(step) ? `To run it, use: tunesmith run ${file} --until ${step}` : undefined,
+      ),
+    ),
   );
 }
 
@@ -181,13 +182,10 @@ export function refuseSharedOutputs(
   const here = relative(root, file);
   for (const other of new Set([...records.pipelines(), ...others.map((path) => relative(root, resolve(path)))])) {
     if (other === here || !sharesName(join(root, other), name)) continue;
-    throw new InvalidError([
-      {
-        ...NO_PLACE,
-        message: `${other} and ${here} have the same name, ${name}, so their outputs would overwrite each other in ${relative(root, own)}/${fileName(name)}`,
-        hint: `Give one of them another name, for example \`name: ${basename(dirname(resolve(file))) || 'other'}-${name}\` in ${here}.`,
-      },
-    ]);
+    throw usage(
+      `${other} and ${here} have the same name, ${name}, so their outputs would overwrite each other in ${relative(root, own)}/${fileName(name)}`,
+      `Give one of them another name, for example \`name: ${basename(dirname(resolve(file))) || 'other'}-${name}\` in ${here}.`,
+    );
   }
 }
 

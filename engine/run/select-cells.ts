@@ -3,7 +3,7 @@
 import { createRequire } from 'node:module';
 import { relative } from 'node:path';
 import { type Cell, cellNameParts, type Pipeline } from '../cell.ts';
-import { type Diagnostic, InvalidError, NO_PLACE } from '../errors.ts';
+import { type Diagnostic, InvalidError, unplaced, usage } from '../errors.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
 import { canonicalJson, coreScalar, type Json } from '../format/scalars.ts';
 
@@ -33,7 +33,7 @@ export function selectCells(pipeline: Pipeline, { only, from, until }: Selection
   const selected = new Set(pipeline.cells.map((cell) => cell.name).filter((name) => sets.every((set) => set.has(name))));
   if (selected.size === 0) {
     const message = 'the selection is empty: no cell matches all of --only, --from and --until';
-    throw new InvalidError([{ ...NO_PLACE, message, hint: 'Combined options select only cells that match all of them.' }]);
+    throw usage(message, 'Combined options select only cells that match all of them.');
   }
   return selected;
 }
@@ -96,7 +96,7 @@ function yamlValue(text: string): Json {
 export function unknownCell(pipeline: Pipeline, word: string, flag = ''): Diagnostic {
   const file = relative(process.cwd(), pipeline.file);
   const where = file.startsWith('..') ? pipeline.file : file;
-  return { ...NO_PLACE, message: `${flag}${word}: there is no such cell or step in ${where}`, hint: nearestCells(pipeline, word) };
+  return unplaced(`${flag}${word}: there is no such cell or step in ${where}`, nearestCells(pipeline, word));
 }
 
 /** Suggests a similar step, dimension or value. */

@@ -1,4 +1,4 @@
-import { defineStep } from '../../engine/step.ts';
+import { aliasesOf, defineStep } from '../../engine/step.ts';
 import { PROBABILITY_METRICS } from '../ml/metrics/text-classification.ts';
 import { optionsOfOtherTasks, TASK_NAMES, type Task, taskFacts } from '../ml/models/config.ts';
 import { LANGUAGE_METRICS, METRIC_NAMES, taskMetrics, writtenMetrics } from '../ml/tasks/metrics.ts';
@@ -90,26 +90,15 @@ export default defineStep({
     'metrics',
     'positive',
   ],
-  aliases: {
-    method: 'methods',
-    baselines: 'methods',
-    estimator: 'methods',
-    model: 'methods',
-    models: 'methods',
-    text_column: 'text',
-    text_column_name: 'text',
-    sentence: 'text',
-    labels: 'label',
-    label_column: 'label',
-    metric: 'metrics',
-    compute_metrics: 'metrics',
-    scoring: 'metrics',
-    pos_label: 'positive',
-    positive_class: 'positive',
-    positive_label: 'positive',
-    dataset: 'data',
-    dataset_split: 'split',
-  },
+  aliases: aliasesOf({
+    methods: 'method baselines estimator model models',
+    text: 'text_column text_column_name sentence',
+    label: 'labels label_column',
+    metrics: 'metric compute_metrics scoring',
+    positive: 'pos_label positive_class positive_label',
+    data: 'dataset',
+    split: 'dataset_split',
+  }),
   inputs: {
     data: { kind: 'folder', optional: true, description: 'The data of a split step, for all tasks except causal-lm.' },
     tokens: { kind: 'folder', optional: true, description: 'The tokens of a tokenize step, for causal-lm.' },

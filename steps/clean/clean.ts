@@ -158,10 +158,7 @@ const listed = (counts: Record<string, number>) =>
     .map(([name, count]) => `${number(count)} ${name.replaceAll('_', ' ')}`)
     .join(', ') || 'nothing';
 
-/*
- * Cleans labels that people typed: trims them, unifies their case, maps them, or drops their rows. Each change is
- * counted.
- */
+/* Labels that people typed: trims them, unifies their case, maps them, or drops their rows, and counts each change. */
 
 export interface LabelCleaning {
   trim?: boolean | undefined;
@@ -182,10 +179,7 @@ export interface CleanedLabels {
 /** A column with more different values is not a column of labels. */
 const mostLabels = 10_000;
 
-/**
- * Replaces the view `input` with one that has clean labels and lacks the dropped rows. A row with a list of labels is
- * dropped if any of them is.
- */
+/** Replaces the view `input` with one that has clean labels. A row with a list of labels is dropped if any of them is. */
 export async function cleanLabels(database: Database, column: string, options: LabelCleaning): Promise<CleanedLabels> {
   const { type } = requireColumn(await database.columns('input'), column, 'label');
   const list = type.endsWith('[]');

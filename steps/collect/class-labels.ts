@@ -65,10 +65,7 @@ const namesIn = (feature: Feature): string[] => {
   return 'list' in feature ? namesIn(feature.list) : Object.values(feature.fields).flatMap(namesIn);
 };
 
-/**
- * SQL that replaces numbers in `value` with names; undefined if nothing changes. `sample`: a query whose `x` has the
- * type of the value.
- */
+/** SQL that replaces numbers in `value` with names; undefined if nothing changes. `sample`: a query whose `x` has the type of the value. */
 async function namedValue(database: Database, value: string, sample: string, feature: Feature, depth: number): Promise<string | undefined> {
   if (!feature) return undefined;
   const type = (await database.columns(`(${sample})`))[0]!.type;

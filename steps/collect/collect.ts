@@ -1,7 +1,4 @@
-/**
- * Collects: files → raw rows in DuckDB → decoded mails → SQL → ids → the table. Bad rows are rejected on the way,
- * with the reason.
- */
+/** Collects: files → raw rows in DuckDB → decoded mails → SQL → ids → the table. Bad rows are rejected on the way, with the reason. */
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -83,10 +80,7 @@ function inputsOf({ inputs: { files, sql } }: Context): string[] {
   return sql === undefined ? files! : [sql];
 }
 
-/**
- * What later steps need to know: the column of texts, and the original names of columns, for files that predict
- * reads.
- */
+/** What later steps need to know: the column of texts, and the names of columns in the files, which predict reads. */
 function namesFrom({ text, select = {} }: Options, columns: TableColumn[]): Names {
   const renamed = Object.entries(select).flatMap(([name, sql]) => {
     const source = columns.find((column) => [column.name, quote(column.name)].includes(sql.trim()));
@@ -170,10 +164,7 @@ async function decode(database: Database, column: string, rejected: Rejected, { 
   await database.run('DROP TABLE raw; DROP TABLE decoded; ALTER TABLE whole RENAME TO raw');
 }
 
-/**
- * The preprocessing of the texts: earlier, if the files are tables from another step, and here, if mails are decoded.
- * `select` may rename and join columns.
- */
+/** What was done to the texts: earlier, if the files are tables of another step, and here, if mails are decoded. */
 async function preprocessingOf(files: SourceFile[], given: string[], { decode, select }: Options, format: Format): Promise<Preprocessing> {
   const tables = files.filter(({ path }) => existsSync(join(dirname(path), 'preprocessing.json')));
   const alone = tables.find(({ path }) => given.includes(path));
@@ -270,10 +261,7 @@ async function refuseMixedComparisons(
   }
 }
 
-/**
- * Advice for a name that SQL reads otherwise unless it is quoted: one with a dash or a space, or a keyword such as
- * `group`.
- */
+/** Advice for a name that SQL reads otherwise unless it is quoted: with a dash or a space, or a keyword such as `group`. */
 function quoting(columns: TableColumn[], sql: string): string {
   const bare = columns.find(
     ({ name }) => sql.includes(name) && !sql.includes(quote(name)) && (sql.trim() === name || !/^[\p{L}_][\p{L}\p{N}_]*$/u.test(name)),
@@ -365,7 +353,6 @@ async function clashOf(database: Database, column: string): Promise<string | und
   return id === null ? `it is null ${n === 1 ? 'once' : `${n} times`}` : `${JSON.stringify(id)} occurs ${n === 1 ? 'once' : `${n} times`}`;
 }
 
-/** The user's columns of a table. */
 async function columnsOf(database: Database, table: string): Promise<TableColumn[]> {
   return (await database.columns(table)).filter(({ name }) => !OURS.includes(name));
 }

@@ -1,7 +1,4 @@
-/**
- * Column types. A text column becomes numbers or booleans only if every value, parsed and written again, gives exactly its text;
- * the option `types` overrides this per column.
- */
+/** Column types. A text column becomes numbers or booleans only if every value, parsed and printed, is the same text. */
 
 import { StepError } from '../../engine/step.ts';
 import { asJson, type Database, literal, quote } from '../ml/data/database.ts';
@@ -11,10 +8,7 @@ import type { ColumnTypes, Rejected } from './loading.ts';
 /** The user's columns of `raw`. */
 export const OURS = ['__source', '__row'];
 
-/**
- * Gives the text columns of the table `raw` the types that lose nothing. If most values are numbers, it reports the
- * value that kept a column text.
- */
+/** Gives the text columns of `raw` the types that lose nothing. If most values are numbers, reports the one that kept a column text. */
 export async function inferTypes(database: Database, types: ColumnTypes, note: (message: string) => void): Promise<void> {
   for (const { name, type } of await database.columns('raw')) {
     if (OURS.includes(name) || type !== 'VARCHAR' || Object.hasOwn(types, name)) continue;
@@ -132,10 +126,7 @@ async function cast(database: Database, name: string, wanted: 'number' | 'boolea
   else await database.run(`ALTER TABLE raw ALTER COLUMN ${column} TYPE ${wanted === 'number' ? 'DOUBLE' : 'BOOLEAN'} USING ${value}`);
 }
 
-/*
- * Finds SQL that compares a text with a number. DuckDB would convert the text to a number, so that '1.10' = 1.1 and
- * '00501' = 501 hold.
- */
+/* Finds comparisons of a text with a number: DuckDB would convert the text, so that '1.10' = 1.1 and '00501' = 501 hold. */
 
 export interface Mixed {
   /** The side of the text and that of the number, as SQL. */
@@ -143,9 +134,7 @@ export interface Mixed {
   number: string;
 }
 
-/**
- * The first such comparison in an expression over the relation `data`; undefined if the expression cannot be parsed.
- */
+/** The first such comparison in an expression over the relation `data`; undefined if the expression cannot be parsed. */
 export async function mixedComparison(database: Database, sql: string, data: string): Promise<Mixed | undefined> {
   const { json } = await database.row<{ json: string }>(
     `SELECT json_serialize_sql(${literal(`SELECT (\n${sql}\n) FROM ${data}`)})::VARCHAR AS json`,
@@ -162,7 +151,7 @@ export async function mixedComparison(database: Database, sql: string, data: str
       if (side) sides.push({ ...side, type: isConstant(operand) && side.type === 'VARCHAR' ? 'constant' : side.type });
     }
     const text = sides.find(({ type }) => type === 'VARCHAR');
-    const number = sides.find(({ type }) => /^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL.*)$/.test(type));
+    const number = sides.find(({ type }) => NUMBERS.test(type));
     if (text && number) return { text: text.sql, number: number.sql };
   }
   return undefined;

@@ -1,7 +1,4 @@
-/**
- * The names of the collected data on the model card. They are the same on every machine: none contains an absolute
- * path, and URLs appear without user, password and query.
- */
+/** Finds the files that a collect step reads, their format, and their names on the model card, which are the same on every machine. */
 
 import { type Dirent, existsSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
@@ -9,10 +6,6 @@ import { basename, extname, join, relative, sep } from 'node:path';
 import { type StepContext, StepError } from '../../engine/step.ts';
 import { type SourceFile, unreadable } from '../ml/data/encodings.ts';
 import { type DataSource, readSources } from '../ml/data/table.ts';
-
-/* Finds the files that a collect step reads, and their format. */
-
-export type { SourceFile } from '../ml/data/encodings.ts';
 
 export type Format = 'csv' | 'tsv' | 'json' | 'jsonl' | 'parquet' | 'text' | 'mail';
 
@@ -92,6 +85,8 @@ export function formatOf(files: SourceFile[]): Format {
   return [...formats.keys()][0]!;
 }
 
+/* Names on the model card: none contains an absolute path, and URLs appear without user, password and query. */
+
 type Context = Pick<StepContext, 'addresses' | 'names' | 'repositories' | 'origins'>;
 
 /** Undefined if another step made everything that was read, and does not record its sources. */
@@ -117,10 +112,7 @@ export async function sourcesOf(given: string[], context: Context): Promise<Data
   return added([...named, ...(unknown > 0 ? [{ name: 'output of another step', files: unknown }] : [])]);
 }
 
-/**
- * The npm package that a path lies in. Its version is left out: it is in a file that is not an input of the step, and
- * so must not affect the output.
- */
+/** The npm package that a path lies in, without its version, which is in a file that is not an input of the step. */
 function packageOf(path: string): string | undefined {
   return /^.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+)/.exec(path)?.[1]?.replaceAll('\\', '/');
 }
@@ -156,7 +148,6 @@ function namesOf(written: string[]): DataSource[] {
 /** The limit above which files are not listed one by one. */
 const most = 10;
 
-/** Each name once. */
 function added(sources: DataSource[]): DataSource[] {
   const counts = new Map<string, number>();
   for (const { name, files } of sources) counts.set(name, (counts.get(name) ?? 0) + files);

@@ -1,8 +1,7 @@
 /** What every loader of `collect` needs: the files, checks of column names, and a place for rejected rows. */
 
-import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
-import { finished } from 'node:stream/promises';
+import { pipeline } from 'node:stream/promises';
 import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
 import type { Appender, Database } from '../ml/data/database.ts';
@@ -63,7 +62,6 @@ export class Rejected {
     private readonly appender: Appender,
   ) {}
 
-  /** Makes the table `rejected`. */
   static async open(database: Database): Promise<Rejected> {
     await database.run('CREATE TABLE rejected (source VARCHAR, "row" BIGINT, reason VARCHAR, value VARCHAR)');
     return new Rejected(database, await database.append('rejected', [VARCHAR, BIGINT, VARCHAR, VARCHAR]));
@@ -74,19 +72,16 @@ export class Rejected {
     this.appender.add(source, BigInt(row), reason, value.slice(0, longestValue));
   }
 
-  /**
-   * Ends the adding. Fails if more than the share `limit` of `read` rows were rejected; otherwise writes them to
-   * `file`.
-   */
+  /** Ends the adding. Fails if more than the share `limit` of `read` rows were rejected; otherwise writes them to `file`. */
   async settle(read: number, limit: number, file: string): Promise<void> {
     this.appender.close();
     if (this.count > read * limit) throw await this.tooMany(read, limit);
     if (this.count === 0) return;
-    const out = createWriteStream(file);
-    for await (const rows of this.database.stream('SELECT * FROM rejected ORDER BY source, "row", reason, value'))
-      for (const row of rows) if (!out.write(`${JSON.stringify(row)}\n`)) await once(out, 'drain');
-    out.end();
-    await finished(out);
+    const rows = this.database.stream('SELECT * FROM rejected ORDER BY source, "row", reason, value');
+    const lines = async function* () {
+      for await (const chunk of rows) yield chunk.map((row) => `${JSON.stringify(row)}\n`).join('');
+    };
+    await pipeline(lines, createWriteStream(file));
   }
 
   /** How many rows for which reason, for messages. */
@@ -131,7 +126,6 @@ export class Rejected {
   }
 }
 
-/** Longer values are truncated. */
 const longestValue = 10_000;
 
 const percent = (share: number) => `${Number((share * 100).toPrecision(3))}%`;

@@ -1,5 +1,5 @@
 /** deploy: packs a trained model into a bundle for `tunesmith serve` and `tunesmith predict`. */
-import { defineStep } from '../../engine/step.ts';
+import { aliasesOf, defineStep } from '../../engine/step.ts';
 
 export default defineStep({
   name: 'deploy',
@@ -24,16 +24,12 @@ export default defineStep({
     },
   },
   optional: ['name', 'license'],
-  aliases: {
-    licence: 'license',
-    model_name: 'name',
-    model_id: 'name',
-    hub_model_id: 'name',
-    format: 'target',
-    type: 'target',
-    model_path: 'model',
-    checkpoint: 'model',
-  },
+  aliases: aliasesOf({
+    license: 'licence',
+    name: 'model_name model_id hub_model_id',
+    target: 'format type',
+    model: 'model_path checkpoint',
+  }),
   inputs: {
     model: { kind: 'folder', description: 'A trained model.' },
     metrics: {

@@ -65,15 +65,12 @@ function bestOf(name: string, measured: HistoryLine[]): HistoryLine | undefined 
 }
 
 function curves(lines: HistoryLine[]): Preview {
-  const values = new Map<string, number[]>();
-  for (const line of lines) {
-    for (const [name, value] of Object.entries(pointsOf(line))) {
-      const known = values.get(name);
-      if (known) known.push(value);
-      else values.set(name, [value]);
-    }
-  }
-  const rows = [...values].map(([name, all]) => {
+  const points = Map.groupBy(
+    lines.flatMap((line) => Object.entries(pointsOf(line))),
+    ([name]) => name,
+  );
+  const rows = [...points].map(([name, own]) => {
+    const all = own.map(([, value]) => value);
     const finite = all.filter(Number.isFinite);
     const figure = (value: number | undefined) => (value === undefined ? '–' : compact(value));
     return [short(name), sparkline(all, WIDTH), figure(all[0]), figure(all.at(-1)), figure(least(finite)), figure(most(finite))];

@@ -1,7 +1,4 @@
-/**
- * What `tunesmith show` prints about a file or folder: the first rows of a table, tokens as text, a training history,
- * tensors, JSON, text.
- */
+/** What `tunesmith show` prints about a file or folder: rows of a table, decoded tokens, a training history, tensors, JSON, text. */
 
 import { createReadStream, type Dirent } from 'node:fs';
 import { open, readdir, readFile, stat } from 'node:fs/promises';

@@ -1,7 +1,9 @@
 /** The tokens of a tokenize step: some sequences of each split, decoded, with their labels. */
 
-import { type Example, openSplit, readTokensInfo, type Split, type TokensInfo } from '../ml/models/token-dataset.ts';
+import { openSplit, readTokensInfo, type Split, type TokensInfo } from '../ml/models/token-dataset.ts';
 import { openTokenizer, type Tokenizer } from '../ml/models/tokenizer.ts';
+import { taskKind } from '../ml/tasks/registry.ts';
+import type { StoredSequence } from '../ml/tasks/task.ts';
 import type { Preview } from './preview.ts';
 
 /** `limit`: sequences, of all splits together. */
@@ -51,11 +53,12 @@ async function examplesOf(folder: string, info: TokensInfo, name: string, room: 
     let sequence = 0;
     for await (const example of split.examples()) {
       if (found.length >= room) break;
-      const ids = numbers(split, 'input_ids', sequence);
+      const stored = storedSequence(split, sequence, info, tokenizer);
+      const { ids, decode } = stored;
       const windows = example.sequences ?? 1;
-      const [text, target] = await texts(split, sequence, ids, example, info, tokenizer);
+      const { text, target = typeof example.target === 'string' ? example.target : '' } = (await taskKind(info.task).show?.(stored)) ?? {};
       const what = `${name} ${example.id}, ${ids.length} tokens${windows > 1 ? ` (the first of ${windows} windows)` : ''}`;
-      found.push([target === '' ? what : `${what} → ${cut(target)}`, `  ${cut(text)}`]);
+      found.push([target === '' ? what : `${what} → ${cut(target)}`, `  ${cut(text ?? (await decode(ids)))}`]);
       sequence += windows;
     }
   } finally {
@@ -67,59 +70,27 @@ async function examplesOf(folder: string, info: TokensInfo, name: string, room: 
 /** A few lines on the screen are enough. */
 const cut = (text: string): string => (text.length > 500 ? `${text.slice(0, 500)}…` : text);
 
-async function texts(
-  split: Split,
-  sequence: number,
-  ids: number[],
-  example: Example,
-  { task, problem_type, labels }: TokensInfo,
-  tokenizer: Tokenizer,
-): Promise<[text: string, target: string]> {
-  const text = await decoded(ids, tokenizer);
-  const own = split.values('labels', sequence);
-  switch (task) {
-    case 'text-classification':
-      if (problem_type === 'regression') return [text, String(own?.[0] ?? '')];
-      if (problem_type === 'multi_label_classification') return [text, labels.filter((_, i) => own?.[i] === 1).join(', ')];
-      return [text, labels[own?.[0] ?? -1] ?? ''];
-    case 'token-classification': {
-      const tags = numbers(split, 'labels', sequence);
-      const tagged = ids.flatMap((id, i) =>
-        tags[i]! >= 0 ? [tokenizer.decodeToken(id).then((token) => `${token}/${labels[tags[i]!]}`)] : [],
-      );
-      return [(await Promise.all(tagged)).join(' '), ''];
-    }
-    case 'question-answering': {
-      const [start, end] = ['start_positions', 'end_positions'].map((column) => split.values(column, sequence)?.[0] ?? 0);
-      const answer = start === 0 && end === 0 ? '(not in this window)' : await tokenizer.decode(ids.slice(start, end! + 1));
-      return [text, answer];
-    }
-    case 'seq2seq':
-      return [text, await decoded(numbers(split, 'labels', sequence), tokenizer)];
-    default:
-      return [text, typeof example.target === 'string' ? example.target : ''];
-  }
-}
-
-function numbers(split: Split, column: string, sequence: number): number[] {
-  const into = new Int32Array(split.length(sequence, split.kindOf(column)));
-  split.read(column, sequence, into, 0);
-  return [...into];
-}
-
-/** Keeps the special tokens, which separate texts. */
-async function decoded(ids: number[], tokenizer: Tokenizer): Promise<string> {
+function storedSequence(split: Split, sequence: number, info: TokensInfo, tokenizer: Tokenizer): StoredSequence {
+  const values = (column: string): number[] => {
+    if (!split.has(column)) return [...(split.values(column, sequence) ?? [])];
+    const into = new Int32Array(split.length(sequence, split.kindOf(column)));
+    split.read(column, sequence, into, 0);
+    return [...into];
+  };
   const special = new Set(tokenizer.specialIds);
-  const parts: string[] = [];
-  for (let from = 0; from < ids.length; ) {
-    if (special.has(ids[from]!)) {
-      parts.push(await tokenizer.decodeToken(ids[from++]!));
-      continue;
+  const decode = async (ids: number[]): Promise<string> => {
+    const parts: string[] = [];
+    for (let from = 0; from < ids.length; ) {
+      if (special.has(ids[from]!)) {
+        parts.push(await tokenizer.decodeToken(ids[from++]!));
+        continue;
+      }
+      let to = from;
+      while (to < ids.length && !special.has(ids[to]!)) to++;
+      parts.push(await tokenizer.decode(ids.slice(from, to)));
+      from = to;
     }
-    let to = from;
-    while (to < ids.length && !special.has(ids[to]!)) to++;
-    parts.push(await tokenizer.decode(ids.slice(from, to)));
-    from = to;
-  }
-  return parts.join(' ');
+    return parts.join(' ');
+  };
+  return { ids: values('input_ids'), info, tokenizer, values, decode };
 }

@@ -1,4 +1,4 @@
-import { defineStep, type OptionProblem, type Upstream } from '../../engine/step.ts';
+import { aliasesOf, defineStep, type OptionProblem, type Upstream } from '../../engine/step.ts';
 import { hintForMetric, taskMetrics, tokensAhead, writtenMetrics } from '../ml/tasks/metrics.ts';
 
 /** The problem with selecting by a metric that an evaluate step will not report. */
@@ -33,19 +33,12 @@ export default defineStep({
     },
   },
   optional: ['maximize', 'minimize'],
-  aliases: {
-    metric_for_best_model: 'maximize',
-    metric: 'maximize',
-    max: 'maximize',
-    higher_is_better: 'maximize',
-    min: 'minimize',
-    loss: 'minimize',
-    lower_is_better: 'minimize',
-    metrics: 'from',
-    candidates: 'from',
-    model: 'pick',
-    models: 'pick',
-  },
+  aliases: aliasesOf({
+    maximize: 'metric_for_best_model metric max higher_is_better',
+    minimize: 'min loss lower_is_better',
+    from: 'metrics candidates',
+    pick: 'model models',
+  }),
   inputs: {
     from: { kind: 'file', many: true, description: 'The metrics of the candidates: `${{ steps.evaluate[*].metrics }}`.' },
     pick: { kind: 'any', many: true, description: 'The outputs to select from: `${{ steps.train[*].model }}`.' },

@@ -1,9 +1,6 @@
 /** Computes how many rows each split gets, and assigns groups so that the splits come as near to that as possible. */
 
-/**
- * How many of `rows` each ratio gets: by largest remainder, and at least one. There must be at least as many rows as
- * ratios.
- */
+/** How many of `rows` each ratio gets: by largest remainder, and at least one. There must be at least as many rows as ratios. */
 export function sizesOf(rows: number, ratios: readonly number[]): number[] {
   const sizes = apportion(rows, ratios);
   for (const i of sizes.keys())
@@ -26,10 +23,7 @@ function apportion(total: number, weights: readonly number[]): number[] {
   return sizes;
 }
 
-/**
- * Divides `rows` single rows so that the splits approach `targets`, given `taken`, the rows they already have, which
- * may exceed the target.
- */
+/** Divides `rows` single rows so that the splits approach `targets`. `taken`: the rows they already have, maybe more than the target. */
 export function roomsOf(rows: number, targets: readonly number[], taken: readonly number[]): number[] {
   const rooms = targets.map((target, s) => Math.max(0, target - taken[s]!));
   const room = rooms.reduce((sum, one) => sum + one, 0);

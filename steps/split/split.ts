@@ -281,7 +281,6 @@ async function missed(database: Database, splits: Record<string, Counted>, targe
   return [...(wrong.length > 0 ? [wrong.join(', ')] : []), ...without.slice(0, 10)].map((what) => `${what}: ${why}`);
 }
 
-/** Smaller deviations need no warning. */
 const NOTABLE = 0.05;
 
 async function largestUnit(database: Database, options: Options): Promise<string[]> {
@@ -304,10 +303,7 @@ async function warnOfTwins(database: Database, { content }: Identity, warn: Cont
     );
 }
 
-/**
- * Includes units of `previous` that are not in the data, because they may come back. Every row records the columns of
- * the units.
- */
+/** Includes units of `previous` that are not in the data, because they may come back. Every row records the columns of the units. */
 async function writeAssignment(database: Database, file: string, { group, key }: Identity, former: Former | undefined): Promise<void> {
   const made = [madeOf(group), madeOf(key) || (former?.key ?? '')].map((text) =>
     /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text,

@@ -1,5 +1,5 @@
 /** split: assigns each row to train, validation or test. */
-import { defineStep, type OptionProblem } from '../../engine/step.ts';
+import { aliasesOf, defineStep, type OptionProblem } from '../../engine/step.ts';
 
 const COLUMNS = { type: 'array', items: { type: 'string', minLength: 1 }, minItems: 1, uniqueItems: true } as const;
 
@@ -7,30 +7,18 @@ export default defineStep({
   name: 'split',
   version: 2,
   description: 'Adds a column `split`. Rows with the same content, or with the same `group`, are always in the same split.',
-  aliases: {
-    test_size: 'ratios',
-    train_size: 'ratios',
-    valid_size: 'ratios',
-    validation_size: 'ratios',
-    val_size: 'ratios',
-    validation_split: 'ratios',
-    split: 'ratios',
-    splits: 'ratios',
-    sizes: 'ratios',
-    proportions: 'ratios',
-    fractions: 'ratios',
-    stratify_by_column: 'stratify',
-    stratified: 'stratify',
-    stratify_by: 'stratify',
-    groups: 'group',
-    group_by: 'group',
-    group_column: 'group',
-    random_state: 'seed',
-    random_seed: 'seed',
-    dataset: 'data',
-    table: 'data',
-    shuffle: 'It is not needed: rows are always shuffled, by `seed`.',
-  },
+  aliases: aliasesOf(
+    {
+      ratios: 'test_size train_size valid_size validation_size val_size validation_split split splits sizes proportions fractions',
+      stratify: 'stratify_by_column stratified stratify_by',
+      group: 'groups group_by group_column',
+      seed: 'random_state random_seed',
+      data: 'dataset table',
+    },
+    {
+      shuffle: 'It is not needed: rows are always shuffled, by `seed`.',
+    },
+  ),
   inputs: {
     data: { kind: 'folder', description: 'A table.' },
     previous: {

@@ -1,5 +1,5 @@
 /** train: fine-tunes a model. */
-import { defineStep } from '../../engine/step.ts';
+import { aliasesOf, defineStep } from '../../engine/step.ts';
 import { metricProblem, positiveAhead, tokensAhead } from '../ml/tasks/metrics.ts';
 import { check, optional, optionSchemas } from './options.ts';
 
@@ -9,6 +9,7 @@ const step = defineStep({
   description: 'Fine-tunes a model. If the model folder has no weights, trains it from a random initialization.',
   options: optionSchemas,
   optional,
+  // transformers, Keras, Lightning, PyTorch, scikit-learn, axolotl
   aliases: aliasesOf(
     {
       epochs: 'num_train_epochs num_epochs n_epochs nb_epoch max_epochs train_epochs epoch',
@@ -147,14 +148,3 @@ const step = defineStep({
 export default step;
 
 export type TrainContext = Parameters<(typeof step)['run']>[0];
-
-/**
- * What other trainers call the options: transformers, Keras, Lightning, PyTorch, scikit-learn, axolotl. `names`: by the
- * option that they stand for. `written`: those without an option of the same form, with the YAML to write, or a sentence.
- */
-function aliasesOf(names: Record<string, string>, written: Record<string, string>): Record<string, string> {
-  return {
-    ...Object.fromEntries(Object.entries(names).flatMap(([option, all]) => all.split(' ').map((name) => [name, option]))),
-    ...written,
-  };
-}

@@ -59,6 +59,12 @@ export const questionAnswering: TaskKind<Ends> = {
 
   measure,
   baseline,
+
+  async show({ ids, values, tokenizer }) {
+    const [start = 0, end = 0] = ['start_positions', 'end_positions'].map((column) => values(column)[0]);
+    return { target: start === 0 && end === 0 ? '(not in this window)' : await tokenizer.decode(ids.slice(start, end + 1)) };
+  },
+
   card: {
     hubTask: 'question-answering',
     // transformers 5 has no pipeline for it any more.

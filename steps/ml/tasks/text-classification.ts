@@ -88,6 +88,14 @@ export const textClassification: TaskKind<Float32Array> = {
   },
 
   baseline,
+
+  async show({ values, info: { problem_type, labels } }) {
+    const own = values('labels');
+    if (problem_type === 'regression') return { target: String(own[0] ?? '') };
+    if (problem_type === 'multi_label_classification') return { target: labels.filter((_, i) => own[i] === 1).join(', ') };
+    return { target: labels[own[0] ?? -1] ?? '' };
+  },
+
   card: { hubTask: 'text-classification', purpose, longInput: longTextIsTruncated, example, topK: true, pythonArguments },
   page: { button: 'Classify', title },
   answerSchema,
