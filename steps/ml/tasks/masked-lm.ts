@@ -113,8 +113,8 @@ async function prepare(source: PreparationContext): Promise<Preparation<Text>> {
 
 /**
  * Masks tokens of a batch: of those that are chosen, 80% become the mask, 10% a random token, and 10% stay. The
- * choice is a function of (seed, epoch, sequence) alone. Of whole words, each is chosen or not, and its tokens are
- * masked one by one, as in BERT's whole-word masking. Adds `label_positions` [P] and the original ids as `labels` [P].
+ * choice is a function of (seed, epoch, sequence) alone. With `continuations` a whole word is chosen or not, and each of
+ * its tokens is masked for itself, as in BERT. Adds `label_positions` [P] and the original ids as `labels` [P].
  */
 function maskTokens(
   inputs: HostTensors,
