@@ -37,21 +37,14 @@ export function watchedMetric(
   return { metric: options.metric_for_best_model ?? 'loss', option: [named ? 'metric_for_best_model' : 'load_best_model_at_end'] };
 }
 
-interface Measured {
-  metrics: string[];
-  /** Metrics of generated texts. */
-  ofTexts: string[];
-  positive: number | undefined;
-}
-
 export class Validation {
   readonly split: Split;
   readonly #info: TokensInfo;
-  readonly #measured: Measured;
+  readonly #measured: ReturnType<typeof measuredOf>;
   readonly #masking: OwnMasking;
   readonly #context: TrainContext;
 
-  constructor(split: Split, info: TokensInfo, measured: Measured, masking: OwnMasking, context: TrainContext) {
+  constructor(split: Split, info: TokensInfo, measured: ReturnType<typeof measuredOf>, masking: OwnMasking, context: TrainContext) {
     this.split = split;
     this.#info = info;
     this.#measured = measured;
@@ -124,8 +117,8 @@ export async function maskingOf({ options, inputs }: TrainContext): Promise<OwnM
   );
 }
 
-/** The metrics to compute besides the loss. */
-function measuredOf(options: TrainContext['options'], info: TokensInfo): Measured {
+/** The metrics to compute besides the loss; `ofTexts`: those of generated texts. */
+function measuredOf(options: TrainContext['options'], info: TokensInfo) {
   const problem = info.problem_type ?? 'single_label_classification';
   const { known, usual } = taskMetrics(info.task, problem, info.labels);
   const written = writtenMetrics(info.task).known;
