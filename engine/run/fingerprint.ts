@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { sha256 } from '../../cache/digest.ts';
 import type { Cell, StepAction } from '../cell.ts';
-import { packageFolder, packageVersion } from '../files/packages.ts';
+import { installedVersion } from '../files/packages.ts';
 import { canonicalJson, type Json } from '../format/scalars.ts';
 import type { OptionSchemas } from '../step.ts';
 import { type Code, createRunCache } from '../step-code.ts';
@@ -122,16 +122,16 @@ function versionOf(name: string, from: string): string {
   const key = `${name}\n${from}`;
   let version = versions.get(key);
   if (version === undefined) {
-    const folder = packageFolder(name, from);
-    version = folder ? packageVersion(folder) : 'not installed';
+    version = installedVersion(name, from);
     versions.set(key, version);
   }
   return version;
 }
 
-/* The source files of a custom step for the records, so that a later run can report which lines changed. */
-
-/** Texts by SHA-256. Leaves out binary files, very large files, and files that have changed in the meantime. */
+/**
+ * The source files of a custom step by SHA-256, so that a later run can report which lines changed. Leaves out binary files, very
+ * large files, and files that have changed in the meantime.
+ */
 export function codeTexts({ action }: Cell, { code }: Components): Map<string, string> {
   const texts = new Map<string, string>();
   if (!code || action.kind !== 'step' || !('path' in action.module)) return texts;
