@@ -114,12 +114,11 @@ async function describeInChild(path: string, patience: number): Promise<StepDesc
       message: 'it awaits a promise at its top level that never settles',
       hint: 'Do the work in `run`, not while the module loads.',
     };
-  return { message: `Node ended while loading it (${result.signal ?? `exit code ${result.exitCode}`})`, hint: lastLine(result.stderr) };
+  return {
+    message: `Node ended while loading it (${result.signal ?? `exit code ${result.exitCode}`})`,
+    hint: result.stderr?.trim().split('\n').at(-1) || undefined,
+  };
 }
 
 /** Node's own exit code for a module that still awaits when nothing is left to run. */
 const NEVER_SETTLED = 13;
-
-function lastLine(text: string | undefined): string | undefined {
-  return text?.trim().split('\n').at(-1) || undefined;
-}

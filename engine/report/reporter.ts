@@ -49,14 +49,12 @@ function readable(event: RunEvent): RunEvent {
       return { ...event, message: readableText(event.message) };
     case 'cell': {
       const { why, failure } = event;
-      const { message = '', hint } = failure ?? {};
-      return {
-        ...event,
-        ...(why === undefined ? {} : { why: readableText(why) }),
-        ...(failure
-          ? { failure: { ...failure, message: readableText(message), ...(hint === undefined ? {} : { hint: readableText(hint) }) } }
-          : {}),
+      const readableFailure = failure && {
+        ...failure,
+        message: readableText(failure.message),
+        hint: failure.hint && readableText(failure.hint),
       };
+      return { ...event, why: why && readableText(why), failure: readableFailure };
     }
     default:
       return event;
@@ -278,12 +276,7 @@ export interface RunningCell {
   progress?: { done: number; total?: number; values: Record<string, number | string> };
 }
 
-interface RunProgress {
-  cells: number;
-  ended: number;
-  seconds: number;
-  stopping: boolean;
-}
+type RunProgress = Record<'cells' | 'ended' | 'seconds', number> & { stopping: boolean };
 
 export function frame(running: RunningCell[], run: RunProgress, columns: number, rows: number, colors: Colors): string {
   // Leave room for the summary line, the "+ more" line and the cursor's line.
