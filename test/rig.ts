@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
-import { onTestFinished } from 'vitest';
+import { afterAll, onTestFinished } from 'vitest';
 import type { RunEvent } from '../engine/events.ts';
 
 export const root = resolve(import.meta.dirname, '..');
@@ -37,12 +37,25 @@ export interface Started {
   done: Promise<Ended>;
 }
 
-export type Project = ReturnType<typeof project>;
+export type Project = ReturnType<typeof projectUntil>;
+
+type Environment = Record<string, string | undefined>;
 
 /** Removed when the test ends. `env` is added to the environment of every command, undefined removes; change it at will. */
-export function project(files: Files = {}, env: Record<string, string | undefined> = {}) {
+export const project = (files: Files = {}, env: Environment = {}): Project => projectUntil(onTestFinished, files, env);
+
+/** For all tests of a file, and removed after them: what takes long is done once, in `beforeAll`. Call it outside of tests. */
+export function sharedProject(files: Files = {}, env: Environment = {}): Project {
+  const endings: (() => void)[] = [];
+  afterAll(() => {
+    for (const end of endings.reverse()) end();
+  });
+  return projectUntil((end) => endings.push(end), files, env);
+}
+
+function projectUntil(whenOver: (end: () => void) => void, files: Files, env: Environment) {
   const folder = fs.realpathSync(fs.mkdtempSync(join(tmpdir(), 'tunesmith-test-')));
-  onTestFinished(() => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 3 }));
+  whenOver(() => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 3 }));
 
   const path = (name: string) => resolve(folder, name);
   let user: number | undefined;
@@ -82,7 +95,7 @@ export function project(files: Files = {}, env: Record<string, string | undefine
     });
     child.stdin.on('error', () => {}); // it may end without reading
     child.stdin.end(stdin);
-    onTestFinished(() => void child.kill('SIGKILL'));
+    whenOver(() => void child.kill('SIGKILL'));
     const printed = { stdout: '', stderr: '' };
     for (const stream of ['stdout', 'stderr'] as const) {
       child[stream].setEncoding('utf8').on('data', (text: string) => {

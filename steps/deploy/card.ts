@@ -6,7 +6,7 @@ import { stringify } from 'yaml';
 import type { CleaningOptions } from '../ml/data/cleaning.ts';
 import type { Preprocessing } from '../ml/data/preprocessing.ts';
 import type { DataSources } from '../ml/data/table.ts';
-import { isGenerating } from '../ml/models/config.ts';
+import { aModel, isGenerating } from '../ml/models/config.ts';
 import { type Encoding, encodingOf } from '../ml/models/encoding.ts';
 import type { Model } from '../ml/models/model-folder.ts';
 import type { Side } from '../ml/models/tokenizer.ts';
@@ -51,7 +51,7 @@ export function modelCard({ name, license, model, training, sources, preprocessi
   const parts = [
     frontMatter({ name, license, model, sources, metrics }),
     `# ${name}`,
-    `${article(model.family.type)} model that ${purposeOf(model, training.pairs === true)}. Made with tunesmith.`,
+    `A${aModel(model.family.type).slice(1)} that ${purposeOf(model, training.pairs === true)}. Made with tunesmith.`,
     '## Results',
     ...results(metrics),
     '## Preprocessing',
@@ -308,5 +308,3 @@ const plain = (text: string): string => text.replace(/[|\\`*_<>[\]]/g, '\\$&').r
 const listOf = (names: string[]): string => (names.length === 2 ? names.join(' and ') : names.join(', '));
 
 const oneOf = (names: string[]): string => (names.length > 1 ? `${names.slice(0, -1).join(', ')} or ${names.at(-1)}` : names.join());
-
-const article = (family: string): string => (/^[aeiou]/.test(family) ? `An ${family}` : `A ${family}`);

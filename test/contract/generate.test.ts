@@ -51,7 +51,7 @@ test('200 prompts of a file: the same tokens as transformers, greedy and with be
     ...['--length-penalty', length_penalty, '--no-repeat-ngram-size', no_repeat_ngram_size, '--batch-size', 32].map(String),
   );
   expect(lines(beams.stdout).map(({ tokens }) => [tokens])).toEqual(texts.map((one: any) => one.early));
-}, 60_000);
+});
 
 async function randomModel(p: Project, task: 'causal-lm' | 'seq2seq', change: object = {}): Promise<void> {
   if (task === 'causal-lm') smallGpt2(p.path('model'), { initializer_range: 0.6, ...change });
@@ -75,7 +75,7 @@ test('one prompt: only the text, with the defaults of the model folder, from the
   const predicted = await p.run('predict', 'bundle', 'in.jsonl');
   expect(predicted.code).toBe(2);
   expect(predicted.stderr).toContain('tunesmith generate');
-}, 60_000);
+});
 
 test('the text is streamed', async () => {
   const p = project();
@@ -85,7 +85,7 @@ test('the text is streamed', async () => {
   started.kill('SIGINT');
   const { code, stdout } = await started.done;
   expect([code, stdout.length > 0, stdout.length < 15000]).toEqual([130, true, true]);
-}, 90_000);
+});
 
 test('sampled texts depend only on the seed; stop strings and several texts', async () => {
   const p = project();
@@ -100,7 +100,7 @@ test('sampled texts depend only on the seed; stop strings and several texts', as
   expect(stopped).toBe(`${first.slice(0, 1 + Math.min(first.indexOf(a), first.indexOf(b)))}\n`);
   const two = (await draw('--num-return-sequences', '2', '--seed', '7', '--temperature', '1.5')).split('\n');
   expect([two.length, two[0]]).toEqual([3, first.trimEnd()]);
-}, 60_000);
+});
 
 test('T5 generates a text from a text', async () => {
   const p = project({ 'in.jsonl': '{"prompt": "the cat"}\n{"prompt": "a longer text than that", "id": 2}\n' });
@@ -130,7 +130,7 @@ test('T5 generates a text from a text', async () => {
   expect((await p.run('generate', 'model', 'the cat')).stderr).toContain(
     'decoder_start_token_id is 900, but must be the id of one of the model',
   );
-}, 60_000);
+});
 
 test('impossible requests are refused with a message', async () => {
   const p = project({
@@ -178,4 +178,4 @@ test('impossible requests are refused with a message', async () => {
   tokenizer.added_tokens.push({ ...tokenizer.added_tokens[0], id: 200, content: '<more>' });
   p.write('model/tokenizer.json', JSON.stringify(tokenizer));
   expect(await say('model', 'a')).toMatch(/^2 error: the tokenizer has \d+ tokens, but the model's embedding table has only 96 rows$/);
-}, 90_000);
+});

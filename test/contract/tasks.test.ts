@@ -1,7 +1,7 @@
 /** Every task through the whole pipeline, from rows to a bundle that answers, and the messages for unusable rows. */
-import { cpSync, readFileSync } from 'node:fs';
-import { expect, test } from 'vitest';
-import { project } from '../rig.ts';
+import { mkdirSync } from 'node:fs';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { type Ended, project, sharedProject } from '../rig.ts';
 import { modelOf, wordsOf } from '../steps/small.ts';
 
 const NAMES = ['anna', 'bert', 'carl', 'dora', 'emil', 'fred'];
@@ -41,33 +41,68 @@ const pairs = every(200, (_, city, i) => {
   return { premise: `I live in ${city}`, hypothesis: `my home is ${other}`, label: other === city ? 'same' : 'different' };
 });
 
-const pipeline = (tokenize: string, train: string) => `
-steps:
-  collect: { uses: collect, with: { files: data.jsonl } }
-  split: { uses: split, with: { data: "\${{ steps.collect.data }}", key: [id] } }
-  tokenize: { uses: tokenize, with: { data: "\${{ steps.split.data }}", model: model, max_length: 24, ${tokenize} } }
-  train:
+/** The steps of one task, whose names end in its name. */
+const steps = (name: string, model: string, { tokenize, train }: Options) => `
+  collect-${name}: { uses: collect, with: { files: ${name}.jsonl } }
+  split-${name}: { uses: split, with: { data: "\${{ steps.collect-${name}.data }}", key: [id] } }
+  tokenize-${name}: { uses: tokenize, with: { data: "\${{ steps.split-${name}.data }}", model: ${model}, max_length: 24, ${tokenize} } }
+  train-${name}:
     uses: train
     resources: { cpu: 1 }
-    with: { tokens: "\${{ steps.tokenize.tokens }}", model: model, batch_size: 8, learning_rate: 0.001, seed: 1, ${train} }
-  test: { uses: evaluate, with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}" } }
-  deploy: { uses: deploy, with: { model: "\${{ steps.train.model }}", metrics: "\${{ steps.test.metrics }}" } }
+    with: { tokens: "\${{ steps.tokenize-${name}.tokens }}", model: ${model}, seed: 1, ${train} }
+  test-${name}: { uses: evaluate, with: { model: "\${{ steps.train-${name}.model }}", tokens: "\${{ steps.tokenize-${name}.tokens }}" } }
+  deploy-${name}: { uses: deploy, with: { model: "\${{ steps.train-${name}.model }}", metrics: "\${{ steps.test-${name}.metrics }}" } }
 `;
 
-function made(rows: object[], tokenize: string, train: string) {
-  const lines = rows.map((row) => `${JSON.stringify(row)}\n`).join('');
-  const p = project({ 'p.yaml': pipeline(tokenize, train), 'data.jsonl': lines });
-  cpSync(modelOf(wordsOf(lines)), p.path('model'), { recursive: true });
-  return p;
+interface Options {
+  tokenize: string;
+  train: string;
 }
 
-/** Runs the pipeline. Returns the metrics of the test split and the bundle's answers. */
-async function trained(rows: object[], tokenize: string, train: string, inputs: object[]) {
-  const p = made(rows, tokenize, train);
-  const run = await p.run('run', 'p.yaml', '--plain');
-  expect(run.code, run.screen).toBe(0);
+/** Small models learn with a high rate. Pairs need a larger one, which has to compare words. */
+const SMALL = { hidden_size: 32, num_hidden_layers: 1, intermediate_size: 64, max_position_embeddings: 32, initializer_range: 0.1 };
+const FAST = 'batch_size: 8, learning_rate: 0.01';
+
+const TASKS: Record<string, Options & { rows: object[]; size?: object }> = {
+  entities: { rows: entities, tokenize: 'task: token-classification', train: `${FAST}, epochs: 6` },
+  questions: { rows: questions, tokenize: 'task: question-answering, stride: 4', train: `${FAST}, epochs: 12` },
+  pairs: {
+    rows: pairs,
+    tokenize: 'text: premise, text_pair: hypothesis',
+    train: 'batch_size: 16, learning_rate: 0.002, epochs: 25',
+    size: {},
+  },
+  lists: { rows: moods, tokenize: 'label: moods, problem_type: multi_label_classification', train: `${FAST}, epochs: 8` },
+  columns: { rows: moods, tokenize: 'label: [happy, sad], problem_type: multi_label_classification', train: `${FAST}, epochs: 8` },
+  regression: { rows: moods, tokenize: 'label: score, problem_type: regression', train: `${FAST}, epochs: 10` },
+  masked: { rows: moods, tokenize: 'task: masked-lm', train: `${FAST}, epochs: 8` },
+};
+
+const p = sharedProject();
+let cells: Record<string, string> = {};
+
+/** One run for all tasks, whose steps share their processes. */
+beforeAll(async () => {
+  let yaml = 'steps:';
+  for (const [name, { rows, size = SMALL, ...options }] of Object.entries(TASKS)) {
+    const lines = linesOf(rows);
+    p.write(`${name}.jsonl`, lines);
+    mkdirSync(p.path(`${name}-model`));
+    modelOf(wordsOf(lines), size, p.path(`${name}-model`));
+    yaml += steps(name, `${name}-model`, options);
+  }
+  p.write('p.yaml', yaml);
+  ({ cells } = await p.states('p.yaml', '--on-failure', 'continue'));
+});
+
+const linesOf = (rows: object[]): string => rows.map((row) => `${JSON.stringify(row)}\n`).join('');
+
+/** The metrics and predictions of the test split, and the bundle's answers. */
+async function trained(name: string, inputs: object[]) {
+  for (const step of ['collect', 'split', 'tokenize', 'train', 'test', 'deploy'])
+    expect(cells).toMatchObject({ [`${step}-${name}`]: 'ran' });
   const outputs = '.tunesmith/outputs/p';
-  p.write('in.jsonl', inputs.map((input) => `${JSON.stringify(input)}\n`).join(''));
+  p.write('in.jsonl', linesOf(inputs));
   const answersOf = async (folder: string) => {
     const { stdout, screen } = await p.run('predict', folder, 'in.jsonl');
     expect(stdout, screen).not.toBe('');
@@ -76,23 +111,24 @@ async function trained(rows: object[], tokenize: string, train: string, inputs: 
       .split('\n')
       .map((line) => JSON.parse(line));
   };
-  const answers = await answersOf(`${outputs}/deploy/bundle`);
+  const bundle = `${outputs}/deploy-${name}/bundle`;
+  const answers = await answersOf(bundle);
   expect(answers).toHaveLength(inputs.length);
   // A model folder answers as its bundle does.
-  expect(await answersOf(`${outputs}/train/model`)).toEqual(answers);
-  const predictions = p.read(`${outputs}/test/predictions`).trim().split('\n');
+  expect(await answersOf(`${outputs}/train-${name}/model`)).toEqual(answers);
+  const predictions = p.read(`${outputs}/test-${name}/predictions`).trim().split('\n');
   return {
-    p,
-    metrics: JSON.parse(p.read(`${outputs}/test/metrics`)).metrics,
+    bundle,
+    metrics: JSON.parse(p.read(`${outputs}/test-${name}/metrics`)).metrics,
     predictions: predictions.map((line) => JSON.parse(line)),
     answers,
-    config: JSON.parse(readFileSync(p.path(`${outputs}/deploy/bundle/config.json`), 'utf8')),
+    config: JSON.parse(p.read(`${bundle}/config.json`)),
   };
 }
 
 test('token-classification: entities with their positions', async () => {
   const text = 'In Oslo lived Dora 😀 and anna smith went to rome.';
-  const { metrics, predictions, answers, config } = await trained(entities, 'task: token-classification', 'epochs: 6', [{ text }]);
+  const { metrics, predictions, answers, config } = await trained('entities', [{ text }]);
   expect(metrics.f1).toBeGreaterThan(0.95);
   expect(config.architectures).toEqual(['BertForTokenClassification']);
   expect(config.id2label).toEqual({ 0: 'B-LOC', 1: 'B-PER', 2: 'I-PER', 3: 'O' });
@@ -107,7 +143,7 @@ test('token-classification: entities with their positions', async () => {
 
 test('question-answering: a span of the context, or none', async () => {
   const context = '😀 emil lived in rome .';
-  const { metrics, answers, config } = await trained(questions, 'task: question-answering, stride: 4', 'epochs: 12', [
+  const { metrics, answers, config } = await trained('questions', [
     { question: 'where', context },
     { question: 'why', context },
   ]);
@@ -118,21 +154,21 @@ test('question-answering: a span of the context, or none', async () => {
 });
 
 test('pairs of texts', async () => {
-  const { p, metrics, answers } = await trained(pairs, 'text: premise, text_pair: hypothesis', 'epochs: 25', [
+  const { bundle, metrics, answers } = await trained('pairs', [
     { text: 'I live in oslo', text_pair: 'my home is oslo' },
     { text: 'I live in oslo', text_pair: 'my home is rome' },
   ]);
   expect(metrics.accuracy).toBeGreaterThan(0.9);
   expect(answers.map(({ label }) => label)).toEqual(['same', 'different']);
 
-  const card = p.read('.tunesmith/outputs/p/deploy/bundle/README.md');
+  const card = p.read(`${bundle}/README.md`);
   expect(card).toContain('classifies a pair of texts as `different` or `same`.');
   expect(card).toContain(`-d '{"inputs":{"text":"a text","text_pair":"another text"}}'`);
   expect(card).toContain('model({"text":"a text","text_pair":"another text"}, truncation=True, max_length=24)');
 
   // Half a pair also gets an answer, which has no meaning.
   p.write('half.jsonl', '{"text":"I live in oslo"}\n');
-  const half = await p.run('predict', '.tunesmith/outputs/p/deploy/bundle', 'half.jsonl');
+  const half = await p.run('predict', bundle, 'half.jsonl');
   expect(half.code).toBe(1);
   expect(half.screen).toBe(
     'error: half.jsonl:1: no "hypothesis" and no "text_pair" among text\n  Each line must be an object such as {"premise": "…", "hypothesis": "…"}.\n',
@@ -140,11 +176,11 @@ test('pairs of texts', async () => {
 });
 
 test.each([
-  ['a column of lists', 'label: moods, problem_type: multi_label_classification'],
-  ['columns of 0 and 1, and of false and true', 'label: [happy, sad], problem_type: multi_label_classification'],
-])('multiple labels: %s', async (_, tokenize) => {
+  ['a column of lists', 'lists'],
+  ['columns of 0 and 1, and of false and true', 'columns'],
+])('multiple labels: %s', async (_, name) => {
   const inputs = [{ text: 'the day was bad and good 1' }, { text: 'the day was long and wet 2' }];
-  const { metrics, answers, config } = await trained(moods, tokenize, 'epochs: 8', inputs);
+  const { metrics, answers, config } = await trained(name, inputs);
   expect(metrics.accuracy).toBeGreaterThan(0.8);
   expect(config).toMatchObject({ problem_type: 'multi_label_classification', id2label: { 0: 'happy', 1: 'sad' } });
   expect(answers.map(({ labels }) => labels)).toEqual([['happy', 'sad'], []]);
@@ -153,7 +189,7 @@ test.each([
 
 test('regression', async () => {
   const inputs = [{ text: 'the day was bad and wet 1' }, { text: 'the day was long and wet 2' }];
-  const { metrics, answers, config } = await trained(moods, 'label: score, problem_type: regression', 'epochs: 10', inputs);
+  const { metrics, answers, config } = await trained('regression', inputs);
   expect(metrics.r2).toBeGreaterThan(0.9);
   expect(config).toMatchObject({ problem_type: 'regression', id2label: { 0: 'score' } });
   expect(Math.abs(answers[0].score - 1.5)).toBeLessThan(0.5);
@@ -161,45 +197,59 @@ test('regression', async () => {
 });
 
 test('masked-lm: the masked word and its probability', async () => {
-  const { metrics, answers, config } = await trained(moods, 'task: masked-lm', 'epochs: 8', [{ text: 'the [MASK] was bad and [MASK] 1' }]);
+  const { metrics, answers, config } = await trained('masked', [{ text: 'the [MASK] was bad and [MASK] 1' }]);
   expect(metrics.perplexity).toBeLessThan(100);
   expect(config.architectures).toEqual(['BertForMaskedLM']);
   expect(answers[0].fill).toHaveLength(2);
   expect(answers[0].fill[0]).toEqual({ token: 'day', score: expect.any(Number) });
 });
 
-test.each([
+const UNUSABLE: [row: object, tokenize: string, message: RegExp][] = [
   [
-    [{ ...questions[0]!, answers: { text: ['lisbon'], answer_start: [3] } }],
+    { ...questions[0]!, answers: { text: ['lisbon'], answer_start: [3] } },
     'task: question-answering',
     /row [\w-]+: the answer "lisbon" is not in its context at character 3/,
   ],
+  [{ ...questions[0]!, answers: { text: ['lived'], answer_start: [3] } }, 'task: question-answering', /It is at \d+: correct answer_start/],
   [
-    [{ ...questions[0]!, answers: { text: ['lived'], answer_start: [3] } }],
-    'task: question-answering',
-    /It is at \d+: correct answer_start/,
-  ],
-  [
-    [{ ...questions[0]!, question: 'x '.repeat(40) }],
+    { ...questions[0]!, question: 'x '.repeat(40) },
     'task: question-answering',
     /row [\w-]+: the question has 40 tokens, so a sequence of 24 tokens leaves no room for its context/,
   ],
-  [[{ tokens: ['a', 'b'], tags: ['O'] }], 'task: token-classification', /row [\w-]+ has 2 words in `tokens` and 1 tags in `tags`/],
-  [[{ text: 'a', label: 'much' }], 'problem_type: regression', /row [\w-]+: `label` is "much", not a number/],
-  [[{ text: 'a', label: ['x'] }], 'text: text', /the column `label` contains lists/],
-  [[{ text: 'a', label: 'x' }], 'problem_type: multi_label_classification', /the column `label` contains VARCHAR, not lists/],
-])('%#: an unusable row is reported', async (wrong, tokenize, message) => {
-  // Enough rows for each split, all equal, so that the bad one is found in any order.
-  const rows = Array.from({ length: 12 }, () => wrong[0]!);
-  const p = made(rows, tokenize, 'epochs: 1');
-  const { code, screen } = await p.run('run', 'p.yaml', '--plain');
-  expect(code).toBe(1);
-  expect(screen).toMatch(message);
-  expect(screen).not.toMatch(/^\s+at /m);
+  [{ tokens: ['a', 'b'], tags: ['O'] }, 'task: token-classification', /row [\w-]+ has 2 words in `tokens` and 1 tags in `tags`/],
+  [{ text: 'a', label: 'much' }, 'problem_type: regression', /row [\w-]+: `label` is "much", not a number/],
+  [{ text: 'a', label: ['x'] }, 'text: text', /the column `label` contains lists/],
+  [{ text: 'a', label: 'x' }, 'problem_type: multi_label_classification', /the column `label` contains VARCHAR, not lists/],
+];
+
+describe('an unusable row is reported', () => {
+  const p = sharedProject();
+  let run: Ended;
+
+  beforeAll(async () => {
+    p.write('p.yaml', `steps:${UNUSABLE.map(([, tokenize], i) => steps(String(i), 'model', { tokenize, train: 'epochs: 1' })).join('')}`);
+    // Enough rows for each split, all equal, so that the bad one is found in any order.
+    for (const [i, [row]] of UNUSABLE.entries()) p.write(`${i}.jsonl`, linesOf(Array.from({ length: 12 }, () => row)));
+    mkdirSync(p.path('model'));
+    modelOf(wordsOf(linesOf(UNUSABLE.map(([row]) => row))), SMALL, p.path('model'));
+    run = await p.run('run', 'p.yaml', '--plain', '--on-failure', 'continue');
+  });
+
+  test.each(UNUSABLE.map(([, tokenize, message], i) => [i, tokenize, message] as const))('%i: %s', (i, _, message) => {
+    expect(run.code).toBe(1);
+    const failure = new RegExp(`^tokenize-${i}: failed(.*\\n(?=  ))+.*`, 'm').exec(run.screen)![0];
+    expect(failure).toMatch(message);
+    expect(run.screen).not.toMatch(/^\s+at /m);
+  });
 });
 
 test('options that do not apply to a task are refused before the run', async () => {
-  const p = made(entities.slice(0, 20), 'task: token-classification, label: kind', 'epochs: 1');
+  const options = { tokenize: 'task: token-classification, label: kind', train: 'epochs: 1' };
+  const p = project({
+    'p.yaml': `steps:${steps('it', 'model', options)}`,
+    'it.jsonl': linesOf(entities.slice(0, 20)),
+    'model/config.json': '{}',
+  });
   const { code, screen } = await p.run('run', 'p.yaml', '--plain');
   expect(code).toBe(2);
   expect(screen).toContain('`label` applies only to text-classification, not to token-classification');

@@ -5,7 +5,7 @@ Golden values for the tokenizers of XLM-RoBERTa, CamemBERT and ModernBERT, whose
 
 It trains small models on the lines of tokenizer.py. It writes the tokenizer.json of such a folder into
 test/golden/tokenizer/<family>/, and `expected.json`, the outputs of transformers for the texts and pairs of
-tokenizer.py. The ids of the first two are compared with those of sentencepiece, because fairseq, which trained the
+tokenizer.py; <family>-prefix is the same without a space before the first word. The ids of the first two are compared with those of sentencepiece, because fairseq, which trained the
 models, counted them differently.
 """
 
@@ -77,7 +77,9 @@ if __name__ == "__main__":
         ("camembert", CamembertTokenizer, 4, 5, 6),
     ]:
         made = converted(model, "sentencepiece.bpe.model", kind)
-        save(name, name, {"tokenizer.json": made}, {"tokenizer_class": kind.__name__, "mask_token": "<mask>"}, AutoTokenizer.from_pretrained)
+        options = {"tokenizer_class": kind.__name__, "mask_token": "<mask>"}
+        save(name, name, {"tokenizer.json": made}, options, AutoTokenizer.from_pretrained)
+        save(f"{name}-prefix", name, {"tokenizer.json": made}, options | {"add_prefix_space": False}, AutoTokenizer.from_pretrained)
         tokenizer = AutoTokenizer.from_pretrained(Path(__file__).parent / "tokenizer" / name)
         for text in (text for text in TEXTS if "<" not in text):
             ids = [3 if id == judge.unk_id() else id + offset for id in judge.encode(text)]

@@ -16,8 +16,7 @@ export function smallModel(change: object = {}): string {
  * bert-tiny with a vocabulary of these words, in their order: most of its training is that of 30,522 embeddings that a test
  * never reads. Its special tokens are 0 to 4: PAD UNK CLS SEP MASK.
  */
-export function modelOf(words: Iterable<string>, change: object = {}): string {
-  const folder = temporary();
+export function modelOf(words: Iterable<string>, change: object = {}, folder = temporary()): string {
   const read = (name: string) => JSON.parse(readFileSync(join(boxed, name), 'utf8'));
   const tokenizer = read('tokenizer.json');
   const special: string[] = tokenizer.added_tokens.map(({ content }: { content: string }) => content);

@@ -77,13 +77,8 @@ function letterNotIn(text: string): string {
  */
 export async function readPreprocessing(folder: string): Promise<Preprocessing> {
   const file = join(folder, NAME);
-  if (!existsSync(file)) return [];
-  let found: Record<string, unknown> | null;
-  try {
-    found = JSON.parse(await readFile(file, 'utf8'));
-  } catch (error) {
-    throw new StepError(`${file} is not a JSON object: ${(error as Error).message}`, MAKE_AGAIN);
-  }
+  const found = await readRecord(file);
+  if (found === undefined) return [];
   const version = found?.version;
   if (version !== 1 && version !== 2)
     throw new StepError(
@@ -100,8 +95,6 @@ export async function readPreprocessing(folder: string): Promise<Preprocessing> 
 }
 
 const NAME = 'preprocessing.json';
-
-const MAKE_AGAIN = 'The file is truncated, was edited, or was written by a newer version of tunesmith. Make or copy the folder again.';
 
 const stepsOfVersion1 = ({ decode, text }: Record<string, unknown>): unknown[] => [
   ...(decode === undefined ? [] : [{ decode }]),
@@ -138,7 +131,21 @@ export async function writePreprocessing(folder: string, steps: Preprocessing): 
 }
 
 /** Copies the record of the preprocessing so far. */
-export async function carryPreprocessing(from: string, to: string): Promise<void> {
-  const file = join(from, NAME);
-  if (existsSync(file)) await copyFile(file, join(to, NAME));
+export const carryPreprocessing = (from: string, to: string): Promise<void> => carryRecord(NAME, from, to);
+
+/** The JSON of a record that folders carry; undefined if there is none. */
+export async function readRecord(file: string): Promise<Record<string, unknown> | null | undefined> {
+  if (!existsSync(file)) return undefined;
+  try {
+    return JSON.parse(await readFile(file, 'utf8'));
+  } catch (error) {
+    throw new StepError(`${file} is not a JSON object: ${(error as Error).message}`, MAKE_AGAIN);
+  }
 }
+
+export async function carryRecord(name: string, from: string, to: string): Promise<void> {
+  if (existsSync(join(from, name))) await copyFile(join(from, name), join(to, name));
+}
+
+export const MAKE_AGAIN =
+  'The file is truncated, was edited, or was written by a newer version of tunesmith. Make or copy the folder again.';

@@ -4,10 +4,11 @@
  */
 
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Json, StepError } from '../../../engine/step.ts';
 import { type Database, literal, quote, type TableColumn } from './database.ts';
+import { carryRecord, MAKE_AGAIN, readRecord } from './preprocessing.ts';
 
 export type { TableColumn as Column } from './database.ts';
 
@@ -126,14 +127,9 @@ export interface DataSources {
 /** Undefined if the sources are unknown, because another step made the table. @throws StepError for a damaged file */
 export async function readSources(folder: string): Promise<DataSources | undefined> {
   const file = join(folder, NAME);
-  if (!existsSync(file)) return undefined;
-  let found: Partial<DataSources> | null;
-  try {
-    found = JSON.parse(await readFile(file, 'utf8'));
-  } catch (error) {
-    throw new StepError(`${file} is not a JSON object: ${(error as Error).message}`, MAKE_AGAIN);
-  }
-  const { rows, sources } = found ?? {};
+  const found = await readRecord(file);
+  if (found === undefined) return undefined;
+  const { rows, sources } = (found ?? {}) as Partial<DataSources>;
   const whole = Array.isArray(sources) && sources.every((one) => typeof one?.name === 'string' && typeof one.files === 'number');
   if (typeof rows !== 'number' || !whole) throw new StepError(`${file} does not contain \`rows\` and a list of \`sources\``, MAKE_AGAIN);
   return { rows, sources };
@@ -144,11 +140,6 @@ export async function writeSources(folder: string, sources: DataSources): Promis
 }
 
 /** Copies the record of a folder to what is made of it. */
-export async function carrySources(from: string, to: string): Promise<void> {
-  const file = join(from, NAME);
-  if (existsSync(file)) await copyFile(file, join(to, NAME));
-}
+export const carrySources = (from: string, to: string): Promise<void> => carryRecord(NAME, from, to);
 
 const NAME = 'sources.json';
-
-const MAKE_AGAIN = 'The file is truncated, was edited, or was written by a newer version of tunesmith. Make or copy the folder again.';

@@ -123,6 +123,9 @@ export function optionsOfOtherTasks(options: Record<string, unknown> & { task: T
   });
 }
 
+/** `an electra model`, for messages. */
+export const aModel = (type: string): string => `${/^[aeiou]/.test(type) ? 'an' : 'a'} ${type} model`;
+
 /** A config.json as it is. */
 export type ConfigFile = Record<string, unknown>;
 

@@ -26,7 +26,7 @@ import {
   taskFacts,
 } from './config.ts';
 import { type Distillation, distillationLoss, LOSS_FACTORS } from './distillation.ts';
-import type { Parameters, Weights } from './nn.ts';
+import type { Observe, Parameters, Weights } from './nn.ts';
 
 /** The fields of a config that every family has. */
 export interface Config {
@@ -41,9 +41,6 @@ export interface Config {
 }
 
 type Tensors = Record<string, tf.Tensor>;
-
-/** Receives the hidden states [B, T, H]: those of the embeddings, then those of each layer, as transformers' `hidden_states`. */
-export type Observe = (state: tf.Tensor) => void;
 
 export interface Family<C extends Config = any> {
   /** `model_type` in config.json. */

@@ -10,7 +10,7 @@ import { attend, attendWithPast, betweenLayers, embedding, firstRows, joinHeads,
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { type ConfigFile, ConfigReader } from './config.ts';
-import { type Family, type Observe, stackDepth } from './family.ts';
+import { type Family, stackDepth } from './family.ts';
 import * as nn from './nn.ts';
 
 /** Names and defaults are those of transformers' GPT2Config. */
@@ -172,11 +172,17 @@ interface Pass {
   config: Gpt2Config;
   weights: nn.Weights;
   dropout: Dropout;
-  observe?: Observe | undefined;
+  observe?: nn.Observe | undefined;
 }
 
 /** Whole sequences, int32 ids and mask [B, T] → the last hidden states [B, T, H]. Padding is at the end. */
-function read(config: Gpt2Config, weights: nn.Weights, inputs: Record<string, tf.Tensor>, dropout: Dropout, observe?: Observe): tf.Tensor {
+function read(
+  config: Gpt2Config,
+  weights: nn.Weights,
+  inputs: Record<string, tf.Tensor>,
+  dropout: Dropout,
+  observe?: nn.Observe,
+): tf.Tensor {
   const { input_ids, attention_mask } = inputs;
   const positions = firstRows(weights[POSITIONS]!, input_ids!.shape[1]!); // [T, H]
   const embedded = dropout(tf.add(embedding(weights[WORDS]!, input_ids!), positions), config.embd_pdrop); // [B, T, H]

@@ -9,14 +9,14 @@ import path from 'node:path';
 import { memoryLimit, StepError } from '../../../engine/step.ts';
 import type { CrossEntropyOptions } from '../runtime/ops.ts';
 import type { Axes, HostTensor, HostTensors, Program } from '../runtime/runtime.ts';
-import { type ConfigFile, knownTask, labelsOf, type ProblemType, problemOf, type Task, taskFacts, taskOf } from './config.ts';
+import { aModel, type ConfigFile, knownTask, labelsOf, type ProblemType, problemOf, type Task, taskFacts, taskOf } from './config.ts';
 import type { Distillation } from './distillation.ts';
 import { axesFor, type Config, type Family, type GeneratingHead, type Head, programFor } from './family.ts';
 import { listed, readJson, shown } from './json.ts';
 import type { Parameter, Parameters } from './nn.ts';
 import { random, truncatedNormal } from './random.ts';
 import { familyOf } from './registry.ts';
-import { float32, toFloat32, writeSafetensors } from './safetensors.ts';
+import { float32, type StoredTensor, toFloat32, writeSafetensors } from './safetensors.ts';
 import { openWeights } from './weight-files.ts';
 
 export interface Model {
@@ -54,14 +54,11 @@ export interface ModelStart {
   say: (message: string) => void;
 }
 
-/** A model, and its weights that are in no file. */
-export type Started = Model & { fresh: string[] };
-
 /**
  * Opens a model to be trained for these labels: with the folder's weights if it has some, otherwise with a random
- * initialization.
+ * initialization. `fresh`: its weights that are in no file.
  */
-export async function startModel(folder: string, start: ModelStart): Promise<Started> {
+export async function startModel(folder: string, start: ModelStart): Promise<Model & { fresh: string[] }> {
   const { task, problem = 'single_label_classification', labels, seed, dropout, loss, distillation, say } = start;
   const file = await readConfig(folder);
   const family = familyOf(file);
@@ -71,27 +68,28 @@ export async function startModel(folder: string, start: ModelStart): Promise<Sta
   const base = family.parameters(config);
   const program = programFor(family, task, config, problem, loss, distillation);
   const all = headParameters(config, labels.length);
-  const checkpoint = await openCheckpoint(folder, family, task, { ...base, ...all });
-  const head = checkpoint ? withoutTied(all, tiedTo, checkpoint) : all;
+  const stored = await openNamed(folder, family, task, { ...base, ...all });
+  const head = stored ? withoutTied(all, tiedTo, stored) : all;
   const parameters = { ...base, ...head };
   const model = { family, task, problem, file, config, labels, parameters, program, axes: axesFor(task, problem, labels.length) };
-  if (!checkpoint) {
+  if (!stored) {
     say('no model.safetensors: all weights are randomly initialized');
     return { ...model, weights: startAll(parameters, config, seed), fresh: Object.keys(parameters) };
   }
   try {
-    const { head: kept, order } = headToKeep(file, start, head, labelled, checkpoint);
-    const weights = await readWeights(checkpoint, { ...base, ...kept });
+    const { head: kept, order } = headToKeep(file, start, head, labelled, stored);
+    const weights = await readWeights(stored, { ...base, ...kept });
     if (labels.length > 0) for (const name of labelled) if (weights[name]) weights[name] = reorderRows(weights[name], order);
     const fresh = Object.keys(head).filter((name) => !(name in kept));
     for (const name of fresh) weights[name] = startOne(name, head[name]!, config, seed);
-    say(`${Object.keys(base).length + Object.keys(kept).length} weights read from ${checkpoint.source}`);
+    say(`${Object.keys(base).length + Object.keys(kept).length} weights read from ${stored.source}`);
     if (fresh.length > 0) say(`randomly initialized: ${listed(fresh)}`);
-    const unused = [...checkpoint.entries.keys()].filter((name) => !(name in weights));
-    if (unused.length > 0) say(`ignored, because a ${family.type} model for ${task} does not use them: ${listed(unused)}`);
-    return { ...model, weights: inOrder(weights, parameters), fresh };
+    const unused = [...stored.entries.keys()].filter((name) => !(name in weights));
+    if (unused.length > 0) say(`ignored, because ${aModel(family.type)} for ${task} does not use them: ${listed(unused)}`);
+    // In the order of the parameters, as after a random initialization.
+    return { ...model, weights: Object.fromEntries(Object.keys(parameters).map((name) => [name, weights[name]!])), fresh };
   } finally {
-    await checkpoint.close();
+    await stored.close();
   }
 }
 
@@ -110,28 +108,25 @@ export async function loadModel(folder: string, wanted?: Task): Promise<Model> {
   const head = headOf(family, task, file);
   const base = family.parameters(config);
   const all = head.parameters(config, labels.length);
-  const checkpoint = await openCheckpoint(folder, family, task, { ...base, ...all });
-  if (!checkpoint)
+  const stored = await openNamed(folder, family, task, { ...base, ...all });
+  if (!stored)
     throw new StepError(`${shown(folder)} has no model.safetensors`, 'Train it first: this folder contains only a configuration.');
   try {
-    const ownParameters = withoutTied(all, head.tiedTo, checkpoint);
+    const ownParameters = withoutTied(all, head.tiedTo, stored);
     const parameters: Parameters = { ...base, ...ownParameters };
     const own = Object.keys(ownParameters);
-    if (own.length > 0 && !own.some((name) => checkpoint.entries.has(name)))
+    if (own.length > 0 && !own.some((name) => stored.entries.has(name)))
       throw new StepError(`${shown(folder)} has no head for ${task}`, 'Train it first: this is a base model.');
-    const weights = await readWeights(checkpoint, parameters);
+    const weights = await readWeights(stored, parameters);
     const program = programFor(family, task, config, problem);
     const axes = axesFor(task, problem, labels.length);
     return { family, task, problem, file, config, labels, parameters, weights, program, axes };
   } finally {
-    await checkpoint.close();
+    await stored.close();
   }
 }
 
-/**
- * Writes config.json and model.safetensors. `weights` may be those of a training, by the names of the model's
- * weights.
- */
+/** Writes config.json and model.safetensors. `weights`: by default the model's own. */
 export async function saveModel(folder: string, model: Model, weights: HostTensors = model.weights): Promise<void> {
   const { family, task, problem, labels } = model;
   // The weights are float32, whatever they were; without a dtype loaders would take the file's.
@@ -185,49 +180,43 @@ export function headOf(family: Family, task: Task, file: ConfigFile): Head | Gen
     );
   if (head) return head;
   throw new StepError(
-    `a ${family.type} model cannot be trained for ${task}`,
+    `${aModel(family.type)} cannot be trained for ${task}`,
     `It can be trained for ${Object.keys(family.heads).join(', ')}.`,
   );
 }
 
-/** The weights of a folder: one file or several, by the names of our parameters. */
-interface Checkpoint {
+/** The weights of a folder by the names of our parameters. */
+interface NamedWeights {
   /** Its name in messages. */
   source: string;
-  entries: Map<string, { shape: number[]; read(): Promise<Float32Array> }>;
+  entries: Map<string, Entry>;
   close(): Promise<void>;
 }
 
-async function openCheckpoint(folder: string, family: Family, task: Task, parameters: Parameters): Promise<Checkpoint | undefined> {
+interface Entry {
+  shape: number[];
+  read(): Promise<Float32Array>;
+}
+
+async function openNamed(folder: string, family: Family, task: Task, parameters: Parameters): Promise<NamedWeights | undefined> {
   const stored = await openWeights(folder);
   if (!stored) return undefined;
   try {
-    const entries: Checkpoint['entries'] = new Map();
+    const entries = new Map<string, Entry>();
     const { tied = {} } = family.heads[task] ?? {};
     const copies: Copy[] = [];
-    for (const [name, { file, shape, read: readStored }] of stored.tensors) {
-      if (CONSTANTS.some((end) => name.endsWith(end)) || family.constants?.some((end) => name.endsWith(end))) continue;
-      const read = async () => {
-        const tensor = await readStored();
-        const data = toFloat32(tensor);
-        if (!data)
-          throw new StepError(`${file}: "${name}" is ${tensor.dtype}, not a floating-point type`, 'Save the model without quantization.');
-        if (!allFinite(data))
-          throw new StepError(
-            `${file}: "${name}" contains NaN or infinite numbers`,
-            'Its training diverged, or the file is damaged: use another checkpoint.',
-          );
-        return data;
-      };
+    for (const [name, { file, shape, read }] of stored.tensors) {
+      if ([...CONSTANTS, ...(family.constants ?? [])].some((end) => name.endsWith(end))) continue;
+      const entry = { shape, read: async () => finite(await read(), `${file}: "${name}"`) };
       const original = name in parameters ? undefined : tied[name];
       if (original !== undefined) {
-        copies.push({ file, name, original, shape, read });
+        copies.push({ file, name, original, ...entry });
         continue;
       }
       const own = nameFor(name, family, parameters);
       if (entries.has(own))
         throw new StepError(`${file}: there are two tensors for ${own}`, 'Save the model again, with each weight once.');
-      entries.set(own, { shape, read });
+      entries.set(own, entry);
     }
     await refuseFalseCopies(copies, entries);
     return { source: stored.source, entries, close: stored.close };
@@ -237,17 +226,28 @@ async function openCheckpoint(folder: string, family: Family, task: Task, parame
   }
 }
 
+function finite(tensor: StoredTensor, what: string): Float32Array {
+  const data = toFloat32(tensor);
+  if (!data) throw new StepError(`${what} is ${tensor.dtype}, not a floating-point type`, 'Save the model without quantization.');
+  // Infinity and NaN minus themselves are NaN.
+  for (let i = 0; i < data.length; i++)
+    if (data[i]! - data[i]! !== 0)
+      throw new StepError(
+        `${what} contains NaN or infinite numbers`,
+        'Its training diverged, or the file is damaged: use another checkpoint.',
+      );
+  return data;
+}
+
 /** A tensor that duplicates the values of another one. */
-interface Copy {
+interface Copy extends Entry {
   file: string;
   name: string;
   original: string;
-  shape: number[];
-  read(): Promise<Float32Array>;
 }
 
 /** A copy with other values belongs to a model that does not tie the two, which would compute something else. */
-async function refuseFalseCopies(copies: Copy[], entries: Checkpoint['entries']): Promise<void> {
+async function refuseFalseCopies(copies: Copy[], entries: Map<string, Entry>): Promise<void> {
   for (const { file, name, original, shape, read } of copies) {
     const entry = entries.get(original);
     if (!entry || (entry.shape.join() === shape.join() && same(await read(), await entry.read()))) continue;
@@ -266,15 +266,7 @@ function same(a: Float32Array, b: Float32Array): boolean {
 /** Constants that old versions of transformers saved with the weights of every family. */
 const CONSTANTS = ['.position_ids'];
 
-/** Infinity and NaN minus themselves are NaN. */
-function allFinite(data: Float32Array): boolean {
-  for (let i = 0; i < data.length; i++) if (data[i]! - data[i]! !== 0) return false;
-  return true;
-}
-
-/**
- * TensorFlow's names of a norm's weights, as in bert-base-uncased on the hub; and the base prefix if it was left out.
- */
+/** Replaces TensorFlow's names of a norm's weights, as in bert-base-uncased on the hub, and adds the base prefix if it is left out. */
 function nameFor(name: string, family: Family, parameters: Parameters): string {
   const renamed = name.replace(/\bLayerNorm\.gamma$/, 'LayerNorm.weight').replace(/\bLayerNorm\.beta$/, 'LayerNorm.bias');
   const prefixed = `${family.prefix}.${renamed}`;
@@ -290,9 +282,9 @@ function headToKeep(
   { task, problem = 'single_label_classification', labels, replaceHead = false }: ModelStart,
   head: Parameters,
   labelled: string[],
-  checkpoint: Checkpoint,
+  stored: NamedWeights,
 ) {
-  const here = Object.keys(head).filter((name) => checkpoint.entries.has(name));
+  const here = Object.keys(head).filter((name) => stored.entries.has(name));
   const former = labelsOf(file) ?? [];
   const order = labels.map((label) => former.indexOf(label));
   const sameLabels = former.length === labels.length && !order.includes(-1);
@@ -319,11 +311,8 @@ function headToKeep(
   return { head: Object.fromEntries(kept), order: sameLabels ? order : labels.map((_, i) => i) };
 }
 
-/**
- * A head's weights, except those that are tied to others and missing in this checkpoint: they are one tensor, and
- * learn as one.
- */
-const withoutTied = (head: Parameters, tiedTo: Record<string, string> = {}, { entries }: Checkpoint): Parameters =>
+/** A head's weights, except those that are tied to others and missing in this folder: they are one tensor, and learn as one. */
+const withoutTied = (head: Parameters, tiedTo: Record<string, string> = {}, { entries }: NamedWeights): Parameters =>
   Object.fromEntries(Object.entries(head).filter(([name]) => !(name in tiedTo) || entries.has(name) || !entries.has(tiedTo[name]!)));
 
 /** The rows of a weight in another order: row i is the former row order[i]. */
@@ -334,8 +323,8 @@ export function reorderRows({ dtype, shape, data }: HostTensor, order: number[])
   return { dtype, shape, data: moved };
 }
 
-/** Reads the weights that the parameters ask for, or reports everything that does not fit. */
-async function readWeights({ source, entries }: Checkpoint, parameters: Parameters): Promise<HostTensors> {
+/** Reads the weights of the parameters, or reports everything that does not fit. */
+async function readWeights({ source, entries }: NamedWeights, parameters: Parameters): Promise<HostTensors> {
   const missing: string[] = [];
   const misshapen: string[] = [];
   for (const [name, { shape }] of Object.entries(parameters)) {
@@ -349,12 +338,12 @@ async function readWeights({ source, entries }: Checkpoint, parameters: Paramete
   const kinds = new Set(Object.keys(parameters).map(kindOfWeight));
   const layers = unexpected.filter((name) => kinds.has(kindOfWeight(name)));
   if (missing.length + misshapen.length + layers.length > 0) {
-    const told = missing.length > 0 ? unexpected : layers;
+    const extra = missing.length > 0 ? unexpected : layers;
     const wrong = [
       ...(missing.length > 0 ? [`it lacks ${listed(missing)}`] : []),
       ...misshapen.slice(0, 8),
       ...(misshapen.length > 8 ? [`and ${misshapen.length - 8} more with another shape`] : []),
-      ...(told.length > 0 ? [`it has unexpected weights: ${listed(told)}`] : []),
+      ...(extra.length > 0 ? [`it has unexpected weights: ${listed(extra)}`] : []),
     ];
     throw new StepError(
       `${source} does not fit its config.json: ${wrong.join('; ')}`,
@@ -362,9 +351,8 @@ async function readWeights({ source, entries }: Checkpoint, parameters: Paramete
     );
   }
   const weights: HostTensors = {};
-  for (const [name, { shape }] of Object.entries(parameters)) {
+  for (const [name, { shape }] of Object.entries(parameters))
     weights[name] = { dtype: 'float32', shape, data: await entries.get(name)!.read() };
-  }
   return weights;
 }
 
@@ -403,7 +391,7 @@ function startOne(name: string, parameter: Parameter, config: Config, seed: numb
   return { dtype: 'float32', shape, data };
 }
 
-/** Row by row: sines at even positions, cosines at odd ones, with ever longer waves (Vaswani et al. 2017, 3.5). */
+/** Row by row: sines at even places, cosines at odd ones, with ever longer waves (Vaswani et al. 2017, 3.5). */
 function fillSinusoids(data: Float32Array, width: number): void {
   for (let i = 0; i < data.length; i++) {
     const [position, place] = [Math.floor(i / width), i % width];
@@ -412,14 +400,7 @@ function fillSinusoids(data: Float32Array, width: number): void {
   }
 }
 
-/**
- * In the order of the parameters, so that runs from weights and from a random initialization do the same in the same
- * order.
- */
-const inOrder = (weights: HostTensors, parameters: Parameters): HostTensors =>
-  Object.fromEntries(Object.keys(parameters).map((name) => [name, weights[name]!]));
-
-/** Copies generation_config.json, which says how a model generates, if there is one, to a model that is trained further or bundled. */
+/** Copies generation_config.json, if there is one, to a model that is trained further or bundled. */
 export async function copyGenerationConfig(from: string, to: string): Promise<void> {
   const file = path.join(from, 'generation_config.json');
   if (existsSync(file)) await copyFile(file, path.join(to, 'generation_config.json'));

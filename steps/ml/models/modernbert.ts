@@ -14,7 +14,7 @@ import { attend, betweenLayers, embedding, firstToken, joinHeads, linear, rotary
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { type ConfigFile, ConfigReader } from './config.ts';
-import { type Family, type Observe, stackDepth } from './family.ts';
+import { type Family, type Head, stackDepth } from './family.ts';
 import * as nn from './nn.ts';
 
 /**
@@ -76,38 +76,14 @@ export const modernBert: Family<ModernBertConfig> = {
   parameters,
 
   heads: {
-    'text-classification': {
-      architecture: 'ModernBertForSequenceClassification',
-      parameters: classifierParameters,
-      labelled: ['classifier.weight', 'classifier.bias'],
-      logits(config, weights, inputs, dropout, observe) {
-        const pass = { config, weights, dropout, observe };
-        const pooled = config.classifier_pooling === 'cls' ? encodeFirst(pass, inputs) : meanOf(encode(pass, inputs), inputs); // [B, H]
-        return classify(pass, pooled); // [B, labels]
-      },
-    },
-
-    'token-classification': {
-      architecture: 'ModernBertForTokenClassification',
-      parameters: classifierParameters,
-      labelled: ['classifier.weight', 'classifier.bias'],
-      logits(config, weights, inputs, dropout) {
-        const pass = { config, weights, dropout };
-        return classify(pass, encode(pass, inputs)); // [B, T, labels]
-      },
-    },
-
+    'text-classification': classifierHead('ModernBertForSequenceClassification', (pass, inputs) =>
+      pass.config.classifier_pooling === 'cls' ? encode(pass, inputs, true) : meanOf(encode(pass, inputs), inputs),
+    ), // [B, labels]
+    'token-classification': classifierHead('ModernBertForTokenClassification', encode), // [B, T, labels]
     'question-answering': {
-      architecture: 'ModernBertForQuestionAnswering',
+      ...classifierHead('ModernBertForQuestionAnswering', encode), // [B, T, 2]
       parameters: (config) => classifierParameters(config, 2),
-      // Other tasks have heads with these names, which cannot be used for this one.
-      labelled: ['classifier.weight', 'classifier.bias'],
-      logits(config, weights, inputs, dropout) {
-        const pass = { config, weights, dropout };
-        return classify(pass, encode(pass, inputs)); // [B, T, 2]
-      },
     },
-
     'masked-lm': {
       architecture: 'ModernBertForMaskedLM',
       parameters: (config) => ({
@@ -123,6 +99,22 @@ export const modernBert: Family<ModernBertConfig> = {
     },
   },
 };
+
+/** All classifiers have the same names, also that of question-answering, which can use none for other tasks. */
+function classifierHead(
+  architecture: string,
+  states: (pass: Pass, inputs: Record<string, tf.Tensor>) => tf.Tensor,
+): Head<ModernBertConfig> {
+  return {
+    architecture,
+    parameters: classifierParameters,
+    labelled: ['classifier.weight', 'classifier.bias'],
+    logits(config, weights, inputs, dropout, observe) {
+      const hidden = dense(config, weights, states({ config, weights, dropout, observe }, inputs)); // [.., H]
+      return nn.linear(dropout(hidden, config.classifier_dropout), weights, 'classifier');
+    },
+  };
+}
 
 function configure(file: ConfigFile): ModernBertConfig {
   const read = new ConfigReader(file);
@@ -259,12 +251,7 @@ interface Pass {
   config: ModernBertConfig;
   weights: nn.Weights;
   dropout: Dropout;
-  observe?: Observe | undefined;
-}
-
-/** Hidden states [.., H] → [.., labels] */
-function classify({ config, weights, dropout }: Pass, hidden: tf.Tensor): tf.Tensor {
-  return nn.linear(dropout(dense(config, weights, hidden), config.classifier_dropout), weights, 'classifier');
+  observe?: nn.Observe | undefined;
 }
 
 /** Hidden states [.., H] → [.., H] */
@@ -280,36 +267,21 @@ function meanOf(hidden: tf.Tensor, { attention_mask }: Record<string, tf.Tensor>
   return tf.div(sum, tf.sum(real, 1, true));
 }
 
-/** int32 ids and mask [B, T] → [B, T, H], the last hidden states. */
-function encode(pass: Pass, inputs: Record<string, tf.Tensor>): tf.Tensor {
-  const around = surroundings(pass, inputs);
-  const x = encodeButLast(pass, inputs, around); // [B, T, H]
-  const last = finalNorm(pass, block(pass, x, around, pass.config.num_hidden_layers - 1, false));
-  pass.observe?.(last);
-  return last;
-}
-
 /**
- * The same → [B, H], the last hidden state of the first token, [CLS], alone. A classifier reads no other, so the last
- * block computes no other, unless they are observed.
+ * int32 ids and mask [B, T] → [B, T, H], the last hidden states; or with `first` that of the first token, [CLS], alone
+ * [B, H]: the last block then computes no other, unless they are observed.
  */
-function encodeFirst(pass: Pass, inputs: Record<string, tf.Tensor>): tf.Tensor {
-  if (pass.observe) return tf.reshape(firstToken(encode(pass, inputs)), [-1, pass.config.hidden_size]);
-  const around = surroundings(pass, inputs);
-  const x = encodeButLast(pass, inputs, around); // [B, T, H]
-  const first = block(pass, x, around, pass.config.num_hidden_layers - 1, true); // [B, 1, H]
-  return tf.reshape(finalNorm(pass, first), [-1, pass.config.hidden_size]);
-}
-
-function encodeButLast(pass: Pass, { input_ids }: Record<string, tf.Tensor>, around: Surroundings): tf.Tensor {
+function encode(pass: Pass, inputs: Record<string, tf.Tensor>, first = false): tf.Tensor {
   const { config, weights, dropout, observe } = pass;
-  const words = nn.layerNorm(embedding(weights[WORDS]!, input_ids!), weights, 'model.embeddings.norm', config.norm_eps);
+  const around = surroundings(pass, inputs);
+  const words = nn.layerNorm(embedding(weights[WORDS]!, inputs.input_ids!), weights, 'model.embeddings.norm', config.norm_eps);
   let x = betweenLayers(dropout(words, config.embedding_dropout), observe); // [B, T, H]
-  for (let layer = 0; layer < config.num_hidden_layers - 1; layer++) x = betweenLayers(block(pass, x, around, layer, false), observe); // [B, T, H]
-  return x;
+  for (let layer = 0; layer < config.num_hidden_layers - 1; layer++) x = betweenLayers(block(pass, x, around, layer, false), observe);
+  const last = block(pass, x, around, config.num_hidden_layers - 1, first && !observe); // [B, Q, H]
+  const normed = nn.layerNorm(last, weights, 'model.final_norm', config.norm_eps);
+  observe?.(normed);
+  return first ? tf.reshape(observe ? firstToken(normed) : normed, [-1, config.hidden_size]) : normed;
 }
-
-const finalNorm = ({ config, weights }: Pass, x: tf.Tensor): tf.Tensor => nn.layerNorm(x, weights, 'model.final_norm', config.norm_eps);
 
 /**
  * The inputs that layers of one type share: the mask that is added to the scores, [B, 1, 1, T] or [B, 1, T, T], and the

@@ -4,6 +4,7 @@
  */
 
 import * as ops from '../runtime/ops.ts';
+import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 
 export interface Parameter {
@@ -27,6 +28,9 @@ export interface Parameter {
 export type Parameters = Record<string, Parameter>;
 
 export type Weights = Record<string, tf.Tensor>;
+
+/** Receives the hidden states [B, T, H]: those of the embeddings, then those of each layer, as transformers' `hidden_states`. */
+export type Observe = (state: tf.Tensor) => void;
 
 export const linearParameters = (name: string, from: number, to: number): Parameters => ({
   [`${name}.weight`]: { shape: [to, from], start: 'normal', decay: true, layer: 'Linear' },
@@ -119,6 +123,76 @@ export type ActivationName = keyof typeof activations;
 export const activationNames = Object.keys(activations) as ActivationName[];
 
 export const activation = (name: ActivationName, x: tf.Tensor): tf.Tensor => activations[name](x);
+
+/** The names of the weights of a block as in BERT, with norms after attention and after the feed-forward layer. */
+export interface BlockNames {
+  query: string;
+  key: string;
+  value: string;
+  output: string;
+  attentionNorm: string;
+  inner: string;
+  outer: string;
+  norm: string;
+}
+
+/** `width`: of the hidden states; `inner`: of the feed-forward layer. */
+export const blockParameters = (names: BlockNames, width: number, inner: number): Parameters => ({
+  ...linearParameters(names.query, width, width),
+  ...linearParameters(names.key, width, width),
+  ...linearParameters(names.value, width, width),
+  ...linearParameters(names.output, width, width),
+  ...layerNormParameters(names.attentionNorm, width),
+  ...linearParameters(names.inner, width, inner),
+  ...linearParameters(names.outer, inner, width),
+  ...layerNormParameters(names.norm, width),
+});
+
+interface BlockOptions {
+  heads: number;
+  /** Added to the scores: [B, 1, 1, T]. */
+  mask: tf.Tensor;
+  activation: ActivationName;
+  epsilon: number;
+  dropout: Dropout;
+  /** Dropout of the probabilities, of what attention adds, and of what the feed-forward layer adds. */
+  rates: { attention: number; attended: number; fed: number };
+}
+
+/**
+ * Embedded tokens [B, T, H] through blocks → [B, T, H], or with `first` the first token alone [B, H]. A classifier reads
+ * only this token, so the last block computes only this one, unless the others are observed. This saves nearly half of a
+ * model with two blocks.
+ */
+export function blocks(
+  embedded: tf.Tensor,
+  weights: Weights,
+  names: BlockNames[],
+  options: BlockOptions,
+  { first, observe }: { first: boolean; observe?: Observe | undefined },
+): tf.Tensor {
+  let x = ops.betweenLayers(embedded, observe);
+  for (const each of names.slice(0, -1)) x = ops.betweenLayers(block(x, x, weights, each, options), observe);
+  const last = block(first && !observe ? ops.firstToken(x) : x, x, weights, names.at(-1)!, options);
+  observe?.(last);
+  return first ? tf.reshape(observe ? ops.firstToken(last) : last, [-1, last.shape[2]!]) : last;
+}
+
+/** `tokens` [B, Q, H], all or some of the sequence, attend to `x` [B, T, H], all of them → [B, Q, H]. */
+function block(tokens: tf.Tensor, x: tf.Tensor, weights: Weights, names: BlockNames, options: BlockOptions): tf.Tensor {
+  const { heads, mask, epsilon, dropout, rates } = options;
+  const context = ops.attention(
+    linear(tokens, weights, names.query), // [B, Q, H]
+    linear(x, weights, names.key), // [B, T, H]
+    linear(x, weights, names.value), // [B, T, H]
+    { heads, mask, dropout, rate: rates.attention },
+  ); // [B, Q, H]
+  const attended = dropout(linear(context, weights, names.output), rates.attended);
+  const a = layerNorm(tf.add(tokens, attended), weights, names.attentionNorm, epsilon);
+  const inner = activation(options.activation, linear(a, weights, names.inner)); // [B, Q, F]
+  const fed = dropout(linear(inner, weights, names.outer), rates.fed); // [B, Q, H]
+  return layerNorm(tf.add(a, fed), weights, names.norm, epsilon);
+}
 
 /** int32 [B, T], 1 = attend → [B, 1, 1, T] to add to scores: 0, or the lowest float32. */
 export function additiveMask(attentionMask: tf.Tensor): tf.Tensor {

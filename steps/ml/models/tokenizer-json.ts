@@ -41,23 +41,30 @@ function asConfigured(json: string, options: Record<string, any>): string {
     return json; // opening it reports the problem
   }
   let changed = false;
-  for (const { option, part, type, field } of given) {
-    const found = tokenizer?.[part];
-    if (found?.type !== type || found[field] === options[option]) continue;
-    found[field] = options[option];
-    changed = true;
+  for (const { option, part, type, field, no = false, yes = true } of given) {
+    const whole = tokenizer?.[part];
+    for (const one of whole?.type === 'Sequence' ? (whole.pretokenizers ?? []) : [whole]) {
+      const wanted = options[option] ? yes : no;
+      // A Metaspace without the field prepends a space.
+      if (one?.type !== type || (one[field] ?? (type === 'Metaspace' ? yes : undefined)) === wanted) continue;
+      one[field] = wanted;
+      changed = true;
+    }
   }
   return changed ? JSON.stringify(tokenizer) : json;
 }
 
-const CONFIGURED = [
+/** `no` and `yes`: the values of the field for an option that is false or true. */
+const CONFIGURED: { option: string; part: string; type: string; field: string; no?: string; yes?: string }[] = [
   { option: 'do_lower_case', part: 'normalizer', type: 'BertNormalizer', field: 'lowercase' },
   { option: 'strip_accents', part: 'normalizer', type: 'BertNormalizer', field: 'strip_accents' },
   { option: 'tokenize_chinese_chars', part: 'normalizer', type: 'BertNormalizer', field: 'handle_chinese_chars' },
   { option: 'add_prefix_space', part: 'pre_tokenizer', type: 'ByteLevel', field: 'add_prefix_space' },
+  { option: 'add_prefix_space', part: 'pre_tokenizer', type: 'Metaspace', field: 'prepend_scheme', no: 'never', yes: 'always' },
+  { option: 'add_prefix_space', part: 'decoder', type: 'Metaspace', field: 'prepend_scheme', no: 'never', yes: 'always' },
 ];
 
-const CLASSES = /^(Bert|DistilBert|Electra|Roberta|GPT2)Tokenizer(Fast)?$/;
+const CLASSES = /^(Bert|DistilBert|Electra|Roberta|GPT2|XLMRoberta|Camembert|Albert)Tokenizer(Fast)?$/;
 
 /** As in transformers' BertTokenizer. */
 async function wordPiece(folder: string) {

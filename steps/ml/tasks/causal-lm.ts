@@ -10,7 +10,7 @@ import { openSplit, readTokensInfo, type Split } from '../models/token-dataset.t
 import { openTokenizer, type Sequence, windowAt } from '../models/tokenizer.ts';
 import { IGNORE_INDEX } from '../runtime/runtime.ts';
 import { warnEmpty } from './labels.ts';
-import { nextTokenTask, perplexity } from './next-tokens.ts';
+import { nextTokenTask, perplexity } from './predicted-tokens.ts';
 import type { BaselineRequest, BaselineResult, EncodedRow, Preparation, PreparationContext } from './task.ts';
 
 /** A prompt has the special tokens at the beginning of a text, and none of those at its end. */

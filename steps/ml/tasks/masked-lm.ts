@@ -8,16 +8,16 @@ import { quote, type Row } from '../data/database.ts';
 import { requireColumn } from '../data/table.ts';
 import { random } from '../models/random.ts';
 import type { TokensInfo } from '../models/token-dataset.ts';
-import { windowsOf } from '../models/tokenizer.ts';
-import { type HostTensors, IGNORE_INDEX } from '../runtime/runtime.ts';
+import type { HostTensors } from '../runtime/runtime.ts';
 import { warnEmpty } from './labels.ts';
+import { labelsAt, measureTokens } from './predicted-tokens.ts';
 import {
   best,
+  encodeWindows,
   logSoftmax,
   longTextIsSplit,
   type Masking,
-  type Measurement,
-  type Measuring,
+  type Outputs,
   objectSchema,
   type Preparation,
   type PreparationContext,
@@ -39,23 +39,17 @@ export const maskedLm: TaskKind<Filled[]> = {
   prepare,
   tokenizing: () => ({}),
 
-  async encode(inputs, { tokenizer, encoding }) {
-    const whole = await tokenizer.encode(inputs.map(({ text }) => text!));
-    return whole.map((sequence) => windowsOf(sequence, { maxLength: encoding.max_length!, truncationSide: tokenizer.truncationSide }));
-  },
+  encode: encodeWindows,
 
   masks: true,
   lossInputs: maskTokens,
 
   read({ logits }, row, { ids }, { mask }) {
-    const { data, shape } = logits!;
-    const [, length, width] = shape as [number, number, number];
     const places = [...ids.keys()].filter((i) => ids[i] === mask!.id);
     return places.map((i) => {
-      const begin = (row * length + i) * width;
-      const logits = Float32Array.from({ length: width }, (_, k) => data[begin + k]!);
-      const id = best(logits);
-      return { id, score: rounded(Math.exp(logSoftmax(logits)[id]!)) };
+      const own = logitsAt(logits!, row * logits!.shape[1]! + i);
+      const id = best(own);
+      return { id, score: rounded(Math.exp(logSoftmax(own)[id]!)) };
     });
   },
 
@@ -65,7 +59,15 @@ export const maskedLm: TaskKind<Filled[]> = {
     return { fill };
   },
 
-  measure,
+  measure: (measuring) =>
+    measureTokens(measuring, {
+      name: 'masks',
+      score({ logits }, p, label) {
+        const own = logitsAt(logits!, p);
+        return { loss: -logSoftmax(own)[label]!, hit: best(own) === label };
+      },
+      line: ({ tokens, hits }) => ({ masks: tokens, hits }),
+    }),
   card: {
     hubTask: 'fill-mask',
     purpose: () => 'predicts masked words',
@@ -111,8 +113,7 @@ async function prepare(source: PreparationContext): Promise<Preparation<Text>> {
 
 /**
  * Masks tokens of a batch: of those that are chosen, 80% become the mask, 10% a random token, and 10% stay. The
- * choice is a function of (seed, epoch, sequence) alone. Adds `label_positions` [P], positions in the flat batch, and
- * their original ids as `labels` [P]; if no token was chosen, one position that the loss ignores.
+ * choice is a function of (seed, epoch, sequence) alone. Adds `label_positions` [P] and the original ids as `labels` [P].
  */
 function maskTokens(
   inputs: HostTensors,
@@ -138,53 +139,11 @@ function maskTokens(
       else if (draw < 0.9) ids[i] = Math.floor(uniform() * vocabulary);
     }
   }
-  if (positions.length === 0) [positions[0], labels[0]] = [0, IGNORE_INDEX];
-  return {
-    ...inputs,
-    input_ids: { dtype: 'int32', shape: [batch, length], data: ids },
-    label_positions: { dtype: 'int32', shape: [positions.length], data: Int32Array.from(positions) },
-    labels: { dtype: 'int32', shape: [labels.length], data: Int32Array.from(labels) },
-  };
+  return { ...inputs, input_ids: { dtype: 'int32', shape: [batch, length], data: ids }, ...labelsAt(positions, labels) };
 }
 
-/* Measures. */
-
-/** For one sequence. */
-interface Guessed {
-  loss: number;
-  hits: number;
-  masks: number;
-}
-
-function measure({ metrics }: Measuring): Measurement<Guessed> {
-  const all: Guessed = { loss: 0, hits: 0, masks: 0 };
-  return {
-    read({ logits }, row, _, { input_ids, label_positions, labels }) {
-      const guessed: Guessed = { loss: 0, hits: 0, masks: 0 };
-      const [length, width] = [input_ids!.shape[1]!, logits!.shape[1]!];
-      for (let p = 0; p < label_positions!.data.length; p++) {
-        const label = labels!.data[p]!;
-        if (label < 0 || Math.floor(label_positions!.data[p]! / length) !== row) continue;
-        const own = Float32Array.from({ length: width }, (_, k) => logits!.data[p * width + k]!);
-        guessed.loss -= logSoftmax(own)[label]!;
-        guessed.hits += best(own) === label ? 1 : 0;
-        guessed.masks++;
-      }
-      return guessed;
-    },
-    add(_, __, results) {
-      for (const { loss, hits, masks } of results) {
-        all.loss += loss;
-        all.hits += hits;
-        all.masks += masks;
-      }
-      const [masks, hits] = [results.reduce((sum, r) => sum + r.masks, 0), results.reduce((sum, r) => sum + r.hits, 0)];
-      return { masks, hits };
-    },
-    metrics() {
-      const values: Record<string, number> = { perplexity: Math.exp(all.loss / all.masks), accuracy: all.hits / all.masks };
-      return { loss: all.loss / all.masks, ...Object.fromEntries(metrics.map((name) => [name, values[name]!])) };
-    },
-    report: () => ({ masks: all.masks }),
-  };
+/** The logits of the token at place `p`, of which all but the last axis of the output count. */
+function logitsAt({ data, shape }: Outputs[string], p: number): Float32Array {
+  const width = shape.at(-1)!;
+  return Float32Array.from({ length: width }, (_, k) => data[p * width + k]!);
 }

@@ -7,7 +7,7 @@ import { generatedMetrics } from '../metrics/generated.ts';
 import type { Sequence, Side } from '../models/tokenizer.ts';
 import { warnEmpty } from './labels.ts';
 import { evaluationMetrics } from './metrics.ts';
-import { nextTokenTask } from './next-tokens.ts';
+import { nextTokenTask } from './predicted-tokens.ts';
 import { type BaselineRequest, type BaselineResult, longTextIsTruncated, type Preparation, type PreparationContext } from './task.ts';
 
 export const seq2seq = nextTokenTask('seq2seq', {

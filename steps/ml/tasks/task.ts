@@ -10,7 +10,7 @@ import type { ProblemType, Task } from '../models/config.ts';
 import type { Encoding } from '../models/encoding.ts';
 import type { Config } from '../models/family.ts';
 import type { Example, Split, TokenColumn, TokensInfo, Values } from '../models/token-dataset.ts';
-import type { Sequence, Side, Tokenizer, TokenizerOptions, Truncation } from '../models/tokenizer.ts';
+import { type Sequence, type Side, type Tokenizer, type TokenizerOptions, type Truncation, windowsOf } from '../models/tokenizer.ts';
 import type { HostTensors } from '../runtime/runtime.ts';
 
 /**
@@ -54,6 +54,11 @@ export interface Answering {
   mask?: { token: string; id: number };
 }
 
+interface Reading {
+  tokenizer: Tokenizer;
+  encoding: Partial<Encoding>;
+}
+
 /**
  * All that a task does, in the order of a model's life. `R` is the part of a model's outputs that is kept for one
  * sequence.
@@ -66,7 +71,7 @@ export interface TaskKind<R = unknown> {
   /** How the tokenizer is opened for inputs. Without a length texts stay whole, and `encode` makes windows. */
   tokenizing(encoding: Partial<Encoding>): TokenizerOptions;
   /** The sequences of each cleaned input. Throws a StepError for an invalid input. Only `openEncoder` calls it. */
-  encode(inputs: Input[], reading: { tokenizer: Tokenizer; encoding: Partial<Encoding> }): Promise<Sequence[][]>;
+  encode(inputs: Input[], reading: Reading): Promise<Sequence[][]>;
   /**
    * The fields of which only as much is read as `max_length` tokens need, in the order of the texts, if they are used
    * for nothing else.
@@ -177,6 +182,12 @@ export function best(scores: ArrayLike<number>): number {
     if (scores[i]! > scores[place]!) place = i;
   }
   return place;
+}
+
+/** The windows of each text; nothing is truncated. */
+export async function encodeWindows(inputs: Input[], { tokenizer, encoding }: Reading): Promise<Sequence[][]> {
+  const whole = await tokenizer.encode(inputs.map(({ text }) => text!));
+  return whole.map((sequence) => windowsOf(sequence, { maxLength: encoding.max_length!, truncationSide: tokenizer.truncationSide }));
 }
 
 /* How a task makes sequences of the rows of a table: what it is given, and what it gives back to `tokenize`. */

@@ -9,7 +9,7 @@ import { requireColumn } from '../data/table.ts';
 import { mean } from '../metrics/counts.ts';
 import { counted, entityMetrics } from '../metrics/entities.ts';
 import { classReport, confusionMatrix } from '../metrics/text-classification.ts';
-import { type Sequence, windowsOf } from '../models/tokenizer.ts';
+import type { Sequence } from '../models/tokenizer.ts';
 import { IGNORE_INDEX } from '../runtime/runtime.ts';
 import { type LabelCount, labelSet } from './labels.ts';
 import { markEntities, metricNames } from './metrics.ts';
@@ -17,6 +17,7 @@ import {
   type BaselineRequest,
   type BaselineResult,
   best,
+  encodeWindows,
   type InputAndAnswer,
   type Labelling,
   logSoftmax,
@@ -42,10 +43,7 @@ export const tokenClassification: TaskKind<Float32Array> = {
   // Nothing is truncated: a long text is split into windows.
   tokenizing: () => ({}),
 
-  async encode(inputs, { tokenizer, encoding }) {
-    const whole = await tokenizer.encode(inputs.map(({ text }) => text!));
-    return whole.map((sequence) => windowsOf(sequence, { maxLength: encoding.max_length!, truncationSide: tokenizer.truncationSide }));
-  },
+  encode: encodeWindows,
 
   read: ({ logits }, row, { ids }) => tokensOf(logits!, row, ids.length),
 

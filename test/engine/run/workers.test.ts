@@ -160,7 +160,7 @@ test('a process that failed, was killed or was stopped is replaced', async () =>
   const hung = await run('for (;;);', { signal: hard.signal });
   expect(hung.death?.signal).toMatch(/^SIG(TERM|KILL)$/);
   await good();
-}, 60_000);
+});
 
 test.runIf(process.platform === 'linux')('each step is measured separately', async () => {
   const { run } = workshop();

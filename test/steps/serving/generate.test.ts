@@ -16,7 +16,7 @@ beforeAll(async () => {
   smallGpt2(folder, { initializer_range: 0.6, n_positions: 4000 });
   await saveModel(folder, await startModel(folder, { task: 'causal-lm', labels: [], seed: 3, say: () => {} }));
   server = await startServer(folder, { port: 0, limits: { texts: 4, newTokens: 3000, seconds: 600, waiting: 100_000 } });
-}, 60_000);
+});
 
 afterAll(async () => {
   await server.close();

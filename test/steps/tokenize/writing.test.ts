@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { inputsOf, largestBatch } from '../../../steps/ml/models/batches.ts';
 import { openSplit, readTokensInfo } from '../../../steps/ml/models/token-dataset.ts';
-import { nextTokens } from '../../../steps/ml/tasks/next-tokens.ts';
+import { nextTokens } from '../../../steps/ml/tasks/predicted-tokens.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
 import { ranStep, table, temporary } from '../rig.ts';
 import { smallGpt2, smallT5 } from '../writers.ts';

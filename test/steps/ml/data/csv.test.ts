@@ -123,7 +123,7 @@ test('a field of 80 MB is read in linear time', async () => {
   const [, record] = await fields(`text,label\n"${long.replaceAll('"', '""')}",x\n`, { size: 1 << 16 });
   expect((record as string[])[0] === long).toBe(true);
   expect(process.cpuUsage(start).user / 1e6).toBeLessThan(10);
-}, 60_000);
+}, 120_000);
 
 test('records do not depend on the size of chunks', async () => {
   const content = '\ufeffa,b\r\n"x ""y""\r\nz",\r\n\r\n1,"never closed\nc,d\n';

@@ -105,7 +105,7 @@ test('data that do not fit in memory spill beside the output, and leave nothing 
   await writeTable(database, 'made', folder);
   database.close();
   expect(readdirSync(folder).sort()).toEqual(['card.json', 'data.parquet']);
-});
+}, 120_000);
 
 test('nothing is downloaded: extensions are bundled, or an error', async () => {
   const database = await Database.open();

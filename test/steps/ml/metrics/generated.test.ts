@@ -6,7 +6,7 @@ import type { GeneratedExample } from '../../../../steps/ml/metrics/counts.ts';
 import { GENERATED, generatedMetrics } from '../../../../steps/ml/metrics/generated.ts';
 import { stem } from '../../../../steps/ml/metrics/rouge.ts';
 import { tokenize13a } from '../../../../steps/ml/metrics/sacrebleu.ts';
-import { perplexity } from '../../../../steps/ml/tasks/next-tokens.ts';
+import { perplexity } from '../../../../steps/ml/tasks/predicted-tokens.ts';
 
 interface Corpus {
   rows: GeneratedExample[];

@@ -12,7 +12,7 @@ import { float32, readSafetensors, toFloat32, writeSafetensors } from '../../../
 import { bucketsOf } from '../../../../steps/ml/models/t5.ts';
 import * as ort from '../../../../steps/ml/runtime/onnx/library.ts';
 import type { HostTensor, HostTensors, Inference } from '../../../../steps/ml/runtime/runtime.ts';
-import { nextTokens } from '../../../../steps/ml/tasks/next-tokens.ts';
+import { nextTokens } from '../../../../steps/ml/tasks/predicted-tokens.ts';
 import { KEY_BIAS_WITHIN } from '../../../golden/zero.ts';
 import { temporary } from '../../rig.ts';
 import { adamW, COMPILED, whole } from '../runtime/options.ts';

@@ -8,7 +8,7 @@ import { adapt } from '../../../../steps/ml/models/lora.ts';
 import { loadModel } from '../../../../steps/ml/models/model-folder.ts';
 import { readSafetensors, toFloat32 } from '../../../../steps/ml/models/safetensors.ts';
 import type { HostTensors } from '../../../../steps/ml/runtime/runtime.ts';
-import { nextTokens } from '../../../../steps/ml/tasks/next-tokens.ts';
+import { nextTokens } from '../../../../steps/ml/tasks/predicted-tokens.ts';
 import { temporary } from '../../rig.ts';
 import { gradientsAsMoments, whole } from '../runtime/options.ts';
 import { int32, withoutDropout } from './golden.ts';

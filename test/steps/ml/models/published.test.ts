@@ -36,7 +36,7 @@ test('the head of an ELECTRA discriminator is ignored, and a classifier is rando
   expect((await start(folder)).said).toEqual([
     '39 weights read from model.safetensors',
     'randomly initialized: classifier.dense.weight, classifier.dense.bias, classifier.out_proj.weight, classifier.out_proj.bias',
-    'ignored, because a electra model for text-classification does not use them: discriminator_predictions.dense.bias',
+    'ignored, because an electra model for text-classification does not use them: discriminator_predictions.dense.bias',
   ]);
 });
 

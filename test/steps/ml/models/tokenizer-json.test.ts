@@ -55,6 +55,8 @@ test.each([
   ['bert-uncased', 'bert-accents', undefined],
   ['bert-uncased', 'electra', undefined],
   ['roberta', 'roberta-prefix', undefined],
+  ['xlm-roberta', 'xlm-roberta-prefix', undefined],
+  ['camembert', 'camembert-prefix', undefined],
 ])('tokenizer.json of %s, tokenizer_config.json of %s', async (saved, configured, options) => {
   const folder = temporary();
   writeFileSync(join(folder, 'tokenizer.json'), await tokenizerJson(join(golden, saved)));
