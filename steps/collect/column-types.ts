@@ -3,9 +3,11 @@
 import { StepError } from '../../engine/step.ts';
 import { asJson, type Database, literal, quote } from '../ml/data/database.ts';
 import { requireColumn } from '../ml/data/table.ts';
-import type { ColumnTypes, Rejected } from './loading.ts';
+import type { Rejected } from './rejected.ts';
 
-/** The user's columns of `raw`. */
+export type ColumnTypes = Record<string, 'text' | 'number' | 'boolean'>;
+
+/** The columns of `raw` that are not the user's. */
 export const OURS = ['__source', '__row'];
 
 /** Gives the text columns of `raw` the types that lose nothing. If most values are numbers, reports the one that kept a column text. */
