@@ -60,7 +60,7 @@ export interface Cell extends CellOrigin {
   enabled: boolean;
 }
 
-export interface WrittenCell {
+interface WrittenCell {
   /** SHA-256 of the commands with their expressions unresolved. */
   commands?: string;
   /** SHA-256 of each variable whose value has expressions, unresolved. */
