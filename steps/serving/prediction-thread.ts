@@ -1,7 +1,6 @@
 /**
- * The thread that predicts: it encodes inputs and keeps them, runs the model on the sequences that the queue selects,
- * and returns the answer to an input once all its sequences were run. Neither the answer to an input nor its error
- * depends on the other inputs.
+ * The thread that predicts: it encodes inputs and keeps them, runs the model on the sequences that the queue selects, and returns
+ * an answer once all sequences of its input were run. No answer or error depends on other inputs.
  */
 import { StepError } from '../../engine/step.ts';
 import { outputsOf } from '../ml/models/config.ts';
@@ -97,10 +96,7 @@ class Inputs {
 
 type Answer = Awaited<ReturnType<typeof openAnswer>>;
 
-/**
- * Answers raw inputs: decodes, cleans and tokenizes each one separately, runs the model in batches, and interprets its
- * outputs for the task. `threads`: cores of the matrix products.
- */
+/** Answers raw inputs: encodes each one separately, runs the model in batches with `threads` cores, and interprets its outputs. */
 export async function openAnswer(bundle: Bundle, threads: number) {
   const kind = taskKind(bundle.task);
   const encoder = await openEncoder(bundle);

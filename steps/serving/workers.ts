@@ -1,6 +1,6 @@
 /**
- * Threads with a model: this side starts one and calls it, the other side (`answerCalls`) answers. Node's main thread
- * stays free for reading, writing and HTTP.
+ * Threads with a model: this side calls one, the other (`answerCalls`) answers. The main thread stays free for reading, writing
+ * and HTTP.
  */
 
 import { once } from 'node:events';

@@ -246,9 +246,8 @@ async function flush(folder: string): Promise<void> {
 }
 
 /**
- * Continues a finished training with more epochs or steps, from a model folder that was saved with `save_optimizer`:
- * it has optimizer.safetensors beside its weights, and its progress in training.json. Loads its weights into `model`;
- * `restore` sets a training that has just begun to the state in which the other one ended.
+ * Continues a finished training with more epochs or steps, from a model folder with optimizer.safetensors and its progress in
+ * training.json. Loads its weights into `model`; `restore` sets a training to the state in which it ended.
  */
 export async function continueFrom(folder: string, model: Model, extent: Extent) {
   const file = path.join(folder, OPTIMIZER);

@@ -251,10 +251,7 @@ export class Course {
     };
   }
 
-  /**
-   * The final metrics, from the evaluation whose weights are kept. The loss on the training data has no better direction,
-   * because a low one may only show overfitting.
-   */
+  /** The metrics of the kept weights. The training loss has no better direction: a low one may only show overfitting. */
   metrics(kept: Kept): { name: string; value: number; better?: MetricDirection }[] {
     const line = this.#at(kept);
     if (!line) return [];

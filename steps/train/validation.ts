@@ -47,10 +47,7 @@ export class Validation {
     this.#context = context;
   }
 
-  /**
-   * With `eval_strategy: steps`, whether an evaluation is due now; with `epoch` it is due at the end of each epoch. The
-   * weights of the last step are always evaluated.
-   */
+  /** Whether an evaluation is due now, within an epoch. The weights of the last step are always evaluated. */
   isDue({ step, measured }: { step: number; measured?: number }, total: number): boolean {
     const { eval_strategy, eval_steps } = this.#context.options;
     return eval_strategy === 'steps' && step > 0 && step !== measured && (step % eval_steps! === 0 || step === total);

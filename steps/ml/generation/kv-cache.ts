@@ -1,7 +1,6 @@
 /**
- * The KV cache: keys and values of the tokens so far, in slots of which some are free: per layer [rows, heads, slots,
- * width]. A program reads them in place and returns only those of new tokens, so that the cost of a step does not
- * grow with copying.
+ * The KV cache: keys and values of the tokens so far, and free slots, per layer [rows, heads, slots, width]. A program reads them
+ * in place and returns only those of new tokens, so that nothing is copied.
  */
 
 import { decodingOf } from '../models/family.ts';
@@ -142,8 +141,8 @@ export function rowsOf({ dtype, shape, data }: HostTensor, parents: readonly num
 }
 
 /**
- * A generating model as a search sees it: its decoder's program in a runtime, with a KV cache. `startToken`: the first
- * token of an encoder-decoder's texts. `packed`: for many texts; it opens more slowly, and then runs faster.
+ * A generating model as a search sees it. `startToken`: the first of an encoder-decoder's texts. `packed`: opens slowly, then
+ * runs faster.
  */
 export function openDecoder(
   model: Model,

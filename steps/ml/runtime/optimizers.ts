@@ -1,7 +1,6 @@
 /**
- * One optimizer step over Float32Arrays on the host, in place: every holder of a weight's array sees it change.
- * Gradients are summed over the parts of a batch and clipped by their global norm; the rest is up to the update rule:
- * AdamW, SGD or Adafactor. The runtimes onnx and eager share this code, so they agree.
+ * The optimizer of the runtimes onnx and eager, over Float32Arrays on the host, in place: every holder of a weight's array sees
+ * it change. Gradients are summed over the parts of a batch and clipped by their global norm.
  */
 
 import { DropoutTapes, type StepPosition } from './dropout.ts';
@@ -80,8 +79,8 @@ export class Optimizer {
   }
 
   /**
-   * One step with share · gradients and the accumulated ones. A weight without a gradient is not changed, as in
-   * PyTorch. Returns the norm of the gradients before clipping; if it or the loss is not finite, nothing is changed.
+   * One step with share · gradients and the accumulated ones. Returns their norm before clipping; if it or the loss is not
+   * finite, nothing is changed. A weight without a gradient is not changed, as in PyTorch.
    */
   step(gradients: ReadonlyMap<string, Gradient>, learningRate: number, share = 1, loss = 0): number {
     let squares = 0;

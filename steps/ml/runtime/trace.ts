@@ -1,7 +1,6 @@
 /**
- * Converts a program to a graph: the program runs once on a TensorFlow.js backend whose kernels compute nothing and
- * only record themselves. TensorFlow.js's own gradient tape works on it as on any other backend, so the backward pass
- * is traced too.
+ * Converts a program to a graph: it runs once on a TensorFlow.js backend whose kernels compute nothing and only record
+ * themselves. TensorFlow.js's own gradient tape works on it, so the backward pass is traced too.
  */
 
 import { recompute } from './gradient-checkpointing.ts';

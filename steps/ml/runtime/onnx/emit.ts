@@ -181,9 +181,8 @@ class Emitter {
   }
 
   /**
-   * For activations (those of weights never get here: trace.ts separates them). With repeated ids, ScatterND would
-   * lose updates on several threads. A product with the one-hot rows of the ids cannot; nor can ScatterElements,
-   * which is used for greater sizes.
+   * For activations; trace.ts separates those of weights. With repeated ids, ScatterND would lose updates on several threads; a
+   * product with the one-hot rows of the ids cannot, nor can ScatterElements, for greater sizes.
    */
   #segmentSum(node: Node): string[] {
     const sizes = ({ inputs: [x, ids], outputs: [y] }: Node) => {

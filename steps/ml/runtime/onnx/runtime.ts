@@ -219,9 +219,8 @@ const hostOf = ({ type, data, dims }: ort.Tensor): HostTensor => ({
 });
 
 /**
- * Sessions by the shapes of their inputs, without free axes. The least recently used one is closed if they would take
- * too much memory, or are too many. Only one is used at a time: a run takes all threads anyway, and none is closed
- * while it is used.
+ * Sessions by the shapes of their inputs, without free axes. The least recently used ones are closed if they take too much
+ * memory, or are too many. Only one is used at a time, so that none is closed while it is used.
  */
 /** One graph as an onnxruntime session: inputs are read from, and outputs written to, arrays of the caller. */
 class OnnxSessions<T extends { session: OnnxSession }> {

@@ -1,7 +1,6 @@
 /**
- * The `tensorflow` runtime: a program is traced once for each shape of its inputs, as in `onnx`, and the graphs are
- * combined into one SavedModel. A training keeps weights, moments and gradients as variables on the device; a step
- * feeds only the batch and a few numbers.
+ * The `tensorflow` runtime: the graphs of a program, one for each shape of its inputs, are combined into one SavedModel. A
+ * training keeps weights, moments and gradients on the device; a step feeds only the batch and a few numbers.
  */
 
 import { StepError } from '../../../../engine/step.ts';

@@ -1,7 +1,6 @@
 /**
- * The SavedModel of a training: variables for weights, moments and gradients, and the nodes that read and write them.
- * One call adds a batch's gradients to their variables; another applies them. So the optimizer exists once for all
- * shapes, and a batch may come in parts.
+ * The SavedModel of a training: variables for weights, moments and gradients. One call adds the gradients of a part of a batch to
+ * their variables, another applies them, so that the optimizer exists once for all shapes.
  */
 
 import type { Free } from '../dynamic-axes.ts';
