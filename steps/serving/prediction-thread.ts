@@ -37,17 +37,14 @@ export async function work(): Promise<void> {
 
 /** The inputs that were encoded but not answered yet. */
 class Inputs {
-  readonly #model: Answer;
   readonly #held = new Map<number, { encoded: EncodedInput; results: unknown[]; missing: number }>();
 
-  constructor(model: Answer) {
-    this.#model = model;
-  }
+  constructor(private readonly model: Answer) {}
 
   async encode({ id, input }: Numbered): Promise<WorkerReport> {
     try {
-      const encoded = await this.#model.encode(input);
-      if (encoded.sequences.length === 0) return { id, prediction: await this.#model.conclude(encoded, []) };
+      const encoded = await this.model.encode(input);
+      if (encoded.sequences.length === 0) return { id, prediction: await this.model.conclude(encoded, []) };
       this.#held.set(id, { encoded, results: [], missing: encoded.sequences.length });
       return { id, lengths: encoded.sequences.map(({ ids }) => ids.length) };
     } catch (error) {
@@ -61,7 +58,7 @@ class Inputs {
     const present = parts.filter(({ id }) => this.#held.has(id));
     if (present.length === 0) return [];
     try {
-      const results = await this.#model.run(present.map(({ id, sequence }) => this.#held.get(id)!.encoded.sequences[sequence]!));
+      const results = await this.model.run(present.map(({ id, sequence }) => this.#held.get(id)!.encoded.sequences[sequence]!));
       const reports = await Promise.all(present.map((part, i) => this.#take(part, results[i])));
       return reports.filter((report) => report !== undefined);
     } catch (error) {
@@ -87,7 +84,7 @@ class Inputs {
     if (--input.missing > 0) return undefined;
     this.#held.delete(id);
     try {
-      return { id, prediction: await this.#model.conclude(input.encoded, input.results) };
+      return { id, prediction: await this.model.conclude(input.encoded, input.results) };
     } catch (error) {
       return { id, failed: failureOf(error) };
     }

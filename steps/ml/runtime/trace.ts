@@ -190,14 +190,11 @@ function tracing<T>(recorder: Recorder, f: (trace: Trace) => T): T {
 
 class Trace {
   readonly #inputs = new Map<string, Value>();
-  readonly #recorder: Recorder;
 
-  constructor(recorder: Recorder) {
-    this.#recorder = recorder;
-  }
+  constructor(private readonly recorder: Recorder) {}
 
   input(name: string, spec: Spec): tf.Tensor {
-    const value = this.#recorder.input(spec);
+    const value = this.recorder.input(spec);
     this.#inputs.set(name, value);
     return tf.engine().makeTensorFromTensorInfo({ dataId: backend.hold(value), shape: spec.shape, dtype: spec.dtype });
   }
@@ -215,7 +212,7 @@ class Trace {
   }
 
   graph(outputs: Map<string, Value>, checkpointing = false): Graph {
-    const { nodes, marks } = this.#recorder;
+    const { nodes, marks } = this.recorder;
     return graphOf(this.#inputs, outputs, checkpointing ? recompute(nodes, marks) : nodes);
   }
 
@@ -232,6 +229,6 @@ class Trace {
     visit(gradient);
     if (rows.length === 0) return { dense: gradient, rows };
     if (dense.length === 0) return { rows };
-    return { dense: dense.reduce((sum, term) => this.#recorder.record('Add', [sum, term], {})[0]!), rows };
+    return { dense: dense.reduce((sum, term) => this.recorder.record('Add', [sum, term], {})[0]!), rows };
   }
 }
