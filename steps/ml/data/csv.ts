@@ -74,10 +74,7 @@ function lineEnds(head: Buffer): boolean {
   return head.includes(newline) || (carriage >= 0 && carriage < head.length - 1);
 }
 
-/**
- * Old Macs and Excel's "CSV (Macintosh)" end lines with a carriage return alone. The first line break outside quotes
- * decides.
- */
+/** Old Macs and Excel's "CSV (Macintosh)" end lines with a carriage return alone. The first line break outside quotes decides. */
 function linesEndInCarriageReturn(head: Buffer): boolean {
   let quoted = false;
   for (const [at, byte] of head.entries()) {

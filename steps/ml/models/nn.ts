@@ -9,10 +9,7 @@ import { tf } from '../runtime/tfjs.ts';
 
 export interface Parameter {
   shape: number[];
-  /**
-   * The initialization of an untrained model; the deviation of `normal` is the config's `initializer_range`, or its
-   * own.
-   */
+  /** The initialization of an untrained model; the deviation of `normal` is the config's `initializer_range`, or its own. */
   start: 'normal' | 'zeros' | 'ones' | 'sinusoids';
   deviation?: number;
   /** For `normal`: the maximum distance from 0, in deviations. */

@@ -25,10 +25,7 @@ export interface T5Config {
   num_layers: number;
   num_decoder_layers: number;
   num_heads: number;
-  /**
-   * The sequence length of T5's pretraining. Relative positions have no limit, so a greater value in config.json is
-   * valid.
-   */
+  /** The sequence length of T5's pretraining. Relative positions have no limit, so a greater value in config.json is valid. */
   n_positions: number;
   relative_attention_num_buckets: number;
   relative_attention_max_distance: number;
@@ -38,10 +35,7 @@ export interface T5Config {
   initializer_range: number;
   dense_act_fn: nn.ActivationName;
   is_gated_act: boolean;
-  /**
-   * v1.0 predicts with the embeddings, from states scaled by 1/√H; v1.1 with separate weights, `lm_head`, if it has
-   * them.
-   */
+  /** v1.0 predicts with the embeddings, from states scaled by 1/√H; v1.1 with separate weights, `lm_head`, if it has them. */
   scale_decoder_outputs: boolean;
   eos_token_id: number;
   pad_token_id: number;
@@ -250,10 +244,7 @@ function encode(pass: Pass, { input_ids, attention_mask }: Record<string, tf.Ten
   return final(pass, x, ENCODER);
 }
 
-/**
- * The targets' ids [B, T] from the start token on, and the encoded inputs [B, S, H] → [B, T, H]. Padding is at the
- * end.
- */
+/** The targets' ids [B, T] from the start token on, and the encoded inputs [B, S, H] → [B, T, H]. Padding is at the end. */
 function decode(pass: Pass, { attention_mask, decoder_input_ids }: Record<string, tf.Tensor>, encoded: tf.Tensor): tf.Tensor {
   const { config, dropout } = pass;
   const ids = decoder_input_ids!;
@@ -339,10 +330,7 @@ function bias({ config, weights }: Pass, base: string, distances: tf.Tensor): tf
   return tf.expandDims(tf.transpose(embedding(rows, buckets(config, base, distances)), [2, 0, 1]), 0);
 }
 
-/**
- * The same for the decoder's tokens at `positions` [B, T] and the slots [B, slots] of its cache → [B, heads, T,
- * slots].
- */
+/** The same for the decoder's tokens at `positions` [B, T] and the slots [B, slots] of its cache → [B, heads, T, slots]. */
 function biasOfSlots({ config, weights }: Pass, positions: tf.Tensor, slots: tf.Tensor): tf.Tensor {
   const index = tf.range(0, slots.shape[1]!, 1, 'int32');
   const distances = tf.sub(tf.reshape(index, [1, 1, -1]), tf.expandDims(positions, 2)); // [B, T, slots]
@@ -363,10 +351,7 @@ function buckets(config: T5Config, base: string, distances: tf.Tensor): tf.Tenso
   return tf.add(bucket, tf.mul(tf.cast(tf.greater(distances, zero), 'int32'), tf.scalar(count, 'int32')));
 }
 
-/**
- * The buckets of the distances 0 … `most`; greater distances are all in the last. Half of the buckets hold one
- * distance each, the others ever more.
- */
+/** The buckets of the distances 0 … `most` and above. Half of the buckets hold one distance each, the others ever more. */
 export function bucketsOf(count: number, most: number): Int32Array {
   const { fround, log, floor } = Math;
   const exact = floor(count / 2);

@@ -71,10 +71,7 @@ export async function evaluateSplit(
   return { metrics: measurement.metrics(), report: measurement.report(), warnings: measurement.warnings?.() ?? [] };
 }
 
-/**
- * Limits the rows of a batch: the program of a generating task computes logits over the vocabulary for each token,
- * which take at most 1 GB.
- */
+/** The program of a generating task computes logits over the vocabulary for each token, which may take at most 1 GB. */
 function rowsWithin(split: Split, vocabulary: number): number {
   const { length, targetLength } = largestBatch(split, 1);
   return Math.max(1, Math.floor(MOST_LOGITS / ((targetLength || length) * vocabulary)));

@@ -19,9 +19,7 @@ export function isMissing({ name, type }: TableColumn): string {
   return `(${column} IS NULL OR ${column}::VARCHAR = ''${/^(FLOAT|DOUBLE)$/.test(type) ? ` OR isnan(${column})` : ''})`;
 }
 
-/**
- * The rows that have a value in each of the columns. Rows without one are an error, or dropped if the option says so.
- */
+/** The rows that have a value in each of the columns. Rows without one are an error, or dropped if the option says so. */
 export async function labelledRows({ database, table, options, log }: PreparationContext, columns: TableColumn[]): Promise<string> {
   const missing = columns.map(isMissing).join(' OR ');
   const { rows, without, first } = await database.row<{ rows: number; without: number; first: string | null }>(
