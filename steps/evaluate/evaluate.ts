@@ -136,7 +136,7 @@ function intoModel(info: TokensInfo, labels: string[]): Int32Array {
  * that tunesmith did not train. evaluate reads tokens; predict, generate and serve read inputs as in training. If they
  * differ, the metrics do not describe the model's answers.
  */
-export async function differencesFromTraining(info: TokensInfo, folders: { tokens: string; model: string }): Promise<string[]> {
+async function differencesFromTraining(info: TokensInfo, folders: { tokens: string; model: string }): Promise<string[]> {
   const trained = await readEncoding(folders.model);
   if (trained.fields === undefined) return [];
   const keys = (['pairs', 'max_length', 'truncation', 'stride', 'prefix'] as const).filter(

@@ -20,7 +20,7 @@ export function bagOfWords(train: { text: string; label: number }[], classes: nu
 }
 
 /** A sparse row: indices of words, and their values. */
-export interface SparseRow {
+interface SparseRow {
   index: Int32Array;
   value: Float64Array;
 }

@@ -20,7 +20,7 @@ import { withoutLoose } from './token-prefix.ts';
 
 export const removables = ['html', 'urls', 'emails', 'special_characters', 'numbers'] as const;
 
-export type Removable = (typeof removables)[number];
+type Removable = (typeof removables)[number];
 
 export interface CleaningOptions {
   remove: Removable[];
@@ -121,14 +121,14 @@ export function replaceNumbers(text: string, replacement: () => string): string 
 }
 
 /** As much of the beginning of a text as has the same replacements as in the whole text. No replacement reaches across its end. */
-export function withoutOpenUrl(text: string): string {
+function withoutOpenUrl(text: string): string {
   const word = upToLast(text, /\s/);
   return /(?:https?|ftp):\/\/|www\./iu.test(text.slice(word.length)) ? word : upToLast(text, /[^htpsfw:/]/iu);
 }
 
-export const withoutOpenEmail = (text: string): string => upToLast(text, /[^\p{L}\p{M}\p{N}.@_%+-]/u);
+const withoutOpenEmail = (text: string): string => upToLast(text, /[^\p{L}\p{M}\p{N}.@_%+-]/u);
 
-export const withoutOpenNumber = (text: string): string => upToLast(text, /[^\p{N}.,:/-]/u);
+const withoutOpenNumber = (text: string): string => upToLast(text, /[^\p{N}.,:/-]/u);
 
 /** Up to and including the last character that matches. */
 function upToLast(text: string, character: RegExp): string {

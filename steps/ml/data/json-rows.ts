@@ -148,7 +148,7 @@ export const KIND = {
   object: 64,
 } as const;
 
-export interface LettersFound {
+interface LettersFound {
   /** Bits of KIND. */
   kinds: number;
   /** The first value of each kind, with its place; long ones are truncated. */

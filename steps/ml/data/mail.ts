@@ -6,7 +6,7 @@
 import { compile } from 'html-to-text';
 import PostalMime from 'postal-mime';
 
-export interface Mail {
+interface Mail {
   text: string;
   subject: string | null;
   /** Address of the sender. */

@@ -12,7 +12,7 @@ import { type CleaningOptions, cleanBeginning, cleanText, removables } from './c
 import { type Beginning, beginning } from './token-prefix.ts';
 
 /** One operation on some columns. Version 1 listed no columns: every text was treated alike. */
-export type PreprocessingStep = { columns?: string[] } & ({ decode: 'mail' } | { clean: CleaningOptions });
+type PreprocessingStep = { columns?: string[] } & ({ decode: 'mail' } | { clean: CleaningOptions });
 
 /** In the order in which they were applied. */
 export type Preprocessing = readonly PreprocessingStep[];

@@ -69,7 +69,7 @@ export class EventFile {
 }
 
 /** Writes points of curves into a folder of their own, and returns the file's path. */
-export function writeEventFile(folder: string, points: Iterable<readonly [step: number, values: Scalars]>): string {
+function writeEventFile(folder: string, points: Iterable<readonly [step: number, values: Scalars]>): string {
   mkdirSync(folder, { recursive: true });
   // TensorBoard reads any file whose name contains `tfevents`.
   const file = path.join(folder, 'events.out.tfevents.0.tunesmith');

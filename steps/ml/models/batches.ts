@@ -13,7 +13,7 @@ export interface Batch {
   targetLength: number;
 }
 
-export interface Drawing {
+interface Drawing {
   seed: number;
   epoch: number;
   /** The class of each sequence, for balanced sampling: rare classes then repeat. Without it, each sequence occurs once. */

@@ -29,6 +29,14 @@ export type Weights = Record<string, tf.Tensor>;
 /** Receives the hidden states [B, T, H]: those of the embeddings, then those of each layer, as transformers' `hidden_states`. */
 export type Observe = (state: tf.Tensor) => void;
 
+/** A forward pass. */
+export interface Pass<C> {
+  config: C;
+  weights: Weights;
+  dropout: Dropout;
+  observe?: Observe | undefined;
+}
+
 export const linearParameters = (name: string, from: number, to: number): Parameters => ({
   [`${name}.weight`]: { shape: [to, from], start: 'normal', decay: true, layer: 'Linear' },
   [`${name}.bias`]: { shape: [to], start: 'zeros', decay: false },

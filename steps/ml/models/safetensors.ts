@@ -10,7 +10,7 @@ import path from 'node:path';
 import { StepError } from '../../../engine/step.ts';
 import { listed, readJson, shown } from './json.ts';
 
-export type Dtype = 'F64' | 'F32' | 'F16' | 'BF16' | 'I64' | 'I32' | 'I16' | 'I8' | 'U8' | 'BOOL';
+type Dtype = 'F64' | 'F32' | 'F16' | 'BF16' | 'I64' | 'I32' | 'I16' | 'I8' | 'U8' | 'BOOL';
 
 export interface StoredTensor {
   dtype: Dtype;
@@ -20,7 +20,7 @@ export interface StoredTensor {
 }
 
 /** An open file: its header is checked on opening, and its tensors are read one by one on request. */
-export interface Safetensors {
+interface Safetensors {
   /** `position`: the offset of a tensor's bytes in the file. */
   readonly tensors: ReadonlyMap<string, { dtype: Dtype; shape: number[]; position: number }>;
   read(name: string): Promise<StoredTensor>;

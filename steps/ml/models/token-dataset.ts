@@ -37,7 +37,7 @@ export interface TokensInfo extends Encoding {
   splits: Record<string, SplitInfo>;
 }
 
-export interface SplitInfo {
+interface SplitInfo {
   /** Rows of the table. */
   rows: number;
   sequences: number;

@@ -431,16 +431,13 @@ export async function sameTokenizer(a: string, b: string): Promise<boolean | und
  * tokens in tokenizer.json.
  */
 
-export type TokenTemplate = Piece[];
+type TokenTemplate = Piece[];
 
 /** The slot of a text, 0 for the first and 1 for the second; or a special token. */
-export type Piece = { text: 0 | 1; typeId: number } | { text: null; id: number; typeId: number };
+type Piece = { text: 0 | 1; typeId: number } | { text: null; id: number; typeId: number };
 
 /** For one text, and for a pair, from a parsed tokenizer.json. */
-export async function templatesOf({
-  version,
-  post_processor,
-}: Record<string, unknown>): Promise<[single: TokenTemplate, pair: TokenTemplate]> {
+async function templatesOf({ version, post_processor }: Record<string, unknown>): Promise<[single: TokenTemplate, pair: TokenTemplate]> {
   const word = 'a';
   const library = Library.fromString(
     // A vocabulary of one word, which makes one token: all other tokens are the template's.

@@ -193,7 +193,7 @@ export const whole = (least: number) => ({
 });
 
 /** Checks for the value of each key, in the order in which they are written. */
-export const RULES: Record<keyof Encoding, { is: (value: unknown) => boolean; what: string }> = {
+const RULES: Record<keyof Encoding, { is: (value: unknown) => boolean; what: string }> = {
   pairs: { is: (value) => value === true, what: 'true, or omitted' },
   fields: {
     is: (value) => typeof value === 'object' && value !== null && Object.values(value).every((name) => typeof name === 'string'),

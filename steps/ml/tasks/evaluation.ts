@@ -8,7 +8,7 @@ import type { HostTensors } from '../runtime/runtime.ts';
 import { taskKind } from './registry.ts';
 import type { Masking, Measuring } from './task.ts';
 
-export interface EvaluationOptions extends Omit<Measuring, 'split'> {
+interface EvaluationOptions extends Omit<Measuring, 'split'> {
   batchSize: number;
   /** For masked-lm: the share of masked tokens, and the size of the vocabulary. */
   masking: Pick<Masking, 'probability' | 'vocabulary'>;
@@ -18,7 +18,7 @@ export interface EvaluationOptions extends Omit<Measuring, 'split'> {
   line?: (line: Record<string, Json>) => Promise<void> | void;
 }
 
-export interface Evaluated {
+interface Evaluated {
   /** `loss` and the requested metrics. */
   metrics: Record<string, number>;
   report: Record<string, Json>;

@@ -13,7 +13,7 @@ export function labelsInOrder(names: string[], type: string): string[] {
 }
 
 /** A SQL condition for rows without a value in this column: null, an empty text, or NaN. */
-export function isMissing({ name, type }: TableColumn): string {
+function isMissing({ name, type }: TableColumn): string {
   const column = quote(name);
   if (type.endsWith('[]')) return `${column} IS NULL`;
   return `(${column} IS NULL OR ${column}::VARCHAR = ''${/^(FLOAT|DOUBLE)$/.test(type) ? ` OR isnan(${column})` : ''})`;

@@ -73,7 +73,7 @@ export function labelsAt(positions: number[], labels: number[]): HostTensors {
 }
 
 /** For some tokens of one sequence. */
-export interface Predicted {
+interface Predicted {
   loss: number;
   hits: number;
   tokens: number;

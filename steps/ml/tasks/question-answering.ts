@@ -173,18 +173,17 @@ function answersOf({ id, context, answers }: Asked): GoldAnswer[] {
   });
 }
 
-interface GivenAnswers {
+interface GivenAnswer {
   text: string;
   /** The position in the context, in characters, if the data give it. */
   start?: number | undefined;
 }
 
 /** As in SQuAD, {text: […], answer_start: […]}; as a list of such pairs; or texts alone. Empty if there is no answer. */
-function answersIn(id: string, json: string | null): GivenAnswers[] {
-  return pairsOf(id, json === null ? null : (JSON.parse(json) as Json)).filter(({ text }) => text !== '');
-}
+const answersIn = (id: string, json: string | null): GivenAnswer[] =>
+  pairsOf(id, json === null ? null : JSON.parse(json)).filter(({ text }) => text !== '');
 
-function pairsOf(id: string, given: Json): GivenAnswers[] {
+function pairsOf(id: string, given: Json): GivenAnswer[] {
   const wrong = (): StepError =>
     new StepError(
       `row ${id}: the answers are ${JSON.stringify(given).slice(0, 80)}`,

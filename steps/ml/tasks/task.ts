@@ -39,7 +39,7 @@ export function itemThatIsNoWord({ words }: Field, value: unknown): number | und
 /** Outputs of a program for a batch, by name: [batch, …]. */
 export type Outputs = Record<string, { data: ArrayLike<number>; shape: readonly number[] }>;
 
-/** What answers depend on besides the outputs: properties of the model, and options of the request. */
+/** What answers depend on besides the outputs. */
 export interface Answering {
   labels: string[];
   problem: ProblemType;
@@ -178,10 +178,10 @@ export async function encodeWindows(inputs: Input[], { tokenizer, encoding }: Re
   return whole.map((sequence) => windowsOf(sequence, { maxLength: encoding.max_length!, truncationSide: tokenizer.truncationSide }));
 }
 
-/* How a task makes sequences of the rows of a table: what it is given, and what it gives back to `tokenize`. */
+/* How a task makes sequences of the rows of a table. */
 
 /** The options of `tokenize`, as its schema types them. */
-export interface TokenizeOptions {
+interface TokenizeOptions {
   task: Task;
   text?: string;
   text_pair?: string;
@@ -255,26 +255,13 @@ export interface EncodedRow {
   truncated: boolean;
 }
 
-/* Simple methods that a model must beat: what a task is given to measure them, and what it gives back to `baseline`. */
+/* Simple methods that a model must beat. */
 
-/** The options of `baseline`, as its schema types them. */
-export interface BaselineOptions {
-  task: Task;
-  methods?: string[];
-  text?: string;
-  text_pair?: string;
-  label?: string;
-  missing?: 'refuse' | 'drop';
-  words?: string;
-  tags?: string;
-  question?: string;
-  context?: string;
-  answers?: string;
-  target?: string;
-  split: string;
-  metrics?: string[];
-  positive?: string;
-}
+/** The options of `baseline`, as its schema types them: columns as in `tokenize`, and its own. */
+type BaselineOptions = Pick<
+  TokenizeOptions,
+  'task' | 'text' | 'text_pair' | 'missing' | 'words' | 'tags' | 'question' | 'context' | 'answers' | 'target'
+> & { label?: string; methods?: string[]; split: string; metrics?: string[]; positive?: string };
 
 /** Rows of a split. `columns`: the column of each field; `as` makes SQL of a column's name, otherwise it is read as text. */
 export type ReadColumns = <R extends Row>(
