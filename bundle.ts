@@ -22,6 +22,13 @@ const ENTRIES = [
 ];
 /** The YAML parser has a file of its own, because a run in which all cells are fresh does not load it. */
 const YAML = 'engine/yaml.cjs';
+/**
+ * Only a run that starts a child process needs execa. It and the packages that it uses are 150 small files, which take Node
+ * twice as long to load as a run of one cell takes otherwise.
+ */
+const EXECA = 'engine/execa.cjs';
+/** The licences of the packages in that file. */
+export const EXECA_LICENSES = 'engine/execa.licenses.txt';
 /** Node's modules that every command needs. The others, such as child_process, are loaded when one of their functions is called. */
 const EARLY = ['buffer', 'crypto', 'events', 'fs', 'module', 'os', 'path', 'process', 'url', 'util'];
 /** Replaces `import.meta` in a joined file, which is in another folder than the original file. */
@@ -76,6 +83,21 @@ export async function bundle(dist: string): Promise<void> {
   }
   rmSync(out, { recursive: true });
   await build({ ...JOINED, stdin: { contents: "module.exports = require('yaml')", resolveDir: dist }, outfile: join(dist, YAML) });
+  const stdin = { contents: "export { execa } from 'execa'", resolveDir: dist };
+  const { metafile } = await build({ ...JOINED, stdin, format: 'cjs', outfile: join(dist, EXECA), metafile: true });
+  writeFileSync(join(dist, EXECA_LICENSES), licencesOf(Object.keys(metafile.inputs)));
+}
+
+function licencesOf(files: string[]): string {
+  const folders = files.flatMap((file) => /^.*node_modules\/(@[^/]+\/)?[^/]+/.exec(file)?.[0] ?? []);
+  return [...new Set(folders)]
+    .sort()
+    .map((folder) => {
+      const name = readdirSync(folder).find((name) => /^licen[cs]e/i.test(name));
+      if (!name) throw new Error(`${folder} has no licence, which is published with the code that is made from it`);
+      return `${folder.slice(folder.lastIndexOf('node_modules/') + 13)}\n\n${readFileSync(join(folder, name), 'utf8').trim()}\n`;
+    })
+    .join('\n---\n\n');
 }
 
 /** Undefined if esbuild itself finds the file. */
@@ -88,7 +110,7 @@ function resolved({ path, kind, importer, resolveDir }: OnResolveArgs, dist: str
     return file.startsWith('steps/') || file === `${CONTRACT}.js` ? { path: `shared:${file}`, external: true } : undefined;
   }
   if (!importer.startsWith(dist) || path.startsWith('/')) return undefined;
-  if (kind === 'dynamic-import') return { path, external: true };
+  if (kind === 'dynamic-import') return { path: path === 'execa' ? `shared:${EXECA}` : path, external: true };
   return BUNDLED.includes(path) && path !== 'yaml' ? undefined : { path, namespace: 'package' };
 }
 

@@ -58,7 +58,6 @@ export class FileHashCache {
     this.#learned.set(keyOf(stat), { stat, hash });
   }
 
-  /** Writes the new entries. */
   flush(): void {
     if (this.database.readOnly || this.#learned.size === 0) return;
     this.database.commit((statement) => {

@@ -29,6 +29,17 @@ export function thisProcess(): ProcessIdentity {
   return own;
 }
 
+/** The identity of this process in one word. Other words may follow after a hyphen. */
+export function processId(): string {
+  const { host, boot, pid, start } = thisProcess();
+  return `${host}-${boot}-${pid}-${start}`;
+}
+
+export function processOf(id: string): ProcessIdentity {
+  const [host = '', boot = '', pid = '', start = ''] = id.split('-');
+  return { host, boot, pid: Number(pid), start };
+}
+
 /** Whether the process is alive; undefined if it cannot be checked from here. */
 export function isAlive(other: ProcessIdentity): boolean | undefined {
   const here = thisProcess();

@@ -5,6 +5,7 @@ const STEPS: Record<string, () => Promise<{ default: unknown }>> = {
   collect: () => import('../steps/collect/step.ts'),
   clean: () => import('../steps/clean/step.ts'),
   split: () => import('../steps/split/step.ts'),
+  reduce: () => import('../steps/reduce/step.ts'),
   tokenize: () => import('../steps/tokenize/step.ts'),
   train: () => import('../steps/train/step.ts'),
   evaluate: () => import('../steps/evaluate/step.ts'),

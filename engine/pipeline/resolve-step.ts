@@ -2,7 +2,7 @@
 
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, extname, join, resolve } from 'node:path';
-import { readCachedText, writeCachedText } from '../files/cached-text.ts';
+import { readCachedText, writeCachedText } from '../../cache/atomic-move.ts';
 import { packageFolder } from '../files/packages.ts';
 import { atHome } from '../files/paths.ts';
 import { didYouMean, nearest } from '../format/did-you-mean.ts';

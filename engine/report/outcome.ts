@@ -3,7 +3,7 @@
 import { relative } from 'node:path';
 import type { Pipeline } from '../cell.ts';
 import { placeLines, placeName } from '../errors.ts';
-import type { Failure, RunEvent } from '../events.ts';
+import type { Failure, RunEvent, Summary } from '../events.ts';
 import { type Colors, printableName, readableText } from '../format/terminal-text.ts';
 import { clip, clipMiddle, duration, figure, oneLine, outputLine, someOf, thousands, wrap } from '../format/text.ts';
 import { type FinalMetric, type FinalMetrics, metricTables } from './metric-tables.ts';
@@ -37,7 +37,7 @@ export class RunOutcome {
   /** The cells of each notice, by its text. */
   readonly #notices = new Map<string, string[]>();
   readonly #results = new Map<string, string>();
-  #summary?: Extract<RunEvent, { type: 'summary' }>;
+  #summary?: Summary;
   #interrupted = false;
 
   constructor(
@@ -85,7 +85,7 @@ export class RunOutcome {
     ];
   }
 
-  #counts(summary: Extract<RunEvent, { type: 'summary' }>): string {
+  #counts(summary: Summary): string {
     const { colors } = this;
     const paint = {
       failed: colors.red,
@@ -102,7 +102,7 @@ export class RunOutcome {
     return `${colors.bold(printableName(summary.pipeline))}: ${outcomes} · ${duration(summary.seconds)}`;
   }
 
-  #unfinished(summary: Extract<RunEvent, { type: 'summary' }>): string[] {
+  #unfinished(summary: Summary): string[] {
     const named = (state: string) => Object.keys(summary.cells).filter((cell) => summary.cells[cell] === state);
     const lines: string[] = [];
     for (const state of ['failed', 'skipped', 'canceled'] as const) {
@@ -118,7 +118,7 @@ export class RunOutcome {
   }
 
   /** Result lines of steps with one cell, which replace their metrics. The results of a sweep are in its table. */
-  #shownResults({ cells }: Extract<RunEvent, { type: 'summary' }>): Map<string, string> {
+  #shownResults({ cells }: Summary): Map<string, string> {
     const ended = this.pipeline.cells.filter(
       ({ name, step }) => name === step && ['ran', 'fresh', 'restored'].includes(cells[name]!) && this.#results.has(name),
     );

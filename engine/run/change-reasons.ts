@@ -48,7 +48,7 @@ function phraseOf({ what, before, after, files, total = 0 }: Difference): string
   return `${what}: ${short(before ?? 'unset')} → ${short(after ?? 'unset')}`;
 }
 
-/** All differences. `uses`: the name of the step's code in the pipeline. */
+/** `uses`: the name of the step's code in the pipeline. */
 export function differences(before: Components, after: Components, uses: string, { manifestOf, textOf }: KnownContents): Difference[] {
   const differences: Difference[] = [];
   const values = (what: string, a: unknown, b: unknown) => {
@@ -197,7 +197,6 @@ function text(value: unknown): string | undefined {
   return typeof value === 'string' ? value : value === undefined ? undefined : canonicalJson(value as Json);
 }
 
-/** A value on one short line. */
 function short(value: string): string {
   const line = value.replace(/\s+/g, ' ');
   return line.length <= 60 ? line : `${line.slice(0, 59)}…`;

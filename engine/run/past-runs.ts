@@ -34,7 +34,6 @@ export interface CellCompared {
   /** `unknown`: the run is too old to have recorded the components of fingerprints. */
   change: 'added' | 'removed' | 'changed' | 'same' | 'unknown';
   differences: Difference[];
-  /** The state of the cell at its end. */
   before?: CellState;
   after?: CellState;
   /** Final metrics of the results that both runs used. */

@@ -212,7 +212,6 @@ export interface Explanation {
   last?: CellRecord & { run: number };
   /** Unknown while a cell that it reads must run first. */
   fingerprint?: string;
-  /** The components of the fingerprint. */
   components?: Components;
   /** Creation time of the result of this fingerprint; absent if there is none. */
   made?: string;

@@ -98,7 +98,6 @@ type Verdict = Omit<Verified, 'cell' | 'seconds'>;
 interface VerifierSetup {
   pipeline: Pipeline;
   project: Project;
-  /** The results to compare with. */
   lock: Lockfile;
   /** The folder for the clean folders. */
   base: string;

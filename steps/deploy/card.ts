@@ -1,7 +1,4 @@
-/**
- * The model card: what people should know before they use the model, with the metadata that the Hugging Face hub
- * reads.
- */
+/** The model card: what people should know before they use the model, with the metadata that the Hugging Face hub reads. */
 import { stringify } from 'yaml';
 import type { CleaningOptions } from '../ml/data/cleaning.ts';
 import type { Preprocessing } from '../ml/data/preprocessing.ts';
@@ -43,13 +40,14 @@ export interface Metrics {
   generation?: Record<string, unknown>;
 }
 
-export function modelCard({ name, license, model, training, sources, preprocessing, truncationSide, mask, metrics }: ModelCard): string {
+export function modelCard(card: ModelCard): string {
+  const { name, model, training, sources, preprocessing, truncationSide, mask, metrics } = card;
   const encoding: Partial<Encoding> = encodingOf(training);
   const fields = Object.keys(encoding.fields ?? Object.fromEntries(taskKind(model.task).fields.map(({ name }) => [name, name])));
   const cleaning = fields.map((field) => ({ field, steps: cleaningOf(field, { task: model.task, encoding, preprocessing }) }));
   const cleaned = cleaning.some(({ steps }) => steps.length > 0);
   const parts = [
-    frontMatter({ name, license, model, sources, metrics }),
+    frontMatter(card),
     `# ${name}`,
     `A${aModel(model.family.type).slice(1)} that ${purposeOf(model, training.pairs === true)}. Made with tunesmith.`,
     '## Results',
@@ -67,13 +65,7 @@ export function modelCard({ name, license, model, training, sources, preprocessi
   return `${parts.join('\n\n')}\n`;
 }
 
-function frontMatter({
-  name,
-  license,
-  model,
-  sources,
-  metrics,
-}: Pick<ModelCard, 'name' | 'license' | 'model' | 'sources' | 'metrics'>): string {
+function frontMatter({ name, license, model, sources, metrics }: ModelCard): string {
   const datasets = hubDatasets(sources);
   const { hubTask } = taskKind(model.task).card;
   const front = {
@@ -100,10 +92,7 @@ function hubDatasets(sources: DataSources | undefined): string[] {
   return [...new Set(names)];
 }
 
-/**
- * Whether transformers.js 4 has a class for the model. It reads the ONNX file, but supports only classes that it
- * knows.
- */
+/** Whether transformers.js 4 has a class for the model. It reads the ONNX file, but supports only classes that it knows. */
 function runsInTransformersJs({ task, family }: Model): boolean {
   if (isGenerating(task)) return false; // there is no ONNX file
   return !UNKNOWN_TO_TRANSFORMERS_JS.includes(`${family.type} for ${task}`);
@@ -220,16 +209,15 @@ function useInPython(
   input: InputAndAnswer['input'],
   encoding: Partial<Encoding>,
 ): string {
-  if (loader)
-    return fenced(
-      'python',
-      `from transformers import ${loader}, AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained(".")\nmodel = ${loader}.from_pretrained(".")`,
-    );
+  if (loader) return fenced('python', loading(loader));
   return fenced(
     'python',
     `from transformers import pipeline\n\nmodel = pipeline("${hubTask}", model="."${topK ? ', top_k=None' : ''})\nmodel(${JSON.stringify(input)}${pythonArguments?.(encoding) ?? ''})`,
   );
 }
+
+const loading = (loader: string): string =>
+  `from transformers import ${loader}, AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained(".")\nmodel = ${loader}.from_pretrained(".")`;
 
 function useInTransformersJs(model: Model, { hubTask, topK }: TaskCard, input: InputAndAnswer['input'], pairs?: boolean): string {
   const [text, pair] = pairs ? ['a text', "text_pair: 'another text', "] : [input, ''];
@@ -265,7 +253,7 @@ function useOfGenerator({ loader, pythonArguments }: TaskCard, usage: Usage): st
     ...(cleaned ? [PREPROCESS_FIRST] : []),
     fenced(
       'python',
-      `from transformers import ${loader}, AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained(".")\nmodel = ${loader}.from_pretrained(".")\nids = model.generate(**tokenizer(${text}, return_tensors="pt"${pythonArguments?.(usage) ?? ''}), max_new_tokens=${body.max_new_tokens})\ntokenizer.decode(ids[0], skip_special_tokens=True)`,
+      `${loading(loader!)}\nids = model.generate(**tokenizer(${text}, return_tensors="pt"${pythonArguments?.(usage) ?? ''}), max_new_tokens=${body.max_new_tokens})\ntokenizer.decode(ids[0], skip_special_tokens=True)`,
     ),
   ];
 }

@@ -104,12 +104,10 @@ async function readJson(file: string): Promise<Record<string, any> | undefined> 
   }
 }
 
-/*
- * Compares an exported ONNX model with the original model. The export derives shapes for any batch and length; an
- * error in it would silently give wrong answers, so it runs on batches of several shapes before it is shipped.
+/**
+ * Compares an exported ONNX model with the original on batches of several shapes: an error in the derived shapes would
+ * silently give wrong answers. @throws if the two differ, which is a bug in the export that no user can fix
  */
-
-/** @throws if the two differ, which is a bug in the export that no user can fix */
 export async function checkOnnx(onnx: Uint8Array, model: Model, threads: number): Promise<void> {
   const session = await ort.InferenceSession.create(onnx, { intraOpNumThreads: threads, logSeverityLevel: 3 });
   const inference = (await openRuntime('onnx', { threads })).inference(model.program, model.weights);
@@ -121,10 +119,10 @@ export async function checkOnnx(onnx: Uint8Array, model: Model, threads: number)
         model.config.vocab_size,
       );
       const expected = await inference.run(inputs);
-      const found = await session.run(feeds(inputs, session.inputNames));
+      const outputs = await session.run(feeds(inputs, session.inputNames));
       for (const name of session.outputNames) {
         const own = expected[name]!.data as Float32Array;
-        const exported = found[name]!.data as Float32Array;
+        const exported = outputs[name]!.data as Float32Array;
         const difference = norm(own.map((value, i) => value - exported[i]!)) / norm(own);
         // Not `>`: NaN must count as a difference too.
         if (!(difference <= tolerance))

@@ -40,7 +40,8 @@ export interface Served extends Serving {
 
 export function createApp(served: Served): Hono<Bound> {
   const app = new Hono<Bound>();
-  const routes = new Map<string, string>([[served.route.path, 'POST'], ...ROUTES]);
+  const pages = ['/health', '/metrics', '/openapi.json', '/'];
+  const routes = new Map<string, string>([[served.route.path, 'POST'], ...pages.map((path) => [path, 'GET, HEAD'] as const)]);
   measureRequests(app, served, [...routes.keys()]);
   checkOrigins(app, served.access);
   addModelRoute(app, served);
@@ -56,14 +57,6 @@ export function createApp(served: Served): Hono<Bound> {
 }
 
 type Bound = { Bindings: HttpBindings };
-
-/** The methods of the routes that do not run the model. */
-const ROUTES: [path: string, allowed: string][] = [
-  ['/health', 'GET, HEAD'],
-  ['/metrics', 'GET, HEAD'],
-  ['/openapi.json', 'GET, HEAD'],
-  ['/', 'GET, HEAD'],
-];
 
 function measureRequests(app: Hono<Bound>, { measurements, draining }: Served, paths: string[]): void {
   app.use(async (c, next) => {

@@ -1,7 +1,4 @@
-/**
- * Opens a bundle, or any Hugging Face model folder of a supported task. The result is plain data, because every
- * worker thread gets a copy.
- */
+/** Opens a bundle, or any Hugging Face model folder of a supported task, as plain data: every worker thread gets a copy. */
 import { existsSync, statSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
@@ -21,9 +18,7 @@ export interface Bundle {
   name: string;
   task: Task;
   problem: ProblemType;
-  /**
-   * The fields of an input. A model that tunesmith trained accepts what it was trained on: single texts, or pairs.
-   */
+  /** The fields of an input. A model that tunesmith trained accepts what it was trained on: single texts, or pairs. */
   fields: TaskKind['fields'];
   /** By id, in the order of the logits; for tasks that classify. */
   labels: string[];
@@ -41,13 +36,13 @@ export interface Bundle {
 
 export async function openBundle(given: string): Promise<Bundle> {
   const folder = path.resolve(given);
-  const found = statSync(folder, { throwIfNoEntry: false });
-  if (!found)
+  const stats = statSync(folder, { throwIfNoEntry: false });
+  if (!stats)
     throw new StepError(
       `the folder ${given} does not exist`,
       'Give a bundle: the output of the step `deploy`, a Hugging Face model folder, or its address: hf://owner/name',
     );
-  if (!found.isDirectory()) throw new StepError(`${given} is not a folder`, 'Give a bundle: the output folder of the step `deploy`.');
+  if (!stats.isDirectory()) throw new StepError(`${given} is not a folder`, 'Give a bundle: the output folder of the step `deploy`.');
   const lacks = (name: string) => !existsSync(path.join(folder, name));
   if (lacks('config.json'))
     throw new StepError(
@@ -114,10 +109,7 @@ function fieldsOf(task: Task, { pairs, max_length }: Partial<Encoding>): TaskKin
 /** The message for a field that the task has, but with which the model was not trained. */
 export const notTaken = (name: string): string => `this model was trained on single texts, and does not accept ${name}`;
 
-/**
- * A masked language model outputs a score for every token of its vocabulary at every position, so its runs are
- * smaller.
- */
+/** A masked language model outputs a score for every token of its vocabulary at every position, so its runs are smaller. */
 export function tokensOfRun({ task, vocabulary = 0 }: Bundle, usual: number): number {
   return task === 'masked-lm' && vocabulary > 0 ? Math.min(usual, Math.floor(mostScores / vocabulary)) : usual;
 }

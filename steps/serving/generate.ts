@@ -32,12 +32,9 @@ export async function generateOne(
 }
 
 /** The reader has closed the pipe (`| head`): not an error, and nothing left to do. */
-const UNREAD = new Error('nobody reads');
+const UNREAD = new Error('the reader has closed the pipe');
 
-/**
- * @param file a path, or `-` for standard input
- * @throws StepError for an invalid line, after the results of the lines before it were printed
- */
+/** `file`: a path, or `-` for standard input. @throws StepError for an invalid line, once the results before it were printed */
 export async function generateAll(
   model: string,
   file: string,
@@ -122,12 +119,12 @@ async function inBatches(
   const texts: GeneratedText[][] = [];
   for (let start = 0; start < order.length; start += batchSize) {
     const batch = order.slice(start, start + batchSize);
-    const found = await generator.generate(
+    const generated = await generator.generate(
       batch.map((i) => prompts[i]!),
       options,
     );
-    const each = found.length / batch.length;
-    for (const [row, i] of batch.entries()) texts[i] = found.slice(row * each, (row + 1) * each);
+    const each = generated.length / batch.length;
+    for (const [row, i] of batch.entries()) texts[i] = generated.slice(row * each, (row + 1) * each);
   }
   return texts.flat();
 }

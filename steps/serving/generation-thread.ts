@@ -4,7 +4,7 @@ import { memoryLimit, StepError } from '../../engine/step.ts';
 import { openRuntime } from '../ml/device/open.ts';
 import { openGenerator } from '../ml/generation/generator.ts';
 import type { GenerationOptions } from '../ml/generation/options.ts';
-import { answerCalls } from './thread.ts';
+import { answerCalls } from './workers.ts';
 
 export interface GenerationRequest {
   prompts: string[];

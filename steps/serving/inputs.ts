@@ -33,10 +33,7 @@ export interface InputOptions {
   /** For CSV; by default detected at the beginning of the file. */
   delimiter?: string;
   encoding?: TextEncoding;
-  /**
-   * The column of each field in training, or several names, the most likely first. They take precedence over the
-   * field's own name.
-   */
+  /** The column of each field in training, or several names, the most likely first. They take precedence over the field's own name. */
   known?: Record<string, string | string[]>;
   /** Columns to copy to the output; by default `id` if the file has it. */
   columns?: readonly string[];
@@ -101,11 +98,11 @@ interface Source {
 }
 
 const READERS: Record<Exclude<InputFormat, 'parquet'>, (bytes: AsyncIterable<Buffer>, source: Source) => AsyncGenerator<InputRow[]>> = {
-  jsonl: (bytes, source) => fromJson(readJsonLines(bytes, encodingOf(source)), source, (row) => `${source.name}:${row}`),
+  jsonl: (bytes, source) => fromJson(readJsonLines(bytes, encodingOf(source)), source, ({ row }) => `${source.name}:${row}`),
   async *json(bytes, source) {
     const parts: Buffer[] = [];
     for await (const part of bytes) parts.push(part);
-    yield* fromJson(readJson(Buffer.concat(parts), source.name, encodingOf(source)), source, (row) => `${source.name}: row ${row}`);
+    yield* fromJson(readJson(Buffer.concat(parts), source.name, encodingOf(source)), source, ({ row }) => `${source.name}: row ${row}`);
   },
   csv: (bytes, source) => fromCsv(bytes, source, source.options.delimiter),
   tsv: (bytes, source) => fromCsv(bytes, source, '\t'),
@@ -180,24 +177,37 @@ const joined = (lines: Line[]): Buffer => Buffer.concat(lines.flatMap(({ bytes }
 
 const NOT_UTF8 = 'Set its encoding: --encoding latin1, windows-1252, utf-16 …';
 
-/** One object per row. */
-async function* fromJson(groups: AsyncIterable<JsonRow[]>, source: Source, place: (row: number) => string): AsyncGenerator<InputRow[]> {
+/** What is wrong with a row. */
+interface Mistake {
+  message: string;
+  hint?: string;
+}
+
+/** Yields the inputs of groups of rows. A mistake ends it, after all inputs before it were yielded. */
+async function* readRows<R>(
+  groups: AsyncIterable<R[]>,
+  read: (row: R) => InputRow | Mistake | undefined,
+  placeOf: (row: R) => string,
+): AsyncGenerator<InputRow[]> {
   for await (const rows of groups) {
     const inputs: InputRow[] = [];
     for (const row of rows) {
-      const read = row.problem === undefined ? inputOf(row, source) : problemOf(row, source);
-      if ('input' in read) {
-        inputs.push(read);
-        continue;
+      const result = read(row);
+      if (result && 'message' in result) {
+        yield inputs;
+        throw new StepError(`${placeOf(row)}: ${result.message}`, result.hint);
       }
-      yield inputs;
-      throw new StepError(`${place(row.row)}: ${read.message}`, read.hint);
+      if (result) inputs.push(result);
     }
     yield inputs;
   }
 }
 
-function problemOf({ problem, value }: JsonRow & { problem: string }, source: Source): { message: string; hint?: string } {
+/** One object per row. */
+const fromJson = (groups: AsyncIterable<JsonRow[]>, source: Source, placeOf: (row: JsonRow) => string): AsyncGenerator<InputRow[]> =>
+  readRows(groups, (row) => (row.problem === undefined ? inputOf(row, source) : problemOf(row, source)), placeOf);
+
+function problemOf({ problem, value }: JsonRow & { problem: string }, source: Source): Mistake {
   if (problem === 'not an object')
     return { message: `expected an object such as ${exampleOf(source)}, found ${kindOf(JSON.parse(value))}` };
   if (value.includes('\0')) return { message: problem, hint: `The file may be UTF-16: --encoding ${likelyUtf16(value)}` };
@@ -210,7 +220,7 @@ const exampleOf = (source: Source): string =>
     .map((key) => `"${key}": "…"`)
     .join(', ')}}`;
 
-function inputOf({ fields: row, json }: JsonRow & { problem?: undefined }, source: Source): InputRow | { message: string; hint?: string } {
+function inputOf({ fields: row, json }: JsonRow & { problem?: undefined }, source: Source): InputRow | Mistake {
   const input: Input = {};
   for (const field of source.fields) {
     const { keys, optional } = field;
@@ -264,23 +274,16 @@ async function* fromCsv(bytes: AsyncIterable<Buffer>, source: Source, delimiter?
     encoding: encodingOf(source),
   });
   let header: Header | undefined;
-  for await (const records of csv.records) {
-    const inputs: InputRow[] = [];
-    for (const record of records) {
-      const problem = record.problem ?? (header && lengthProblem(record, header));
-      if (problem !== undefined) {
-        yield inputs;
-        throw new StepError(
-          `${source.name}:${record.line}: ${problem}`,
-          problem.startsWith('not UTF') ? NOT_UTF8 : 'Quote a field that contains the delimiter, a quote or a newline.',
-        );
-      }
-      const { fields } = record as CsvRecord & { problem?: undefined };
-      if (header) inputs.push(rowOf(header, fields));
-      else header = headerOf(fields, record.line, source);
-    }
-    yield inputs;
-  }
+  const read = (record: CsvRecord): InputRow | Mistake | undefined => {
+    const problem = record.problem ?? (header && lengthProblem(record, header));
+    if (problem?.startsWith('not UTF')) return { message: problem, hint: NOT_UTF8 };
+    if (problem !== undefined) return { message: problem, hint: 'Quote a field that contains the delimiter, a quote or a newline.' };
+    const { fields } = record as CsvRecord & { problem?: undefined };
+    if (header) return rowOf(header, fields);
+    header = headerOf(fields, record.line, source);
+    return undefined;
+  };
+  yield* readRows(csv.records, read, ({ line }) => `${source.name}:${line}`);
   if (!header) throw noColumn(source, `${source.name}:1`, []);
 }
 
@@ -351,20 +354,11 @@ async function* readParquet(source: Source): AsyncGenerator<InputRow[]> {
       return `${decoded(quote(name), type)} AS __${i}`;
     });
     let number = 0;
-    for await (const rows of database.stream(`SELECT ${expressions.join(', ')} FROM ${table}`)) {
-      const inputs: InputRow[] = [];
-      for (const row of rows) {
-        number++;
-        const read = parquetRow(row, header, columns, source);
-        if ('input' in read) {
-          inputs.push(read);
-          continue;
-        }
-        yield inputs;
-        throw new StepError(`${source.name}: row ${number}: ${read.message}`);
-      }
-      yield inputs;
-    }
+    const read = (row: Row) => {
+      number++;
+      return parquetRow(row, header, columns, source);
+    };
+    yield* readRows(database.stream(`SELECT ${expressions.join(', ')} FROM ${table}`), read, () => `${source.name}: row ${number}`);
   } finally {
     database.close();
   }
@@ -380,7 +374,7 @@ function decoded(name: string, type: string): string {
 }
 
 /** A missing text is empty, as in CSV. A missing list of words is an error, as in JSONL. */
-function parquetRow(row: Row, { fields, kept }: Header, columns: TableColumn[], source: Source): InputRow | { message: string } {
+function parquetRow(row: Row, { fields, kept }: Header, columns: TableColumn[], source: Source): InputRow | Mistake {
   const input: Input = {};
   for (const [i, [name, place]] of fields.entries()) {
     const field = source.fields.find((one) => one.name === name)!;

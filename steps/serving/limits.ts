@@ -50,49 +50,40 @@ export function checkCharacters(counts: readonly number[], { characters }: Limit
     );
 }
 
-/*
+/**
  * Accounts for the memory of requests, from their first byte to the end of the response. Each may take half of what
  * the others leave, so that a small request fits where large ones do not.
  */
-
-export interface Room {
+export class Room {
+  readonly #bytes: number;
   /** Bytes in use. */
-  readonly taken: number;
-  enter(): Ticket;
+  taken = 0;
+
+  constructor(bytes: number) {
+    this.#bytes = bytes;
+  }
+
+  /** The share of one request. */
+  enter() {
+    let own = 0;
+    return {
+      /** @throws RequestRefusal if this much more does not fit */
+      take: (more: number) => {
+        if (own + more > (this.#bytes - (this.taken - own)) / 2)
+          throw new RequestRefusal(503, 'the server is overloaded; try again in a second');
+        own += more;
+        this.taken += more;
+      },
+      /** Releases all of it. */
+      leave: () => {
+        this.taken -= own;
+        own = 0;
+      },
+    };
+  }
 }
 
-/** The share of one request. */
-export interface Ticket {
-  /** @throws RequestRefusal if this much more does not fit */
-  take(bytes: number): void;
-  /** Releases all of it. */
-  leave(): void;
-}
-
-export function openRoom(bytes: number): Room {
-  let taken = 0;
-  return {
-    get taken() {
-      return taken;
-    },
-    enter() {
-      let own = 0;
-      return {
-        take(more) {
-          if (own + more > (bytes - (taken - own)) / 2) throw new RequestRefusal(503, 'the server is overloaded; try again in a second');
-          own += more;
-          taken += more;
-        },
-        leave() {
-          taken -= own;
-          own = 0;
-        },
-      };
-    },
-  };
-}
-
-/* Reads the body of a request and parses its JSON, with messages for other content. */
+export type Ticket = ReturnType<Room['enter']>;
 
 /** Only JSON, because pages of other origins may post some other types without permission. */
 export function checkContentType(type: string | undefined, encoding: string | undefined): void {

@@ -1,37 +1,25 @@
 /** The server's metrics in Prometheus' text format. */
 
-export interface Measurements {
-  request(route: string, method: string, status: number, seconds: number): void;
-  batch(size: number): void;
-  /** The page of /metrics. */
-  text(now: Now): string;
-}
+export type Measurements = ReturnType<typeof openMeasurements>;
 
-/** What the server holds at this moment. */
-export interface Now {
-  /** Inputs that no thread has yet. */
-  queued: number;
-  /** Bytes of requests, as they count against the limit of all together, and that limit. */
-  waitingBytes: number;
-  mostWaitingBytes: number;
-}
-
-export function openMeasurements(): Measurements {
+export function openMeasurements() {
   const requests = new Map<string, number>();
   const seconds = histogram([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]);
   const batches = histogram([1, 2, 4, 8, 16, 32, 64]);
 
   return {
-    request(route, method, status, duration) {
+    request(route: string, method: string, status: number, duration: number) {
       const labels = `route="${route}",method="${method}",status="${status}"`;
       requests.set(labels, (requests.get(labels) ?? 0) + 1);
       // Only predictions are timed; the other routes would distort the distribution.
       if (route === '/predict' && status === 200) seconds.observe(duration);
     },
-    batch(size) {
-      batches.observe(size);
-    },
-    text({ queued, waitingBytes, mostWaitingBytes }) {
+    batch: batches.observe,
+    /**
+     * The page of /metrics. `queued`: inputs that no thread has yet. `waitingBytes`: of requests, as they count against the
+     * limit of all together, `mostWaitingBytes`.
+     */
+    text({ queued, waitingBytes, mostWaitingBytes }: Record<'queued' | 'waitingBytes' | 'mostWaitingBytes', number>) {
       return [
         ...heading('tunesmith_requests_total', 'counter', 'Requests answered.'),
         ...[...requests].map(([labels, count]) => `tunesmith_requests_total{${labels}} ${count}`),

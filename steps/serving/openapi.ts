@@ -8,12 +8,12 @@ import type { Limits } from './limits.ts';
 
 export function openApi(bundle: Bundle, limits: Limits) {
   const { name, task } = bundle;
-  const asking = isGenerating(task) ? generating(limits) : predicting(bundle, limits);
+  const { paths, schemas } = isGenerating(task) ? generating(limits) : predicting(bundle, limits);
   return {
     openapi: '3.1.0',
     info: { title: name, version: '1', description: `A model for ${task}.` },
     paths: {
-      ...asking.paths,
+      ...paths,
       '/health': {
         get: {
           operationId: 'health',
@@ -34,7 +34,7 @@ export function openApi(bundle: Bundle, limits: Limits) {
     },
     components: {
       schemas: {
-        ...asking.schemas,
+        ...schemas,
         Health: {
           type: 'object',
           required: ['status', 'model', 'task', 'labels'],
@@ -56,12 +56,7 @@ export function openApi(bundle: Bundle, limits: Limits) {
 }
 
 /** The route that runs the model, and its schemas. */
-interface Asking {
-  paths: Record<string, object>;
-  schemas: Record<string, object>;
-}
-
-function predicting({ task, problem, labels, fields }: Bundle, limits: Limits): Asking {
+function predicting({ task, problem, labels, fields }: Bundle, limits: Limits) {
   const required = fields.filter(({ optional }) => !optional).map((field) => field.name);
   const example = required.length === 1 ? 'a first text' : Object.fromEntries(required.map((field) => [field, '…']));
   const text = { type: 'string', maxLength: limits.characters };
@@ -89,14 +84,10 @@ function predicting({ task, problem, labels, fields }: Bundle, limits: Limits): 
               description: 'One prediction for each input, in their order.',
               content: json({ $ref: '#/components/schemas/Response' }),
             },
-            400: error('The body is invalid; the message names the field.'),
-            403: error('The Host or Origin header is not allowed.'),
-            413: error('The body or an input is too large, or there are too many inputs.'),
-            415: error('The body is not JSON.'),
-            503: {
-              ...error('The server is overloaded; try again later.'),
-              headers: { 'Retry-After': { description: 'Seconds.', schema: { type: 'integer' } } },
-            },
+            ...refusals(
+              'The body is invalid; the message names the field.',
+              'The body or an input is too large, or there are too many inputs.',
+            ),
           },
         },
       },
@@ -123,7 +114,7 @@ function predicting({ task, problem, labels, fields }: Bundle, limits: Limits): 
   };
 }
 
-function generating(limits: Limits): Asking {
+function generating(limits: Limits) {
   const text = {
     type: 'object',
     required: ['text', 'tokens', 'finish'],
@@ -158,14 +149,10 @@ function generating(limits: Limits): Asking {
                 },
               },
             },
-            400: error('The body is invalid or the prompt is too long; the message says which.'),
-            403: error('The Host or Origin header is not allowed.'),
-            413: error('The body or a prompt is too large, or too many texts are requested.'),
-            415: error('The body is not JSON.'),
-            503: {
-              ...error('The server is overloaded; try again later.'),
-              headers: { 'Retry-After': { description: 'Seconds.', schema: { type: 'integer' } } },
-            },
+            ...refusals(
+              'The body is invalid or the prompt is too long; the message says which.',
+              'The body or a prompt is too large, or too many texts are requested.',
+            ),
           },
         },
       },
@@ -188,5 +175,15 @@ function generating(limits: Limits): Asking {
   };
 }
 
+const refusals = (invalid: string, tooLarge: string) => ({
+  400: error(invalid),
+  403: error('The Host or Origin header is not allowed.'),
+  413: error(tooLarge),
+  415: error('The body is not JSON.'),
+  503: {
+    ...error('The server is overloaded; try again later.'),
+    headers: { 'Retry-After': { description: 'Seconds.', schema: { type: 'integer' } } },
+  },
+});
 const json = (schema: object, example?: object) => ({ 'application/json': { schema, ...(example && { example }) } });
 const error = (description: string) => ({ description, content: json({ $ref: '#/components/schemas/Error' }) });

@@ -52,7 +52,7 @@ ${fields
     <span>Served by tunesmith</span>
   </footer>
 </main>
-<script>${isGenerating(task) ? `const most = ${Math.min(100, newTokens)};${script}${writing}` : `${script}${answering}`}</script>
+<script>${isGenerating(task) ? `const most = ${Math.min(100, newTokens)};${writing}${script}` : `${answering}${script}`}</script>
 </body>
 </html>
 `;
@@ -139,11 +139,6 @@ const fields = [...document.querySelectorAll('[data-field]')];
 const make = (name, content, cls) => Object.assign(document.createElement(name), { textContent: content, className: cls ?? '' });
 const percent = (p) => (p > 0 && p < 0.0005 ? '< 0.1' : p < 1 && p > 0.9995 ? '> 99.9' : (100 * p).toFixed(1)) + ' %';
 
-function input() {
-  const given = fields.filter((field) => field.value || !('optional' in field.dataset)).map((field) => [field.id, field.value]);
-  return given.length === 1 && given[0][0] === 'text' ? given[0][1] : Object.fromEntries(given);
-}
-
 function bars(scores, chosen) {
   const list = document.createElement('dl');
   const sorted = Object.entries(scores).sort((a, b) => b[1] - a[1]);
@@ -193,6 +188,27 @@ function fail(message) {
   find('took').textContent = '';
 }
 
+async function ask() {
+  const button = form.querySelector('button');
+  button.disabled = true;
+  const start = performance.now();
+  try {
+    const response = await fetch(route, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(request((text) => text)) });
+    if (!response.ok) throw new Error((await response.json()).error.message);
+    await answer(response, () => Math.max(1, Math.round(performance.now() - start)) + ' ms');
+  } catch (error) {
+    fail(error instanceof TypeError ? 'The server does not answer. Is it still running?' : error.message);
+  } finally {
+    result.hidden = false;
+    button.disabled = false;
+  }
+}
+
+function showCurl() {
+  const body = JSON.stringify(request((text) => text.slice(0, 400) || '…')).replaceAll("'", "'\\\\''");
+  find('curl').textContent = command + new URL(route, location.href) + " -H 'content-type: application/json' \\\\\\n  -d '" + body + "'";
+}
+
 form.addEventListener('submit', (event) => { event.preventDefault(); ask(); });
 for (const field of fields) {
   field.addEventListener('keydown', (event) => { if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) { event.preventDefault(); ask(); } });
@@ -203,73 +219,45 @@ showCurl();
 
 /** The response of POST /predict, as a whole. */
 const answering = `
-async function ask() {
-  const button = form.querySelector('button');
-  button.disabled = true;
-  const start = performance.now();
-  try {
-    const response = await fetch('predict', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ inputs: input() }) });
-    const answer = await response.json();
-    if (!response.ok) throw new Error(answer.error.message);
-    find('took').textContent = Math.max(1, Math.round(performance.now() - start)) + ' ms';
-    show(answer.predictions[0]);
-  } catch (error) {
-    fail(error instanceof TypeError ? 'The server does not answer. Is it still running?' : error.message);
-  } finally {
-    result.hidden = false;
-    button.disabled = false;
-  }
+const [route, command] = ['predict', 'curl '];
+
+function request(shown) {
+  const given = fields.filter((field) => field.value || !('optional' in field.dataset)).map((field) => [field.id, shown(field.value)]);
+  return { inputs: given.length === 1 && given[0][0] === 'text' ? given[0][1] : Object.fromEntries(given) };
 }
 
-function showCurl() {
-  const short = (value) => value.slice(0, 400) || '…';
-  const given = input();
-  const inputs = typeof given === 'string' ? short(given) : Object.fromEntries(Object.entries(given).map(([name, value]) => [name, short(value)]));
-  const body = JSON.stringify({ inputs }).replaceAll("'", "'\\\\''");
-  find('curl').textContent = 'curl ' + new URL('predict', location.href) + " -H 'content-type: application/json' \\\\\\n  -d '" + body + "'";
+async function answer(response, took) {
+  const { predictions } = await response.json();
+  find('took').textContent = took();
+  show(predictions[0]);
 }
 `;
 
 /** The text of POST /generate, streamed. */
 const writing = `
-async function ask() {
-  const button = form.querySelector('button');
-  button.disabled = true;
-  const start = performance.now();
-  try {
-    const response = await fetch('generate', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(request()) });
-    if (!response.ok) throw new Error((await response.json()).error.message);
-    const text = make('p', '', 'marked');
-    result.className = '';
-    result.replaceChildren(text);
-    result.hidden = false;
-    let waiting = '';
-    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-    for (let read = await reader.read(); !read.done; read = await reader.read()) {
-      const events = (waiting + read.value).split('\\n\\n');
-      waiting = events.pop();
-      for (const event of events) {
-        const [name, data] = event.split('\\n').map((line) => line.slice(line.indexOf(': ') + 2));
-        const value = JSON.parse(data);
-        if (name === 'piece') text.append(value.piece);
-        if (name === 'error') throw new Error(value.error.message);
-        if (name === 'end') find('took').textContent = value.texts[0].tokens.length + ' tokens, ' + Math.max(1, Math.round(performance.now() - start)) + ' ms';
-      }
+const [route, command] = ['generate', 'curl -N '];
+
+function request(shown) {
+  return { prompt: shown(find('text').value), stream: true, max_new_tokens: most };
+}
+
+async function answer(response, took) {
+  const text = make('p', '', 'marked');
+  result.className = '';
+  result.replaceChildren(text);
+  result.hidden = false;
+  let waiting = '';
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let read = await reader.read(); !read.done; read = await reader.read()) {
+    const events = (waiting + read.value).split('\\n\\n');
+    waiting = events.pop();
+    for (const event of events) {
+      const [name, data] = event.split('\\n').map((line) => line.slice(line.indexOf(': ') + 2));
+      const value = JSON.parse(data);
+      if (name === 'piece') text.append(value.piece);
+      if (name === 'error') throw new Error(value.error.message);
+      if (name === 'end') find('took').textContent = value.texts[0].tokens.length + ' tokens, ' + took();
     }
-  } catch (error) {
-    fail(error instanceof TypeError ? 'The server does not answer. Is it still running?' : error.message);
-  } finally {
-    result.hidden = false;
-    button.disabled = false;
   }
-}
-
-function request() {
-  return { prompt: find('text').value, stream: true, max_new_tokens: most };
-}
-
-function showCurl() {
-  const body = JSON.stringify({ ...request(), prompt: find('text').value.slice(0, 400) || '…' }).replaceAll("'", "'\\\\''");
-  find('curl').textContent = 'curl -N ' + new URL('generate', location.href) + " -H 'content-type: application/json' \\\\\\n  -d '" + body + "'";
 }
 `;

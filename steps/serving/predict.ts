@@ -1,7 +1,4 @@
-/**
- * `tunesmith predict`: predicts for every input of a file, and prints one line for each, JSON or CSV, in the order of
- * the file.
- */
+/** `tunesmith predict`: predicts for every input of a file, and prints one line for each, JSON or CSV, in the order of the file. */
 
 import { createWriteStream } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -16,10 +13,7 @@ import { type InputOptions, type InputRow, readInputs } from './inputs.ts';
 import { Queue, type QueueOutcome } from './queue.ts';
 import { startWorkers } from './workers.ts';
 
-/**
- * The size of a group: large enough to group texts of similar lengths, small enough that lines are printed soon and
- * memory stays constant.
- */
+/** The size of a group: large enough to group texts of similar lengths, small enough that lines are printed soon. */
 const mostTexts = 256;
 const mostCharacters = 1 << 20;
 
@@ -57,10 +51,7 @@ export async function predict(
   }
 }
 
-/**
- * @param file a path, or `-` for standard input
- * @throws StepError for an invalid line, after the answers to the lines before it were printed
- */
+/** `file`: a path, or `-` for standard input. @throws StepError for an invalid line, once the answers before it were printed */
 async function answerAll(bundle: string, file: string, options: PredictOptions, output: Writable): Promise<void> {
   const opened = await usable(async () => {
     const opened = await openBundle(bundle);
@@ -162,9 +153,7 @@ function pause(milliseconds: number): Promise<'paused'> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds, 'paused').unref());
 }
 
-/* Prints answers as lines of JSON or CSV, at the reader's pace. */
-
-/** False if the reader has closed the pipe (`| head`): not an error, and nothing left to do. */
+/** Prints at the reader's pace. False if the reader has closed the pipe (`| head`): not an error, and nothing left to do. */
 export function printer(output: Writable): (text: string) => Promise<boolean> {
   output.on('error', () => {}); // the write that caused it gets the error too
   return async (text) => {
@@ -214,8 +203,7 @@ function cell(value: string | null): string {
   return value === '' || /^\s|\s$|[",\r\n;\t]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value;
 }
 
-/* Shows how many inputs are answered, on standard error if that is a terminal and the answers go elsewhere. */
-
+/** Shows how many inputs are answered, on standard error if that is a terminal and the answers go elsewhere. */
 export function countProgress(output: Writable, screen: NodeJS.WriteStream = process.stderr): { add(count: number): void; end(): void } {
   const shown = screen.isTTY && !(output as Partial<NodeJS.WriteStream>).isTTY;
   const start = Date.now();

@@ -11,8 +11,15 @@ import { type EncodedInput, openEncoder } from '../ml/tasks/encoder.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
 import type { Answering, Input, Outputs } from '../ml/tasks/task.ts';
 import { type Bundle, notTaken } from './bundle.ts';
-import { answerCalls, failureOf } from './thread.ts';
-import type { InputChunk, Numbered, PredictionData, PredictionRequest, WorkerReport } from './workers.ts';
+import {
+  answerCalls,
+  failureOf,
+  type InputChunk,
+  type Numbered,
+  type PredictionData,
+  type PredictionRequest,
+  type WorkerReport,
+} from './workers.ts';
 
 export async function work(): Promise<void> {
   await answerCalls(async ({ bundle, threads }: PredictionData) => {
@@ -140,10 +147,7 @@ export async function openAnswer(bundle: Bundle, threads: number) {
   return answer;
 }
 
-/**
- * A sequence of maximum length that consists of the last token. It fails if the ONNX model has fewer positions or
- * embeddings than config.json declares.
- */
+/** The last token at maximum length: fails if the ONNX model has fewer positions or embeddings than config.json declares. */
 function longest({ typeIds }: Sequence, { encoding, vocabulary, padTokenId }: Bundle): Sequence {
   const fill = <T>(value: T): T[] => new Array<T>(encoding.max_length!).fill(value);
   return {

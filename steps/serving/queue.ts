@@ -4,8 +4,7 @@
  */
 import type { Json } from '../../engine/step.ts';
 import type { Input } from '../ml/tasks/task.ts';
-import { errorOf } from './thread.ts';
-import type { ModelWorkers, Thread, WorkerReport } from './workers.ts';
+import { errorOf, type ModelWorkers, type Thread, type WorkerReport } from './workers.ts';
 
 /** The outcome of an input. `refused`: the model cannot read it. `failed`: the model or its thread failed. */
 export type QueueOutcome = { prediction: Json } | { refused: Error } | { failed: Error };
@@ -13,20 +12,14 @@ export type QueueOutcome = { prediction: Json } | { refused: Error } | { failed:
 export interface QueueRequest {
   /** Once it is aborted, `answer` rejects with its reason, and the rest of the work is dropped. */
   signal?: AbortSignal;
-  /**
-   * The first outcome that is not a prediction ends the request: inputs that were not answered by then have no
-   * outcome.
-   */
+  /** The first outcome that is not a prediction ends the request: inputs that were not answered by then have no outcome. */
   untilError?: boolean;
 }
 
 export interface QueueOptions {
   /** Maximum tokens of one run, including padding, unless a single sequence has more. */
   tokens: number;
-  /**
-   * How long a run may take, and how long inputs are encoded before it, by the speed so far; one sequence and one
-   * input are always allowed.
-   */
+  /** How long a run and the encoding before it may take, by the speed so far; one sequence and one input are always allowed. */
   milliseconds?: { run: number; encode: number };
   /** Called with the number of sequences of each run. */
   onRun?: (size: number) => void;
@@ -107,10 +100,8 @@ export class Queue {
   async #encode(seat: Seat, thread: Thread, items: Item[]): Promise<void> {
     const start = performance.now();
     const reports = await thread.encode(items.map(({ id, input }) => ({ id, input })));
-    this.#encodeSpeed.add(
-      items.map(workOf).reduce((a, b) => a + b, 0),
-      performance.now() - start,
-    );
+    const work = items.reduce((sum, item) => sum + workOf(item), 0);
+    this.#encodeSpeed.add(work, performance.now() - start);
     for (const report of reports) this.#receive(seat, items, report);
   }
 
@@ -120,12 +111,8 @@ export class Queue {
     const reports = await thread.run(parts.map(({ item, sequence }) => ({ id: item.id, sequence })));
     const width = Math.max(...parts.map(({ item, sequence }) => item.lengths[sequence]!));
     this.#runSpeed.add(parts.length * width, performance.now() - start);
-    for (const report of reports)
-      this.#receive(
-        seat,
-        parts.map(({ item }) => item),
-        report,
-      );
+    const items = parts.map(({ item }) => item);
+    for (const report of reports) this.#receive(seat, items, report);
   }
 
   /** The waiting items that the thread encodes next. It keeps them until they are answered. */
@@ -181,18 +168,13 @@ export class Queue {
 
   #receive(seat: Seat, working: Item[], report: WorkerReport): void {
     const item = working.find(({ id }) => id === report.id)!;
-    if ('lengths' in report) this.#keepEncoded(seat, item, report.lengths);
-    else this.#takeOutcome(seat, item, outcomeOf(report));
-  }
-
-  #keepEncoded(seat: Seat, item: Item, lengths: number[]): void {
-    if (item.request.over) {
-      this.#drop(seat, [item]);
-      return;
+    if (!('lengths' in report)) this.#takeOutcome(seat, item, outcomeOf(report));
+    else if (item.request.over) this.#drop(seat, [item]);
+    else {
+      item.lengths = report.lengths;
+      for (const length of report.lengths) seat.tokens += length;
+      append(seat.held, item);
     }
-    item.lengths = lengths;
-    for (const length of lengths) seat.tokens += length;
-    append(seat.held, item);
   }
 
   #takeOutcome(seat: Seat, item: Item, outcome: QueueOutcome): void {
@@ -214,10 +196,7 @@ export class Queue {
     if (--request.missing === 0 || (request.untilError && !('prediction' in outcome))) this.#finish(request);
   }
 
-  /**
-   * Handles the death of a thread. The items that it kept wait again; those that it worked on are run one by one, so
-   * that only one fails.
-   */
+  /** When a thread dies, the items that it kept wait again; those that it worked on are run one by one, so that only one fails. */
   #handleDeath(seat: Seat, working: Item[], error: Error): void {
     const lost = new Set(working);
     const kept = [...seat.held.values()].flat().filter((item) => !lost.has(item));
@@ -270,9 +249,7 @@ export class Queue {
 const encodedTogether = 64;
 const charactersTogether = 1 << 15;
 
-/**
- * The maximum number of characters of all inputs that threads keep encoded: each takes up to a kilobyte of memory.
- */
+/** The maximum number of characters of all inputs that threads keep encoded: each takes up to a kilobyte of memory. */
 const mostCharactersHeld = 800_000;
 
 /** How many runs are encoded ahead, in tokens, so that runs consist of sequences with similar lengths. */

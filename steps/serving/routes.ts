@@ -10,8 +10,7 @@ import { type Bundle, notTaken, tokensOfRun } from './bundle.ts';
 import type { GenerationRequest } from './generation-thread.ts';
 import { checkCharacters, jsonOf, kindOf, type Limits, RequestRefusal } from './limits.ts';
 import { Queue, type QueueOutcome } from './queue.ts';
-import { ModelThread } from './thread.ts';
-import { startWorkers } from './workers.ts';
+import { ModelThread, startWorkers } from './workers.ts';
 
 export async function predictRoute(bundle: Bundle, { limits, measurements }: Serving): Promise<Route> {
   const queue = new Queue(await startWorkers(bundle), {
@@ -46,10 +45,7 @@ const charactersOf = (input: Input): number => Object.values(input).reduce((sum,
 /** Including padding. Larger runs are not faster. */
 const tokensTogether = 512;
 
-/**
- * A short request waits for the current turn and is in the next one: 100 ms together, unless one sequence takes
- * longer than a run may.
- */
+/** A short request waits for the current turn and is in the next one: 100 ms, unless one sequence takes longer than a run may. */
 const turn = { encode: 10, run: 40 };
 
 /** @throws RequestRefusal if one of the inputs cannot be read; other errors if the model failed */
@@ -79,19 +75,19 @@ function inputsOf(body: Buffer, fields: TaskKind['fields']): Input[] | string {
   if (unknown !== undefined) return `unknown field ${JSON.stringify(unknown)}; the only field is "inputs"`;
   if (inputs === undefined) return `the field "inputs" is missing; it is ${one} or a list of ${many}`;
   const list = Array.isArray(inputs) ? inputs : [inputs];
-  const found: Input[] = [];
+  const read: Input[] = [];
   for (const [i, given] of list.entries()) {
     const place = Array.isArray(inputs) ? `"inputs[${i}]"` : '"inputs"';
-    if (typeof given === 'string' && required.length === 1) found.push({ [required[0]!]: given });
+    if (typeof given === 'string' && required.length === 1) read.push({ [required[0]!]: given });
     else if (kindOf(given) !== 'an object')
       return `${place} must be ${one}${Array.isArray(inputs) ? '' : ` or a list of ${many}`}, not ${kindOf(given)}`;
     else {
       const input = inputOf(given as Record<string, unknown>, fields, place);
       if (typeof input === 'string') return input;
-      found.push(input);
+      read.push(input);
     }
   }
-  return found;
+  return read;
 }
 
 function inputOf(given: Record<string, unknown>, fields: TaskKind['fields'], place: string): Input | string {
@@ -103,9 +99,9 @@ function inputOf(given: Record<string, unknown>, fields: TaskKind['fields'], pla
     if (part) Object.assign(input, part);
     else if (value !== undefined && value !== null) {
       const item = itemThatIsNoWord(field, value);
-      const found =
+      const actual =
         item === undefined ? `not ${kindOf(value)}` : `and item ${item} of the list is ${kindOf((value as unknown[])[item - 1])}`;
-      return `"${name}" of ${place} must be a string${words ? ' or a list of strings, its words' : ''}, ${found}`;
+      return `"${name}" of ${place} must be a string${words ? ' or a list of strings, its words' : ''}, ${actual}`;
     } else if (!optional) return `${place} has no "${name}"`;
   }
   const unknown = Object.keys(given).find((key) => !fields.some(({ name }) => name === key));
@@ -115,8 +111,7 @@ function inputOf(given: Record<string, unknown>, fields: TaskKind['fields'], pla
   return input;
 }
 
-/* POST /generate: prompts to texts, whole or streamed (server-sent events). */
-
+/** Prompts to texts, whole or streamed (server-sent events). */
 export async function generateRoute({ folder }: Bundle, { limits, report }: Serving): Promise<Route> {
   const start = () => ModelThread.start('generating', { folder });
   let thread = await start();
@@ -156,10 +151,7 @@ type Generate = (
 /** Fields of a request besides its prompts. */
 const bytesOfRequest = 1 << 14;
 
-/**
- * Sends events `piece` as texts are generated, then `end` with all texts, or `error`. The work stops when the client
- * stops reading.
- */
+/** Sends events `piece` as texts are generated, then `end` with all texts, or `error`. The work stops when the client stops reading. */
 function streamed(writing: GenerationRequest, generate: Generate, c: Context, report: Serving['report']): Response {
   const gone = new AbortController();
   const hangUp = () => gone.abort(new Error('the client has disconnected'));

@@ -1,14 +1,14 @@
 /** `tunesmith serve`: serves a bundle over HTTP until it is stopped. */
-import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { Server, ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
 import { inspect } from 'node:util';
 import { createAdaptorServer } from '@hono/node-server';
 import { StepError } from '../../engine/step.ts';
 import { isGenerating } from '../ml/models/config.ts';
-import { type Access, checkAccess, isLoopback, keepHalfOpen } from './access.ts';
+import { type Access, checkAccess, isLoopback } from './access.ts';
 import { createApp, type Serving } from './app.ts';
 import { openBundle, usable } from './bundle.ts';
-import { defaultLimits, type Limits, openRoom } from './limits.ts';
+import { defaultLimits, type Limits, Room } from './limits.ts';
 import { openMeasurements } from './measurements.ts';
 import { generateRoute, predictRoute } from './routes.ts';
 
@@ -25,10 +25,7 @@ export interface ServeOptions {
   say?: (line: string, stream?: NodeJS.WriteStream) => void;
 }
 
-/**
- * Serves until SIGTERM, SIGINT or SIGHUP, then answers running requests and returns. A second signal ends it
- * immediately.
- */
+/** Serves until SIGTERM, SIGINT or SIGHUP, then answers running requests and returns. A second signal ends it immediately. */
 export async function serve(bundle: string, options: ServeOptions = {}): Promise<void> {
   const server = await startServer(bundle, options);
   (options.say ?? console.log)(`Serving ${server.name} at ${server.url} (Ctrl-C stops it)`);
@@ -60,7 +57,7 @@ const drainMilliseconds = 25_000;
 
 export async function startServer(
   folder: string,
-  { port = 8080, host = '127.0.0.1', allowHost: hosts = [], allowOrigin: origins = [], limits: asked = {}, say }: ServeOptions = {},
+  { port = 8080, host = '127.0.0.1', allowHost: hosts = [], allowOrigin: origins = [], limits = {}, say }: ServeOptions = {},
 ): Promise<RunningServer> {
   const bundle = await usable(async () => {
     checkAccess({ hosts, origins });
@@ -68,7 +65,7 @@ export async function startServer(
   });
   const serving: Serving = {
     measurements: openMeasurements(),
-    limits: { ...defaultLimits, ...asked },
+    limits: { ...defaultLimits, ...limits },
     report: (error) => (say ? say(inspect(error), process.stderr) : console.error(error)),
   };
   const route = await usable(() => (isGenerating(bundle.task) ? generateRoute : predictRoute)(bundle, serving));
@@ -78,7 +75,7 @@ export async function startServer(
     ...serving,
     bundle,
     route,
-    room: openRoom(serving.limits.waiting),
+    room: new Room(serving.limits.waiting),
     access,
     draining: () => draining,
   });
@@ -128,3 +125,32 @@ function urlOf(server: Server, host: string): string {
   const reachable = host === '0.0.0.0' || host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host;
   return `http://${reachable}:${port}`;
 }
+
+/**
+ * Detects clients that are gone. A client may close its side of the connection after sending its request and still
+ * wait for the response (`nc -N`, Go's and Python's CloseWrite). On the network that looks as if it had disconnected.
+ * So the server sends such a client an interim response every second while it waits: HTTP allows them, and the
+ * machine of a client that is gone replies with a reset.
+ */
+function keepHalfOpen(server: Server): void {
+  // Undocumented; without it Node closes a connection as soon as the client has closed its side.
+  (server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true;
+  const pending = new Map<Socket, ServerResponse>();
+  server.on('request', ({ socket, httpVersion }, response) => {
+    // HTTP/1.0 has no interim responses.
+    if (!pending.has(socket) && httpVersion !== '1.0') socket.once('end', () => ask(socket));
+    pending.set(socket, response);
+  });
+  server.on('connection', (socket) => socket.once('close', () => pending.delete(socket)));
+
+  function ask(socket: Socket) {
+    const timer = setInterval(() => {
+      const response = pending.get(socket);
+      // A stream detects it by itself.
+      if (response && !response.headersSent && !response.writableEnded) response.writeProcessing();
+    }, interval).unref();
+    socket.once('close', () => clearInterval(timer));
+  }
+}
+
+const interval = 1000;

@@ -1,5 +1,6 @@
 /**
- * Checkpoints of a training: everything needed to resume as if nothing had happened. Each is a folder
+ * The state of a training on the disk: checkpoints, from which an interrupted training resumes as if nothing had happened,
+ * and the state in a model folder, from which a finished one continues. Each checkpoint is a folder
  * `epoch-<e>-step-<n>`, after e whole epochs and n steps, of
  *
  *  weights.safetensors, optimizer.safetensors   the state at that step
@@ -12,13 +13,16 @@
  * training resumes from the older one.
  */
 
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { createHash, hash } from 'node:crypto';
+import { createReadStream, existsSync } from 'node:fs';
+import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import type { StepContext } from '../../engine/step.ts';
-import { float32, readSafetensors, type StoredTensor, toFloat32, writeSafetensors } from '../ml/models/safetensors.ts';
+import { type StepContext, StepError } from '../../engine/step.ts';
+import { labelsOf } from '../ml/models/config.ts';
+import { readJson, shown } from '../ml/models/json.ts';
+import { type Model, readConfig } from '../ml/models/model-folder.ts';
+import { float32, int64, readSafetensors, type StoredTensor, toFloat32, toInt64, writeSafetensors } from '../ml/models/safetensors.ts';
 import type { HostTensors, OptimizerState, Runtime, Training } from '../ml/runtime/runtime.ts';
 import type { Stopping } from './early-stopping.ts';
 import type { History } from './history.ts';
@@ -30,17 +34,14 @@ export interface Progress {
   /** Completed epochs, including their validation, and the steps done in the next one. */
   epoch: number;
   within: number;
-  /**
-   * The last step whose weights were evaluated with `eval_strategy: steps`: an interruption may fall between a step
-   * and its evaluation.
-   */
+  /** With `eval_strategy: steps`, the last step that was evaluated: an interruption may fall between a step and its evaluation. */
   measured?: number;
   /** The best weights so far by the watched metric, and the step they are from. */
   best?: { epoch: number; step: number; weights: HostTensors };
 }
 
 /** The contents of a checkpoint besides the progress. */
-export interface Parts {
+interface Parts {
   runtime: Runtime;
   training: Training;
   history: History;
@@ -137,9 +138,9 @@ export class Checkpoints {
     const { step: optimizerStep, slots } = training.optimizerState();
     const files: Record<string, string> = {};
     const write = async (file: string, tensors: Record<string, StoredTensor>) => {
-      const hash = createHash('sha256');
-      await writeSafetensors(path.join(folder, file), tensors, undefined, hash);
-      files[file] = hash.digest('hex');
+      const written = createHash('sha256');
+      await writeSafetensors(path.join(folder, file), tensors, undefined, written);
+      files[file] = written.digest('hex');
     };
     await write('weights.safetensors', tensorsOfWeights(training.weights()));
     await write('optimizer.safetensors', tensorsOfSlots(slots));
@@ -154,9 +155,9 @@ export class Checkpoints {
       ...(stopping && { stopping: stopping.state() }),
     };
     const text = JSON.stringify(state);
-    await writeText(path.join(folder, 'state.json'), text);
-    files['state.json'] = createHash('sha256').update(text).digest('hex');
-    await writeText(path.join(folder, 'checkpoint.json'), JSON.stringify({ format: FORMAT, files }));
+    await writeFile(path.join(folder, 'state.json'), text, { flush: true });
+    files['state.json'] = hash('sha256', text);
+    await writeFile(path.join(folder, 'checkpoint.json'), JSON.stringify({ format: FORMAT, files }), { flush: true });
   }
 
   async #read(name: string): Promise<{ progress: Progress; saved: string }> {
@@ -164,8 +165,8 @@ export class Checkpoints {
     const folder = this.#at(name);
     const { format, files } = JSON.parse(await readFile(path.join(folder, 'checkpoint.json'), 'utf8'));
     if (format !== FORMAT) throw new Error(`it has the format ${format}, and this version reads ${FORMAT}`);
-    for (const [file, hash] of Object.entries(files))
-      if ((await sha256(path.join(folder, file))) !== hash) throw new Error(`${file} is damaged`);
+    for (const [file, written] of Object.entries(files))
+      if ((await sha256(path.join(folder, file))) !== written) throw new Error(`${file} is damaged`);
     const state: State = JSON.parse(await readFile(path.join(folder, 'state.json'), 'utf8'));
     const here = describe(runtime);
     if (state.runtime !== here)
@@ -228,19 +229,9 @@ async function namesIn(folder: string): Promise<string[]> {
 }
 
 async function sha256(file: string): Promise<string> {
-  const hash = createHash('sha256');
-  await pipeline(createReadStream(file), hash);
-  return hash.digest('hex');
-}
-
-async function writeText(file: string, text: string): Promise<void> {
-  const handle = await open(file, 'w');
-  try {
-    await handle.writeFile(text);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
+  const read = createHash('sha256');
+  await pipeline(createReadStream(file), read);
+  return read.digest('hex');
 }
 
 /** Flushes the names in a folder. Windows does so by itself. */
@@ -254,19 +245,104 @@ async function flush(folder: string): Promise<void> {
   }
 }
 
-/*
- * The restorable state of a training, as tensors of safetensors files. An optimizer's tensors have names such as
- * `m/bert.pooler.dense.weight`.
+/**
+ * Continues a finished training with more epochs or steps, from a model folder that was saved with `save_optimizer`:
+ * it has optimizer.safetensors beside its weights, and its progress in training.json. Loads its weights into `model`;
+ * `restore` sets a training that has just begun to the state in which the other one ended.
  */
+export async function continueFrom(folder: string, model: Model, extent: Extent) {
+  const file = path.join(folder, OPTIMIZER);
+  if (!existsSync(file))
+    throw new StepError(`${shown(folder)} has no ${OPTIMIZER}`, 'Train it with `save_optimizer: true`, or give it as `model`.');
+  const done = trainedFor(folder, await readJson(path.join(folder, 'training.json')));
+  const progress = placeOf(done, extent, folder);
+  const labels = labelsOf(await readConfig(folder));
+  if (model.labels.length > 0 && labels?.join('\n') !== model.labels.join('\n'))
+    throw new StepError(
+      `${shown(folder)} was trained for other labels than the tokens have, or for the same labels in another order`,
+      'Give it as `model` instead: its head is then fitted to the labels, and training starts at epoch 1.',
+    );
+  const weights = weightsOfTensors(await readSafetensors(path.join(folder, 'model.safetensors')));
+  const { [STEP]: step, ...slots } = await readSafetensors(file);
+  const state = { step: step ? Number(toInt64(step)[0]) : 0, slots: slotsOfTensors(slots) };
+  // Frozen weights are restored only here. `misfit` reports those that do not fit.
+  for (const [name, { shape }] of Object.entries(model.weights))
+    if (weights[name]?.shape.join() === shape.join()) model.weights[name] = weights[name];
+  return {
+    restore(training: Training, log: (message: string) => void): Progress {
+      const wrong = step ? misfit(training, weights, state.slots) : `there is no tensor ${STEP}`;
+      if (wrong)
+        throw new StepError(
+          `${shown(folder)} does not fit this training: ${wrong}`,
+          'Use the `model` and the options that it was trained with.',
+        );
+      training.restore(weights, state);
+      const { step: steps, within, epoch } = progress;
+      const { total, byEpochs, epochs } = extent;
+      log(
+        `continues after ${within > 0 ? `step ${steps}, in epoch ${epoch + 1},` : `epoch ${epoch}`} of ${shown(folder)}, with the learning rate schedule of ${byEpochs ? `${epochs} epochs, ` : ''}${total} steps`,
+      );
+      return progress;
+    },
+  };
+}
 
-export function tensorsOfSlots(slots: OptimizerState['slots']): Record<string, StoredTensor> {
+/** The progress of the finished training. Folders from before `max_steps` count only whole epochs. */
+interface Done {
+  epochs: number;
+  steps?: number;
+  perEpoch?: number;
+}
+
+function trainedFor(folder: string, { epochs, steps, steps_per_epoch: perEpoch }: Record<string, unknown>): Done {
+  if (isCount(steps) && isCount(perEpoch) && steps % perEpoch > 0) return { epochs: Number(epochs), steps, perEpoch };
+  if (!isCount(epochs)) throw new StepError(`training.json of ${shown(folder)} does not say for how many epochs the model was trained`);
+  return { epochs };
+}
+
+const isCount = (value: unknown): value is number => Number.isInteger(value) && (value as number) > 0;
+
+/** Where the training continues. Whole epochs can be continued with another batch size, part of an epoch cannot. */
+function placeOf(done: Done, { perEpoch, total, epochs, byEpochs }: Extent, folder: string): Progress {
+  const step = done.steps ?? done.epochs * perEpoch;
+  if (done.perEpoch !== undefined && done.perEpoch !== perEpoch)
+    throw new StepError(
+      `${shown(folder)} was trained for ${done.steps} steps and ended within an epoch of ${done.perEpoch} steps; here an epoch has ${perEpoch}`,
+      'Use the same tokens, batch_size and gradient_accumulation_steps.',
+      ['continue'],
+    );
+  if (step >= total)
+    throw new StepError(
+      byEpochs
+        ? `${shown(folder)} was already trained for ${done.epochs} epochs, and epochs is ${epochs}`
+        : `${shown(folder)} was already trained for ${step} steps, and max_steps is ${total}`,
+      `\`${byEpochs ? 'epochs' : 'max_steps'}\` includes those that are done already.`,
+      [byEpochs ? 'epochs' : 'max_steps'],
+    );
+  const epoch = Math.floor(step / perEpoch);
+  return { step, epoch, within: step - epoch * perEpoch };
+}
+
+export async function saveOptimizer(folder: string, training: Training): Promise<void> {
+  const { step, slots } = training.optimizerState();
+  const tensors = { ...tensorsOfSlots(slots), [STEP]: int64(BigInt64Array.of(BigInt(step)), []) };
+  await writeSafetensors(path.join(folder, OPTIMIZER), tensors, { format: 'pt' });
+}
+
+const OPTIMIZER = 'optimizer.safetensors';
+
+/** The tensor that counts the optimizer's steps. The names of slots contain a slash, so they cannot collide with it. */
+const STEP = 'step';
+
+/** The tensors of an optimizer have names such as `m/bert.pooler.dense.weight`. */
+function tensorsOfSlots(slots: OptimizerState['slots']): Record<string, StoredTensor> {
   const tensors: Record<string, StoredTensor> = {};
   for (const [kind, values] of Object.entries(slots))
     for (const [name, data] of Object.entries(values)) tensors[`${kind}/${name}`] = float32(data, [data.length]);
   return tensors;
 }
 
-export function slotsOfTensors(tensors: Record<string, StoredTensor>): OptimizerState['slots'] {
+function slotsOfTensors(tensors: Record<string, StoredTensor>): OptimizerState['slots'] {
   const slots: OptimizerState['slots'] = {};
   for (const [key, tensor] of Object.entries(tensors)) {
     const kind = key.slice(0, key.indexOf('/'));
@@ -276,17 +352,14 @@ export function slotsOfTensors(tensors: Record<string, StoredTensor>): Optimizer
   return slots;
 }
 
-export function weightsOfTensors(tensors: Record<string, StoredTensor>): HostTensors {
+function weightsOfTensors(tensors: Record<string, StoredTensor>): HostTensors {
   return Object.fromEntries(
     Object.entries(tensors).map(([name, tensor]) => [name, { dtype: 'float32', shape: tensor.shape, data: toFloat32(tensor)! }]),
   );
 }
 
-/**
- * Describes the first tensor that is missing, has another size, or is superfluous; undefined if all fit. It is called
- * before anything changes.
- */
-export function misfit(training: Training, weights: HostTensors, slots: OptimizerState['slots']): string | undefined {
+/** Describes the first tensor that is missing, has another size, or is superfluous, before anything changes; undefined if all fit. */
+function misfit(training: Training, weights: HostTensors, slots: OptimizerState['slots']): string | undefined {
   for (const [name, { shape }] of Object.entries(training.weights())) {
     const tensor = weights[name];
     if (!tensor) return `there is no tensor ${name}`;

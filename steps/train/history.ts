@@ -1,7 +1,4 @@
-/**
- * Reports a training: progress, curves, a line for each evaluation, the history file, TensorBoard's event file, and a
- * summary.
- */
+/** Reports a training: progress, curves, a line for each evaluation, the history file, TensorBoard's event file, and a summary. */
 
 import { mkdirSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
@@ -41,7 +38,7 @@ export class History {
   /** Losses of the last steps. */
   #recent: number[] = [];
   #shownAt = 0;
-  /** Written during training, if the option asks for it. */
+  /** Written during training, with the option `tensorboard`. */
   readonly #events: EventFile | undefined;
 
   constructor(context: TrainContext, extent: Extent) {
@@ -88,10 +85,7 @@ export class History {
     });
   }
 
-  /**
-   * Called at the end of an epoch or, by steps, within one. `trainedUntil`: when the validation began, so that it
-   * does not count towards the training speed.
-   */
+  /** After an evaluation. `trainedUntil`: when the validation began, which does not count towards the training speed. */
   measured({ step, epoch }: { step: number; epoch: number }, validation: Record<string, number> | undefined, trainedUntil: number): void {
     const { loss, padding } = this.#measuring;
     const values = Object.fromEntries(Object.entries(validation ?? {}).map(([name, value]) => [`validation_${name}`, value]));
@@ -114,10 +108,7 @@ export class History {
     return { lines: this.#lines, measuring, line, point, recent: this.#recent };
   }
 
-  /**
-   * Restores from a checkpoint, whose JSON has null for values that are not numbers. This run's records get the
-   * curves from their beginning.
-   */
+  /** Restores from a checkpoint, whose JSON has null for NaN. This run's records get the curves from their beginning. */
   restore({ lines, measuring, line, point, recent }: ReturnType<History['state']>): void {
     this.#measuring = new Stretch(measuring);
     this.#line = new Stretch(line);
@@ -163,27 +154,19 @@ interface StretchState {
 
 const NO_STEPS: StretchState = { steps: 0, losses: 0, terms: {}, tokens: 0, places: 0, milliseconds: 0 };
 
-/**
- * Several steps in a row: their mean loss and its terms, the share of padding, and their speed in tokens a second, without padding.
- */
+/** Several steps in a row: their mean loss and its terms, the share of padding, and their speed in tokens a second, without padding. */
 class Stretch {
   readonly #since: number;
-  #steps: number;
-  #losses: number;
-  #terms: Record<string, number>;
-  #tokens: number;
-  #places: number;
+  readonly #sums: Omit<StretchState, 'milliseconds'>;
 
   /** `milliseconds`: how long it took so far, before an interruption. */
-  constructor({ steps, losses, terms, tokens, places, milliseconds }: StretchState = NO_STEPS) {
+  constructor({ milliseconds, ...sums }: StretchState = NO_STEPS) {
     this.#since = performance.now() - milliseconds;
-    [this.#steps, this.#losses, this.#tokens, this.#places] = [steps, losses, tokens, places];
-    this.#terms = { ...terms };
+    this.#sums = { ...sums, terms: { ...sums.terms } };
   }
 
   state(): StretchState {
-    const milliseconds = performance.now() - this.#since;
-    return { steps: this.#steps, losses: this.#losses, terms: this.#terms, tokens: this.#tokens, places: this.#places, milliseconds };
+    return { ...this.#sums, milliseconds: performance.now() - this.#since };
   }
 
   /** The same, minus some time. */
@@ -193,27 +176,27 @@ class Stretch {
   }
 
   add(loss: number, terms: Record<string, number>, tokens: number, places: number): void {
-    this.#steps++;
-    this.#losses += loss;
-    for (const [name, value] of Object.entries(terms)) this.#terms[name] = (this.#terms[name] ?? 0) + value;
-    this.#tokens += tokens;
-    this.#places += places;
+    this.#sums.steps++;
+    this.#sums.losses += loss;
+    for (const [name, value] of Object.entries(terms)) this.#sums.terms[name] = (this.#sums.terms[name] ?? 0) + value;
+    this.#sums.tokens += tokens;
+    this.#sums.places += places;
   }
 
   get loss(): number {
-    return this.#losses / this.#steps;
+    return this.#sums.losses / this.#sums.steps;
   }
 
   get terms(): Record<string, number> {
-    return Object.fromEntries(Object.entries(this.#terms).map(([name, sum]) => [name, sum / this.#steps]));
+    return Object.fromEntries(Object.entries(this.#sums.terms).map(([name, sum]) => [name, sum / this.#sums.steps]));
   }
 
   get padding(): number {
-    return 1 - this.#tokens / this.#places;
+    return 1 - this.#sums.tokens / this.#sums.places;
   }
 
   tokensPerSecond(until = performance.now()): number {
-    return Math.round((1000 * this.#tokens) / (until - this.#since));
+    return Math.round((1000 * this.#sums.tokens) / (until - this.#since));
   }
 }
 

@@ -79,10 +79,7 @@ function labelsOf(split: Split, sequence: number): Int32Array {
   return labels;
 }
 
-/**
- * The share of each part of a batch in its loss. The loss is the weighted mean over all labels of the whole batch,
- * not the mean of the means of its parts.
- */
+/** The share of each part of a batch in its loss, the weighted mean over all labels of the batch, not the mean of its parts' means. */
 export function lossSharesOf(parts: readonly HostTensors[], classWeights: Float32Array | undefined): number[] {
   const counted = parts.map(({ labels, input_ids }) => {
     if (labels?.dtype !== 'int32') return input_ids!.shape[0]!; // numbers, sets of labels, answers: each row counts as one

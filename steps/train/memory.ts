@@ -1,7 +1,4 @@
-/**
- * Estimates the memory that a training needs. The estimate is reported before its first step, with advice if it is
- * too much.
- */
+/** Estimates the memory that a training needs. The estimate is reported before its first step, with advice if it is too much. */
 
 import { memoryLimit, StepError } from '../../engine/step.ts';
 import type { Model } from '../ml/models/model-folder.ts';
@@ -25,10 +22,7 @@ export interface MemoryEstimate {
   teacher: number;
 }
 
-/**
- * `largest`: inputs with the shape of the largest part of a batch; `parts`: the maximum number of parts of a batch;
- * `teacher`: for a distillation.
- */
+/** `largest`: inputs with the shape of the largest part of a batch; `parts`: the maximum number of parts; `teacher`: of a distillation. */
 export function memoryOf(
   { program, weights }: Pick<Model, 'program' | 'weights'>,
   options: TrainingOptions,
@@ -61,7 +55,8 @@ export function memoryOf(
 /** `shape`: of the largest part, such as "32 × 128 tokens". */
 export function inWords(memory: MemoryEstimate, shape: string): string {
   const nonzero = Object.entries(memory).filter(([, bytes]) => bytes > 0);
-  const parts = nonzero.map(([what, bytes]) => `${WORDS[what as keyof MemoryEstimate](shape)} ${size(bytes)}`);
+  const words = { ...WORDS, activations: `activations of ${shape}` };
+  const parts = nonzero.map(([what, bytes]) => `${words[what as keyof MemoryEstimate]} ${size(bytes)}`);
   return `memory: about ${size(sumOf(memory))}: ${parts.join(', ')}`;
 }
 
@@ -86,13 +81,12 @@ const LOWER =
 const NO_MEMORY =
   /allocat\w* (memory|failed)|failed to allocate|bad.?alloc|out of memory|\bOOM\b|memory allocation|Cannot allocate memory/i;
 
-const WORDS: Record<keyof MemoryEstimate, (shape: string) => string> = {
-  weights: () => 'weights',
-  gradients: () => 'gradients',
-  moments: () => "the optimizer's state",
-  activations: (shape) => `activations of ${shape}`,
-  best: () => 'the best weights',
-  teacher: () => 'the teacher',
+const WORDS = {
+  weights: 'weights',
+  gradients: 'gradients',
+  moments: "the optimizer's state",
+  best: 'the best weights',
+  teacher: 'the teacher',
 };
 
 const sumOf = (memory: MemoryEstimate): number => Object.values(memory).reduce((sum, bytes) => sum + bytes, 0);

@@ -42,10 +42,7 @@ export function parameterGroups(
   return (name) => (frozen.has(name) ? undefined : optionsOf(name));
 }
 
-/**
- * A pattern consists of consecutive parts of a name, such as `embeddings` or `layer.0`; `*` matches any characters
- * within one part.
- */
+/** A pattern consists of consecutive parts of a name, such as `embeddings` or `layer.0`; `*` matches any characters within one part. */
 function matching(pattern: string, names: string[]): string[] {
   const escaped = pattern.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '[^.]*');
   const matches = names.filter((name) => new RegExp(`(^|\\.)${escaped}(\\.|$)`).test(name));

@@ -21,8 +21,7 @@ import { copyTokenizer, sameTokenizer } from '../ml/models/tokenizer.ts';
 import type { HostTensors, OptimizerOptions, Runtime } from '../ml/runtime/runtime.ts';
 import { encodingOf } from '../ml/tasks/encoder.ts';
 import { taskInputs } from '../ml/tasks/evaluation.ts';
-import { Checkpoints, type Progress } from './checkpoints.ts';
-import { continueFrom, saveOptimizer } from './continue.ts';
+import { Checkpoints, continueFrom, type Progress, saveOptimizer } from './checkpoints.ts';
 import { earlyStopping } from './early-stopping.ts';
 import { History } from './history.ts';
 import { type ClassWeights, checkLabels, classesOf, classWeightsOf, lossSharesOf, oneOfSeveral } from './loss-weights.ts';
@@ -31,7 +30,7 @@ import { parameterGroups } from './parameter-groups.ts';
 import { extentOf, schedule, stepsIn, warmupOf } from './schedule.ts';
 import type { TrainContext } from './step.ts';
 import { readTeacher, type Teacher } from './teacher.ts';
-import { maskingProbability, openValidation, watchedMetric } from './validation.ts';
+import { maskingOf, openValidation, watchedMetric } from './validation.ts';
 
 export async function train(context: TrainContext): Promise<void> {
   const setup = await prepare(context);
@@ -64,7 +63,8 @@ async function prepare(context: TrainContext) {
   const data = await openSplit(inputs.tokens, info, 'train');
   const batchSize = options.batch_size * options.gradient_accumulation_steps;
   const extent = extentOf(Math.ceil(data.sequences / batchSize), options);
-  const validation = await openValidation(context, info);
+  const masking = await maskingOf(context);
+  const validation = await openValidation(context, info, masking);
   const splits = validation ? [data, validation.split] : [data];
   for (const split of splits) checkLabels(split, info);
   const classWeights = options.class_weights && classWeightsOf(options.class_weights as ClassWeights, info, data);
@@ -93,8 +93,8 @@ async function prepare(context: TrainContext) {
   });
   log(`runtime: ${runtime.description}`);
   const trainingOptions = trainingOptionsOf(model, teacher, options, lora?.trained);
-  const masking = { probability: maskingProbability(options), vocabulary: model.config.vocab_size, seed };
-  const inputsOf = (part: Batch, epoch: number): HostTensors => taskInputs(data, part, info, { ...masking, epoch });
+  const inputsOf = (part: Batch, epoch: number): HostTensors =>
+    taskInputs(data, part, info, { ...masking, vocabulary: model.config.vocab_size, seed, epoch });
   const largest = largestBatch(data, options.batch_size);
   const largestShape = shapeOf(largest);
   const memory = memoryOf(model, trainingOptions, {
@@ -239,26 +239,21 @@ function refuseOptions({ task, problem_type = 'single_label_classification' }: T
     throw new StepError(`the tokens were made for ${task}, not for ${options.task}`, `Set \`task\` of tokenize to ${options.task}.`, [
       'task',
     ]);
-  const ofClasses = { class_weights: options.class_weights !== undefined, sampler: options.sampler === 'balanced' };
-  for (const [name, given] of Object.entries(ofClasses))
-    if (given && (!oneOfSeveral(task, problem_type) || (name === 'sampler' && task !== 'text-classification')))
-      throw new StepError(`\`${name}\` does not apply to ${task} (${problem_type})`, 'It needs texts with one label of several.', [name]);
-  if (options.label_smoothing_factor > 0 && !oneOfSeveral(task, problem_type) && task !== 'masked-lm' && !isGenerating(task))
-    throw new StepError(
-      `\`label_smoothing_factor\` does not apply to ${task} (${problem_type})`,
-      'It needs texts with one label of several.',
-      ['label_smoothing_factor'],
-    );
-  if (options.mlm_probability !== undefined && task !== 'masked-lm')
-    throw new StepError(`\`mlm_probability\` does not apply to ${task}`, 'It applies only to masked-lm. Remove it.', ['mlm_probability']);
-  if (options.replace_head && !task.endsWith('-classification'))
-    throw new StepError(`\`replace_head\` does not apply to ${task}`, 'Its head has no labels and is always kept. Remove it.', [
-      'replace_head',
-    ]);
-  if (options.positive !== undefined && task !== 'text-classification')
-    throw new StepError(`\`positive\` does not apply to ${task}`, 'It applies only to text-classification with two labels. Remove it.', [
-      'positive',
-    ]);
+  const refuse = (given: boolean, name: string, hint: string, kind: string = task) => {
+    if (given) throw new StepError(`\`${name}\` does not apply to ${kind}`, hint, [name]);
+  };
+  const classes = oneOfSeveral(task, problem_type);
+  const needsClasses = ['It needs texts with one label of several.', `${task} (${problem_type})`] as const;
+  refuse(options.class_weights !== undefined && !classes, 'class_weights', ...needsClasses);
+  refuse(options.sampler === 'balanced' && !(classes && task === 'text-classification'), 'sampler', ...needsClasses);
+  const smooths = classes || task === 'masked-lm' || isGenerating(task);
+  refuse(options.label_smoothing_factor > 0 && !smooths, 'label_smoothing_factor', ...needsClasses);
+  for (const name of ['mlm_probability', 'whole_word_mask'] as const)
+    refuse(options[name] !== undefined && task !== 'masked-lm', name, 'It applies only to masked-lm. Remove it.');
+  const labels = task.endsWith('-classification');
+  refuse(options.replace_head && !labels, 'replace_head', 'Its head has no labels and is always kept. Remove it.');
+  const two = 'It applies only to text-classification with two labels. Remove it.';
+  refuse(options.positive !== undefined && task !== 'text-classification', 'positive', two);
 }
 
 /** Checks that tokens and model were made for each other. Otherwise the training would learn nonsense or crash. */

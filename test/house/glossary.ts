@@ -63,7 +63,7 @@ export const glossary: readonly { word: string; meaning: string; module: string 
   { word: 'LockfileCheck', meaning: 'holds a run to its lockfile (`--locked`)', module: 'engine/run/lockfile.ts' },
   { word: 'Records', meaning: 'the database of past runs', module: 'engine/run/records.ts' },
   { word: 'RunRecorder', meaning: 'writes the record of the current run', module: 'engine/run/run-recorder.ts' },
-  { word: 'Provenance', meaning: 'commit, machine and versions of a run', module: 'engine/run/provenance.ts' },
+  { word: 'Provenance', meaning: 'commit, machine and versions of a run', module: 'engine/run/records.ts' },
   { word: 'ProjectPaths', meaning: 'where things lie below `.tunesmith/`', module: 'engine/run/project.ts' },
   {
     word: 'StepProcesses',

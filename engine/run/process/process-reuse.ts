@@ -18,12 +18,236 @@ import type { OrphanReaper } from './orphan-reaper.ts';
 import type { Message, StepJob } from './step-process.ts';
 import type { Meter } from './usage.ts';
 
-/*
- * Validates the messages of a step's process. A step may send anything, for example with `metric('loss', {})`. Invalid
- * messages must not break the engine. An invalid metric is reported instead of recorded.
- */
+/** The environment that a reused process must have. */
+interface StepProcessSetting {
+  folder: string;
+  environment: Record<string, string>;
+  threads: number;
+}
 
-/** Undefined for an unknown message. */
+interface StepRun {
+  setting: StepProcessSetting;
+  job: Omit<StepJob, 'mark' | 'threads'>;
+  /** Whether the process may be reused. */
+  shared: boolean;
+  signal: AbortSignal;
+  meter: Meter;
+  onOutput(stream: OutputStream, bytes: Uint8Array): void;
+  onMessage(message: Message): void;
+}
+
+type OutputStream = 'stdout' | 'stderr';
+
+export class StepProcesses {
+  readonly #idle = new Map<string, Worker[]>();
+  readonly #living = new Set<Worker>();
+
+  constructor(private readonly orphanReaper: OrphanReaper) {}
+
+  /** Resolves when the step has ended: with the death of the process, or undefined if the process lives on. */
+  async run(work: StepRun): Promise<Death | undefined> {
+    const key = JSON.stringify(work.setting);
+    for (let idle = this.#take(key, work); idle; idle = this.#take(key, work)) {
+      const ending = await this.#give(idle, key, work);
+      // The idle process had died, so start a new one for this step.
+      if (ending !== 'never begun') return ending;
+    }
+    work.signal.throwIfAborted();
+    const worker = new Worker(work.setting, this.orphanReaper);
+    this.#living.add(worker);
+    void worker.dead.catch(() => {}).then(() => this.#living.delete(worker));
+    const ending = await this.#give(worker, key, work);
+    return ending === 'never begun' ? worker.dead : ending;
+  }
+
+  /** Ends all idle processes at the end of the run. */
+  async close(): Promise<void> {
+    const living = [...this.#living];
+    for (const worker of living) worker.end();
+    await Promise.allSettled(living.map(({ dead }) => dead));
+  }
+
+  #take(key: string, { shared }: StepRun): Worker | undefined {
+    return shared ? this.#idle.get(key)?.pop() : undefined;
+  }
+
+  async #give(worker: Worker, key: string, work: StepRun): Promise<Death | 'never begun' | undefined> {
+    const ending = await worker.run(work);
+    if (ending !== 'free') return ending;
+    this.#idle.set(key, [...(this.#idle.get(key) ?? []), worker]);
+    worker.rest();
+    return undefined;
+  }
+}
+
+class Worker {
+  readonly dead: Promise<Death>;
+  readonly #ending = new AbortController();
+  /** In an array, because a subprocess is itself a promise of its end. */
+  readonly #started: Promise<[Subprocess]>;
+  #talk: Promise<void> | undefined;
+  #served = false;
+  #turn: Turn | undefined;
+  #resting: NodeJS.Timeout | undefined;
+
+  constructor({ folder, environment }: StepProcessSetting, orphanReaper: OrphanReaper) {
+    const { promise, resolve: started } = Promise.withResolvers<[Subprocess]>();
+    this.#started = promise;
+    this.dead = runChild(process.execPath, STEP_PROCESS, {
+      folder,
+      environment,
+      signal: this.#ending.signal,
+      orphanReaper,
+      onOutput: (stream, bytes) => this.#turn?.output[stream].take(bytes),
+      node: { ipc: true, serialization: 'json' },
+      onStart: (child) => {
+        this.#talk = this.#listen(child).catch(() => {}); // The death of the child is reported elsewhere.
+        started([child]);
+      },
+    });
+    this.dead.catch(() => {}); // The running step reports it.
+  }
+
+  /** `free`: the process waits for more work. `never begun`: it died before the step started. */
+  async run(work: StepRun): Promise<'free' | 'never begun' | Death> {
+    clearTimeout(this.#resting);
+    const turn = new Turn(work);
+    this.#turn = turn;
+    const stop = () => this.#ending.abort();
+    work.signal.addEventListener('abort', stop, { once: true });
+    if (work.signal.aborted) stop();
+    void this.#started.then(([child]) => child.sendMessage!(turn.job as never)).catch(() => {});
+    let measured: (() => void) | undefined;
+    let missed: NodeJS.Timeout | undefined;
+    // A step that closed stdout or stderr cannot write the mark.
+    void turn.free.promise.then(() => {
+      missed = setTimeout(stop, MARKED_WITHIN);
+    });
+    // The start of the process counts for the first step. Later steps are measured from their own start.
+    void (this.#served ? turn.begun.promise : this.#started).then(async () => {
+      const [child] = await this.#started;
+      if (this.#turn === turn) measured = work.meter.watch(child.pid!);
+    });
+    this.#served = true;
+    try {
+      const death = await Promise.race([turn.over, this.dead]);
+      if (death === 'over') {
+        return work.signal.aborted ? await this.dead : 'free';
+      }
+      await this.#talk;
+      turn.output.stdout.flush();
+      turn.output.stderr.flush();
+      return turn.hasBegun ? death : 'never begun';
+    } finally {
+      measured?.();
+      clearTimeout(missed);
+      work.signal.removeEventListener('abort', stop);
+      this.#turn = undefined;
+    }
+  }
+
+  /** Keeps the process for a while for more work. */
+  rest(): void {
+    this.#resting = setTimeout(() => this.end(), LONGEST_IDLE_TIME).unref();
+  }
+
+  /** Closes the channel, which ends the process at once. */
+  end(): void {
+    clearTimeout(this.#resting);
+    void this.#started.then(([child]) => child.disconnect?.());
+  }
+
+  async #listen(child: Subprocess): Promise<void> {
+    for await (const message of child.getEachMessage!()) this.#turn?.onMessage(message);
+  }
+}
+
+/** Maximum idle time of a process in milliseconds, to free its memory. */
+const LONGEST_IDLE_TIME = 5000;
+/** Maximum time in milliseconds between the end of a step and its mark on stdout and stderr. */
+const MARKED_WITHIN = 2000;
+
+const STEP_PROCESS = nodeArguments(new URL(`./step-process${extname(import.meta.url)}`, import.meta.url));
+
+class Turn {
+  readonly job: StepJob;
+  readonly output: Record<OutputStream, Output>;
+  /** Resolves when the process has reported that it is free and all its output has arrived. */
+  readonly over: Promise<'over'>;
+  readonly begun = Promise.withResolvers<void>();
+  readonly free = Promise.withResolvers<void>();
+  hasBegun = false;
+  readonly #onMessage: StepRun['onMessage'];
+
+  constructor({ job, setting, shared, onMessage, onOutput }: StepRun) {
+    const mark = shared ? `\0${randomBytes(16).toString('hex')}\n` : undefined;
+    this.job = { ...job, threads: setting.threads, mark };
+    this.output = {
+      stdout: new Output(mark, (bytes) => onOutput('stdout', bytes)),
+      stderr: new Output(mark, (bytes) => onOutput('stderr', bytes)),
+    };
+    this.#onMessage = onMessage;
+    const { stdout, stderr } = this.output;
+    this.over = Promise.all([this.free.promise, stdout.marked.promise, stderr.marked.promise]).then(() => 'over');
+  }
+
+  onMessage(received: unknown): void {
+    const message = checkedMessage(received);
+    if (!message) return;
+    if (message.type === 'begun') {
+      this.hasBegun = true;
+      this.begun.resolve();
+    } else if (message.type === 'free') this.free.resolve();
+    else this.#onMessage(message);
+  }
+}
+
+/** The output of a process up to the mark, which is needed because pipes and messages are not ordered with each other. */
+class Output {
+  readonly marked = Promise.withResolvers<void>();
+  readonly #mark: Buffer | undefined;
+  #pending = Buffer.alloc(0);
+
+  constructor(
+    mark: string | undefined,
+    private readonly pass: (bytes: Uint8Array) => void,
+  ) {
+    this.#mark = mark === undefined ? undefined : Buffer.from(mark);
+  }
+
+  take(bytes: Uint8Array): void {
+    if (!this.#mark) {
+      this.pass(bytes);
+      return;
+    }
+    this.#pending = Buffer.concat([this.#pending, bytes]);
+    const at = this.#pending.indexOf(this.#mark);
+    if (at >= 0) {
+      this.#pass(at);
+      this.#pending = Buffer.alloc(0);
+      this.marked.resolve();
+      return;
+    }
+    // Hold back text that may be the beginning of the mark.
+    const zero = this.#pending.lastIndexOf(0);
+    this.#pass(zero >= 0 && this.#pending.length - zero < this.#mark.length ? zero : this.#pending.length);
+  }
+
+  /** The end of the output. */
+  flush(): void {
+    this.#pass(this.#pending.length);
+  }
+
+  #pass(end: number): void {
+    if (end > 0) this.pass(this.#pending.subarray(0, end));
+    this.#pending = this.#pending.subarray(end);
+  }
+}
+
+/**
+ * Validates a message of a step's process; undefined if it is unknown. A step may send anything, for example with
+ * `metric('loss', {})`, which must not break the engine. An invalid metric is reported instead of recorded.
+ */
 export function checkedMessage(received: unknown): Message | undefined {
   if (received === null || typeof received !== 'object') return undefined;
   const message = received as Record<string, unknown>;
@@ -94,246 +318,4 @@ function isFrames(value: unknown): value is Frame[] {
 
 function isNumber(value: unknown): value is number {
   return typeof value === 'number' && Number.isFinite(value);
-}
-
-/** The environment that a reused process must have. */
-export interface StepProcessSetting {
-  folder: string;
-  environment: Record<string, string>;
-  threads: number;
-}
-
-export interface StepRun {
-  setting: StepProcessSetting;
-  job: Omit<StepJob, 'mark' | 'threads'>;
-  /** Whether the process may be reused. */
-  shared: boolean;
-  signal: AbortSignal;
-  meter: Meter;
-  onOutput(stream: OutputStream, bytes: Uint8Array): void;
-  onMessage(message: Message): void;
-}
-
-type OutputStream = 'stdout' | 'stderr';
-
-export class StepProcesses {
-  readonly #idle = new Map<string, Worker[]>();
-  readonly #living = new Set<Worker>();
-
-  constructor(private readonly orphanReaper: OrphanReaper) {}
-
-  /** Resolves when the step has ended: with the death of the process, or undefined if the process lives on. */
-  async run(work: StepRun): Promise<Death | undefined> {
-    const key = JSON.stringify(work.setting);
-    for (let idle = this.#take(key, work); idle; idle = this.#take(key, work)) {
-      const ending = await this.#give(idle, key, work);
-      // The idle process had died, so start a new one for this step.
-      if (ending !== 'never begun') return ending;
-    }
-    work.signal.throwIfAborted();
-    const worker = new Worker(work.setting, this.orphanReaper);
-    this.#living.add(worker);
-    const gone = () => void this.#living.delete(worker);
-    worker.dead.then(gone, gone);
-    const ending = await this.#give(worker, key, work);
-    return ending === 'never begun' ? worker.dead : ending;
-  }
-
-  /** Ends all idle processes at the end of the run. */
-  async close(): Promise<void> {
-    const living = [...this.#living];
-    for (const worker of living) worker.end();
-    await Promise.allSettled(living.map(({ dead }) => dead));
-  }
-
-  #take(key: string, { shared }: StepRun): Worker | undefined {
-    return shared ? this.#idle.get(key)?.pop() : undefined;
-  }
-
-  async #give(worker: Worker, key: string, work: StepRun): Promise<Death | 'never begun' | undefined> {
-    const ending = await worker.run(work);
-    if (ending !== 'free') return ending;
-    this.#idle.set(key, [...(this.#idle.get(key) ?? []), worker]);
-    worker.rest();
-    return undefined;
-  }
-}
-
-/** One process. */
-class Worker {
-  readonly dead: Promise<Death>;
-  readonly #ending = new AbortController();
-  /** In an array, because a subprocess is itself a promise of its end. */
-  readonly #started: Promise<[Subprocess]>;
-  #talk: Promise<void> | undefined;
-  #served = false;
-  #turn: Turn | undefined;
-  #resting: NodeJS.Timeout | undefined;
-
-  constructor({ folder, environment }: StepProcessSetting, orphanReaper: OrphanReaper) {
-    let started: (child: [Subprocess]) => void;
-    this.#started = new Promise((resolve) => {
-      started = resolve;
-    });
-    this.dead = runChild(process.execPath, STEP_PROCESS, {
-      folder,
-      environment,
-      signal: this.#ending.signal,
-      orphanReaper,
-      onOutput: (stream, bytes) => this.#turn?.output[stream].take(bytes),
-      node: { ipc: true, serialization: 'json' },
-      onStart: (child) => {
-        this.#talk = this.#listen(child).catch(() => {}); // The death of the child is reported elsewhere.
-        started([child]);
-      },
-    });
-    this.dead.catch(() => {}); // The running step reports it.
-  }
-
-  /** `free`: the process waits for more work. `never begun`: it died before the step started. */
-  async run(work: StepRun): Promise<'free' | 'never begun' | Death> {
-    clearTimeout(this.#resting);
-    const turn = new Turn(work);
-    this.#turn = turn;
-    const stop = () => this.#ending.abort();
-    work.signal.addEventListener('abort', stop, { once: true });
-    if (work.signal.aborted) stop();
-    void this.#started.then(([child]) => child.sendMessage!(turn.job as never)).catch(() => {});
-    // The start of the process counts for the first step. Later steps are measured from their own start.
-    let measured: (() => void) | undefined;
-    let missed: NodeJS.Timeout | undefined;
-    // A step that closed stdout or stderr cannot write the mark.
-    void turn.free.then(() => {
-      missed = setTimeout(stop, MARKED_WITHIN);
-    });
-    void (this.#served ? turn.begin : this.#started).then(async () => {
-      const [child] = await this.#started;
-      if (this.#turn === turn) measured = work.meter.watch(child.pid!);
-    });
-    this.#served = true;
-    try {
-      const death = await Promise.race([turn.over, this.dead]);
-      if (death === 'over') {
-        if (!work.signal.aborted) return 'free';
-        return await this.dead;
-      }
-      await this.#talk;
-      turn.output.stdout.flush();
-      turn.output.stderr.flush();
-      return turn.begun ? death : 'never begun';
-    } finally {
-      measured?.();
-      clearTimeout(missed);
-      work.signal.removeEventListener('abort', stop);
-      this.#turn = undefined;
-    }
-  }
-
-  /** Keeps the process for a while for more work. */
-  rest(): void {
-    this.#resting = setTimeout(() => this.end(), LONGEST_IDLE_TIME).unref();
-  }
-
-  /** Closes the channel, which ends the process at once. */
-  end(): void {
-    clearTimeout(this.#resting);
-    void this.#started.then(([child]) => child.disconnect?.());
-  }
-
-  async #listen(child: Subprocess): Promise<void> {
-    for await (const message of child.getEachMessage!()) this.#turn?.onMessage(message);
-  }
-}
-
-/** Maximum idle time of a process in milliseconds, to free its memory. */
-const LONGEST_IDLE_TIME = 5000;
-const MARKED_WITHIN = 2000;
-
-const STEP_PROCESS = nodeArguments(new URL(`./step-process${extname(import.meta.url)}`, import.meta.url));
-
-/** One step in a process. */
-class Turn {
-  readonly job: StepJob;
-  readonly output: Record<OutputStream, Output>;
-  /** Resolves when the process has reported that it is free and all its output has arrived. */
-  readonly over: Promise<'over'>;
-  readonly begin: Promise<void>;
-  readonly free: Promise<void>;
-  begun = false;
-  #begin: () => void = () => {};
-  readonly #onMessage: StepRun['onMessage'];
-  #free: () => void = () => {};
-
-  constructor({ job, setting, shared, onMessage, onOutput }: StepRun) {
-    const mark = shared ? `\0${randomBytes(16).toString('hex')}\n` : undefined;
-    this.job = { ...job, threads: setting.threads, mark };
-    this.output = {
-      stdout: new Output(mark, (bytes) => onOutput('stdout', bytes)),
-      stderr: new Output(mark, (bytes) => onOutput('stderr', bytes)),
-    };
-    this.#onMessage = onMessage;
-    this.begin = new Promise((resolve) => {
-      this.#begin = resolve;
-    });
-    this.free = new Promise((resolve) => {
-      this.#free = resolve;
-    });
-    this.over = Promise.all([this.free, this.output.stdout.marked, this.output.stderr.marked]).then(() => 'over');
-  }
-
-  onMessage(received: unknown): void {
-    const message = checkedMessage(received);
-    if (!message) return;
-    if (message.type === 'begun') {
-      this.begun = true;
-      this.#begin();
-    } else if (message.type === 'free') this.#free();
-    else this.#onMessage(message);
-  }
-}
-
-/** The output of a process up to the mark, which is needed because pipes and messages are not ordered with each other. */
-class Output {
-  readonly marked: Promise<void>;
-  readonly #mark: Buffer | undefined;
-  #pending = Buffer.alloc(0);
-  #resolveMarked: () => void = () => {};
-
-  constructor(
-    mark: string | undefined,
-    private readonly pass: (bytes: Uint8Array) => void,
-  ) {
-    this.#mark = mark === undefined ? undefined : Buffer.from(mark);
-    this.marked = new Promise((resolve) => {
-      this.#resolveMarked = resolve;
-    });
-  }
-
-  take(bytes: Uint8Array): void {
-    if (!this.#mark) {
-      this.pass(bytes);
-      return;
-    }
-    this.#pending = Buffer.concat([this.#pending, bytes]);
-    const at = this.#pending.indexOf(this.#mark);
-    if (at >= 0) {
-      this.#pass(at);
-      this.#pending = Buffer.alloc(0);
-      this.#resolveMarked();
-      return;
-    }
-    // Hold back text that may be the beginning of the mark.
-    const zero = this.#pending.lastIndexOf(0);
-    this.#pass(zero >= 0 && this.#pending.length - zero < this.#mark.length ? zero : this.#pending.length);
-  }
-
-  /** The end of the output. */
-  flush(): void {
-    this.#pass(this.#pending.length);
-  }
-
-  #pass(end: number): void {
-    if (end > 0) this.pass(this.#pending.subarray(0, end));
-    this.#pending = this.#pending.subarray(end);
-  }
 }

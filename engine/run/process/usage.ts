@@ -12,13 +12,9 @@ export interface Usage {
   peakBytes: number;
 }
 
-/** The sum over all children of a cell, which run in sequence. */
 export class Meter {
-  #total: Usage | undefined;
-
-  get usage(): Usage | undefined {
-    return this.#total;
-  }
+  /** The sum over all children of a cell, which run in sequence. */
+  usage: Usage | undefined;
 
   /** Measures the child from now until the returned function is called. */
   watch(pid: number): () => void {
@@ -36,8 +32,8 @@ export class Meter {
       // The work may have been shorter than the first pause while the process lives on.
       seen = lookAt(pid, seen);
       if (!seen) return;
-      const { cpuSeconds = 0, peakBytes = 0 } = this.#total ?? {};
-      this.#total = { cpuSeconds: cpuSeconds + seen.cpuSeconds - before, peakBytes: Math.max(peakBytes, seen.peakBytes) };
+      const { cpuSeconds = 0, peakBytes = 0 } = this.usage ?? {};
+      this.usage = { cpuSeconds: cpuSeconds + seen.cpuSeconds - before, peakBytes: Math.max(peakBytes, seen.peakBytes) };
     };
   }
 }

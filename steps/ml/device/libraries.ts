@@ -1,6 +1,4 @@
-/**
- * The checks of `tunesmith doctor`: the libraries for data and tensors, GPUs, and the runtime that `auto` chooses.
- */
+/** The checks of `tunesmith doctor`: the libraries for data and tensors, GPUs, and the runtime that `auto` chooses. */
 
 import { execFile } from 'node:child_process';
 import { availableParallelism } from 'node:os';
@@ -103,32 +101,16 @@ async function checkTensorflow(): Promise<Check[]> {
   if ('wrong' in tried) return [{ ...check, state: 'broken', detail: `${version}: ${reason(tried.wrong)}`, next }];
   const detail = `${version}, for the runtimes tensorflow and eager; it runs on the ${tried.device}`;
   const blind = there.build === 'cuda' && driver && tried.device === 'CPU';
-  const checks: Check[] = [
-    blind
-      ? {
-          ...check,
-          state: 'broken',
-          detail: `${detail} although a GPU driver is installed: CUDA 12 needs driver 525 or newer`,
-          next: 'nvidia-smi',
-        }
-      : { ...check, state: 'ok', detail },
-  ];
-  if (there.build === 'cuda') {
-    const { found, missing } = cudaLibraries();
-    const cuda = { name: 'CUDA and cuDNN', needed: false };
-    if (missing.length > 0)
-      checks.push({ ...cuda, state: 'missing', detail: `${missing.join(', ')} (found: ${found.join(', ')})`, next: forGpu });
-    else checks.push({ ...cuda, state: 'ok', detail: found.join(', ') });
-  } else if (driver) {
-    checks.push({
-      name: 'CUDA and cuDNN',
-      needed: false,
-      state: 'missing',
-      detail: 'the CPU build of TensorFlow is set up',
-      next: forGpu,
-    });
-  }
-  return checks;
+  const why = 'although a GPU driver is installed: CUDA 12 needs driver 525 or newer';
+  const tensorflow: Check = blind
+    ? { ...check, state: 'broken', detail: `${detail} ${why}`, next: 'nvidia-smi' }
+    : { ...check, state: 'ok', detail };
+  const cuda = { name: 'CUDA and cuDNN', needed: false };
+  const missesCuda = (what: string): Check => ({ ...cuda, state: 'missing', detail: what, next: forGpu });
+  if (there.build !== 'cuda') return driver ? [tensorflow, missesCuda('the CPU build of TensorFlow is set up')] : [tensorflow];
+  const { found, missing } = cudaLibraries();
+  if (missing.length > 0) return [tensorflow, missesCuda(`${missing.join(', ')} (found: ${found.join(', ')})`)];
+  return [tensorflow, { ...cuda, state: 'ok', detail: found.join(', ') }];
 }
 
 /** TensorFlow's build does not support older cards. */

@@ -39,9 +39,7 @@ interface RuntimeRequirements {
 /** By default all threads, and the TensorFlow.js backend of `eager` is `tensorflow` if it is set up, otherwise `cpu`. */
 type RuntimeOptions = Partial<RuntimeRequirements> & { backend?: 'cpu' | 'tensorflow' };
 
-/**
- * @throws StepError if the runtime, the device or the precision is unavailable, with the command or option that helps
- */
+/** @throws StepError if the runtime, the device or the precision is unavailable, with the command or option that helps */
 export async function openRuntime(name: 'auto' | RuntimeName, options: RuntimeOptions = {}): Promise<Runtime> {
   const { threads = availableParallelism(), device = 'auto', precision = 'fp32', optimizer } = options;
   if (name === 'auto') return chooseRuntime({ threads, device, precision, optimizer });

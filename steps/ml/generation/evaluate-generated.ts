@@ -1,7 +1,4 @@
-/**
- * Generates a text for each example of a split, from exactly the tokens that the model would be given, and evaluates
- * the texts.
- */
+/** Generates a text for each example of a split, from exactly the tokens that the model would be given, and evaluates the texts. */
 
 import type { Json } from '../../../engine/step.ts';
 import { generatedMetrics } from '../metrics/generated.ts';

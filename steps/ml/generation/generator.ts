@@ -30,10 +30,7 @@ export async function openGenerator(given: string, runtime: Runtime, { packed = 
   return generatorOf(model, { own: folder, tokenizer: folder }, runtime, { packed });
 }
 
-/**
- * The folders of what a model needs besides its weights: `generation_config.json`, and the tokenizer with its
- * preprocessing.
- */
+/** The folders of what a model needs besides its weights: `generation_config.json`, and the tokenizer with its preprocessing. */
 export interface Folders {
   own: string;
   tokenizer: string;
@@ -79,10 +76,7 @@ export async function generatorOf(
       return ids;
     },
 
-    /**
-     * The estimated maximum memory of `generate` for such prompts, in bytes: keys and values of all tokens, and the
-     * attention of the prompts.
-     */
+    /** The maximum memory of `generate`, in bytes, as estimated: keys and values of all tokens, and the attention of the prompts. */
     memory(prompts: readonly (readonly number[])[], options: GenerationOptions, limit: number) {
       const config = { ...configOf(options), limit };
       const { layers, heads, width } = decodingOf(model)!.cache;
@@ -137,10 +131,7 @@ async function promptEncoder(model: Model, folder: string, encoding: Partial<Enc
 }
 
 interface Watching {
-  /**
-   * Receives pieces of texts as soon as they are final: never half a character. `place` is the index of the text
-   * among the results.
-   */
+  /** Receives pieces of texts as soon as they are final: never half a character. `place` is the index of the text among the results. */
   onText?: (place: number, piece: string) => void | Promise<void>;
   signal?: AbortSignal | undefined;
   /** The maximum number of new tokens, whatever the options and the model's own settings are. */
@@ -176,7 +167,7 @@ export function textStream(tokenizer: Pick<Tokenizer, 'decode' | 'idOf' | 'speci
       let certain = window.length;
       while (certain > 0 && bytes.has(window[certain - 1]!)) certain--;
       const text = await tokenizer.decode(window.slice(0, certain));
-      // At the end it mostly stands for the first bytes of a character.
+      // At the end it is usually the first bytes of a character.
       const whole = text.endsWith(REPLACEMENT) ? text.slice(0, -1) : text;
       const fresh = giveOut(whole);
       if (window.length > LONGEST && certain === window.length && whole === text && given === text) {
@@ -194,10 +185,7 @@ export function textStream(tokenizer: Pick<Tokenizer, 'decode' | 'idOf' | 'speci
 
 const REPLACEMENT = '\ufffd';
 
-/**
- * A window that became this long is cut to its last tokens, which show the decoder that later text is not the
- * beginning.
- */
+/** A window that became this long is cut to its last tokens, which show the decoder that later text is not the beginning. */
 const LONGEST = 64;
 const CONTEXT = 16;
 

@@ -19,16 +19,11 @@ export interface SearchDecoder {
 }
 
 export interface SearchRows {
-  /**
-   * What each row's sequence begins with: the prompt or, if an encoder reads the prompt, the decoder's start token.
-   */
+  /** What each row's sequence begins with: the prompt or, if an encoder reads the prompt, the decoder's start token. */
   readonly begun: readonly (readonly number[])[];
   /** Logits of each row's next token, [rows, vocabulary]; valid until the rows advance. */
   logits: Float32Array;
-  /**
-   * Row i becomes what row `parents[i]` was, followed by `tokens[i]`. A row without children ends; a row may have
-   * several.
-   */
+  /** Row i becomes what row `parents[i]` was, followed by `tokens[i]`. A row without children ends; a row may have several. */
   advance(parents: readonly number[], tokens: readonly number[]): Promise<void>;
 }
 
@@ -69,10 +64,7 @@ export class KeyValueCache {
     return inputs;
   }
 
-  /**
-   * Stores the keys and values of `tokens` new tokens of each row from a program's outputs; those whose mask is 0 are
-   * padding.
-   */
+  /** Stores the keys and values of `tokens` new tokens of each row from a program's outputs; those whose mask is 0 are padding. */
   append(outputs: HostTensors, mask: Int32Array, tokens: number): void {
     if (this.#used + tokens > this.#slots) this.#grow(this.#used + tokens);
     const { layers, heads, width } = this.#sizes;
@@ -182,10 +174,8 @@ export function openDecoder(
   };
 
   async function begin(begun: readonly (readonly number[])[], source: HostTensors | undefined): Promise<SearchRows> {
-    const rows = new CachedRows(decoding, new KeyValueCache(sizes, begun.length, ROOM + Math.max(...begun.map(({ length }) => length))), {
-      begun,
-      source,
-    });
+    const slots = ROOM + Math.max(...begun.map(({ length }) => length));
+    const rows = new CachedRows(decoding, new KeyValueCache(sizes, begun.length, slots), begun, source);
     await rows.read(begun);
     return rows;
   }
@@ -202,11 +192,7 @@ class CachedRows implements SearchRows {
   /** The number of tokens of each row so far. */
   #lengths: number[];
 
-  constructor(
-    decoding: Inference,
-    cache: KeyValueCache,
-    { begun, source }: { begun: readonly (readonly number[])[]; source: HostTensors | undefined },
-  ) {
+  constructor(decoding: Inference, cache: KeyValueCache, begun: readonly (readonly number[])[], source: HostTensors | undefined) {
     this.begun = begun;
     this.#decoding = decoding;
     this.#cache = cache;
@@ -226,10 +212,7 @@ class CachedRows implements SearchRows {
     await this.read(tokens.map((token) => [token]));
   }
 
-  /**
-   * Appends tokens to each row, with padding before those of short rows, so that the next slots of all rows are the
-   * same.
-   */
+  /** Appends tokens to each row, with padding before those of short rows, so that the next slots of all rows are the same. */
   async read(tokens: readonly (readonly number[])[]): Promise<void> {
     const width = Math.max(...tokens.map(({ length }) => length));
     const ids = new Int32Array(tokens.length * width);

@@ -93,10 +93,7 @@ interface OwnGeneration {
   startToken: number;
 }
 
-/**
- * Reads generation_config.json, or config.json if there is none: old folders have the fields there, and transformers
- * reads them there too.
- */
+/** Reads generation_config.json, or config.json if there is none, as transformers does: old folders have the fields there. */
 export async function readGeneration(
   folder: string,
   { task, file, config }: Pick<Model, 'task' | 'file' | 'config'>,
@@ -219,10 +216,7 @@ export function generationConfig(model: GenerationOptions, overrides: Generation
   return config;
 }
 
-/**
- * The length at which a sequence that began with `begun` tokens is cut off. @throws StepError if no token can be
- * generated
- */
+/** The length at which a sequence that began with `begun` tokens is cut off. @throws StepError if no token can be generated */
 export function longest({ max_new_tokens, max_length, limit }: GenerationConfig, begun: number, context: number): number {
   if (begun >= context)
     throw new StepError(

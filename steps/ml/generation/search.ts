@@ -1,7 +1,4 @@
-/**
- * Generation with any decoder: greedy decoding, sampling, or beam search, and what ends a text. The result of a prompt
- * does not depend on the rest of the batch.
- */
+/** Greedy decoding, sampling and beam search, and what ends a text. The result of a prompt does not depend on the rest of its batch. */
 
 import { random } from '../models/random.ts';
 import type { SearchDecoder, SearchRows } from './kv-cache.ts';

@@ -140,11 +140,15 @@ export async function saveModel(folder: string, model: Model, weights: HostTenso
     ...(model.config.decoder_start_token_id !== undefined && { decoder_start_token_id: model.config.decoder_start_token_id }),
   };
   await mkdir(folder, { recursive: true });
+  await writeConfig(folder, config);
+  const stored = Object.entries(weights).map(([name, { data, shape }]) => [name, float32(data as Float32Array, shape)]);
+  await writeSafetensors(path.join(folder, 'model.safetensors'), Object.fromEntries(stored), { format: 'pt' });
+}
+
+export async function writeConfig(folder: string, config: ConfigFile): Promise<void> {
   // transformers requires a float here, and JavaScript writes 1.0 as 1.
   const text = JSON.stringify(config, null, 2).replace(FLOATS, '$1.0');
   await writeFile(path.join(folder, 'config.json'), `${text}\n`);
-  const stored = Object.entries(weights).map(([name, { data, shape }]) => [name, float32(data as Float32Array, shape)]);
-  await writeSafetensors(path.join(folder, 'model.safetensors'), Object.fromEntries(stored), { format: 'pt' });
 }
 
 const FLOATS =
@@ -263,7 +267,7 @@ function same(a: Float32Array, b: Float32Array): boolean {
 const CONSTANTS = ['.position_ids'];
 
 /** Replaces TensorFlow's names of a norm's weights, as in bert-base-uncased on the hub, and adds the base prefix if it is left out. */
-function nameFor(name: string, family: Family, parameters: Parameters): string {
+export function nameFor(name: string, family: Family, parameters: Parameters): string {
   const renamed = name.replace(/\bLayerNorm\.gamma$/, 'LayerNorm.weight').replace(/\bLayerNorm\.beta$/, 'LayerNorm.bias');
   const prefixed = `${family.prefix}.${renamed}`;
   return prefixed in parameters ? prefixed : renamed;

@@ -37,10 +37,7 @@ export class DropoutTapes {
   }
 }
 
-/**
- * The number of positions where masks can start, whatever their size, so that a tape that grows later gives the same
- * masks.
- */
+/** The number of positions where masks can start, whatever their size, so that a tape that grows later gives the same masks. */
 const OFFSETS = 1 << 22;
 /** Within one part of a step. */
 const MOST_DROPOUTS = 2 ** 20;

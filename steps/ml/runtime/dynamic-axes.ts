@@ -65,17 +65,8 @@ export interface FreeAxis {
   twinSize: number;
 }
 
-export interface Twins<T> {
-  traced: T;
-  twin: T;
-  axes: FreeAxis[];
-}
-
-/**
- * Traces with chosen sizes of the free axes. @throws Error if the program computes with sizes in another way than by
- * products
- */
-export function traceTwins<T extends { graph: Graph }>(inputs: Specs, axes: Axes, trace: (inputs: Specs) => T): Twins<T> {
+/** Traces with chosen sizes of the free axes. @throws Error if the program computes with sizes in another way than by products */
+export function traceTwins<T extends { graph: Graph }>(inputs: Specs, axes: Axes, trace: (inputs: Specs) => T) {
   const names = [...new Set(Object.keys(inputs).flatMap((input) => axes[input] ?? []))].filter((axis) => typeof axis === 'string');
   const sized = (sizes: number[]): Specs =>
     Object.fromEntries(
@@ -111,18 +102,8 @@ const PROBES: [number[], number[]][] = [
   ],
 ];
 
-/** A size as a product: `factor` times powers of the axes. */
-export interface Product {
-  factor: number;
-  /** In the order of the axes. */
-  powers: number[];
-}
-
-/**
- * The product that is `size` in the graph and `twinSize` in its twin. @throws Error if no product of the axes gives
- * both
- */
-export function productOf(size: number, twinSize: number, axes: readonly FreeAxis[]): Product {
+/** The product, `factor` times powers of the axes, that is `size` in the graph and `twinSize` in its twin. @throws Error if no product of the axes gives both */
+export function productOf(size: number, twinSize: number, axes: readonly FreeAxis[]): { factor: number; powers: number[] } {
   for (const powers of combinations(axes.length)) {
     const here = axes.reduce((n, axis, i) => n * axis.size ** powers[i]!, 1);
     const there = axes.reduce((n, axis, i) => n * axis.twinSize ** powers[i]!, 1);

@@ -1,7 +1,4 @@
-/**
- * The `eager` runtime: a program's ops run one by one on a TensorFlow.js backend. The other runtimes are tested
- * against it, and models can be debugged on it.
- */
+/** The `eager` runtime: a program's ops run one by one on a TensorFlow.js backend. It is the reference of the others, and for debugging. */
 
 import type { StepPosition } from './dropout.ts';
 import { paddingRows } from './ops.ts';

@@ -18,10 +18,7 @@ export interface Mark {
   gradientAt?: number;
 }
 
-/**
- * The nodes in their order, with those of each layer repeated before their gradients. `marks` in the order of the
- * layers.
- */
+/** The nodes in their order, with those of each layer repeated before their gradients. `marks` in the order of the layers. */
 export function recompute(nodes: readonly Node[], marks: readonly Mark[]): Node[] {
   const again = new Map<Value, { value: Value; from: number }>();
   const inserted = new Map<number, Node[]>();

@@ -19,7 +19,7 @@ export interface Value extends Spec {
   from: Node | 'input' | Constant;
 }
 
-/** Constants of the program. If all elements are equal, one number stands for them. */
+/** Constants of the program. If all elements are equal, `data` is that number. */
 export interface Constant {
   data: number | Float32Array | Int32Array | Uint8Array;
 }

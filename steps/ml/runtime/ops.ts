@@ -135,10 +135,7 @@ const layerEnd = (x: Tensor): Tensor =>
     return { value: kernel('LayerEnd', { x: x! }), gradient: (dy, [x]) => [kernel('LayerEndGradient', { dy, x: x! })] };
   });
 
-/**
- * RMSNorm: x / √(mean of x² along the last axis + ε), scaled, without mean and shift (Zhang & Sennrich 2019,
- * https://arxiv.org/abs/1910.07467).
- */
+/** RMSNorm (Zhang & Sennrich 2019, https://arxiv.org/abs/1910.07467): x / √(mean of x² along the last axis + ε), scaled. */
 export function rmsNorm(x: Tensor, gamma: Tensor, epsilon: number): Tensor {
   const width = x.shape.at(-1)!;
   return withGradient([x, gamma], ([x, gamma], save) => {
@@ -287,9 +284,7 @@ export function vocabularyCrossEntropy(
   }) as tf.Scalar;
 }
 
-/**
- * For each label in one row: −log of its probability, 0 if it is ignored, and the most probable class. No gradient.
- */
+/** For each label in one row: −log of its probability, 0 if it is ignored, and the most probable class. No gradient. */
 export function vocabularyPredictions(states: Tensor, vocabulary: Tensor, labels: Tensor): { losses: Tensor; predictions: Tensor } {
   const { counted, ids } = placesOf(labels);
   const rows = tf.reshape(states, [-1, vocabulary.shape[1]!]);
@@ -298,10 +293,7 @@ export function vocabularyPredictions(states: Tensor, vocabulary: Tensor, labels
   return { losses: tf.reshape(tf.mul(counted, tf.sub(logSumExp(logits), own)), [-1]), predictions: tf.argMax(logits, 1) };
 }
 
-/**
- * For labels in one row: 1 if the label counts and 0 if it is ignored [rows, 1], and ids that are valid classes
- * [rows].
- */
+/** For labels in one row: 1 if the label counts and 0 if it is ignored [rows, 1], and ids that are valid classes [rows]. */
 function placesOf(labels: Tensor): { counted: Tensor; ids: tf.Tensor1D } {
   const flat = tf.reshape(labels, [-1]);
   const counted = tf.expandDims(tf.cast(tf.notEqual(flat, tf.scalar(IGNORE_INDEX, 'int32')), 'float32'), 1);
@@ -388,10 +380,7 @@ export function meanSquaredErrorOfTokens(x: Tensor, y: Tensor, real: Tensor): tf
 const countOf = (x: Tensor): Tensor => tf.sum(tf.onesLike(x));
 
 export interface AttentionOptions {
-  /**
-   * Added to the scores [batch, heads, queries, keys], against which it broadcasts; e.g. 0 to keep, finfo.min to
-   * mask.
-   */
+  /** Added to the scores [batch, heads, queries, keys], against which it broadcasts; e.g. 0 to keep, finfo.min to mask. */
   mask?: Tensor | undefined;
   /** Dropout of the probabilities. */
   dropout: Dropout;
@@ -405,10 +394,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, { heads, ...options }
   return joinHeads(attend(splitHeads(q, heads), splitHeads(k, heads), splitHeads(v, heads), options));
 }
 
-/**
- * The same with separate heads: q [batch, heads, queries, d], k and v [batch, heads, keys, d] → [batch, heads,
- * queries, d].
- */
+/** The same with separate heads: q [batch, heads, queries, d], k and v [batch, heads, keys, d] → [batch, heads, queries, d]. */
 export function attend(q: Tensor, k: Tensor, v: Tensor, { mask, dropout, rate, scale }: AttentionOptions): Tensor {
   const scaled = tf.mul(q, scale ?? 1 / Math.sqrt(q.shape[3]!));
   const scores = tf.matMul(scaled, k, false, true); // [batch, heads, queries, keys]
@@ -422,10 +408,7 @@ export interface Past {
   mask: Tensor;
 }
 
-/**
- * Attention of new tokens to earlier ones and to each other, with separate heads. The cache is not copied: only
- * scores are concatenated.
- */
+/** Attention of new tokens to earlier ones and to each other, with separate heads: only scores are concatenated, not the cache. */
 export function attendWithPast(q: Tensor, k: Tensor, v: Tensor, past: Past, { mask, scale }: Pick<AttentionOptions, 'mask' | 'scale'>) {
   const scaled = tf.mul(q, scale ?? 1 / Math.sqrt(q.shape[3]!));
   const earlier = tf.add(tf.matMul(scaled, past.key, false, true), past.mask); // [batch, heads, queries, slots]
@@ -449,10 +432,7 @@ export function rotaryTables(tokens: number, width: number, theta: number): Rota
   return { cos: tf.cos(angles), sin: tf.sin(angles) };
 }
 
-/**
- * Rotary positions (Su et al. 2021, https://arxiv.org/abs/2104.09864): in x [batch, heads, tokens, d] the numbers i and
- * i + d / 2 are a pair.
- */
+/** Rotary positions (Su et al. 2021, https://arxiv.org/abs/2104.09864): in x [batch, heads, tokens, d], i and i + d / 2 are a pair. */
 export function rotate(x: Tensor, { cos, sin }: RotaryTables): Tensor {
   return withGradient([x], ([x], save) => {
     save([cos, sin]);
@@ -478,10 +458,7 @@ export function joinHeads(t: Tensor): Tensor {
   return tf.reshape(tf.transpose(t, [0, 2, 1, 3]), [batch, tokens, heads * width]);
 }
 
-/**
- * tf.customGrad for a list of inputs. What the gradient needs must go through `save`, because tensors of the forward
- * pass are disposed when it ends.
- */
+/** tf.customGrad for a list of inputs. The gradient needs what it uses to be saved: the forward pass disposes its tensors. */
 function withGradient(
   inputs: Tensor[],
   f: (inputs: Tensor[], save: (tensors: Tensor[]) => void) => { value: Tensor; gradient: (dy: Tensor, saved: Tensor[]) => Tensor[] },

@@ -18,10 +18,7 @@ import {
   type WeightOptions,
 } from './runtime.ts';
 
-/**
- * A weight's gradient: a dense part, and rows to be added to it by id (the gradient of a lookup); either may be
- * absent.
- */
+/** A weight's gradient: a dense part, and rows to be added to it by id (the gradient of a lookup); either may be absent. */
 export interface Gradient {
   dense?: Float32Array | undefined;
   rows?: { ids: Int32Array; values: Float32Array }[];
@@ -312,9 +309,7 @@ interface Room {
   loops: Loops;
 }
 
-/**
- * Allocates the arrays of each weight by their sizes. One memory is limited to 4 GB, so large models take several.
- */
+/** Allocates the arrays of each weight by their sizes. One memory is limited to 4 GB, so large models take several. */
 class Arenas {
   readonly #sizes: number[][];
   #taken = 0;

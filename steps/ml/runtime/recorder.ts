@@ -1,7 +1,4 @@
-/**
- * Records kernels as a graph, and simplifies it meanwhile: what is known (constants, shapes, repeated work) is
- * resolved here, so that no emitter has to.
- */
+/** Records kernels as a graph, and resolves what is known (constants, shapes, repeated work), so that no emitter has to. */
 
 import type { Mark } from './gradient-checkpointing.ts';
 import {
@@ -25,10 +22,7 @@ export class Recorder {
   readonly marks: Mark[] = [];
   readonly #known = new Map<string, Value[]>();
   readonly #ids = new Map<object, number>();
-  /**
-   * Whether kernels over small constants are computed immediately. This is not possible if shapes stand for free
-   * axes, because a constant's content may depend on them too.
-   */
+  /** Whether kernels over small constants are computed now. If shapes stand for free axes, a constant's content may depend on them. */
   readonly #compute: boolean;
 
   constructor({ compute }: { compute: boolean }) {
@@ -139,21 +133,10 @@ export class Recorder {
       }
       case 'AddN':
         return [inputs.reduce((sum, term) => this.#one('Add', [sum, term]))];
-      case 'Add':
-        if (filling(x!) === 0) return [this.#broadcast(y!, output.shape)];
-        if (filling(y!) === 0) return [this.#broadcast(x!, output.shape)];
-        break;
-      case 'Sub':
-        if (filling(y!) === 0) return [this.#broadcast(x!, output.shape)];
-        break;
-      case 'Multiply':
-        if (filling(x!) === 1) return [this.#broadcast(y!, output.shape)];
-        if (filling(y!) === 1) return [this.#broadcast(x!, output.shape)];
-        break;
-      case 'RealDiv':
-        if (filling(y!) === 1) return [this.#broadcast(x!, output.shape)];
-        break;
     }
+    const neutral = NEUTRAL[kernel];
+    if (neutral !== undefined && COMMUTING.has(kernel) && filling(x!) === neutral) return [this.#broadcast(y!, output.shape)];
+    if (neutral !== undefined && filling(y!) === neutral) return [this.#broadcast(x!, output.shape)];
     return this.#computed(kernel, inputs, outputs, given) ?? this.#unbroadcast(kernel, inputs, attributes, outputs);
   }
 
@@ -165,10 +148,7 @@ export class Recorder {
     return this.#one('BroadcastTo', [x], { shape });
   }
 
-  /**
-   * An element-wise kernel broadcasts by itself: an expanded or filled input shrinks, as long as another input has
-   * the output's shape.
-   */
+  /** An element-wise kernel broadcasts by itself: an expanded or filled input shrinks while another has the output's shape. */
   #unbroadcast(kernel: string, inputs: Value[], attributes: Attributes, outputs: Spec[]): Value[] | undefined {
     if (!SPREADING.has(kernel) || attributes.rows === true) return undefined;
     const { shape } = outputs[0]!;
@@ -182,10 +162,7 @@ export class Recorder {
     return smaller.some((value, i) => value !== inputs[i]) ? this.record(kernel, smaller, attributes) : undefined;
   }
 
-  /**
-   * The kernel's value, if its inputs are constants: filled ones by one element, small ones whole, on the cpu
-   * backend.
-   */
+  /** The kernel's value, if its inputs are constants: filled ones by one element, small ones whole, on the cpu backend. */
   #computed(kernel: string, inputs: Value[], outputs: Spec[], attributes: Attributes): Value[] | undefined {
     const fills = inputs.map(filling);
     if (inputs.length > 0 && fills.every((value) => value !== undefined)) {
@@ -230,6 +207,10 @@ function runOnCpu(kernel: string, inputs: HostValue[], attributes: Attributes) {
   for (const { dataId } of infos) backend.disposeData(dataId, true);
   return results;
 }
+
+/** The number that as the second input changes nothing, for some kernels also as the first. */
+const NEUTRAL: Record<string, number> = { Add: 0, Sub: 0, Multiply: 1, RealDiv: 1 };
+const COMMUTING = new Set(['Add', 'Multiply']);
 
 /** Kernels over more elements are not computed while tracing. */
 const SMALL = 1 << 12;

@@ -40,10 +40,7 @@ export const runtimeOptions = {
   },
 } as const;
 
-/**
- * The precision of matrix products. With bf16, everything else stays in fp32: loss, norms, softmax, the optimizer,
- * and the weights themselves.
- */
+/** The precision of matrix products. Everything else stays in fp32: loss, norms, softmax, the optimizer, and the weights themselves. */
 export type Precision = 'fp32' | 'bf16';
 
 /** A tensor on the host. `bool` takes one byte per element. */
@@ -73,9 +70,7 @@ export type Program = (
  */
 export type Axes = Record<string, readonly (string | number)[]>;
 
-/**
- * Drops elements of x with probability `rate` and scales the others by 1/(1-rate); the identity outside of training.
- */
+/** Drops elements of x with probability `rate` and scales the others by 1/(1-rate); the identity outside of training. */
 export type Dropout = <T extends tf.Tensor>(x: T, rate: number) => T;
 
 /** The label of a token that the loss ignores, as in PyTorch and transformers. */
@@ -117,9 +112,7 @@ export type OptimizerOptions = AdamWOptions | { name: 'sgd'; momentum: number; n
 export interface WeightOptions {
   /** Multiplies the learning rate of the step. */
   learningRateFactor: number;
-  /**
-   * Weight ← weight · (1 − learning rate · this) before the step; for sgd it is added to the gradient, as in PyTorch.
-   */
+  /** Weight ← weight · (1 − learning rate · this) before the step; for sgd it is added to the gradient, as in PyTorch. */
   weightDecay: number;
 }
 

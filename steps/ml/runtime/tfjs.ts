@@ -1,7 +1,4 @@
-/**
- * TensorFlow.js without its banner, with a faster kernel. Every file that needs it imports it from here, and only
- * steps/runtime and steps/models do: loading it takes half a second.
- */
+/** TensorFlow.js without its banner, with a faster kernel. All files import it from here. Loading it takes half a second. */
 
 import * as tf from '@tensorflow/tfjs';
 
@@ -11,10 +8,7 @@ tf.env().set('PROD', true);
 
 replaceSlowKernels();
 
-/**
- * The cpu backend's own kernel compares all ids with every segment, one segment at a time, which takes minutes for a
- * vocabulary.
- */
+/** The cpu backend's own kernel compares all ids with every segment, one segment at a time, which takes minutes for a vocabulary. */
 export function replaceSlowKernels(): void {
   tf.unregisterKernel('UnsortedSegmentSum', 'cpu');
   tf.registerKernel({

@@ -40,10 +40,7 @@ export const named = {
   output: (name: string) => `output:${name}`,
 };
 
-/**
- * The program without dropout; all its outputs, or those listed. With `free` axes, constants are not computed ahead,
- * because their shapes stand for others.
- */
+/** The program without dropout; all its outputs, or those listed. With `free` axes, constants are not computed ahead. */
 export function traceInference(
   program: Program,
   weights: Specs,
@@ -57,21 +54,17 @@ export function traceInference(
   });
 }
 
-export interface TraceOptions {
-  trained: string[];
-  padding: Record<string, number>;
-  /** See traceInference. */
-  free?: boolean;
-  /** Gradient checkpointing: see gradient-checkpointing.ts. */
-  checkpointing?: boolean | undefined;
-}
-
 /** The program's loss and other scalars, and the gradient of the loss with respect to each of the weights `trained` that it depends on. */
 export function traceTraining(
   program: Program,
   weights: Specs,
   inputs: Specs,
-  { trained, padding, free = false, checkpointing = false }: TraceOptions,
+  {
+    trained,
+    padding,
+    free = false,
+    checkpointing = false,
+  }: { trained: string[]; padding: Record<string, number>; free?: boolean; checkpointing?: boolean | undefined },
 ): TrainingGraph {
   return tracing(new Recorder({ compute: !free }), (trace) => {
     const masks: TrainingGraph['masks'] = [];

@@ -8,7 +8,7 @@
 
 import { type FreeAxis, productOf } from '../dynamic-axes.ts';
 import { type Attributes, type DType, filling, type Graph, isNode, type Node, sameShape, sizeOf, type Value } from '../graph.ts';
-import { elementType, type OnnxAttribute, type OnnxElementType, type OnnxNode, type OnnxTensor, writeModel } from './proto.ts';
+import { elementType, type OnnxAttribute, type OnnxElementType, type OnnxNode, type OnnxTensor, writeOnnxModel } from '../protobuf.ts';
 
 export interface EmitOptions {
   dialect: 'onnxruntime' | 'standard';
@@ -85,7 +85,7 @@ class Emitter {
       interfaces.outputs.push({ name, dtype: value.dtype, shape: this.#axes(value, twin.outputs.get(name)!) });
     }
     const initial = [...this.#initializers.values()];
-    return writeModel({ nodes: lastFirst(this.#nodes), initializers: initial, ...interfaces, opsets: this.#opsets() });
+    return writeOnnxModel({ nodes: lastFirst(this.#nodes), initializers: initial, ...interfaces, opsets: this.#opsets() });
   }
 
   #opsets(): Record<string, number> {
@@ -236,7 +236,7 @@ class Emitter {
     return Array.from({ length: count }, () => `v${this.#count++}`);
   }
 
-  /** Names of a node's outputs; trailing ones that nobody reads are left out. */
+  /** Names of a node's outputs; trailing ones that no node reads are left out. */
   #outputs(node: Node): string[] {
     const last = node.outputs.findLastIndex((value) => this.#used.has(value));
     return node.outputs.slice(0, last + 1).map((value) => this.#name(value));

@@ -13,10 +13,7 @@ import { named, traceInference } from '../trace.ts';
 import { emitOnnx } from './emit.ts';
 
 export interface ExportOptions {
-  /**
-   * Axes of each input, all of which are ids: a string names a free axis. Inputs that the program does not read are
-   * left out.
-   */
+  /** Axes of each input, all of which are ids: a string names a free axis. Inputs that the program does not read are left out. */
   inputs?: Axes;
   /** Outputs to keep. */
   outputs?: readonly string[];

@@ -266,9 +266,7 @@ class OnnxSessions<T extends { session: OnnxSession }> {
 const MOST_SESSIONS = 24;
 const MOST_BYTES = memoryLimit() / 3;
 
-/**
- * Why onnxruntime's WebGPU provider finds no GPU, undefined if it finds one: only a session that requests one shows it.
- */
+/** Why onnxruntime's WebGPU provider finds no GPU, undefined if it finds one: only a session that requests one shows it. */
 export async function webgpuWorks(): Promise<string | undefined> {
   try {
     const graph = traceInference((_, { x }) => ({ y: tf.neg(x!) }), {}, { x: { dtype: 'float32', shape: [1] } });

@@ -6,8 +6,8 @@
 
 import { type Free, productOf } from '../dynamic-axes.ts';
 import { type Attributes, type DType, type Graph, isNode, type Node, sameShape, sizeOf, type Value } from '../graph.ts';
+import { type TensorflowAttribute, type TensorflowElementType, type TensorflowNode, writeSavedModel } from '../protobuf.ts';
 import type { Precision } from '../runtime.ts';
-import { type TensorflowAttribute, type TensorflowElementType, type TensorflowNode, writeSavedModel } from './proto.ts';
 
 export class GraphBuilder {
   readonly #nodes: TensorflowNode[] = [];

@@ -50,9 +50,7 @@ export function tensorflowRuntime({ binding, description, gpu }: Tensorflow, thr
   };
 }
 
-/**
- * A session for each shape of the inputs; the weights are fed, and held in TensorFlow's memory once for all of them.
- */
+/** A session for each shape of the inputs; the weights are fed, and held in TensorFlow's memory once for all of them. */
 class TensorflowInference implements Inference {
   readonly #binding: Binding;
   readonly #program: Program;
@@ -209,9 +207,7 @@ class TensorflowTraining implements Training {
     return { loss, gradNorm, terms };
   }
 
-  /**
-   * PyTorch's AdamW with TensorFlow's Adam: the bias corrections are folded into its learning rate and its epsilon.
-   */
+  /** PyTorch's AdamW with TensorFlow's Adam: the bias corrections are folded into its learning rate and its epsilon. */
   #update(session: TensorflowSession, { apply }: Update, norm: number, learningRate: number): void {
     const { maxGradNorm } = this.#options;
     const optimizer = this.#optimizer;
@@ -253,43 +249,32 @@ class TensorflowTraining implements Training {
   }
 
   weights() {
-    if (!this.#weights) {
-      const { session, reads } = this.#compiled!;
-      const values = session.run(
-        {},
-        this.#trained.map((name) => reads.weight.get(name)!),
-      );
-      this.#weights = { ...this.#frozen, ...Object.fromEntries(this.#trained.map((name, i) => [name, values[i]!])) };
-    }
+    this.#weights ??= { ...this.#frozen, ...this.#fetch('weight', (value) => value) };
     return this.#weights;
   }
 
   optimizerState() {
-    if (!this.#slots) {
-      const { session, reads } = this.#compiled!;
-      this.#slots = Object.fromEntries(
-        MOMENTS.map((moment) => {
-          const values = session.run(
-            {},
-            this.#trained.map((name) => reads[moment].get(name)!),
-          );
-          return [moment, Object.fromEntries(this.#trained.map((name, i) => [name, values[i]!.data as Float32Array]))];
-        }),
-      );
-    }
+    this.#slots ??= Object.fromEntries(MOMENTS.map((moment) => [moment, this.#fetch(moment, ({ data }) => data as Float32Array)]));
     return { step: this.#step, slots: this.#slots };
   }
 
+  #fetch<T>(kind: 'weight' | 'm' | 'v', read: (value: HostTensor) => T): Record<string, T> {
+    const { session, reads } = this.#compiled!;
+    const nodes = this.#trained.map((name) => reads[kind].get(name)!);
+    const values = session.run({}, nodes);
+    return Object.fromEntries(this.#trained.map((name, i) => [name, read(values[i]!)]));
+  }
+
   restore(weights: HostTensors, { step, slots }: OptimizerState) {
-    const found = (part: string, name: string, data: HostTensor['data'] | undefined): Float32Array => {
+    const restored = (part: string, name: string, data: HostTensor['data'] | undefined): Float32Array => {
       const size = sizeOf(this.#specs[name]!.shape);
       if (data?.length !== size) throw new Error(`The checkpoint does not contain ${part} of ${name} in its size, ${size}.`);
       return data.slice() as Float32Array;
     };
-    const trained = this.#trained.map((name) => [name, { ...this.#specs[name]!, data: found('weight', name, weights[name]?.data) }]);
-    const restored = MOMENTS.map((moment) => [moment, this.#each((_, name) => found(moment, name, slots[moment]?.[name]))]);
+    const trained = this.#trained.map((name) => [name, { ...this.#specs[name]!, data: restored('weight', name, weights[name]?.data) }]);
+    const moments = MOMENTS.map((moment) => [moment, this.#each((_, name) => restored(moment, name, slots[moment]?.[name]))]);
     this.#weights = { ...this.#frozen, ...Object.fromEntries(trained) };
-    this.#slots = Object.fromEntries(restored);
+    this.#slots = Object.fromEntries(moments);
     this.#step = step;
     this.#evaluated = false;
     if (this.#compiled) this.#load(this.#compiled);

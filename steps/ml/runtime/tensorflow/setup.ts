@@ -38,10 +38,6 @@ export function tensorflowFolder(): string {
 /** A library in that folder, loaded before TensorFlow, which removes messages that are not errors from its log. */
 export const QUIET_LIBRARY = 'quiet.node';
 
-/*
- * What `tunesmith setup tensorflow` installs, pinned: the same bytes for everyone, whatever an index serves later.
- */
-
 export type TensorflowBuild = 'cpu' | 'cuda';
 
 export interface Wheel {
@@ -51,14 +47,11 @@ export interface Wheel {
 }
 
 /** The last release of TensorFlow.js; its binding is built against the libraries of the wheel. */
-export const BINDING = '@tensorflow/tfjs-node-gpu@4.22.0';
+const BINDING = '@tensorflow/tfjs-node-gpu@4.22.0';
 
 export const TENSORFLOW = '2.21.0';
 
-/**
- * For Linux on x86-64. The Python version does not matter: only C++ libraries and headers are taken, from the wheels
- * for CPython 3.11.
- */
+/** For Linux on x86-64: only the C++ libraries and headers are taken, from the wheels for CPython 3.11. */
 export const WHEELS: Record<TensorflowBuild, Wheel[]> = {
   cpu: [{ name: 'tensorflow-cpu', version: TENSORFLOW, sha256: '2b847d217b02ee7731ed91431daf3250daa0196c3c94614d23be27232e6e5b6c' }],
   // The packages of TensorFlow's extra `and-cuda`, without the compiler.
@@ -95,9 +88,7 @@ export function installedTensorflow(): Installed | undefined {
   }
 }
 
-/**
- * Loads it in a process of its own and multiplies two matrices: returns the device that it ran on, or the problem.
- */
+/** Loads it in a process of its own and multiplies two matrices: returns the device that it ran on, or the problem. */
 export async function tryTensorflow(folder = tensorflowFolder()): Promise<{ device: 'GPU' | 'CPU' } | { wrong: string }> {
   const { code, output } = await runQuietly(process.execPath, ['-e', SELF_TEST], folder, new AbortController().signal);
   const device = /works on the (GPU|CPU)/.exec(output)?.[1] as 'GPU' | 'CPU' | undefined;
@@ -117,9 +108,7 @@ export function cudaLibraries(): { found: string[]; missing: string[] } {
   return { found, missing };
 }
 
-/**
- * A quick check without starting a process: the driver is loaded, or its nvidia-smi is on PATH (WSL has only that).
- */
+/** A quick check without starting a process: the driver is loaded, or its nvidia-smi is on PATH (WSL has only that). */
 export function hasNvidiaDriver(): boolean {
   if (existsSync('/proc/driver/nvidia/version')) return true;
   return (process.env.PATH ?? '').split(delimiter).some((folder) => folder !== '' && existsSync(join(folder, 'nvidia-smi')));
@@ -214,25 +203,10 @@ async function download(wheel: Wheel, downloads: string, signal: AbortSignal): P
   if (known && (await sha256(join(downloads, known), signal)) === wheel.sha256) return join(downloads, known);
   if (known) rmSync(join(downloads, known));
 
-  const platforms = [
-    'manylinux_2_27_x86_64',
-    'manylinux_2_17_x86_64',
-    'manylinux2014_x86_64',
-    'manylinux_2_12_x86_64',
-    'manylinux2010_x86_64',
-  ];
-  const target = ['--only-binary', ':all:', '--python-version', '3.11', ...platforms.flatMap((platform) => ['--platform', platform])];
-  const args = [
-    '-m',
-    'pip',
-    'download',
-    '--no-deps',
-    '--disable-pip-version-check',
-    '--dest',
-    downloads,
-    ...target,
-    `${wheel.name}==${wheel.version}`,
-  ];
+  const platforms = 'manylinux_2_27_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64 manylinux_2_12_x86_64 manylinux2010_x86_64';
+  const target = ['--only-binary', ':all:', '--python-version', '3.11', ...platforms.split(' ').flatMap((one) => ['--platform', one])];
+  const pip = ['-m', 'pip', 'download', '--no-deps', '--disable-pip-version-check', '--dest', downloads];
+  const args = [...pip, ...target, `${wheel.name}==${wheel.version}`];
   const { code, output } = await runQuietly('python3', args, downloads, signal);
   const name = find();
   if (code !== 0 || !name) {
@@ -241,11 +215,11 @@ async function download(wheel: Wheel, downloads: string, signal: AbortSignal): P
       'Run the command again: finished downloads are kept.',
     );
   }
-  const found = await sha256(join(downloads, name), signal);
-  if (found !== wheel.sha256) {
+  const digest = await sha256(join(downloads, name), signal);
+  if (digest !== wheel.sha256) {
     rmSync(join(downloads, name));
     throw new StepError(
-      `${name} is not the expected file: its sha256 is ${found}, not ${wheel.sha256}`,
+      `${name} is not the expected file: its sha256 is ${digest}, not ${wheel.sha256}`,
       'It was deleted. Check which index pip is configured for: python3 -m pip config list',
     );
   }
@@ -254,15 +228,14 @@ async function download(wheel: Wheel, downloads: string, signal: AbortSignal): P
 
 async function installBinding(stage: string, signal: AbortSignal): Promise<void> {
   writeFileSync(join(stage, 'package.json'), '{ "private": true }\n');
-  const { code, output } = await runQuietly('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', BINDING], stage, signal);
-  if (code !== 0) throw new StepError(`npm could not install ${BINDING}:\n${lastLines(output)}`);
+  const args = ['install', '--ignore-scripts', '--no-audit', '--no-fund', BINDING];
+  await runOrThrow('npm', args, stage, signal, `npm could not install ${BINDING}`);
 }
 
 /** Python reads the wheels, which are zip files, and verifies the checksum of each member. */
 async function unpack(wheels: string[], deps: string, signal: AbortSignal): Promise<void> {
   mkdirSync(join(deps, 'lib'), { recursive: true });
-  const { code, output } = await runQuietly('python3', ['-c', UNPACK, deps, ...wheels], deps, signal);
-  if (code !== 0) throw new StepError(`the wheels could not be unpacked:\n${lastLines(output)}`);
+  await runOrThrow('python3', ['-c', UNPACK, deps, ...wheels], deps, signal, 'the wheels could not be unpacked');
   // The names that the binding links with, and those that it loads.
   const links = {
     'libtensorflow.so': 'libtensorflow_cc.so.2',
@@ -277,26 +250,16 @@ async function unpack(wheels: string[], deps: string, signal: AbortSignal): Prom
 
 /** `npm exec` passes npm's settings to node-gyp: the location of Node's headers, proxies, certificates. */
 async function buildBinding(binding: string, signal: AbortSignal): Promise<void> {
-  const { code, output } = await runQuietly(
-    'npm',
-    ['exec', '--offline', '--', 'node-pre-gyp', 'install', '--build-from-source'],
-    binding,
-    signal,
-  );
-  if (code !== 0) {
-    throw new StepError(
-      `the binding could not be built:\n${lastLines(output)}`,
-      "node-gyp needs Node's headers. If they cannot be downloaded, set their folder with `npm config set nodedir`.",
-    );
-  }
+  const args = ['exec', '--offline', '--', 'node-pre-gyp', 'install', '--build-from-source'];
+  const hint = "node-gyp needs Node's headers. If they cannot be downloaded, set their folder with `npm config set nodedir`.";
+  await runOrThrow('npm', args, binding, signal, 'the binding could not be built', hint);
 }
 
 /** TensorFlow prints to stderr while it is loaded, whatever its log level: see QUIET. */
 async function buildQuiet(stage: string, deps: string, signal: AbortSignal): Promise<void> {
   writeFileSync(join(stage, 'quiet.cc'), QUIET);
   const args = ['-std=c++17', '-O1', '-shared', '-fPIC', `-I${join(deps, 'include')}`, 'quiet.cc', '-o', QUIET_LIBRARY];
-  const { code, output } = await runQuietly('c++', args, stage, signal);
-  if (code !== 0) throw new StepError(`quiet.cc could not be compiled:\n${lastLines(output)}`);
+  await runOrThrow('c++', args, stage, signal, 'quiet.cc could not be compiled');
 }
 
 function publish(stage: string, folder: string): void {
@@ -363,14 +326,23 @@ function runQuietly(program: string, args: string[], cwd: string, signal: AbortS
   });
 }
 
+async function runOrThrow(
+  program: string,
+  args: string[],
+  cwd: string,
+  signal: AbortSignal,
+  problem: string,
+  hint?: string,
+): Promise<void> {
+  const { code, output } = await runQuietly(program, args, cwd, signal);
+  if (code !== 0) throw new StepError(`${problem}:\n${lastLines(output)}`, hint);
+}
+
 function lastLines(output: string): string {
   return output.trimEnd().split('\n').slice(-20).join('\n');
 }
 
-/**
- * Extracts TensorFlow's libraries into lib/, its headers into include/, and NVIDIA's libraries where TensorFlow's
- * look for them: ../nvidia.
- */
+/** Extracts TensorFlow's libraries into lib/, its headers into include/, and NVIDIA's libraries into nvidia/, where they are looked for. */
 const UNPACK = `
 import os, shutil, sys, zipfile
 deps = sys.argv[1]
@@ -388,10 +360,7 @@ for wheel in sys.argv[2:]:
             with z.open(member) as source, open(path, 'wb') as target: shutil.copyfileobj(source, target, 1 << 20)
 `;
 
-/**
- * Replaces the function through which TensorFlow's log reaches stderr, to drop messages that are not errors. It must
- * be loaded before TensorFlow, with global symbols.
- */
+/** Drops messages of TensorFlow's log that are not errors. It must be loaded before TensorFlow, with global symbols. */
 const QUIET = `
 #include <cstdio>
 #include "absl/log/internal/globals.h"

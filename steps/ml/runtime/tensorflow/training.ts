@@ -5,6 +5,7 @@
  */
 
 import type { Free } from '../dynamic-axes.ts';
+import type { DType } from '../graph.ts';
 import type { AdamWOptions, Precision, TrainingOptions } from '../runtime.ts';
 import { named, type Specs, type TracedGradient, type TrainingGraph } from '../trace.ts';
 import { GraphBuilder, GraphEmitter, segmentSum } from './emit.ts';
@@ -29,10 +30,7 @@ export interface Traced {
   free: Free | undefined;
 }
 
-/**
- * The graph for one such shape. Fetching one of `set`, `setShare` and `addShare` gives the loss, and stores the
- * gradients.
- */
+/** The graph for one such shape. Fetching one of `set`, `setShare` and `addShare` gives the loss, and stores the gradients. */
 export interface Bucket {
   /** Node by input of the program. */
   inputs: Map<string, string>;
@@ -55,10 +53,7 @@ export interface Update {
   apply: string;
 }
 
-/**
- * Fed to an update: Adam's learning rate and epsilon with the bias corrections in them, the rate of the decay, and
- * the clipping factor.
- */
+/** Fed to an update: Adam's learning rate and epsilon, bias-corrected, the rate of the decay, and the clipping factor. */
 export const [RATE, EPSILON, DECAY, SCALE] = ['rate', 'epsilon', 'decay', 'scale'] as const;
 
 /** The node that feeds the tape of masks of a rate. */
@@ -177,12 +172,7 @@ class Writer {
     if (known) return known;
     const b = this.#builder;
     const name = tapeName(rate);
-    const variable = b.node('VarHandleOp', [], {
-      dtype: { type: 'float32' },
-      shape: { shape: undefined },
-      shared_name: { text: name },
-      container: { text: '' },
-    });
+    const variable = this.#handle(name, 'float32', undefined);
     const given = b.placeholder(name, 'float32', undefined);
     const assigned = b.node('AssignVariableOp', [variable, given], { dtype: { type: 'float32' } });
     this.#after(b.scalar(1), [assigned], `${name}_loaded`);
@@ -249,16 +239,14 @@ class Writer {
   #variable(name: string, kind: Kind): string {
     const key = `${kind} ${name}`;
     const { dtype, shape } = this.#weights[name]!;
-    const variable =
-      this.#variables.get(key) ??
-      this.#builder.node('VarHandleOp', [], {
-        dtype: { type: dtype },
-        shape: { shape },
-        shared_name: { text: key },
-        container: { text: '' },
-      });
+    const variable = this.#variables.get(key) ?? this.#handle(key, dtype, shape);
     this.#variables.set(key, variable);
     return variable;
+  }
+
+  #handle(name: string, dtype: DType, shape: number[] | undefined): string {
+    const named = { shared_name: { text: name }, container: { text: '' } };
+    return this.#builder.node('VarHandleOp', [], { dtype: { type: dtype }, shape: { shape }, ...named });
   }
 
   /** A node with the value of another, once all of `before` have run. */

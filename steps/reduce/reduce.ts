@@ -1,0 +1,215 @@
+/** A model folder and data → a folder with a smaller model: fewer tokens, fewer layers, or both. */
+
+import { existsSync } from 'node:fs';
+import { cp, mkdir, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { StepError } from '../../engine/step.ts';
+import { Database, quote } from '../ml/data/database.ts';
+import { namesOf, requireColumn, tableOf } from '../ml/data/table.ts';
+import type { ConfigFile } from '../ml/models/config.ts';
+import { listed, readJson, shown } from '../ml/models/json.ts';
+import { readConfig, writeConfig } from '../ml/models/model-folder.ts';
+import { familyOf } from '../ml/models/registry.ts';
+import { writeSafetensors } from '../ml/models/safetensors.ts';
+import { checkVocabulary, openTokenizer } from '../ml/models/tokenizer.ts';
+import { tokenizerJson } from '../ml/models/tokenizer-json.ts';
+import { openWeights } from '../ml/models/weight-files.ts';
+import { keptTokens } from './kept-tokens.ts';
+import { layersOf, refuseUnknownIds, tokenIds, withLayers, withMovedIds, withVocabulary } from './reduced-config.ts';
+import { idsOf, specialTokens, type TokenizerFile, VOCABULARY_FILES, writeReducedTokenizer } from './reduced-tokenizer.ts';
+import { countParameters, reducedWeights } from './reduced-weights.ts';
+import type step from './step.ts';
+
+type Context = Parameters<(typeof step)['run']>[0];
+
+export async function reduce(context: Context): Promise<void> {
+  const { options, inputs, outputs, log, metric, result } = context;
+  const data: string[] = inputs.data ?? [];
+  if (data.length === 0) refuseOptionsOfData(options);
+  const file = await readConfig(inputs.model);
+  const family = familyOf(file);
+  // Some heads need a padding token, whichever it is.
+  const configured = (one: ConfigFile) => family.configure({ ...one, pad_token_id: one.pad_token_id ?? 0 });
+  const before = configured(file);
+  const layered = options.layers ? withLayers(file, family, before, options.layers) : file;
+
+  const to = outputs.model!;
+  await mkdir(to, { recursive: true });
+  await copyOthers(inputs.model, to, data.length > 0);
+  const vocabulary = data.length > 0 ? await reduceVocabulary(context, { file, layered, data }) : undefined;
+  const config = vocabulary?.config ?? layered;
+  await writeConfig(to, config);
+
+  const after = configured(config);
+  const weights = await openWeights(inputs.model);
+  let counts: [before: number, after: number];
+  try {
+    const reduction = { family, before, after, rows: vocabulary?.rows, layers: options.layers };
+    if (weights) {
+      const tensors = await reducedWeights(weights, reduction);
+      counts = [countParameters(weights.tensors, family), countParameters(Object.entries(tensors), family)];
+      await writeSafetensors(path.join(to, 'model.safetensors'), tensors, { format: 'pt' });
+    } else {
+      log('no model.safetensors: the smaller model has no weights either');
+      counts = [before, after].map((one) => countParameters(Object.entries(family.parameters(one)), family)) as [number, number];
+    }
+  } finally {
+    await weights?.close();
+  }
+
+  const layerCount = options.layers?.length ?? layersOf(before);
+  metric('vocabulary', after.vocab_size, { better: 'lower' });
+  metric('vocabulary_before', before.vocab_size);
+  metric('parameters', counts[1], { better: 'lower' });
+  metric('parameters_before', counts[0]);
+  metric('layers', layerCount);
+  if (vocabulary) metric('unknown_share', vocabulary.unknownShare, { better: 'lower' });
+  result(
+    `${after.vocab_size} of ${before.vocab_size} tokens, ${layerCount} of ${layersOf(before)} layers, ${counts[1]} of ${counts[0]} parameters`,
+  );
+}
+
+function refuseOptionsOfData({ text, keep, min_count, characters, layers }: Context['options']): void {
+  const needless = Object.entries({ text, keep, min_count: min_count > 1 || undefined, characters: characters === 'all' || undefined });
+  const [option] = needless.find(([, value]) => value !== undefined) ?? [];
+  if (option !== undefined)
+    throw new StepError(`\`${option}\` is about the vocabulary, which stays as it is without \`data\``, 'Give `data`, a table of texts.', [
+      option,
+    ]);
+  if (!layers)
+    throw new StepError('there is nothing to reduce: neither `data` nor `layers` is given', 'Give `data`, a table of texts, or `layers`.');
+}
+
+/** Everything besides the config and the weights, and besides the tokenizer if its vocabulary becomes smaller. */
+async function copyOthers(from: string, to: string, reducesVocabulary: boolean): Promise<void> {
+  const leftOut = (name: string) =>
+    name === 'config.json' || WEIGHTS.test(name) || (reducesVocabulary && [...VOCABULARY_FILES, ...REWRITTEN].includes(name));
+  await cp(from, to, { recursive: true, filter: (source) => source === from || !leftOut(path.basename(source)) });
+}
+
+/** Weights in any format: those of the larger model must not lie beside the smaller one. */
+const WEIGHTS = /\.(safetensors|bin|pt|pth|h5|msgpack|onnx|onnx_data|ot|gguf)$|\.index\.json$|^model\.ckpt/;
+const REWRITTEN = ['tokenizer.json', 'tokenizer_config.json', 'generation_config.json'];
+
+interface Reduced {
+  config: ConfigFile;
+  /** The old ids of the kept tokens. */
+  rows: number[];
+  unknownShare: number;
+}
+
+/** Writes the tokenizer with the tokens that are kept, and generation_config.json. */
+async function reduceVocabulary(
+  context: Context,
+  { file, layered, data }: { file: ConfigFile; layered: ConfigFile; data: string[] },
+): Promise<Reduced> {
+  const { options, inputs, outputs, log, warn } = context;
+  const folder = inputs.model;
+  const family = familyOf(file);
+  const config = family.configure(file);
+  const parsed: TokenizerFile = JSON.parse(await tokenizerJson(folder));
+  const ids = idsOf(parsed);
+  const special = await specialTokens(folder, parsed, ids);
+  const tokenOf = new Map([...ids].map(([token, id]) => [id, token]));
+  const named = { 'config.json': tokenIds(file, family, config), 'generation_config.json': await generationIds(folder) };
+  for (const [name, fields] of Object.entries(named)) {
+    refuseUnknownIds(folder, name, fields, new Set(tokenOf.keys()));
+    for (const id of Object.values(fields).flat()) special.add(tokenOf.get(id)!);
+  }
+  const tokenizer = await openTokenizer(folder, {});
+  checkVocabulary(tokenizer, config.vocab_size);
+  const unknownToken = unknownTokenOf(parsed);
+
+  const counts = new Uint32Array(tokenizer.size);
+  for await (const texts of textsOf(data, options.text)) count(await tokenizer.encode(texts), counts);
+  const seen = new Set([...counts.keys()].filter((id) => counts[id]! > 0).map((id) => tokenOf.get(id)!));
+  const frequent = [...seen].filter((token) => counts[ids.get(token)!]! >= options.min_count);
+  const unheard = (options.keep ?? []).filter((token) => !ids.has(token));
+  if (unheard.length > 0)
+    throw new StepError(
+      `the vocabulary has no token ${listed(unheard)}`,
+      `Write tokens as in tokenizer.json, for example ${listed([...seen].filter((token) => !special.has(token)).slice(0, 4))}.`,
+      ['keep'],
+    );
+  const kept = keptTokens(parsed.model, {
+    wanted: new Set([...special, ...frequent, ...(options.keep ?? [])]),
+    seen,
+    allCharacters: options.characters === 'all',
+  });
+  const rows = [...kept].flatMap((token) => ids.get(token) ?? []).sort((a, b) => a - b);
+  const moved = new Map(rows.map((old, now) => [old, now]));
+  log(
+    `${rows.length} of ${ids.size} tokens are kept: the data use ${seen.size}, ${frequent.length} of them at least ${options.min_count} times`,
+  );
+
+  await writeReducedTokenizer(folder, outputs.model!, parsed, moved);
+  if (existsSync(path.join(folder, 'generation_config.json'))) {
+    const generation = withMovedIds(await readJson(path.join(folder, 'generation_config.json')), moved);
+    await writeFile(path.join(outputs.model!, 'generation_config.json'), `${JSON.stringify(generation, null, 2)}\n`);
+  }
+  let unknownShare = 0;
+  if (unknownToken !== undefined && [...seen].some((token) => !kept.has(token))) {
+    const smaller = await openTokenizer(outputs.model!, {});
+    const after = new Uint32Array(smaller.size);
+    for await (const texts of textsOf(data, options.text)) count(await smaller.encode(texts), after);
+    const more = after[smaller.idOf(unknownToken)!]! - counts[ids.get(unknownToken)!]!;
+    const total = counts.reduce((sum, n, id) => sum + (special.has(tokenOf.get(id)!) ? 0 : n), 0);
+    unknownShare = total > 0 ? Math.max(0, more) / total : 0;
+    if (more > 0)
+      warn(
+        `${more} tokens of the data (${(100 * unknownShare).toFixed(2)}%) become ${unknownToken} with the reduced vocabulary. Set a smaller min_count, or \`keep\` their characters`,
+      );
+  }
+  return { config: withVocabulary(layered, named['config.json'], moved), rows, unknownShare };
+}
+
+function count(sequences: { ids: number[] }[], counts: Uint32Array): void {
+  for (const { ids } of sequences) for (const id of ids) counts[id]!++;
+}
+
+function unknownTokenOf({ model }: TokenizerFile): string | undefined {
+  if (model.type === 'Unigram') return model.unk_id == null ? undefined : model.vocab[model.unk_id]?.[0];
+  const token = model.unk_token ?? undefined;
+  if (token !== undefined && !Object.hasOwn(model.vocab, token))
+    throw new StepError(
+      `tokenizer.json: the vocabulary does not contain ${token}, its unknown token (unk_token)`,
+      'Take a tokenizer.json with its special tokens.',
+    );
+  return token;
+}
+
+async function generationIds(folder: string): Promise<Record<string, number[]>> {
+  if (!existsSync(path.join(folder, 'generation_config.json'))) return {};
+  const file = await readJson(path.join(folder, 'generation_config.json'));
+  return Object.fromEntries(
+    Object.entries(file).flatMap(([field, value]) =>
+      /_token_ids?$/.test(field) ? [[field, [value].flat().filter((id): id is number => typeof id === 'number' && id >= 0)]] : [],
+    ),
+  );
+}
+
+/** The texts of some columns of tables, in groups. */
+async function* textsOf(folders: string[], text: string | string[] | undefined): AsyncGenerator<string[]> {
+  const database = await Database.open();
+  try {
+    for (const folder of folders) {
+      const table = tableOf(folder);
+      const columns = await database.columns(table);
+      const names = text === undefined ? [(await namesOf(folder)).text ?? 'text'] : [text].flat();
+      for (const name of names) {
+        const { type } = requireColumn(columns, name, 'text');
+        if (type !== 'VARCHAR' && type !== 'VARCHAR[]')
+          throw new StepError(
+            `the column \`${name}\` of ${shown(folder)} contains ${type}, not texts`,
+            'Give a column of texts, or of lists of texts.',
+            ['text'],
+          );
+        const value = type === 'VARCHAR' ? quote(name) : `unnest(${quote(name)})`;
+        for await (const rows of database.stream<{ text: string | null }>(`SELECT ${value} AS text FROM ${table}`))
+          yield rows.flatMap((row) => row.text ?? []);
+      }
+    }
+  } finally {
+    database.close();
+  }
+}

@@ -1,0 +1,145 @@
+/** Rewrites the tokenizer of a model folder for fewer tokens, whose ids close up in their old order. */
+
+import { existsSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { StepError } from '../../engine/step.ts';
+import { listed, readJson, shown } from '../ml/models/json.ts';
+import { keptMerges, type VocabularyModel } from './kept-tokens.ts';
+
+/** A parsed tokenizer.json. */
+export interface TokenizerFile {
+  model: VocabularyModel;
+  added_tokens?: { id: number; content: string }[];
+  post_processor?: PostProcessor | null;
+  padding?: { pad_id: number; pad_token: string } | null;
+}
+
+interface PostProcessor {
+  type: string;
+  /** Of a `Sequence`. */
+  processors?: PostProcessor[];
+  /** Of BERT's and RoBERTa's. */
+  sep?: [token: string, id: number];
+  cls?: [token: string, id: number];
+  /** Of a `TemplateProcessing`. */
+  special_tokens?: Record<string, { id: string; ids: number[]; tokens: string[] }>;
+}
+
+/** The ids of all tokens, also of those that were added. */
+export function idsOf({ model, added_tokens = [] }: TokenizerFile): Map<string, number> {
+  const ids = new Map<string, number>(
+    model.type === 'Unigram' ? model.vocab.map(([piece], id) => [piece, id]) : Object.entries(model.vocab),
+  );
+  for (const { content, id } of added_tokens) ids.set(content, id);
+  return ids;
+}
+
+/**
+ * The tokens that must be kept because files of the folder name them: added tokens, those around every text, and
+ * those with a role.
+ * @throws StepError if the vocabulary lacks one of them
+ */
+export async function specialTokens(folder: string, file: TokenizerFile, ids: ReadonlyMap<string, number>): Promise<Set<string>> {
+  const special = new Set((file.added_tokens ?? []).map(({ content }) => content));
+  for (const [token, id] of aroundTexts(file.post_processor)) {
+    if (ids.get(token) !== id) throw missing(`the post_processor of tokenizer.json adds ${token} as ${id}`, token, ids);
+    special.add(token);
+  }
+  for (const name of ['special_tokens_map.json', 'tokenizer_config.json']) {
+    if (!existsSync(path.join(folder, name))) continue;
+    for (const [role, value] of Object.entries(await readJson(path.join(folder, name)))) {
+      const token = typeof value === 'string' ? value : (value as { content?: unknown } | null)?.content;
+      if (!/^(bos|eos|unk|sep|pad|cls|mask)_token$/.test(role) || typeof token !== 'string') continue;
+      if (!ids.has(token)) throw missing(`${name} of ${shown(folder)} names ${token} as ${role}`, token, ids);
+      special.add(token);
+    }
+  }
+  return special;
+}
+
+/** Writes tokenizer.json and tokenizer_config.json with the ids of `moved`, which maps old ids to new ones. */
+export async function writeReducedTokenizer(
+  from: string,
+  to: string,
+  file: TokenizerFile,
+  moved: ReadonlyMap<number, number>,
+): Promise<void> {
+  const reduced: TokenizerFile = {
+    ...file,
+    model: reducedModel(file.model, moved),
+    ...(file.added_tokens && { added_tokens: file.added_tokens.map((token) => ({ ...token, id: moved.get(token.id)! })) }),
+    ...(file.post_processor && { post_processor: movedProcessor(file.post_processor, moved) }),
+    ...(file.padding && { padding: { ...file.padding, pad_id: moved.get(file.padding.pad_id) ?? 0 } }),
+  };
+  await writeFile(path.join(to, 'tokenizer.json'), JSON.stringify(reduced));
+  if (!existsSync(path.join(from, 'tokenizer_config.json'))) return;
+  const config = await readJson(path.join(from, 'tokenizer_config.json'));
+  if (config.added_tokens_decoder)
+    config.added_tokens_decoder = Object.fromEntries(
+      Object.entries(config.added_tokens_decoder).flatMap(([id, token]) => {
+        const now = moved.get(Number(id));
+        return now === undefined ? [] : [[String(now), token]];
+      }),
+    );
+  await writeFile(path.join(to, 'tokenizer_config.json'), `${JSON.stringify(config, null, 2)}\n`);
+}
+
+/** Files of older tokenizers that repeat the vocabulary; tokenizer.json replaces them. */
+export const VOCABULARY_FILES: readonly string[] = [
+  'vocab.txt',
+  'vocab.json',
+  'merges.txt',
+  'added_tokens.json',
+  'spiece.model',
+  'sentencepiece.bpe.model',
+  'tokenizer.model',
+];
+
+function reducedModel(model: VocabularyModel, moved: ReadonlyMap<number, number>): VocabularyModel {
+  if (model.type === 'Unigram') {
+    const unk = model.unk_id == null ? model.unk_id : moved.get(model.unk_id);
+    return { ...model, vocab: model.vocab.filter((_, id) => moved.has(id)), ...(unk === undefined ? {} : { unk_id: unk }) };
+  }
+  const left = Object.entries(model.vocab).flatMap(([token, id]) => (moved.has(id) ? [[token, moved.get(id)!] as const] : []));
+  const vocab = Object.fromEntries(left.sort(([, a], [, b]) => a - b));
+  if (model.type !== 'BPE') return { ...model, vocab };
+  const kept = new Set(left.map(([token]) => token));
+  return { ...model, vocab, merges: keptMerges(model.merges, kept, model.continuing_subword_prefix ?? '') };
+}
+
+function movedProcessor(processor: PostProcessor, moved: ReadonlyMap<number, number>): PostProcessor {
+  const pair = ([token, id]: [string, number]): [string, number] => [token, moved.get(id)!];
+  const { processors, sep, cls, special_tokens } = processor;
+  return {
+    ...processor,
+    ...(processors && { processors: processors.map((one) => movedProcessor(one, moved)) }),
+    ...(sep && { sep: pair(sep) }),
+    ...(cls && { cls: pair(cls) }),
+    ...(special_tokens && {
+      special_tokens: Object.fromEntries(
+        Object.entries(special_tokens).map(([name, token]) => [name, { ...token, ids: token.ids.map((id) => moved.get(id)!) }]),
+      ),
+    }),
+  };
+}
+
+function aroundTexts(processor: PostProcessor | null | undefined): [token: string, id: number][] {
+  if (!processor) return [];
+  const { processors = [], sep, cls, special_tokens = {} } = processor;
+  return [
+    ...processors.flatMap(aroundTexts),
+    ...(sep ? [sep] : []),
+    ...(cls ? [cls] : []),
+    ...Object.values(special_tokens).flatMap(({ tokens, ids }) => tokens.map((token, i): [string, number] => [token, ids[i]!])),
+  ];
+}
+
+function missing(claim: string, token: string, ids: ReadonlyMap<string, number>): StepError {
+  const known = ids.get(token);
+  const special = [...ids.keys()].filter((other) => /^[[<].*[\]>]$/.test(other));
+  return new StepError(
+    `${claim}, but the vocabulary ${known === undefined ? 'does not contain it' : `has it as ${known}`}`,
+    `Use the tokenizer files that belong together.${special.length > 0 ? ` The vocabulary contains ${listed(special)}.` : ''}`,
+  );
+}

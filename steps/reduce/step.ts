@@ -1,0 +1,80 @@
+/** Makes a model smaller: keeps the tokens that data use, and some of the layers. */
+import { defineStep } from '../../engine/step.ts';
+
+export default defineStep({
+  name: 'reduce',
+  version: 1,
+  description: 'Reduces the vocabulary of a model to the tokens that data use, and its layers to some of them.',
+  options: {
+    text: {
+      oneOf: [
+        { type: 'string', minLength: 1 },
+        { type: 'array', items: { type: 'string', minLength: 1 }, minItems: 1, uniqueItems: true },
+      ],
+      description:
+        'One or several columns of `data`, of texts or lists of texts. Default: the column that `text` of collect names, otherwise `text`.',
+    },
+    min_count: {
+      type: 'integer',
+      minimum: 1,
+      default: 1,
+      description:
+        'How often a token must occur in the data to be kept. Special and added tokens are always kept, and so is what texts need so that no word becomes unknown: single characters of the data, all bytes, and the parts from which merges make a kept token.',
+    },
+    keep: {
+      type: 'array',
+      items: { type: 'string', minLength: 1 },
+      minItems: 1,
+      uniqueItems: true,
+      description: 'More tokens to keep, as tokenizer.json writes them: `[spam, "##ing", Ġthe]`.',
+    },
+    characters: {
+      enum: ['used', 'all'],
+      default: 'used',
+      description:
+        '`used` keeps the single characters that occur in the data, `all` keeps all of the vocabulary, for later texts with other characters. A BPE vocabulary keeps all in any case.',
+    },
+    layers: {
+      type: 'array',
+      items: { type: 'integer', minimum: 1 },
+      minItems: 1,
+      uniqueItems: true,
+      description:
+        'The layers to keep, in their new order, counted from 1: `[1, 3, 6]`. In an encoder-decoder they apply to both stacks. Default: all.',
+    },
+  },
+  optional: ['text', 'keep', 'layers'],
+  aliases: {
+    texts: 'text',
+    text_column: 'text',
+    column: 'text',
+    columns: 'text',
+    min_frequency: 'min_count',
+    min_freq: 'min_count',
+    min_tokens: 'min_count',
+    additional_tokens: 'keep',
+    keep_tokens: 'keep',
+    tokens: 'keep',
+    keep_layers: 'layers',
+    layers_to_keep: 'layers',
+    dataset: 'data',
+    model_name_or_path: 'model',
+    teacher: 'model',
+  },
+  inputs: {
+    model: { kind: 'folder', description: 'A model folder, with or without weights.' },
+    data: {
+      kind: 'folder',
+      many: true,
+      optional: true,
+      description: 'One or several tables. All their rows count, whatever their split. Without it the vocabulary stays as it is.',
+    },
+  },
+  outputs: { model: { kind: 'folder', description: 'The smaller model, which transformers loads like the original.' } },
+  libraries: ['tokenizers'],
+  threads: 'all',
+  async run(context) {
+    const { reduce } = await import('./reduce.ts');
+    await reduce(context);
+  },
+});

@@ -1,0 +1,280 @@
+/** Smaller models against transformers: test/golden/reduce.py made the models and the values. */
+import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { openRuntime } from '../../../steps/ml/device/open.ts';
+import { loadModel } from '../../../steps/ml/models/model-folder.ts';
+import { readSafetensors } from '../../../steps/ml/models/safetensors.ts';
+import { openTokenizer } from '../../../steps/ml/models/tokenizer.ts';
+import type { HostTensors } from '../../../steps/ml/runtime/runtime.ts';
+import { idsOf as idsIn } from '../../../steps/reduce/reduced-tokenizer.ts';
+import step from '../../../steps/reduce/step.ts';
+import { difference, int32 } from '../ml/models/golden.ts';
+import { ranStep, table, temporary } from '../rig.ts';
+
+const FAMILIES = ['bert', 'electra', 'distilbert', 'roberta', 'camembert', 'xlm-roberta', 'albert', 'modernbert', 'gpt2', 't5'];
+
+const golden = (family: string): string => join(import.meta.dirname, '../../golden/reduce', family);
+const read = (folder: string, name: string) => JSON.parse(readFileSync(join(folder, name), 'utf8'));
+const idsOf = (folder: string) => idsIn(read(folder, 'tokenizer.json'));
+const textsOf = (family: string): Expected[] => read(golden(family), 'expected.json');
+
+interface Expected {
+  text: string;
+  tokens: string[];
+  logits: number[];
+}
+
+const asTable = (texts: string[]): Promise<string> => table(texts.map((text, i) => ({ id: String(i), text })));
+
+async function reduced(model: string, texts: string[] | undefined, options: object = {}) {
+  return ranStep(step, options, { model, ...(texts && { data: [await asTable(texts)] }) });
+}
+
+/** The tokens of each text, and their logits at its last place. */
+async function computed(folder: string, ...texts: string[]): Promise<{ tokens: string[]; logits: number[] }[]> {
+  const tokenizer = await openTokenizer(folder, {});
+  const model = await loadModel(folder);
+  const inference = (await openRuntime('eager', { threads: 1 })).inference(model.program, model.weights, model.axes);
+  const { decoder_start_token_id: start, vocab_size } = model.config;
+  const all: { tokens: string[]; logits: number[] }[] = [];
+  for (const { ids } of await tokenizer.encode(texts)) {
+    const inputs = { input_ids: int32([ids]), attention_mask: int32([ids.map(() => 1)]) };
+    const decoder: HostTensors = start === undefined ? {} : { decoder_input_ids: int32([[start, ...ids.slice(0, 3)]]) };
+    const { logits } = await inference.run({ ...inputs, ...decoder });
+    const last = logits!.data.slice(logits!.data.length - vocab_size);
+    all.push({ tokens: await Promise.all(ids.map((id) => tokenizer.decodeToken(id))), logits: ids.map((id) => last[id]!) });
+  }
+  await inference.dispose();
+  return all;
+}
+
+describe.each(FAMILIES)('%s', (family) => {
+  const expected = textsOf(family);
+
+  test('texts whose tokens are kept have the same tokens and logits as in transformers', async () => {
+    const { outputs, metrics, warnings } = await reduced(
+      golden(family),
+      expected.map(({ text }) => text),
+    );
+    const config = read(outputs.model!, 'config.json');
+    expect(metrics.vocabulary).toBe(config.vocab_size);
+    expect(metrics.vocabulary).toBeLessThan(metrics.vocabulary_before!);
+    expect(metrics.parameters).toBeLessThan(metrics.parameters_before!);
+    expect(metrics).toMatchObject({ unknown_share: 0, layers: 3 });
+    expect(warnings).toEqual([]);
+    const texts = expected.map(({ text }) => text);
+    const [now, then] = [await computed(outputs.model!, ...texts), await computed(golden(family), ...texts)];
+    for (const [i, { text, tokens, logits }] of expected.entries()) {
+      expect(now[i]!.tokens).toEqual(then[i]!.tokens);
+      expect(now[i]!.tokens).toHaveLength(tokens.length);
+      expect(difference(now[i]!.logits, then[i]!.logits), text).toBeLessThan(1e-6);
+      expect(difference(now[i]!.logits, logits), text).toBeLessThan(1e-5);
+    }
+  });
+
+  test('the ids of kept tokens close up in their old order', async () => {
+    const { outputs } = await reduced(golden(family), ['the cat sat on the mat']);
+    const [before, after] = [idsOf(golden(family)), idsOf(outputs.model!)];
+    const order = [...after.keys()].sort((a, b) => before.get(a)! - before.get(b)!);
+    expect(order.map((token) => after.get(token))).toEqual([...order.keys()]);
+    expect(after.size).toBe(read(outputs.model!, 'config.json').vocab_size);
+  });
+});
+
+describe('layers', () => {
+  test.each(['bert', 'electra', 'distilbert', 'roberta', 'camembert', 'xlm-roberta', 'gpt2', 't5', 'modernbert'])(
+    '%s: the chosen layers have the weights of their old places, and everything else stays',
+    async (family) => {
+      const { outputs, metrics } = await reduced(golden(family), undefined, { layers: [1, 3] });
+      expect(metrics.layers).toBe(2);
+      const [before, after] = [
+        await readSafetensors(join(golden(family), 'model.safetensors')),
+        await readSafetensors(join(outputs.model!, 'model.safetensors')),
+      ];
+      for (const [name, { bytes }] of Object.entries(after)) {
+        const old = name.replace(/^([^0-9]*\.)1\./, '$12.');
+        expect(Buffer.compare(bytes, before[old]!.bytes), name).toBe(0);
+      }
+      expect(readFileSync(join(outputs.model!, 'tokenizer.json'))).toEqual(readFileSync(join(golden(family), 'tokenizer.json')));
+      await computed(outputs.model!, 'the cat');
+    },
+  );
+
+  test('T5 keeps its relative positions in the first layer, whichever that is', async () => {
+    const { outputs } = await reduced(golden('t5'), undefined, { layers: [3, 1] });
+    const [before, after] = [
+      await readSafetensors(join(golden('t5'), 'model.safetensors')),
+      await readSafetensors(join(outputs.model!, 'model.safetensors')),
+    ];
+    for (const stack of ['encoder', 'decoder']) {
+      const name = `${stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight`;
+      expect(Buffer.compare(after[name]!.bytes, before[name]!.bytes)).toBe(0);
+      const query = (block: number) => `${stack}.block.${block}.layer.0.SelfAttention.q.weight`;
+      expect(Buffer.compare(after[query(0)]!.bytes, before[query(2)]!.bytes)).toBe(0);
+      expect(Buffer.compare(after[query(1)]!.bytes, before[query(0)]!.bytes)).toBe(0);
+    }
+    expect(Object.keys(after).filter((name) => name.includes('relative'))).toHaveLength(2);
+    await computed(outputs.model!, 'the cat');
+  });
+
+  test('vocabulary and layers together', async () => {
+    const { outputs, metrics, result } = await reduced(golden('bert'), ['the cat'], { layers: [2] });
+    expect(metrics).toMatchObject({ layers: 1 });
+    expect(result).toMatch(/^\d+ of \d+ tokens, 1 of 3 layers, \d+ of \d+ parameters$/);
+    await computed(outputs.model!, 'the cat');
+  });
+});
+
+test('rare tokens go, and the share of tokens that become unknown is told', async () => {
+  const texts = ['the cat sat on the mat', 'the cat sat on the mat', 'zebra zoo'];
+  const all = await reduced(golden('bert'), texts, { min_count: 2 });
+  expect(all.metrics.unknown_share).toBe(0); // single characters are left
+  expect(all.warnings).toEqual([]);
+  const folder = temporary();
+  cpSync(golden('bert'), folder, { recursive: true });
+  const tokenizer = read(folder, 'tokenizer.json');
+  // Without single characters a rare word becomes unknown.
+  tokenizer.model.vocab = Object.fromEntries(
+    Object.entries(tokenizer.model.vocab).map(([token, id]) => [/^(##)?[a-z]$/.test(token) ? `${token}${token}-` : token, id]),
+  );
+  writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(tokenizer));
+  const { metrics, warnings } = await reduced(folder, ['the the the cat', 'the quick'], { min_count: 3 });
+  expect(metrics.unknown_share).toBeGreaterThan(0);
+  expect(warnings).toEqual([expect.stringMatching(/tokens of the data \(\d+\.\d\d%\) become \[UNK\] with the reduced vocabulary/)]);
+});
+
+test('keep adds tokens, characters: all adds characters', async () => {
+  const idOf = async (folder: string, token: string) => (await openTokenizer(folder, {})).idOf(token);
+  const plain = await reduced(golden('bert'), ['the cat']);
+  expect(await idOf(plain.outputs.model!, 'fox')).toBeUndefined();
+  const more = await reduced(golden('bert'), ['the cat'], { keep: ['fox'] });
+  expect(await idOf(more.outputs.model!, 'fox')).toBeDefined();
+  const all = await reduced(golden('bert'), ['the cat'], { characters: 'all' });
+  expect(await idOf(all.outputs.model!, 'q')).toBeDefined();
+  await expect(reduced(golden('bert'), ['the cat'], { keep: ['nosuchtoken'] })).rejects.toThrow('the vocabulary has no token nosuchtoken');
+});
+
+test('several columns and tables count, and empty values do not', async () => {
+  const one = await table([
+    { id: '1', a: 'the cat', b: null },
+    { id: '2', a: null, b: 'the rat' },
+  ]);
+  const { metrics } = await ranStep(step, { text: ['a', 'b'] }, { model: golden('roberta'), data: [one] });
+  const both = await ranStep(step, {}, { model: golden('roberta'), data: [await asTable(['the cat']), await asTable(['the rat'])] });
+  expect(metrics.vocabulary).toBe(both.metrics.vocabulary);
+});
+
+test('other files are carried over, but neither other weights nor the old vocabulary', async () => {
+  const folder = temporary();
+  cpSync(golden('gpt2'), folder, { recursive: true });
+  for (const name of ['README.md', 'vocab.json', 'merges.txt', 'pytorch_model.bin', 'training.json'])
+    writeFileSync(join(folder, name), '{}');
+  const { outputs } = await reduced(folder, ['the cat']);
+  const left = (name: string) => existsSync(join(outputs.model!, name));
+  expect(['README.md', 'training.json', 'generation_config.json'].every(left)).toBe(true);
+  expect(['vocab.json', 'merges.txt', 'pytorch_model.bin'].some(left)).toBe(false);
+  const end = (await openTokenizer(outputs.model!, {})).idOf('<|endoftext|>');
+  expect(read(outputs.model!, 'generation_config.json').eos_token_id).toBe(end);
+  expect(read(outputs.model!, 'config.json').eos_token_id).toBe(end);
+  expect(Object.keys(read(outputs.model!, 'tokenizer_config.json').added_tokens_decoder ?? { [end!]: 1 })).toContain(String(end));
+});
+
+test('a default of transformers that moves is written', async () => {
+  const folder = temporary();
+  cpSync(golden('albert'), folder, { recursive: true });
+  const config = read(folder, 'config.json');
+  for (const field of Object.keys(config)) if (field.endsWith('_token_id')) delete config[field];
+  writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
+  const { outputs } = await reduced(folder, ['the cat']);
+  // <s>, <pad>, </s> and <unk> are 0 to 3 and always stay there; ALBERT's defaults are pad 0, bos 2, eos 3.
+  expect(read(outputs.model!, 'config.json')).not.toHaveProperty('pad_token_id');
+});
+
+describe('errors', () => {
+  const changed = (family: string, name: string, change: (file: any) => void): string => {
+    const folder = temporary();
+    cpSync(golden(family), folder, { recursive: true });
+    const file = read(folder, name);
+    change(file);
+    writeFileSync(join(folder, name), JSON.stringify(file));
+    return folder;
+  };
+
+  test.each([
+    ['nothing to do', () => reduced(golden('bert'), undefined), 'there is nothing to reduce: neither `data` nor `layers` is given'],
+    [
+      'an option without data',
+      () => reduced(golden('bert'), undefined, { layers: [1], min_count: 3 }),
+      '`min_count` is about the vocabulary',
+    ],
+    [
+      'an unknown layer',
+      () => reduced(golden('bert'), undefined, { layers: [1, 4, 6] }),
+      'the model has 3 layers (num_hidden_layers of config.json), but `layers` names 4, 6',
+    ],
+    ['shared layers', () => reduced(golden('albert'), undefined, { layers: [1] }), 'the layers of this albert model share their weights'],
+    ['another first layer', () => reduced(golden('modernbert'), undefined, { layers: [2, 3] }), 'layer 2 cannot become the first'],
+    ['an unknown column', () => reduced(golden('bert'), ['the'], { text: 'body' }), 'the data have no column `body`'],
+    [
+      'a special token of the config',
+      () =>
+        reduced(
+          changed('bert', 'config.json', (file) => {
+            file.pad_token_id = 9999;
+            file.vocab_size = 10_000;
+          }),
+          ['the'],
+        ),
+      'pad_token_id is 9999, but the tokenizer has no token with this id',
+    ],
+    [
+      'a special token of the post-processor',
+      () =>
+        reduced(
+          changed('bert', 'tokenizer.json', (file) => {
+            file.added_tokens = file.added_tokens.filter(({ content }: { content: string }) => content !== '[SEP]');
+            file.model.vocab['[sep]'] = file.model.vocab['[SEP]'];
+            delete file.model.vocab['[SEP]'];
+          }),
+          ['the'],
+        ),
+      'adds [SEP] as',
+    ],
+    [
+      'a role of the tokenizer',
+      () =>
+        reduced(
+          changed('bert', 'tokenizer_config.json', (file) => {
+            file.mask_token = '<mask>';
+          }),
+          ['the'],
+        ),
+      'names <mask> as mask_token, but the vocabulary does not contain it',
+    ],
+    [
+      'an unknown token that is missing',
+      () =>
+        reduced(
+          changed('bert', 'tokenizer.json', (file) => {
+            file.model.unk_token = '[NONE]';
+          }),
+          ['the'],
+        ),
+      'the vocabulary does not contain [NONE], its unknown token',
+    ],
+    [
+      'weights of another size',
+      () =>
+        reduced(
+          changed('bert', 'config.json', (file) => {
+            file.vocab_size += 3;
+          }),
+          ['the'],
+        ),
+      'does not fit its config.json',
+    ],
+  ])('%s', async (_, run, message) => {
+    await expect(run()).rejects.toThrow(message);
+  });
+});
