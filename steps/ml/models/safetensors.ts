@@ -222,7 +222,7 @@ function float16(half: number): number {
 
 /* The weights of a model folder. */
 
-interface WeightFiles {
+export interface WeightFiles {
   /** Its name in messages. */
   source: string;
   /** By their names in the files. */
