@@ -6,7 +6,7 @@ import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { type Json, StepError } from '../../engine/step.ts';
 import { isGenerating } from '../ml/models/config.ts';
-import type { Encoding } from '../ml/models/encoding.ts';
+import type { Encoding } from '../ml/models/token-dataset.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
 import { openBundle, tokensOfRun, usable } from './bundle.ts';
 import { type InputOptions, type InputRow, readInputs } from './inputs.ts';
