@@ -4,8 +4,9 @@ import { mkdir } from 'node:fs/promises';
 import { VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
 import { type CleaningOptions, cleanText, type Removed, removables } from '../ml/data/cleaning.ts';
-import { Database, literal, quote, type TableColumn } from '../ml/data/database.ts';
+import { Database, type TableColumn } from '../ml/data/database.ts';
 import { addPreprocessing } from '../ml/data/preprocessing.ts';
+import { literal, quote } from '../ml/data/sql.ts';
 import { carrySources, namesOf, requireColumn, tableOf, writeTable } from '../ml/data/table.ts';
 import type step from './step.ts';
 

@@ -8,8 +8,9 @@ import { basename } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { parse } from 'yaml';
 import { StepError } from '../../engine/step.ts';
-import { type Database, literal, QueryError, quote } from '../ml/data/database.ts';
+import { type Database, QueryError } from '../ml/data/database.ts';
 import type { SourceFile } from '../ml/data/encodings.ts';
+import { literal, quote } from '../ml/data/sql.ts';
 import { OURS } from './column-types.ts';
 import type { ColumnTypes } from './loading.ts';
 

@@ -1,7 +1,8 @@
 /** Column types. A text column becomes numbers or booleans only if every value, parsed and printed, is the same text. */
 
 import { StepError } from '../../engine/step.ts';
-import { asJson, type Database, literal, quote } from '../ml/data/database.ts';
+import type { Database } from '../ml/data/database.ts';
+import { asJson, literal, quote } from '../ml/data/sql.ts';
 import { requireColumn } from '../ml/data/table.ts';
 import type { ColumnTypes, Rejected } from './loading.ts';
 

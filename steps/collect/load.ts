@@ -5,7 +5,7 @@ import { basename, dirname } from 'node:path';
 import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
 import { type CsvRecord, openCsv } from '../ml/data/csv.ts';
-import { type Appender, type Database, literal, QueryError, quote, type TableColumn } from '../ml/data/database.ts';
+import { type Appender, type Database, QueryError, type TableColumn } from '../ml/data/database.ts';
 import { bytesOf, linesOf, refuseNul, refuseUtf16, type SourceFile, wholeFiles } from '../ml/data/encodings.ts';
 import {
   elementsOf,
@@ -19,6 +19,7 @@ import {
   readLetters,
 } from '../ml/data/json-rows.ts';
 import { decodeMail, isEnvelope } from '../ml/data/mail.ts';
+import { literal, quote } from '../ml/data/sql.ts';
 import { keptText } from './column-types.ts';
 import type { Format } from './files.ts';
 import { type ColumnTypes, type Loading, noteMissing, refuseSameNames } from './loading.ts';

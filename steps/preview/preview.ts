@@ -5,7 +5,8 @@ import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { StepError } from '../../engine/step.ts';
-import { Database, literal, QueryError, type Row } from '../ml/data/database.ts';
+import { Database, QueryError, type Row } from '../ml/data/database.ts';
+import { literal } from '../ml/data/sql.ts';
 
 export interface Preview {
   /** What it is: "table, 5,021 rows". */

@@ -39,6 +39,11 @@ export async function readTeacher({ inputs, options }: TrainContext, info: Token
   const distillation = options.distill as Distillation | undefined;
   if (folder === undefined || !distillation) return undefined;
   refuseTask(info);
+  if (student.problem === 'regression' && distillation.temperature !== 1)
+    throw new StepError('`temperature` has no effect for a regression, whose output is no probability', 'Remove it.', [
+      'distill',
+      'temperature',
+    ]);
   const teacher = await loadTeacher(folder, info, distillation);
   await checkFit(folder, teacher, info, inputs.tokens);
   return teacherOf(student, teacher, distillation);

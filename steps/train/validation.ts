@@ -6,20 +6,23 @@ import { positiveClass } from '../ml/metrics/text-classification.ts';
 import { oneLabel } from '../ml/models/config.ts';
 import type { Model } from '../ml/models/model-folder.ts';
 import { openSplit, type Split, type TokensInfo } from '../ml/models/token-dataset.ts';
+import { wordContinuations } from '../ml/models/tokenizer-json.ts';
 import type { Runtime, Training } from '../ml/runtime/runtime.ts';
 import { evaluateSplit } from '../ml/tasks/evaluation.ts';
 import { taskMetrics, writtenMetrics } from '../ml/tasks/metrics.ts';
+import type { Masking } from '../ml/tasks/task.ts';
+
 import type { TrainContext } from './step.ts';
 
 /** Undefined if no evaluation was requested or there is no validation split. */
-export async function openValidation(context: TrainContext, info: TokensInfo): Promise<Validation | undefined> {
+export async function openValidation(context: TrainContext, info: TokensInfo, masking: OwnMasking): Promise<Validation | undefined> {
   const { options, inputs, log } = context;
   if (options.eval_strategy === 'no') return undefined;
   const measured = measuredOf(options, info);
   // If an option needs it, a missing split is an error.
   const wanted = options.eval_strategy === 'steps' || options.positive !== undefined || watchedMetric(options);
   if (wanted || info.splits.validation?.rows)
-    return new Validation(await openSplit(inputs.tokens, info, 'validation'), info, measured, context);
+    return new Validation(await openSplit(inputs.tokens, info, 'validation'), info, measured, masking, context);
   log('the tokens have no validation split: no evaluation between epochs');
   return undefined;
 }
@@ -38,12 +41,14 @@ export class Validation {
   readonly split: Split;
   readonly #info: TokensInfo;
   readonly #measured: ReturnType<typeof measuredOf>;
+  readonly #masking: OwnMasking;
   readonly #context: TrainContext;
 
-  constructor(split: Split, info: TokensInfo, measured: ReturnType<typeof measuredOf>, context: TrainContext) {
+  constructor(split: Split, info: TokensInfo, measured: ReturnType<typeof measuredOf>, masking: OwnMasking, context: TrainContext) {
     this.split = split;
     this.#info = info;
     this.#measured = measured;
+    this.#masking = masking;
     this.#context = context;
   }
 
@@ -66,7 +71,7 @@ export class Validation {
       labelIds: Int32Array.from(this.#info.labels, (_, id) => id),
       ...measured,
       batchSize: options.batch_size,
-      masking: { probability: maskingProbability(options), vocabulary: model.config.vocab_size },
+      masking: { ...this.#masking, vocabulary: model.config.vocab_size },
       signal,
     });
     const written =
@@ -97,8 +102,20 @@ export class Validation {
   }
 }
 
-/** For masked-lm: the share of masked tokens. */
-export const maskingProbability = ({ mlm_probability }: TrainContext['options']): number => mlm_probability ?? 0.15;
+/** For masked-lm: how the options mask tokens, in training and in its evaluations. */
+type OwnMasking = Pick<Masking, 'probability' | 'continuations'>;
+
+export async function maskingOf({ options, inputs }: TrainContext): Promise<OwnMasking> {
+  const { mlm_probability: probability = 0.15, whole_word_mask } = options;
+  if (!whole_word_mask) return { probability };
+  const continuations = await wordContinuations(inputs.tokens);
+  if (continuations) return { probability, continuations };
+  throw new StepError(
+    'the tokenizer does not show which tokens continue a word',
+    'Remove `whole_word_mask`. It needs WordPiece, byte-level BPE, or a tokenizer with the mark ▁ before words.',
+    ['whole_word_mask'],
+  );
+}
 
 /** The metrics to compute besides the loss; `ofTexts`: those of generated texts. */
 function measuredOf(options: TrainContext['options'], info: TokensInfo) {

@@ -11,7 +11,7 @@ import type { Masking, Measuring } from './task.ts';
 export interface EvaluationOptions extends Omit<Measuring, 'split'> {
   batchSize: number;
   /** For masked-lm: the share of masked tokens, and the size of the vocabulary. */
-  masking: Pick<Masking, 'probability' | 'vocabulary'>;
+  masking: Omit<Masking, 'seed' | 'epoch'>;
   signal: AbortSignal;
   progress?: (rows: number) => void;
   /** Receives the results of each example, in order. */

@@ -114,6 +114,8 @@ export interface Masking {
   probability: number;
   /** The size of the vocabulary. */
   vocabulary: number;
+  /** The tokens that continue a word, to mask whole words. Without them each token is chosen for itself. */
+  continuations?: ReadonlySet<number> | undefined;
   seed: number;
   epoch: number;
 }
