@@ -15,7 +15,7 @@ import { isDescription, nameClassLabels } from './class-labels.ts';
 import { applyTypes, inferTypes, mixedComparison, OURS } from './column-types.ts';
 import { type Format, formatOf, listFiles, sourcesOf } from './files.ts';
 import { loaders } from './load.ts';
-import { Rejected } from './loading.ts';
+import { Rejected } from './rejected.ts';
 import type step from './step.ts';
 
 type Context = Parameters<typeof step.run>[0];
