@@ -260,14 +260,11 @@ function withoutInputs(value: Tree, option: string, { inputs }: Step): Tree {
   return Object.fromEntries(Object.entries(value).filter(([key]) => !Object.hasOwn(inputs, `${option}.${key}`)));
 }
 
-export interface TopologicalOrder<T> {
-  sorted: T[];
-  /** Each cycle without its repeated start: [a, b] means a → b → a. */
-  cycles: T[][];
-}
-
-/** Sorts topologically, as close to the given order as possible, and finds cycles. Not recursive, because chains may be long. */
-export function topologicalOrder<T>(nodes: Iterable<T>, before: (node: T) => readonly T[]): TopologicalOrder<T> {
+/**
+ * Sorts topologically, as close to the given order as possible, and finds cycles, without their repeated start: [a, b] means
+ * a → b → a. Not recursive, because chains may be long.
+ */
+export function topologicalOrder<T>(nodes: Iterable<T>, before: (node: T) => readonly T[]) {
   const sorted: T[] = [];
   const cycles: T[][] = [];
   const done = new Set<T>();

@@ -1,4 +1,5 @@
 /** Inserts values into shell commands. A value becomes one safely quoted word, a list becomes several. */
+import { lineEnd } from '../format/text.ts';
 import { type Expression, template } from './interpolate.ts';
 
 /** How the shell reads a text at the position of an expression. */
@@ -320,9 +321,4 @@ function closing(text: string, from: number, quote: string): number {
     else if (text[at] === quote) return at;
   }
   return -1;
-}
-
-function lineEnd(text: string, from: number): number {
-  const end = text.indexOf('\n', from);
-  return end < 0 ? text.length : end;
 }

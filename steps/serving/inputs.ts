@@ -21,6 +21,7 @@ import {
   type TextEncoding,
 } from '../ml/data/encodings.ts';
 import { type JsonRow, readJson, readJsonLines } from '../ml/data/json-rows.ts';
+import { literal, quote } from '../ml/data/sql.ts';
 import { type Field, type Input, itemThatIsNoWord, partOfInput, type TaskKind } from '../ml/tasks/task.ts';
 
 export type InputFormat = 'jsonl' | 'json' | 'csv' | 'tsv' | 'parquet' | 'lines';
@@ -334,7 +335,7 @@ const rowOf = ({ fields, kept }: Header, cells: (string | null)[]): InputRow => 
 
 async function* readParquet(source: Source): AsyncGenerator<InputRow[]> {
   if (source.file === '-') throw new StepError('Parquet cannot be read from standard input', 'Give a file.');
-  const { Database, literal, QueryError, quote } = await import('../ml/data/database.ts');
+  const { Database, QueryError } = await import('../ml/data/database.ts');
   const database = await Database.open();
   try {
     const table = `read_parquet(${literal(source.file)})`;

@@ -16,6 +16,7 @@ import {
 } from '@duckdb/node-api';
 import accessors from '@duckdb/node-api/lib/vectors/dataAccessors.js';
 import { type Json, memoryLimit, StepError } from '../../../engine/step.ts';
+import { literal } from './sql.ts';
 
 // The library decodes texts with a TextDecoder, which would drop a U+FEFF at the start of each as a byte order mark.
 Object.assign(accessors, { textDecoder: new TextDecoder('utf-8', { ignoreBOM: true }) });
@@ -170,19 +171,6 @@ export class Appender {
     for (const column of this.values) column.length = 0;
   }
 }
-
-/** An SQL identifier. @throws StepError for a name with NUL, which SQL cannot express */
-export function quote(name: string): string {
-  if (name.includes('\0')) throw new StepError(`the column name ${JSON.stringify(name)} contains a NUL character`, 'Rename the column.');
-  return `"${name.replaceAll('"', '""')}"`;
-}
-
-/** An SQL string literal. */
-export const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
-
-/** SQL for columns of a row as one JSON text. */
-export const asJson = (columns: string[]): string =>
-  `to_json(struct_pack(${columns.map((name) => `${quote(name)} := ${quote(name)}`).join(', ')}))::VARCHAR`;
 
 export const texts = (count: number): DuckDBType[] => Array.from({ length: count }, () => VARCHAR);
 

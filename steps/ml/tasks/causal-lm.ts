@@ -4,7 +4,8 @@
  */
 
 import { StepError } from '../../../engine/step.ts';
-import { quote, type Row } from '../data/database.ts';
+import type { Row } from '../data/database.ts';
+import { quote } from '../data/sql.ts';
 import { requireColumn } from '../data/table.ts';
 import { openSplit, readTokensInfo, type Split } from '../models/token-dataset.ts';
 import { openTokenizer, type Sequence, windowAt } from '../models/tokenizer.ts';

@@ -1,7 +1,8 @@
 /** The labels of a table: their columns, their order, and whether a model can learn from them. */
 
 import { StepError } from '../../../engine/step.ts';
-import { literal, quote, type Row, type TableColumn } from '../data/database.ts';
+import type { Row, TableColumn } from '../data/database.ts';
+import { literal, quote } from '../data/sql.ts';
 import { requireColumn } from '../data/table.ts';
 import { listed } from '../models/json.ts';
 import type { PreparationContext } from './task.ts';

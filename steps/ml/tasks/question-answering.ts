@@ -6,7 +6,8 @@
  */
 
 import { type Json, StepError } from '../../../engine/step.ts';
-import { quote, type Row } from '../data/database.ts';
+import type { Row } from '../data/database.ts';
+import { quote } from '../data/sql.ts';
 import { requireColumn } from '../data/table.ts';
 import { answerMetrics } from '../metrics/answers.ts';
 import { type Sequence, type Windowing, windowsOf } from '../models/tokenizer.ts';

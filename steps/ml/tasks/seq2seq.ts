@@ -1,7 +1,8 @@
 /** seq2seq: generates a text from a text, as in translation or summarization. */
 
 import { StepError } from '../../../engine/step.ts';
-import { quote, type Row } from '../data/database.ts';
+import type { Row } from '../data/database.ts';
+import { quote } from '../data/sql.ts';
 import { requireColumn } from '../data/table.ts';
 import { generatedMetrics } from '../metrics/generated.ts';
 import type { Sequence, Side } from '../models/tokenizer.ts';

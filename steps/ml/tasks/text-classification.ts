@@ -5,7 +5,8 @@
 
 import { type Json, StepError } from '../../../engine/step.ts';
 import { bagOfWords } from '../bag-of-words.ts';
-import { quote, type Row } from '../data/database.ts';
+import type { Row } from '../data/database.ts';
+import { quote } from '../data/sql.ts';
 import { requireColumn } from '../data/table.ts';
 import {
   type Classified,

@@ -4,7 +4,8 @@
  */
 
 import { type Json, StepError } from '../../../engine/step.ts';
-import { quote, type Row } from '../data/database.ts';
+import type { Row } from '../data/database.ts';
+import { quote } from '../data/sql.ts';
 import { requireColumn } from '../data/table.ts';
 import { mean } from '../metrics/counts.ts';
 import { counted, entityMetrics } from '../metrics/entities.ts';
