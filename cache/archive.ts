@@ -21,7 +21,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { Transform } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { create, Parser, type ReadEntry } from 'tar';
 import { flushFiles, flushFolders, removeAbandoned, temporaryIn } from './atomic-move.ts';
@@ -30,16 +30,12 @@ import { CacheError, diskError, printablePath } from './error.ts';
 import type { Result } from './index.ts';
 import type { Cache } from './open.ts';
 
-export interface Exported {
-  results: number;
-  objects: number;
-  bytes: number;
-  /** Results that were not exported, because some of their objects are missing or damaged. */
-  broken: Result[];
-}
-
-/** Writes `file` atomically. */
-export async function exportResults(cache: Cache, results: Result[], file: string): Promise<Exported> {
+/** Writes `file` atomically. `broken`: results that were not exported, because some of their objects are missing or damaged. */
+export async function exportResults(
+  cache: Cache,
+  results: Result[],
+  file: string,
+): Promise<{ results: number; objects: number; bytes: number; broken: Result[] }> {
   if (existsSync(file)) throw new CacheError(`${printablePath(file)} already exists`, 'Remove it, or choose another name.');
   if (!existsSync(dirname(file)))
     throw new CacheError(`there is no folder ${printablePath(dirname(file))}`, 'Create it, or choose another name.');
@@ -61,10 +57,10 @@ export async function exportResults(cache: Cache, results: Result[], file: strin
       }
     }
     const header: Header = { tunesmith: 'results of a cache', format: FORMAT, objects: [...objects] };
-    const text = [header, ...whole].map((line) => `${JSON.stringify(line)}\n`).join('');
+    const lines = [header, ...whole].map((line) => `${JSON.stringify(line)}\n`).join('');
     const list = join(work, 'results.jsonl');
-    writeFileSync(list, text);
-    const names = new Map([[list, `results-${sha256(text)}.jsonl`]]);
+    writeFileSync(list, lines);
+    const names = new Map([[list, `results-${sha256(lines)}.jsonl`]]);
     for (const hash of objects.keys()) names.set(cache.objects.pathOf(hash), `objects/${hash}`);
     removeAbandoned(dirname(file));
     await create(
@@ -84,7 +80,7 @@ export async function exportResults(cache: Cache, results: Result[], file: strin
     await flushFiles([temporary]);
     renameSync(temporary, file);
     await flushFolders([dirname(file)]);
-    return { results: whole.length, objects: objects.size, bytes: sum(objects.values()), broken };
+    return { results: whole.length, objects: objects.size, bytes: [...objects.values()].reduce((sum, size) => sum + size, 0), broken };
   } catch (error) {
     throw diskError(error, `writing ${printablePath(file)}`, dirname(file));
   } finally {
@@ -162,8 +158,8 @@ class ArchiveImport {
     return { results: fresh.length, known: this.#results.length - fresh.length, ...this.#new };
   }
 
-  #begin(text: string): void {
-    const [header, ...results] = text
+  #begin(list: string): void {
+    const [header, ...results] = list
       .split('\n')
       .slice(0, -1)
       .map((line) => JSON.parse(line));
@@ -177,13 +173,13 @@ class ArchiveImport {
   async #object(entry: ReadEntry, hash: string): Promise<void> {
     const path = join(this.staging, hash);
     const digest = createHash('sha256');
-    const through = new Transform({
-      transform(chunk, _, done) {
+    const hashed = async function* (chunks: AsyncIterable<string | Buffer>) {
+      for await (const chunk of chunks) {
         digest.update(chunk);
-        done(null, chunk);
-      },
-    });
-    await pipeline(entry as unknown as NodeJS.ReadableStream, through, createWriteStream(path));
+        yield chunk;
+      }
+    };
+    await pipeline(entry as unknown as NodeJS.ReadableStream, hashed, createWriteStream(path));
     if (digest.digest('hex') !== hash) throw damagedArchive(`the content of the object ${hash} does not match its hash`);
     this.#missing.delete(hash);
     if (this.cache.objects.has(hash)) return rmSync(path);
@@ -211,7 +207,6 @@ interface Header {
 
 const FORMAT = 1;
 
-/** Yields the entries in order. */
 async function readArchive(file: string, take: (entry: ReadEntry) => Promise<void>): Promise<void> {
   let work: Promise<void> = Promise.resolve();
   const parser = new Parser({
@@ -232,11 +227,9 @@ async function readArchive(file: string, take: (entry: ReadEntry) => Promise<voi
 }
 
 async function textOf(entry: ReadEntry, hash: string): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of entry as unknown as AsyncIterable<Buffer>) chunks.push(chunk);
-  const text = Buffer.concat(chunks).toString();
-  if (sha256(text) !== hash) throw damagedArchive('its list of results does not match its hash');
-  return text;
+  const content = await text(entry as unknown as NodeJS.ReadableStream);
+  if (sha256(content) !== hash) throw damagedArchive('its list of results does not match its hash');
+  return content;
 }
 
 function foreignArchive(): CacheError {
@@ -245,10 +238,4 @@ function foreignArchive(): CacheError {
 
 function damagedArchive(what: string): CacheError {
   return new CacheError(`the archive is damaged: ${what}`, 'Nothing was imported. Copy the archive again, or export it again.');
-}
-
-function sum(numbers: Iterable<number>): number {
-  let total = 0;
-  for (const number of numbers) total += number;
-  return total;
 }

@@ -9,14 +9,14 @@
  */
 
 import { execFile } from 'node:child_process';
-import { chmodSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { cp, mkdir, open, readdir, rename } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { sealed, unsealed } from './database.ts';
 import { diskError, lockedFolder, printablePath } from './error.ts';
-import { isAlive, thisProcess } from './process.ts';
+import { isAlive, processId, processOf } from './process.ts';
 
-/** Moves the finished file or folder `staged` to `path` and replaces what is there. */
 export async function placeAtomically(staged: string, path: string): Promise<void> {
   const folder = dirname(path);
   await mkdir(folder, { recursive: true });
@@ -63,6 +63,28 @@ export function replaceFileIfPossible(path: string, text: string): void {
 }
 
 /**
+ * The same for a text below `.tunesmith/`, with a checksum. `path` is two levels below that folder, which is created with the
+ * file that makes git ignore it.
+ */
+export function writeCachedText(path: string, text: string): void {
+  replaceFileIfPossible(path, sealed(text));
+  try {
+    writeFileSync(join(path, '../../.gitignore'), '*\n', { flag: 'wx' });
+  } catch {
+    // It exists, or the folder could not be created.
+  }
+}
+
+/** Undefined if the text is missing or damaged. */
+export function readCachedText(path: string): string | undefined {
+  try {
+    return unsealed(readFileSync(path, 'utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+/**
  * Moves `path` to `to`, or to the first free one of `to-2`, `to-3` …, so that it never overwrites. Returns the target;
  * undefined if `path` does not exist.
  */
@@ -74,7 +96,7 @@ export async function moveAside(path: string, to: string): Promise<string | unde
   const renamed = tryRename(path, free);
   if (renamed === 'done') return free;
   await rename(await copyInto(folder, path), free);
-  if (renamed === 'mounted') emptyFolder(path);
+  if (renamed === 'mounted') for (const name of readdirSync(path)) removeTree(join(path, name));
   else removeTree(path);
   return free;
 }
@@ -133,7 +155,6 @@ function isMounted(error: unknown, path: string): boolean {
   return (error as NodeJS.ErrnoException).code === 'EBUSY' && (lstatSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false);
 }
 
-/** Replaces the content of the folder by the content of `staged`. */
 async function fillMounted(folder: string, staged: string): Promise<void> {
   if (!lstatSync(staged).isDirectory()) {
     const busy = new Error(`EBUSY: resource busy or locked, rename '${staged}' -> '${folder}'`);
@@ -144,10 +165,6 @@ async function fillMounted(folder: string, staged: string): Promise<void> {
   for (const name of await readdir(here)) await rename(join(here, name), join(folder, name));
   removeTree(here);
   removeTree(staged);
-}
-
-function emptyFolder(folder: string): void {
-  for (const name of readdirSync(folder)) removeTree(join(folder, name));
 }
 
 /** Gives the owner of these folders permission to remove their content. */
@@ -199,8 +216,7 @@ function cut(name: string, bytes: number): string {
   return Buffer.byteLength(name) <= bytes
     ? name
     : Buffer.from(name)
-        .subarray(0, bytes)
-        .toString()
+        .toString('utf8', 0, bytes)
         .replace(/\ufffd$/, '');
 }
 
@@ -214,31 +230,32 @@ export function existsAt(path: string): boolean {
 }
 
 const PREFIX = '.tunesmith-';
-/** Age in milliseconds after which an unchanged file of a process on another host counts as abandoned. */
-const WEEK = 7 * 24 * 3600 * 1000;
 
 let count = 0;
 
 /** A unique path in `folder`. It is short, because the user's names may have the maximum length. */
 export function temporaryIn(folder: string): string {
-  const { host, boot, pid, start } = thisProcess();
-  return join(folder, `${PREFIX}${host}-${boot}-${pid}-${start}-${++count}`);
+  return join(folder, `${PREFIX}${processId()}-${++count}`);
 }
 
 /** Removes files of dead processes from `folder`. */
 export function removeAbandoned(folder: string): void {
   for (const name of namesIn(folder)) {
     if (!name.startsWith(PREFIX)) continue;
-    const [host = '', boot = '', pid = '', start = ''] = name.slice(PREFIX.length).split('-');
     const path = join(folder, name);
-    const alive = isAlive({ host, boot, pid: Number(pid), start });
-    if (alive ?? Date.now() - (lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0) < WEEK) continue;
+    if (isAlive(processOf(name.slice(PREFIX.length))) ?? isYoung(path)) continue;
     try {
       rmSync(path, { recursive: true, force: true });
     } catch {
       // Another process removes it, or it belongs to another user.
     }
   }
+}
+
+/** A process on another host cannot be checked, so its file counts as abandoned when it has not changed for a week. */
+export function isYoung(path: string): boolean {
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  return stat !== undefined && Date.now() - stat.mtimeMs < 7 * 24 * 3600 * 1000;
 }
 
 /** The names in a folder; none if it is missing or cannot be read. */

@@ -15,7 +15,7 @@
 import { type BigIntStats, chmodSync, lstatSync, readdirSync, readlinkSync, realpathSync, statSync } from 'node:fs';
 import { join, sep } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { BIG, digest, sha256, yieldIfDue } from './digest.ts';
+import { BIG, digest, largeAndSmall, sha256, yieldIfDue } from './digest.ts';
 import { UnreadableError } from './error.ts';
 import { type Hashes, sameFile, settlesAt, TICK } from './file-hash-cache.ts';
 
@@ -86,7 +86,7 @@ export async function readFolder(
   { follow = false, leaveOut, onLeftOut }: ContentOptions = {},
 ): Promise<ListingEntry[]> {
   const entries: ListingEntry[] = [];
-  const unread: { path: string; stat: BigIntStats; entry: ListingEntry }[] = [];
+  const unread: { path: string; stat: BigIntStats; size: number; entry: ListingEntry }[] = [];
 
   // `trail`: real paths of the folders that we are in. A link back into one of them is not followed.
   const walk = async (folder: string, prefix: string, trail: string[]): Promise<void> => {
@@ -117,9 +117,9 @@ export async function readFolder(
         await walk(at, `${path}/`, follow ? [...trail, real ?? join(trail.at(-1)!, name)] : trail);
       } else if (stat.isFile()) {
         const hash = hashes.hashOf(stat);
-        const entry: ListingEntry = { path, kind: 'file', ...hashFields(fileContent(stat, hash ?? '')) };
+        const entry: ListingEntry = { path, ...fileContent(stat, hash ?? '') };
         entries.push(entry);
-        if (hash === undefined) unread.push({ path: at, stat, entry });
+        if (hash === undefined) unread.push({ path: at, stat, size: entry.size, entry });
       } else {
         throw new UnreadableError(
           at,
@@ -131,12 +131,9 @@ export async function readFolder(
   };
   await walk(root, '', follow ? [realOf(root)] : []);
 
-  const read = async ({ path, stat, entry }: (typeof unread)[number]) =>
-    Object.assign(entry, hashFields(await readFile(path, stat, hashes)));
-  const inTurn = async () => {
-    for (const file of unread) if (file.stat.size < BIG) await read(file);
-  };
-  await Promise.all([inTurn(), ...unread.filter((file) => file.stat.size >= BIG).map(read)]);
+  await largeAndSmall(unread, async ({ path, stat, entry }) => {
+    Object.assign(entry, await readFile(path, stat, hashes));
+  });
   return entries.sort(bytewise(entries));
 }
 
@@ -182,7 +179,7 @@ async function readUntilStill(path: string, stat: BigIntStats, hashes: Hashes): 
     const young = settlesAt(stat) - Date.now();
     if (stat.size >= BIG && young > 0 && young <= TICK) await setTimeout(young);
     const since = Date.now();
-    const { hash } = await digest(path, Number(stat.size)).catch((error) => {
+    const hash = await digest(path, Number(stat.size)).catch((error) => {
       throw unreadable(path, error);
     });
     const after = statOf(path, statSync);
@@ -198,10 +195,6 @@ async function readUntilStill(path: string, stat: BigIntStats, hashes: Hashes): 
 
 function fileContent(stat: BigIntStats, hash: string): Content {
   return { kind: 'file', hash, size: Number(stat.size), executable: (stat.mode & 0o100n) !== 0n };
-}
-
-function hashFields({ hash, size, executable }: Content): Pick<ListingEntry, 'hash' | 'size' | 'executable'> {
-  return { hash, size, executable };
 }
 
 /** The target of a link if it is outside of the outermost folder and is not a folder that we are in. */

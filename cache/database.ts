@@ -22,7 +22,6 @@ export interface DatabaseSchema {
 
 type SqliteError = InstanceType<typeof Sqlite.SqliteError>;
 
-/** Receives a function that prepares statements. */
 type Work<T> = (statement: (sql: string) => Sqlite.Statement<any[], any>) => T;
 
 export class SqliteDatabase {
@@ -281,7 +280,6 @@ function stamps(file: string): { main?: string; log?: string } {
   return { main: stamp(file), log: stamp(`${file}-wal`) };
 }
 
-/** Applies the log to a copy. */
 function withLog(file: string): Buffer {
   const folder = mkdtempSync(join(tmpdir(), 'tunesmith-index-'));
   try {
@@ -308,7 +306,6 @@ export function checkOf(...values: unknown[]): string {
   return hash('sha256', values.join('\n')).slice(0, 16);
 }
 
-/** A text with its checksum. */
 export function sealed(text: string): string {
   return `${text}\n${checkOf(text)}`;
 }

@@ -8,7 +8,7 @@ parentPort!.on('message', ({ from, to }: DigestJob) => {
 
 function answer(from: string, to: string | undefined): DigestReply {
   try {
-    return { digest: digestBytes(from, to) };
+    return { hash: digestBytes(from, to) };
   } catch (error) {
     const { message, code } = error as NodeJS.ErrnoException;
     return { failure: { message, code } };

@@ -9,17 +9,11 @@ import { availableParallelism } from 'node:os';
 import { setImmediate } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 
-export interface Digest {
-  /** Hex SHA-256. */
-  hash: string;
-  size: number;
-}
-
 /** Minimum size of a big file in bytes. */
 export const BIG = 4 << 20;
 
-/** Hashes a file. Also copies it to `to`, which must not exist yet. */
-export async function digest(from: string, size: number, to?: string): Promise<Digest> {
+/** Hashes a file. Also copies it to `to`, which must not exist yet, preserving holes. */
+export async function digest(from: string, size: number, to?: string): Promise<string> {
   if (size >= BIG) return inWorker({ from, to });
   const pause = yieldIfDue();
   if (pause) await pause;
@@ -27,13 +21,13 @@ export async function digest(from: string, size: number, to?: string): Promise<D
 }
 
 /** Most files are small. One read is enough for them; undefined if the file has another size. */
-function digestSmall(from: string, size: number): Digest | undefined {
+function digestSmall(from: string, size: number): string | undefined {
   if (size >= CHUNK) return undefined;
   chunk ??= Buffer.allocUnsafeSlow(CHUNK);
   const source = openSync(from, 'r');
   try {
     const count = readSync(source, chunk, 0, size + 1, null);
-    return count === size ? { hash: hash('sha256', chunk.subarray(0, size)), size } : undefined;
+    return count === size ? sha256(chunk.subarray(0, size)) : undefined;
   } finally {
     closeSync(source);
   }
@@ -46,8 +40,8 @@ const HOLE = 1 << 16;
 let chunk: Buffer | undefined;
 const zeros = Buffer.alloc(HOLE);
 
-/** Hashes the file on this thread. Also copies it to `to`, which must not exist yet, preserving holes. */
-export function digestBytes(from: string, to?: string): Digest {
+/** The same on this thread. */
+export function digestBytes(from: string, to?: string): string {
   chunk ??= Buffer.allocUnsafeSlow(CHUNK);
   const sum = createHash('sha256');
   const source = openSync(from, 'r');
@@ -69,7 +63,7 @@ export function digestBytes(from: string, to?: string): Digest {
       size += count;
     }
     if (target !== undefined && sparse) ftruncateSync(target, size);
-    return { hash: sum.digest('hex'), size };
+    return sum.digest('hex');
   } finally {
     closeSync(source);
     if (target !== undefined) closeSync(target);
@@ -88,13 +82,29 @@ function writeAll(target: number, bytes: Buffer, position: number): void {
   for (let done = 0; done < bytes.length; ) done += writeSync(target, bytes, done, bytes.length - done, position + done);
 }
 
-let lastYield = performance.now();
+/** Processes big files in parallel on worker threads and small ones in sequence. Waits for all of them. */
+export async function largeAndSmall<T extends { size: number }>(files: T[], work: (file: T) => Promise<void>): Promise<void> {
+  const inTurn = async () => {
+    for (const file of files) {
+      if (file.size >= BIG) continue;
+      const pause = yieldIfDue();
+      if (pause) await pause;
+      await work(file);
+    }
+  };
+  const ended = await Promise.allSettled([inTurn(), ...files.filter(({ size }) => size >= BIG).map(work)]);
+  for (const result of ended) if (result.status === 'rejected') throw result.reason;
+}
+
+/** By `Date`, because `performance` makes Node load a dozen modules. */
+let lastYield = Date.now();
 
 /** A promise to await if this thread has worked so long that timers and signals need a turn. */
 export function yieldIfDue(): Promise<void> | undefined {
-  if (performance.now() - lastYield < 20) return undefined;
+  // The clock may have been set back.
+  if (Math.abs(Date.now() - lastYield) < 20) return undefined;
   return setImmediate().then(() => {
-    lastYield = performance.now();
+    lastYield = Date.now();
   });
 }
 
@@ -103,11 +113,11 @@ export interface DigestJob {
   to?: string;
 }
 
-export type DigestReply = { digest: Digest } | { failure: { message: string; code?: string } };
+export type DigestReply = { hash: string } | { failure: { message: string; code?: string } };
 
 interface Waiting {
   job: DigestJob;
-  resolve(digest: Digest): void;
+  resolve(hash: string): void;
   reject(error: Error): void;
 }
 
@@ -115,7 +125,7 @@ const queue: Waiting[] = [];
 const idle: Worker[] = [];
 let workers = 0;
 
-function inWorker(job: DigestJob): Promise<Digest> {
+function inWorker(job: DigestJob): Promise<string> {
   return new Promise((resolve, reject) => {
     queue.push({ job, resolve, reject });
     const worker = idle.pop() ?? (workers < Math.min(8, availableParallelism()) ? startWorker() : undefined);
@@ -139,7 +149,7 @@ function nextJob(worker: Worker): void {
   worker.once('error', failed);
   worker.once('message', (answer: DigestReply) => {
     worker.off('error', failed);
-    if ('digest' in answer) waiting.resolve(answer.digest);
+    if ('hash' in answer) waiting.resolve(answer.hash);
     else waiting.reject(Object.assign(new Error(answer.failure.message), { code: answer.failure.code }));
     nextJob(worker);
   });

@@ -1,7 +1,6 @@
 /** Errors of the cache. Each has a message and a hint for the user and is printed without a stack trace. */
 import { accessSync, constants, statfsSync, statSync } from 'node:fs';
 
-/** An error of the cache or of its disk. */
 export class CacheError extends Error {
   override name = 'CacheError';
   constructor(
@@ -10,6 +9,17 @@ export class CacheError extends Error {
     readonly hint?: string,
   ) {
     super(message);
+  }
+}
+
+/** Does optional work. Returns the error of the cache if it fails. */
+export function cacheErrorOf(work: () => void): CacheError | undefined {
+  try {
+    work();
+    return undefined;
+  } catch (error) {
+    if (error instanceof CacheError) return error;
+    throw error;
   }
 }
 

@@ -53,42 +53,38 @@ export class GcRoots {
   /** Begins a use whose results are unknown yet. Returns its id; undefined in a read-only cache. */
   register(user: GcRootOwner, label: string): number | undefined {
     if (this.database.readOnly) return undefined;
-    const { host, boot, pid, start } = thisProcess();
-    return this.database.use((statement) => {
-      const row = { user: this.#idOf(user), label, began: new Date().toISOString(), host, boot, pid, start };
-      return Number(statement(ARRIVE).run(row).lastInsertRowid);
-    });
+    const row = { user: this.#idOf(user), label, began: new Date().toISOString(), ...thisProcess() };
+    return Number(this.database.run(ARRIVE, row).lastInsertRowid);
   }
 
   begin(id: number, fingerprints: Iterable<string>): void {
-    const set = this.#keepSet(fingerprints);
-    this.database.use((statement) => statement('update uses set fingerprints = ? where id = ?').run(set, id));
+    this.database.run('update uses set fingerprints = ? where id = ?', this.#keepSet(fingerprints), id);
   }
 
   /** `fingerprints`: if there are more than at the beginning. */
   end(id: number, fingerprints: Iterable<string> | undefined): void {
     const set = fingerprints && this.#keepSet(fingerprints);
-    this.database.use((statement) => statement(END).run({ ended: new Date().toISOString(), set: set ?? null, id }));
+    this.database.run(END, { ended: new Date().toISOString(), set: set ?? null, id });
   }
 
   users(): (GcRootOwner & { id: number })[] {
-    const rows = this.database.use((statement) => statement('select id, host, folder from users order by id').all());
-    return rows as (GcRootOwner & { id: number })[];
+    return this.database.all('select id, host, folder from users order by id');
   }
 
   /** All uses, oldest first. */
   all(): GcRoot[] {
-    const rows = this.database.use((statement) => statement('select * from uses order by id').all()) as any[];
-    return rows.map(({ id, user, label, began, ended, after, fingerprints, host, boot, pid, start }) => {
-      const runs = ended === null && (isAlive({ host, boot, pid, start }) ?? Date.now() - Date.parse(began) < LONGEST);
-      return { id, user, label, began, after, state: runs ? 'running' : ended === null ? 'cut off' : 'ended', set: fingerprints };
-    });
+    return this.database
+      .all('select * from uses order by id')
+      .map(({ id, user, label, began, ended, after, fingerprints, host, boot, pid, start }) => {
+        const runs = ended === null && (isAlive({ host, boot, pid, start }) ?? Date.now() - Date.parse(began) < LONGEST);
+        return { id, user, label, began, after, state: runs ? 'running' : ended === null ? 'cut off' : 'ended', set: fingerprints };
+      });
   }
 
   /** Undefined if the set is unknown, so that the use may refer to any result. */
   fingerprints(set: string): string[] | undefined {
     if (set === '') return [];
-    const bytes = this.database.use((statement) => statement('select fingerprints from sets where hash = ?').pluck().get(set)) as Buffer;
+    const bytes: unknown = this.database.get('select fingerprints from sets where hash = ?', set)?.fingerprints;
     const found = Buffer.isBuffer(bytes)
       ? Array.from({ length: bytes.length / 32 }, (_, i) => bytes.toString('hex', i * 32, i * 32 + 32))
       : [];
@@ -105,25 +101,20 @@ export class GcRoots {
   }
 
   #idOf({ host, folder }: GcRootOwner): number {
-    const where = [host, folder];
-    return this.database.use((statement) => {
-      const known = statement('select id from users where host = ? and folder = ?').pluck();
-      const id = known.get(...where);
-      if (id !== undefined) return id as number;
-      statement('insert into users (host, folder) values (?, ?) on conflict do nothing').run(...where);
-      return known.get(...where) as number;
-    });
+    const idOf = () => this.database.get('select id from users where host = ? and folder = ?', host, folder)?.id;
+    const id = idOf();
+    if (id !== undefined) return id;
+    this.database.run('insert into users (host, folder) values (?, ?) on conflict do nothing', host, folder);
+    return idOf();
   }
 
   /** Writes the set if it is new. */
   #keepSet(fingerprints: Iterable<string>): string {
     const sorted = [...new Set(fingerprints)].sort();
     const hash = setHash(sorted);
-    this.database.use((statement) => {
-      if (statement('select 1 from sets where hash = ?').get(hash)) return;
-      const bytes = Buffer.from(sorted.join(''), 'hex');
-      statement('insert into sets (hash, fingerprints) values (?, ?) on conflict do nothing').run(hash, bytes);
-    });
+    if (this.database.get('select 1 from sets where hash = ?', hash)) return hash;
+    const bytes = Buffer.from(sorted.join(''), 'hex');
+    this.database.run('insert into sets (hash, fingerprints) values (?, ?) on conflict do nothing', hash, bytes);
     return hash;
   }
 }
@@ -139,7 +130,6 @@ const ARRIVE = `
 
 type Stored = Pick<Content, 'kind' | 'hash'>;
 
-/** The index and the objects of a cache. */
 interface StoredResults {
   index: ResultIndex;
   objects: ObjectStore;

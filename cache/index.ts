@@ -45,7 +45,7 @@ export class ResultIndex {
     return row && isWhole(row) && row.fingerprint === fingerprint ? resultOf(row) : undefined;
   }
 
-  /** Finds several results by fingerprint. */
+  /** Results by fingerprint. */
   findAll(fingerprints: string[]): Map<string, Result> {
     const rows = this.database.read([], (statement) =>
       statement('select * from results where fingerprint in (select value from json_each(?))').all(JSON.stringify(fingerprints)),
@@ -62,10 +62,8 @@ export class ResultIndex {
     this.database.commit((statement) => {
       for (const { fingerprint, subject, outputs, record, created } of results) {
         const row = [fingerprint, subject, JSON.stringify(outputs), JSON.stringify(record), created];
-        statement('replace into results (fingerprint, subject, outputs, record, created, checked) values (?, ?, ?, ?, ?, ?)').run(
-          ...row,
-          checkOf(...row),
-        );
+        const sql = 'replace into results (fingerprint, subject, outputs, record, created, checked) values (?, ?, ?, ?, ?, ?)';
+        statement(sql).run(...row, checkOf(...row));
       }
     });
   }
@@ -88,15 +86,11 @@ export class ResultIndex {
 
   /** All results, oldest first. */
   all(): ResultEntry[] {
-    const rows = this.database.use((statement) =>
-      statement(`
-        select number, fingerprint, subject, outputs, created from results
-        where checked = check_of(fingerprint, subject, outputs, record, created) order by number`).all(),
-    );
-    return (rows as (Omit<ResultEntry, 'outputs'> & { outputs: string })[]).map((row) => ({ ...row, outputs: outputsIn(row.outputs) }));
+    const sql = `select number, fingerprint, subject, outputs, created from results
+      where checked = check_of(fingerprint, subject, outputs, record, created) order by number`;
+    return this.database.all(sql).map((row) => ({ ...row, outputs: outputsIn(row.outputs) }));
   }
 
-  /** Removes results. */
   remove(fingerprints: string[]): void {
     if (this.database.readOnly || fingerprints.length === 0) return;
     this.database.commit((statement) => {

@@ -6,7 +6,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SqliteDatabase } from './database.ts';
-import { isAlive, thisProcess } from './process.ts';
+import { isAlive, type ProcessIdentity, processId, thisProcess } from './process.ts';
 
 export interface Lease {
   /** False if another process has considered this one dead and taken the key. */
@@ -37,10 +37,7 @@ export class Leases {
   async acquire(key: string, { signal, onWait }: { signal?: AbortSignal; onWait?(pid: number): void } = {}): Promise<Lease> {
     signal?.throwIfAborted();
     const before = this.#queues.get(key);
-    let leave!: () => void;
-    const place = new Promise<void>((resolve) => {
-      leave = resolve;
-    });
+    const { promise: place, resolve: leave } = Promise.withResolvers<void>();
     const last = (before ?? Promise.resolve()).then(() => place);
     this.#queues.set(key, last);
     const end = () => {
@@ -79,13 +76,11 @@ export class Leases {
     beginning: string,
     { signal, patience = Number.POSITIVE_INFINITY }: { signal?: AbortSignal; patience?: number } = {},
   ) {
-    const beats = new Map<string, { beat: number; since: number }>();
+    const observed = new Observed();
     for (const end = performance.now() + patience; ; await sleep(20, undefined, { signal })) {
       let held = false;
       for (const holder of this.#holders(beginning)) {
-        if (beats.get(holder.token)?.beat !== holder.beat) beats.set(holder.token, { beat: holder.beat, since: performance.now() });
-        const alive = isAlive(holder) ?? performance.now() - beats.get(holder.token)!.since < SILENCE;
-        if (alive) held = true;
+        if (observed.isAlive(holder)) held = true;
         else this.#release(holder.key, holder.token);
       }
       if (!held) return true;
@@ -96,41 +91,35 @@ export class Leases {
   /** In a read-only cache, the leases are a snapshot. */
   #holders(beginning: string): Holder[] {
     if (this.database.readOnly) return [];
-    return this.database.use((statement) =>
-      statement('select * from leases where substr(key, 1, ?) = ?').all(beginning.length, beginning),
-    ) as Holder[];
+    return this.database.all('select * from leases where substr(key, 1, ?) = ?', beginning.length, beginning);
   }
 
-  /** Releases all leases. */
   close(): void {
     for (const [token, key] of this.#held) this.#release(key, token);
   }
 
   async #claim(key: string, signal?: AbortSignal, onWait?: (pid: number) => void): Promise<string> {
-    const { host, boot, pid, start } = thisProcess();
-    const token = `${host}-${boot}-${pid}-${start}-${++this.#count}-${Math.random()}`;
+    const token = `${processId()}-${++this.#count}-${Math.random()}`;
     // Waiting is useless in a read-only cache, because nothing is stored.
     if (this.database.readOnly) return token;
-    let watched: { token: string; beat: number; since: number } | undefined;
+    const observed = new Observed();
+    let waitedFor: string | undefined;
     for (let pause = 20; ; pause = Math.min(100, pause * 1.5)) {
       signal?.throwIfAborted();
-      const taken = this.database.use((statement) => statement(TAKE).run({ key, token, host, boot, pid, start }).changes === 1);
-      if (taken) {
+      if (this.database.run(TAKE, { key, token, ...thisProcess() }).changes === 1) {
         this.#held.set(token, key);
         this.#heart ??= setInterval(() => this.#beat(), BEAT).unref();
         return token;
       }
-      const holder = this.database.use((statement) => statement('select * from leases where key = ?').get(key)) as Holder | undefined;
+      const holder: Holder | undefined = this.database.get('select * from leases where key = ?', key);
       if (!holder) {
         await sleep(0); // released in the meantime
         continue;
       }
-      const isNew = holder.token !== watched?.token;
-      if (isNew || holder.beat !== watched!.beat) watched = { token: holder.token, beat: holder.beat, since: performance.now() };
-      const alive = isAlive(holder) ?? performance.now() - watched!.since < SILENCE;
-      if (!alive) this.#release(key, holder.token);
+      if (!observed.isAlive(holder)) this.#release(key, holder.token);
       else {
-        if (isNew) onWait?.(holder.pid);
+        if (holder.token !== waitedFor) onWait?.(holder.pid);
+        waitedFor = holder.token;
         await sleep(pause, undefined, { signal });
       }
     }
@@ -138,7 +127,7 @@ export class Leases {
 
   #isHeldBy(key: string, token: string): boolean {
     if (this.database.readOnly) return true;
-    return this.database.use((statement) => statement('select 1 from leases where key = ? and token = ?').get(key, token)) !== undefined;
+    return this.database.get('select 1 from leases where key = ? and token = ?', key, token) !== undefined;
   }
 
   #release(key: string, token: string): void {
@@ -148,7 +137,7 @@ export class Leases {
       this.#heart = undefined;
     }
     if (this.database.readOnly) return;
-    this.database.use((statement) => statement('delete from leases where key = ? and token = ?').run(key, token));
+    this.database.run('delete from leases where key = ? and token = ?', key, token);
   }
 
   #beat(): void {
@@ -166,24 +155,28 @@ const TAKE = `
   insert into leases (key, token, beat, host, boot, pid, start) values (:key, :token, 0, :host, :boot, :pid, :start)
   on conflict do nothing`;
 
-interface Holder {
+interface Holder extends ProcessIdentity {
   key: string;
   token: string;
   beat: number;
-  host: string;
-  boot: string;
-  pid: number;
-  start: string;
+}
+
+/** Holders of leases that are checked again and again. One that the system cannot check is alive while its heart beats. */
+class Observed {
+  readonly #beats = new Map<string, { beat: number; since: number }>();
+
+  isAlive(holder: Holder): boolean {
+    let last = this.#beats.get(holder.token);
+    if (last?.beat !== holder.beat) last = { beat: holder.beat, since: performance.now() };
+    this.#beats.set(holder.token, last);
+    return isAlive(holder) ?? performance.now() - last.since < SILENCE;
+  }
 }
 
 function orAborted(promise: Promise<void>, signal?: AbortSignal): Promise<void> {
   if (!signal) return promise;
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    signal.addEventListener('abort', abort, { once: true });
-    promise.then(() => {
-      signal.removeEventListener('abort', abort);
-      resolve();
-    });
-  });
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const abort = () => reject(signal.reason);
+  signal.addEventListener('abort', abort, { once: true });
+  return Promise.race([promise, aborted]).finally(() => signal.removeEventListener('abort', abort));
 }

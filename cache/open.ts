@@ -9,7 +9,7 @@
 import { accessSync, constants, existsSync, mkdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type DatabaseSchema, SqliteDatabase } from './database.ts';
-import { CacheError, diskError, printablePath } from './error.ts';
+import { CacheError, cacheErrorOf, diskError, printablePath } from './error.ts';
 import { CHECKED_HASHES_TABLE, FileHashCache, HASHES_TABLE } from './file-hash-cache.ts';
 import { GcLock, GcRoots, USES_TABLES } from './gc.ts';
 import { CHECKED_RESULTS, RESULTS_TABLE, ResultIndex } from './index.ts';
@@ -20,9 +20,7 @@ export interface Cache {
   index: ResultIndex;
   objects: ObjectStore;
   leases: Leases;
-  /** Separates publishing and removing. */
   gcLock: GcLock;
-  /** The uses of results. */
   gcRoots: GcRoots;
   /** The cache of hashes of the user's files. */
   fileHashes: FileHashCache;
@@ -67,20 +65,12 @@ export function openCache(folder: string, options: OpenOptions = {}): Cache {
     fileHashes,
     readOnly,
     close() {
-      for (const last of [() => leases.close(), () => objectHashes.flush(), () => fileHashes.flush()]) ignoringCacheErrors(last);
+      // All results are stored. Only cached hashes and leases, which end with this process, may be lost.
+      for (const last of [() => leases.close(), () => objectHashes.flush(), () => fileHashes.flush()]) cacheErrorOf(last);
       database.close();
       fileHashDatabase?.close();
     },
   };
-}
-
-/** Ignores errors at the end. All results are stored; only cached hashes and leases, which end with this process, may be lost. */
-function ignoringCacheErrors(work: () => void): void {
-  try {
-    work();
-  } catch (error) {
-    if (!(error instanceof CacheError)) throw error;
-  }
 }
 
 const INDEX: DatabaseSchema = {
@@ -123,7 +113,6 @@ function checkFolder(folder: string): void {
   );
 }
 
-/** The nearest existing folder. */
 function existing(folder: string): string {
   return statSync(folder, { throwIfNoEntry: false }) ? folder : existing(dirname(folder));
 }

@@ -24,7 +24,7 @@ import { chmod, copyFile, mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { flushFiles, flushFolders, placeAtomically, removeAbandoned, removeTree, temporaryIn } from './atomic-move.ts';
 import { applyModes, type Content, formatListing, type ListingEntry, parseListing, readFolder } from './content.ts';
-import { BIG, digest, sha256, yieldIfDue } from './digest.ts';
+import { BIG, digest, largeAndSmall, sha256, yieldIfDue } from './digest.ts';
 import { diskError, MissingObjectError, printablePath, UnreadableError } from './error.ts';
 import type { FileHashCache } from './file-hash-cache.ts';
 
@@ -84,7 +84,8 @@ export class ObjectStore {
       try {
         await this.#write(content.kind, entries, staged);
         if (content.modes) applyModes(staged, content.modes, new Set(entries.map((entry) => entry.path)));
-        if (content.kind === 'folder') this.#trustFiles(entries, staged);
+        if (content.kind === 'folder')
+          for (const { kind, path, hash } of entries) if (kind === 'file') this.at.files.trust(statOf(join(staged, path))!, hash);
         const { ino, mtimeNs } = statOf(staged)!;
         await placeAtomically(staged, path);
         // The rename changed the ctime. Do not cache the hash if another process has replaced the file in the meantime.
@@ -124,15 +125,11 @@ export class ObjectStore {
 
   /** Adds finished files as objects. They must have these hashes. */
   async adopt(files: { hash: string; size: number; path: string }[]): Promise<void> {
+    const needed = files.reduce((sum, { size }) => sum + size, 0);
     try {
       await this.#publish(files);
     } catch (error) {
-      throw diskError(
-        error,
-        'storing objects',
-        this.at.folder,
-        files.reduce((sum, { size }) => sum + size, 0),
-      );
+      throw diskError(error, 'storing objects', this.at.folder, needed);
     }
   }
 
@@ -185,7 +182,7 @@ export class ObjectStore {
 
   /** Adds missing objects from files and texts. All are on the disk before the first one is visible. */
   async #publish(sources: Source[]): Promise<void> {
-    const staged = new Map<string, { source: Source; temporary: string }>();
+    const staged = new Map<string, Staged>();
     const folders = new Set<string>();
     for (const source of sources) {
       if (staged.has(source.hash)) continue;
@@ -199,15 +196,11 @@ export class ObjectStore {
           .add(this.at.folder);
       if (state === 'ok') continue;
       if (state === 'damaged') await this.#quarantine(source.hash);
-      staged.set(source.hash, { source, temporary: temporaryIn(this.#temporary) });
+      staged.set(source.hash, { ...source, temporary: temporaryIn(this.#temporary) });
     }
     try {
       if (staged.size > 0) await mkdir(this.#temporary, { recursive: true });
-      await largeAndSmall(
-        [...staged.values()],
-        ({ source }) => source.size,
-        ({ source, temporary }) => this.#copyIn(source, temporary),
-      );
+      await largeAndSmall([...staged.values()], (file) => this.#copyIn(file));
       await flushFiles([...staged.values()].map(({ temporary }) => temporary));
       for (const [hash, { temporary }] of staged) {
         const pause = yieldIfDue();
@@ -230,9 +223,9 @@ export class ObjectStore {
     }
   }
 
-  async #copyIn(source: Source, temporary: string): Promise<void> {
-    if (source.text !== undefined) writeFileSync(temporary, source.text, { flag: 'wx', mode: 0o600 });
-    else if ((await this.#hashOfCopy(source.path!, source.size, temporary)) !== source.hash) throw changedWhileStored(source.path!);
+  async #copyIn({ hash, size, path, text, temporary }: Staged): Promise<void> {
+    if (text !== undefined) writeFileSync(temporary, text, { flag: 'wx', mode: 0o600 });
+    else if ((await this.#hashOfCopy(path!, size, temporary)) !== hash) throw changedWhileStored(path!);
     backdate(temporary);
   }
 
@@ -246,12 +239,12 @@ export class ObjectStore {
         );
         if (cloned) {
           await chmod(temporary, 0o600);
-          return (await digest(temporary, size)).hash;
+          return await digest(temporary, size);
         }
         this.#reflinks = false;
         await rm(temporary, { force: true });
       }
-      return (await digest(path, size, temporary)).hash;
+      return await digest(path, size, temporary);
     } catch (error) {
       throw (error as NodeJS.ErrnoException).code === 'ENOENT' ? changedWhileStored(path) : error;
     }
@@ -282,17 +275,9 @@ export class ObjectStore {
   async #write(kind: Content['kind'], entries: ListingEntry[], to: string): Promise<void> {
     if (kind === 'folder') mkdirSync(to);
     for (const entry of entries) if (entry.kind === 'folder') mkdirSync(join(to, entry.path));
-    const files = entries.filter((entry) => entry.kind === 'file');
-    await largeAndSmall(
-      files,
-      ({ size }) => size,
-      (entry) => this.#copyOut(entry, join(to, entry.path)),
-    );
+    const files = entries.filter(({ kind }) => kind === 'file');
+    await largeAndSmall(files, (entry) => this.#copyOut(entry, join(to, entry.path)));
     for (const { link, path } of entries) if (link !== undefined) symlinkSync(link, join(to, path));
-  }
-
-  #trustFiles(entries: ListingEntry[], root: string): void {
-    for (const { kind, path, hash } of entries) if (kind === 'file') this.at.files.trust(statOf(join(root, path))!, hash);
   }
 
   async #copyOut({ hash, size, executable }: ListingEntry, to: string): Promise<void> {
@@ -329,8 +314,7 @@ export class ObjectStore {
 
   async #isWhole(hash: string, stat: BigIntStats): Promise<boolean> {
     const since = Date.now();
-    const found = await digest(this.pathOf(hash), Number(stat.size)).catch(() => undefined);
-    if (found?.hash !== hash) return false;
+    if ((await digest(this.pathOf(hash), Number(stat.size)).catch(() => undefined)) !== hash) return false;
     this.at.objects.learn(stat, hash, since);
     return true;
   }
@@ -386,18 +370,8 @@ interface Source {
   text?: string;
 }
 
-/** Processes big files in parallel on worker threads and small ones in sequence. Waits for all of them. */
-async function largeAndSmall<T>(items: T[], sizeOf: (item: T) => number, work: (item: T) => Promise<void>): Promise<void> {
-  const inTurn = async () => {
-    for (const item of items) {
-      if (sizeOf(item) >= BIG) continue;
-      const pause = yieldIfDue();
-      if (pause) await pause;
-      await work(item);
-    }
-  };
-  const ended = await Promise.allSettled([inTurn(), ...items.filter((item) => sizeOf(item) >= BIG).map(work)]);
-  for (const result of ended) if (result.status === 'rejected') throw result.reason;
+interface Staged extends Source {
+  temporary: string;
 }
 
 /** The timestamps of a file with an mtime older than its ctime can be trusted at once (see `FileHashCache.trust`). */

@@ -18,12 +18,20 @@ export type RunEvent =
   /** Something that a user should not miss, such as a kept file or a changed input. Repeated below the summary. */
   | { type: 'notice'; cell?: string; message: string }
   | { type: 'cell'; cell: string; state: CellState; seconds: number; why?: string; failure?: Failure }
-  | ({ type: 'summary'; pipeline: string; cells: Record<string, CellState>; seconds: number } & Record<CellState, number>)
+  | Summary
   | { type: 'plan'; cells: Record<string, { state: PlannedState; why: string }> }
   /** Between two runs of --watch. */
   | { type: 'watching'; files: number }
   | { type: 'changed'; path: string }
   | { type: 'error'; file: string; line: number; column: number; message: string };
+
+/** The end of a run, with the number of cells in each state. */
+export interface Summary extends Record<CellState, number> {
+  type: 'summary';
+  pipeline: string;
+  cells: Record<string, CellState>;
+  seconds: number;
+}
 
 export interface Failure {
   /** One line: "exited with 3", "killed: out of memory", "timed out after 2h", a step's own message. */

@@ -7,9 +7,9 @@
 import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
+import { readCachedText, writeCachedText } from '../cache/atomic-move.ts';
 import { sha256 } from '../cache/digest.ts';
-import { readCachedText, writeCachedText } from './files/cached-text.ts';
-import { packageFolder, packageVersion } from './files/packages.ts';
+import { installedVersion, packageVersion } from './files/packages.ts';
 
 /** A cache for one run: the code of a step, the version of a package. `run --watch` clears it before the next run. */
 const all: Map<unknown, unknown>[] = [];
@@ -113,7 +113,7 @@ async function bundleImports(entry: string): Promise<ImportedFiles> {
     files[relative(folder, path).replaceAll(sep, '/')] = sha256(readFileSync(path));
     for (const { path: specifier, external } of imports) {
       const name = external ? packageName(specifier) : undefined;
-      if (name !== undefined) packages[name] = { version: versionOf(name, dirname(path)), from: dirname(path) };
+      if (name !== undefined) packages[name] = { version: installedVersion(name, dirname(path)), from: dirname(path) };
     }
   }
   return { files, packages };
@@ -124,7 +124,7 @@ function readCachedCode(memory: string, folder: string): Code | undefined {
   if (text === undefined) return undefined;
   const kept: ImportedFiles & ResolutionContext = JSON.parse(text);
   for (const [file, hash] of Object.entries(kept.files)) if (hashAt(resolve(folder, file)) !== hash) return undefined;
-  for (const [name, { version, from }] of Object.entries(kept.packages)) if (versionOf(name, from) !== version) return undefined;
+  for (const [name, { version, from }] of Object.entries(kept.packages)) if (installedVersion(name, from) !== version) return undefined;
   const { rivals, settings } = resolutionContext(Object.keys(kept.files), folder);
   return JSON.stringify([rivals, settings]) === JSON.stringify([kept.rivals, kept.settings]) ? codeIn(kept) : undefined;
 }
@@ -163,11 +163,6 @@ function namesLike(path: string): string[] {
 
 function codeIn({ files, packages }: ImportedFiles): Code {
   return withHash(files, Object.fromEntries(Object.entries(packages).map(([name, { version }]) => [name, version])));
-}
-
-function versionOf(name: string, from: string): string {
-  const found = packageFolder(name, from);
-  return found ? packageVersion(found) : 'not installed';
 }
 
 function hashAt(path: string): string | undefined {

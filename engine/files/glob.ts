@@ -96,7 +96,6 @@ export function isGlob(text: string): boolean {
   return /(?<!\\)(?:\\\\)*([*?[{]|[@!+]\()/.test(text);
 }
 
-/** Escapes the wildcards in a text. */
 export function escapeGlob(text: string): string {
   return text.replace(/[*?[\]{}()!@+\\]/g, '\\$&');
 }

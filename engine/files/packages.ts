@@ -16,6 +16,11 @@ export function packageVersion(folder: string): string {
   return String(manifest(folder).version ?? 'unknown');
 }
 
+export function installedVersion(name: string, from: string): string {
+  const folder = packageFolder(name, from);
+  return folder ? packageVersion(folder) : 'not installed';
+}
+
 /** The file that `import 'name'` or `import 'name/sub'` loads from a package's folder; undefined if there is none. */
 export function packageEntry(folder: string, sub: string): string | undefined {
   const { exports, module, main } = manifest(folder);

@@ -12,11 +12,10 @@ import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, isAbsolute, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { replaceFileIfPossible } from '../../cache/atomic-move.ts';
+import { readCachedText, replaceFileIfPossible, writeCachedText } from '../../cache/atomic-move.ts';
 import { sealed } from '../../cache/database.ts';
 import { sha256 } from '../../cache/digest.ts';
 import { type Cell, fileName, type Pipeline, type StepAction } from '../cell.ts';
-import { readCachedText, writeCachedText } from '../files/cached-text.ts';
 import { packageVersion } from '../files/packages.ts';
 import { type Answers, type Environment, variableIn } from './environment.ts';
 

@@ -3,7 +3,7 @@
 import { relative } from 'node:path';
 import type { Pipeline } from '../cell.ts';
 import { placeLines, placeName } from '../errors.ts';
-import type { Failure, RunEvent } from '../events.ts';
+import type { Failure, RunEvent, Summary } from '../events.ts';
 import { type Colors, printableName, readableText } from '../format/terminal-text.ts';
 import { clip, clipMiddle, duration, figure, oneLine, outputLine, someOf, thousands, wrap } from '../format/text.ts';
 import { type FinalMetric, type FinalMetrics, metricTables } from './metric-tables.ts';
@@ -37,7 +37,7 @@ export class RunOutcome {
   /** The cells of each notice, by its text. */
   readonly #notices = new Map<string, string[]>();
   readonly #results = new Map<string, string>();
-  #summary?: Extract<RunEvent, { type: 'summary' }>;
+  #summary?: Summary;
   #interrupted = false;
 
   constructor(
@@ -78,14 +78,14 @@ export class RunOutcome {
     return [
       this.#counts(summary),
       ...this.#unfinished(summary).map((line) => clip(line, columns)),
-      ...section(metricTables(metrics, columns, colors)),
-      ...section(resultLines(results, columns, colors)),
-      ...section(noticeLines(this.#notices, columns, colors)),
-      ...section(this.#outputs(columns).map((line) => colors.dim(line))),
+      ...paragraph(metricTables(metrics, columns, colors)),
+      ...paragraph(resultLines(results, columns, colors)),
+      ...paragraph(noticeLines(this.#notices, columns, colors)),
+      ...paragraph(this.#outputs(columns).map((line) => colors.dim(line))),
     ];
   }
 
-  #counts(summary: Extract<RunEvent, { type: 'summary' }>): string {
+  #counts(summary: Summary): string {
     const { colors } = this;
     const paint = {
       failed: colors.red,
@@ -102,7 +102,7 @@ export class RunOutcome {
     return `${colors.bold(printableName(summary.pipeline))}: ${outcomes} · ${duration(summary.seconds)}`;
   }
 
-  #unfinished(summary: Extract<RunEvent, { type: 'summary' }>): string[] {
+  #unfinished(summary: Summary): string[] {
     const named = (state: string) => Object.keys(summary.cells).filter((cell) => summary.cells[cell] === state);
     const lines: string[] = [];
     for (const state of ['failed', 'skipped', 'canceled'] as const) {
@@ -118,7 +118,7 @@ export class RunOutcome {
   }
 
   /** Result lines of steps with one cell, which replace their metrics. The results of a sweep are in its table. */
-  #shownResults({ cells }: Extract<RunEvent, { type: 'summary' }>): Map<string, string> {
+  #shownResults({ cells }: Summary): Map<string, string> {
     const ended = this.pipeline.cells.filter(
       ({ name, step }) => name === step && ['ran', 'fresh', 'restored'].includes(cells[name]!) && this.#results.has(name),
     );
@@ -163,6 +163,7 @@ export function noticeLines(notices: Map<string, string[]>, columns: number, col
 
 const OUTPUTS = 6;
 
-function section(lines: string[]): string[] {
+/** The lines after a blank line, if there are any. */
+export function paragraph(lines: string[]): string[] {
   return lines.length > 0 ? ['', ...lines] : [];
 }

@@ -2,11 +2,12 @@
 
 import { existsSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { basename, join, relative } from 'node:path';
-import type { Cell, Pipeline, ShellAction, StepAction } from '../cell.ts';
+import { basename, dirname, join, relative } from 'node:path';
+import type { Lease } from '../../cache/lease.ts';
+import type { Cell, ShellAction, StepAction } from '../cell.ts';
 import type { RunEvent } from '../events.ts';
 import { memoryKills } from '../memory-limit.ts';
-import { withMatches } from '../pipeline/shell.ts';
+import type { LockfileCheck } from './lockfile.ts';
 import type { CellLog } from './process/cell-log.ts';
 import { type ChildOptions, childEnvironment, runChild } from './process/child-process.ts';
 import { killedMeanwhile, meaningOf, type Verdict } from './process/failure.ts';
@@ -15,11 +16,28 @@ import type { StepProcesses } from './process/process-reuse.ts';
 import type { Mask } from './process/secret-masking.ts';
 import type { Message, StepJob } from './process/step-process.ts';
 import type { Meter } from './process/usage.ts';
-import type { Inputs, ResolvedSource } from './resolve-inputs.ts';
+import type { Project } from './project.ts';
+import type { InputContext, Inputs, ResolvedSource } from './resolve-inputs.ts';
 
-export interface Attempt {
+/** What an execution needs from its run. */
+export interface ExecutionContext extends InputContext {
+  project: Project;
+  run: number;
+  /** GPUs that the cell has alone. */
+  gpus: string[];
+  orphanReaper: OrphanReaper;
+  stepProcesses: StepProcesses;
+  /** Leases on the paths of the cell's outputs. */
+  leases: Lease[];
+  /** Set with `--locked`. */
+  lockfileCheck?: LockfileCheck;
+  /** Aborted by Ctrl-C and by `--on-failure kill`. */
+  signal: AbortSignal;
+  emit(event: RunEvent): void;
+}
+
+interface Attempt extends ExecutionContext {
   cell: Cell;
-  pipeline: Pipeline;
   inputs: Inputs;
   fingerprint: string;
   /** The path where the step writes each output. */
@@ -30,20 +48,14 @@ export interface Attempt {
   checkpoints: string | undefined;
   log: CellLog;
   mask: Mask;
-  /** GPUs that the cell has alone while it runs. */
-  gpus: string[];
-  orphanReaper: OrphanReaper;
-  stepProcesses: StepProcesses;
   meter: Meter;
-  signal: AbortSignal;
-  emit(event: RunEvent): void;
 }
 
 /** Resolves with the failure; undefined on success. */
 export async function attempt(work: Attempt): Promise<Verdict | undefined> {
   const { action, name } = work.cell;
   const kills = memoryKills();
-  const verdict = await (action.kind === 'shell' ? runCommands(work, action, childOptions(work)) : runStep(work, action));
+  const verdict = await (action.kind === 'shell' ? runCommands(work, action) : runStep(work, action));
   // A pipe of /bin/sh succeeds if its last command does, even if an earlier one was killed.
   if (!verdict && !work.signal.aborted && memoryKills() > kills)
     work.emit({
@@ -87,8 +99,7 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
     onOutput: (stream, bytes) => log.chunk(stream, bytes),
     onMessage,
   });
-  if (work.signal.aborted) return undefined;
-  if (last?.type === 'done') return undefined;
+  if (work.signal.aborted || last?.type === 'done') return undefined;
   if (!last)
     return !death || death.exitCode === 0
       ? { message: 'ended its process before it was done', hint: 'return from `run` instead of calling process.exit()' }
@@ -98,77 +109,54 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
   return { message: mask(message), hint: hint && mask(hint), option, detail: stack, stack: frames };
 }
 
-function childOptions({ cell, pipeline, gpus, orphanReaper, meter, signal, log }: Attempt): ChildOptions {
-  return {
-    folder: pipeline.folder,
-    environment: childEnvironment(cell, gpus),
-    signal,
-    orphanReaper,
-    meter,
-    onOutput: (stream, bytes) => log.chunk(stream, bytes),
-  };
-}
-
-function jobOf(
-  { cell, pipeline, inputs: given, outputs, checkpoints, fingerprint, scratch }: Attempt,
-  { module, options }: StepAction,
-): Omit<StepJob, 'mark' | 'threads'> {
-  const paths: StepJob['inputs'] = Object.create(null);
-  const origins: StepJob['origins'] = Object.create(null);
-  const addresses: StepJob['addresses'] = Object.create(null);
-  const names: StepJob['names'] = Object.create(null);
-  const repositories: StepJob['repositories'] = Object.create(null);
-  const leftOut: string[] = [];
-  const inputs = withViews(given, cell, scratch);
-  for (const [role, { sources }] of Object.entries(inputs)) {
-    const all = sources.map(({ path }) => path);
-    paths[role] = cell.inputs[role]!.declaration.many ? all : all[0]!;
-    for (const { path, name, address, repository } of sources) {
-      names[path] = name;
-      if (address !== undefined) addresses[path] = address;
-      if (repository !== undefined) repositories[path] = repository;
-    }
-    leftOut.push(...sources.flatMap((source) => source.leftOut ?? []));
-    const cells = sources.flatMap(({ origin }) => origin ?? []);
-    if (cells.length > 0) origins[role] = cells;
-  }
-  return {
+function jobOf(work: Attempt, { module, options }: StepAction): Omit<StepJob, 'mark' | 'threads'> {
+  const { cell, pipeline, outputs, checkpoints, fingerprint } = work;
+  const inputs = withViews(work);
+  const job: Omit<StepJob, 'mark' | 'threads'> = {
     module,
     options,
-    inputs: paths,
-    origins,
-    addresses,
-    names,
-    repositories,
-    leftOut,
+    inputs: Object.create(null),
+    origins: Object.create(null),
+    addresses: Object.create(null),
+    names: Object.create(null),
+    repositories: Object.create(null),
+    leftOut: Object.values(inputs).flatMap(({ sources }) => sources.flatMap(({ leftOut = [] }) => leftOut)),
     outputs,
     checkpoints: checkpoints!,
     folder: pipeline.folder,
     cell: { cell: cell.name, matrix: cell.matrix },
     seed: typeof options.seed === 'number' ? options.seed : Number.parseInt(fingerprint.slice(0, 8), 16) >>> 1,
   };
+  for (const [role, { sources }] of Object.entries(inputs)) {
+    const paths = sources.map(({ path }) => path);
+    job.inputs[role] = cell.inputs[role]!.declaration.many ? paths : paths[0]!;
+    for (const { path, name, address, repository } of sources) {
+      job.names[path] = name;
+      if (address !== undefined) job.addresses[path] = address;
+      if (repository !== undefined) job.repositories[path] = repository;
+    }
+    const cells = sources.flatMap(({ origin }) => origin ?? []);
+    if (cells.length > 0) job.origins[role] = cells;
+  }
+  return job;
 }
 
-/*
- * A view of a user's folder in which some files do not count: a folder of links to the other files. A step that opens files by
- * name then finds exactly the files in the fingerprint. Inputs with several paths are passed unchanged, with `leftOut`,
+/**
+ * Replaces a user's folder in which some files do not count by a view: a folder of links to the other files. A step that opens
+ * files by name then finds exactly the files in the fingerprint. Inputs with several paths are passed unchanged, with `leftOut`,
  * because the paths of their files matter.
  */
-
-/** `scratch`: a folder of this attempt. */
-export function withViews(inputs: Inputs, cell: Cell, scratch: string): Inputs {
-  const seen = Object.entries(inputs).map(([role, input]) => {
-    const [source] = input.sources;
-    if (cell.inputs[role]!.declaration.many || !source?.leftOut?.length) return [role, input] as const;
-    return [role, { ...input, sources: [viewOf(source, join(scratch, 'views', role))] }] as const;
-  });
-  return Object.assign(Object.create(null), Object.fromEntries(seen));
-}
-
-function viewOf({ leftOut, ...source }: ResolvedSource, parent: string): ResolvedSource {
-  const view = join(parent, basename(source.path));
-  linkAll(source.path, view, new Set(leftOut));
-  return { ...source, path: view };
+function withViews({ inputs, cell, scratch }: Attempt): Inputs {
+  const views: Inputs = Object.create(null);
+  for (const [role, input] of Object.entries(inputs)) {
+    const [{ leftOut, ...source } = {} as ResolvedSource] = input.sources;
+    views[role] = input;
+    if (cell.inputs[role]!.declaration.many || !leftOut?.length) continue;
+    const path = join(scratch, 'views', role, basename(source.path));
+    linkAll(source.path, path, new Set(leftOut));
+    views[role] = { ...input, sources: [{ ...source, path }] };
+  }
+  return views;
 }
 
 /** Creates folders instead of linking them, because they may contain files that are left out. */
@@ -182,7 +170,79 @@ function linkAll(from: string, to: string, leftOut: Set<string>): void {
   }
 }
 
-/* Hints for a command that failed or did not create an output, derived from its text and its output. */
+/** Runs the commands of a shell step in order. A command that is too long for one argument is passed to the shell as a file. */
+async function runCommands(work: Attempt, { commands, shell }: ShellAction): Promise<Verdict | undefined> {
+  const options = childOptions(work);
+  const files = (role: string) =>
+    (work.inputs[role]?.sources ?? []).map(({ path, pinned }) => (pinned ? path : relative(work.pipeline.folder, path)));
+  const outputs = Object.values(work.outputs).map((path) => relative(work.pipeline.folder, path));
+  const paths = [...Object.keys(work.inputs).flatMap(files), ...outputs];
+  const flags = shell === 'sh' ? ['-e'] : ['-eo', 'pipefail'];
+  const lists = join(work.scratch, 'inputs');
+  for (const [number, written] of commands.entries()) {
+    // Loaded on demand, because it loads the YAML parser.
+    const command = written.includes('${{') ? (await import('../pipeline/shell.ts')).withMatches(written, files) : written;
+    const wantsLists = command.includes('TUNESMITH_INPUTS');
+    if (wantsLists) writeLists(lists, Object.keys(work.inputs), files);
+    const args =
+      Buffer.byteLength(command) < LONGEST_ARGUMENT ? ['-c', command] : [scriptOf(command, join(work.scratch, `command-${number}`))];
+    const kills = memoryKills();
+    const environment = wantsLists ? { ...options.environment, TUNESMITH_INPUTS: lists } : options.environment;
+    const death = await runChild(shell === 'sh' ? '/bin/sh' : 'bash', [...flags, ...args], { ...options, environment });
+    if (work.signal.aborted) return undefined;
+    if (death.exitCode !== 0) {
+      const verdict = meaningOf(death, kills, work.log.tail);
+      return { ...verdict, hint: commandHint(command, shell, work.log.tail, paths) ?? verdict.hint };
+    }
+  }
+  return undefined;
+}
+
+/** Maximum length of one argument in bytes. Linux allows 128 KiB. */
+const LONGEST_ARGUMENT = 100_000;
+
+function scriptOf(command: string, path: string): string {
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, `${command}\n`);
+  return path;
+}
+
+/**
+ * List files are for thousands of paths: `$TUNESMITH_INPUTS/NAME.txt` has one path of the input NAME per line, and `NAME.0` has
+ * them for `xargs -0`.
+ */
+function writeLists(folder: string, roles: string[], files: (role: string) => string[]): void {
+  mkdirSync(folder, { recursive: true });
+  // Outputs of other steps that a command uses directly have no role name.
+  for (const role of roles.filter((role) => /^[\w-]+$/.test(role))) {
+    const paths = files(role);
+    writeFileSync(join(folder, `${role}.txt`), paths.map((path) => `${path}\n`).join(''));
+    writeFileSync(join(folder, `${role}.0`), paths.map((path) => `${path}\0`).join(''));
+  }
+}
+
+function childOptions({ cell, pipeline, gpus, orphanReaper, meter, signal, log }: Attempt): ChildOptions {
+  return {
+    folder: pipeline.folder,
+    environment: childEnvironment(cell, gpus),
+    signal,
+    orphanReaper,
+    meter,
+    onOutput: (stream, bytes) => log.chunk(stream, bytes),
+  };
+}
+
+/** The hint for a failed command. `tail`: the last lines of its output. `paths`: its inputs and outputs as in the command. */
+export function commandHint(command: string, shell: 'sh' | 'bash', tail: readonly string[], paths: readonly string[]): string | undefined {
+  const [bashism] = BASHISMS.find(([, pattern]) => pattern.test(command)) ?? [];
+  if (shell === 'sh' && bashism !== undefined && tail.some((line) => COMPLAINT.test(line)))
+    return `${bashism} needs bash, but commands run in /bin/sh. Write \`shell: bash\` in this step.`;
+  const folder = folderIn(command);
+  const lost = paths.find((path) =>
+    tail.some((line) => line.includes(path) && /no such file|nonexistent|not found|cannot (open|create)/i.test(line)),
+  );
+  return folder !== undefined && lost !== undefined ? afterChange(folder, lost) : undefined;
+}
 
 /** Syntax that only bash supports, with its name. */
 const BASHISMS: [what: string, pattern: RegExp][] = [
@@ -205,18 +265,6 @@ const BASHISMS: [what: string, pattern: RegExp][] = [
 /** How a shell other than bash reports such syntax. */
 const COMPLAINT = /^[^:]*sh: .*(not found|[Ss]yntax error|[Bb]ad substitution|[Ii]llegal option|unexpected|bad variable|cannot open)/;
 
-/** `tail`: the last lines of its output. `paths`: of its inputs and outputs as in the command. */
-export function commandHint(command: string, shell: 'sh' | 'bash', tail: readonly string[], paths: readonly string[]): string | undefined {
-  const [bashism] = BASHISMS.find(([, pattern]) => pattern.test(command)) ?? [];
-  if (shell === 'sh' && bashism !== undefined && tail.some((line) => COMPLAINT.test(line)))
-    return `${bashism} needs bash, but commands run in /bin/sh. Write \`shell: bash\` in this step.`;
-  const folder = folderIn(command);
-  const lost = paths.find((path) =>
-    tail.some((line) => line.includes(path) && /no such file|nonexistent|not found|cannot (open|create)/i.test(line)),
-  );
-  return folder !== undefined && lost !== undefined ? afterChange(folder, lost) : undefined;
-}
-
 /** The hint for a missing output. `path`: relative to the pipeline's folder `at`. */
 export function misplacedHint(commands: readonly string[], path: string, at: string): string | undefined {
   const folder = commands.map(folderIn).find((folder) => folder !== undefined && existsSync(join(at, folder, path)));
@@ -231,55 +279,4 @@ function afterChange(folder: string, path: string): string {
 function folderIn(command: string): string | undefined {
   const [, before = '', folder] = /^((?:[^(]*[\s;&|])?)cd\s+["']?([^\s;&|"')]+)/.exec(command) ?? [];
   return folder === undefined || before.includes('(') || folder.startsWith('-') ? undefined : folder;
-}
-
-/*
- * Runs the commands of a shell step in order. A command that is too long for one argument is passed to the shell as a file.
- * For thousands of paths there are list files: `$TUNESMITH_INPUTS/NAME.txt` has one path of the input NAME per line, and
- * `NAME.0` has them for `xargs -0`.
- */
-
-/** Resolves with the failure; undefined on success. */
-export async function runCommands(work: Attempt, { commands, shell }: ShellAction, options: ChildOptions): Promise<Verdict | undefined> {
-  const files = (role: string) =>
-    (work.inputs[role]?.sources ?? []).map(({ path, pinned }) => (pinned ? path : relative(work.pipeline.folder, path)));
-  const outputs = Object.values(work.outputs).map((path) => relative(work.pipeline.folder, path));
-  const paths = [...Object.keys(work.inputs).flatMap(files), ...outputs];
-  const flags = shell === 'sh' ? ['-e'] : ['-eo', 'pipefail'];
-  const lists = join(work.scratch, 'inputs');
-  for (const [number, written] of commands.entries()) {
-    const command = withMatches(written, files);
-    const wantsLists = command.includes('TUNESMITH_INPUTS');
-    if (wantsLists) writeLists(lists, Object.keys(work.inputs), files);
-    const given =
-      Buffer.byteLength(command) < LONGEST_ARGUMENT ? ['-c', command] : [scriptOf(command, join(work.scratch, `command-${number}`))];
-    const kills = memoryKills();
-    const environment = wantsLists ? { ...options.environment, TUNESMITH_INPUTS: lists } : options.environment;
-    const death = await runChild(shell === 'sh' ? '/bin/sh' : 'bash', [...flags, ...given], { ...options, environment });
-    if (work.signal.aborted) return undefined;
-    if (death.exitCode !== 0) {
-      const verdict = meaningOf(death, kills, work.log.tail);
-      return { ...verdict, hint: commandHint(command, shell, work.log.tail, paths) ?? verdict.hint };
-    }
-  }
-  return undefined;
-}
-
-/** Maximum length of one argument in bytes. Linux allows 128 KiB. */
-const LONGEST_ARGUMENT = 100_000;
-
-function scriptOf(command: string, path: string): string {
-  mkdirSync(join(path, '..'), { recursive: true });
-  writeFileSync(path, `${command}\n`);
-  return path;
-}
-
-function writeLists(folder: string, roles: string[], files: (role: string) => string[]): void {
-  mkdirSync(folder, { recursive: true });
-  // Outputs of other steps that a command uses directly have no role name.
-  for (const role of roles.filter((role) => /^[\w-]+$/.test(role))) {
-    const paths = files(role);
-    writeFileSync(join(folder, `${role}.txt`), paths.map((path) => `${path}\n`).join(''));
-    writeFileSync(join(folder, `${role}.0`), paths.map((path) => `${path}\0`).join(''));
-  }
 }

@@ -8,43 +8,21 @@ import { join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { existsAt, placeAtomically, removeTree } from '../../cache/atomic-move.ts';
 import { type Content, contentOf, modesOf } from '../../cache/content.ts';
-import type { Lease } from '../../cache/lease.ts';
 import type { Cell, Pipeline } from '../cell.ts';
-import type { Failure, RunEvent } from '../events.ts';
+import type { Failure } from '../events.ts';
 import type { FetchProgress } from '../fetch/fetched-store.ts';
 import { StepError } from '../step.ts';
-import { attempt, misplacedHint } from './attempt.ts';
+import { attempt, type ExecutionContext, misplacedHint } from './attempt.ts';
 import { type Freshness, sameContent, subjectOf } from './freshness.ts';
 import { areLost, changedInput, refuseForeignInputs, refuseLostLeases, type Stamps, stampsOfInputs } from './interference.ts';
-import type { LockfileCheck } from './lockfile.ts';
 import { LINK, MADE, OutputTransaction, type Unstored } from './output-transaction.ts';
 import { CellLog } from './process/cell-log.ts';
 import { secretValues } from './process/child-process.ts';
 import { explained, placeOf, type Verdict } from './process/failure.ts';
-import type { OrphanReaper } from './process/orphan-reaper.ts';
-import type { StepProcesses } from './process/process-reuse.ts';
 import { type Mask, maskOf } from './process/secret-masking.ts';
 import { Meter, type Usage } from './process/usage.ts';
-import type { Project } from './project.ts';
-import { fetched, type InputContext, manifestOf } from './resolve-inputs.ts';
+import { fetched, manifestOf } from './resolve-inputs.ts';
 import { StepCheckpoints } from './step-checkpoints.ts';
-
-/** What an execution needs from its run. */
-export interface ExecutionContext extends InputContext {
-  project: Project;
-  run: number;
-  /** GPUs that the cell has alone. */
-  gpus: string[];
-  orphanReaper: OrphanReaper;
-  stepProcesses: StepProcesses;
-  /** Leases on the paths of the cell's outputs. */
-  leases: Lease[];
-  /** Set with `--locked`. */
-  lockfileCheck?: LockfileCheck;
-  /** Aborted by Ctrl-C and by `--on-failure kill`. */
-  signal: AbortSignal;
-  emit(event: RunEvent): void;
-}
 
 export type Execution = { usage?: Usage } & (
   | ({ state: 'ran'; log: string } & CellResult)
@@ -355,8 +333,7 @@ function missingOutput(cell: Cell, outputs: Record<string, string>, { folder }: 
   return undefined;
 }
 
-/* Reports downloads of a cell's inputs to the log and the screen. */
-
+/** Reports downloads of a cell's inputs to the log and the screen. */
 function downloadProgress({ name: cell }: Cell, log: CellLog, emit: ExecutionContext['emit'], signal: AbortSignal): FetchProgress {
   const began = performance.now();
   let [done, total, nextReport] = [0, 0, 0];

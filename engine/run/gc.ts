@@ -71,13 +71,13 @@ export async function collect(root: string, scope: GcScope, signal: AbortSignal)
   }
 }
 
-interface Planned {
-  collection: Collection;
-  /** Removes uses that the scope does not keep, and uses of projects that no longer exist. */
-  forgotten: { uses: number[]; users: number[] };
-}
-
-function plan(root: string, places: ProjectPaths, cache: Cache, scope: GcScope): Planned {
+/** `forgotten`: uses that the scope does not keep, and uses of projects that no longer exist. */
+function plan(
+  root: string,
+  places: ProjectPaths,
+  cache: Cache,
+  scope: GcScope,
+): { collection: Collection; forgotten: { uses: number[]; users: number[] } } {
   const results = cache.index.all();
   const users = new Map(cache.gcRoots.users().map((user) => [user.id, user]));
   const own = userOf(root, places);

@@ -13,10 +13,10 @@
 
 import { lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
-import { existsAt, moveAside, namesIn, placeAtomically, removeTree } from '../../cache/atomic-move.ts';
+import { existsAt, isYoung, moveAside, namesIn, placeAtomically, removeTree } from '../../cache/atomic-move.ts';
 import { type Content, contentOf } from '../../cache/content.ts';
 import { systemError } from '../../cache/error.ts';
-import { isAlive, type ProcessIdentity, thisProcess } from '../../cache/process.ts';
+import { isAlive, processId, processOf } from '../../cache/process.ts';
 import type { Cell } from '../cell.ts';
 import type { Project } from './project.ts';
 
@@ -28,8 +28,7 @@ export class OutputTransaction {
   ) {}
 
   static begin(project: Project, cell: Cell): OutputTransaction {
-    const { host, boot, pid, start } = thisProcess();
-    const folder = join(project.places.work, `${host}-${boot}-${pid}-${start}-${++transactions}`);
+    const folder = join(project.places.work, `${processId()}-${++transactions}`);
     // The commands of a shell step write to the paths of the outputs themselves.
     mkdirSync(cell.action.kind === 'shell' ? folder : join(folder, 'staged'), { recursive: true });
     return new OutputTransaction(project, folder, { cell: cell.name, stage: 'begun', outputs: [] });
@@ -114,8 +113,7 @@ export class OutputTransaction {
   }
 
   static async #recoverOne(project: Project, id: string): Promise<void> {
-    const [host = '', boot = '', pid = '', start = ''] = id.split('-');
-    const alive = isAlive({ host, boot, pid: Number(pid), start } satisfies ProcessIdentity);
+    const alive = isAlive(processOf(id));
     if (alive) return;
     const folder = join(project.places.work, id);
     const journal = readJournal(folder);
@@ -171,7 +169,7 @@ export class OutputTransaction {
       attempt(
         `could not move the content found at ${path}, an output of the interrupted cell ${this.journal.cell}, to .tunesmith/kept`,
         async () => {
-          const at = await moveAside(from, this.#keptAs(path));
+          const at = await moveAside(from, keptAs(this.project, path));
           if (at) kept.push({ path, at });
         },
       );
@@ -183,7 +181,7 @@ export class OutputTransaction {
             left = (await moveAside(from, join(failed, name))) !== undefined || left;
           } catch (error) {
             if (isPassing(error)) throw error;
-            const kept = await moveAside(from, this.#keptAs(join('failed', name))).catch(() => undefined);
+            const kept = await moveAside(from, keptAs(this.project, join('failed', name))).catch(() => undefined);
             throw kept ? new Error(`${messageOf(error)}; it was saved as ${relative(root, kept)}`) : error;
           }
         },
@@ -233,7 +231,7 @@ export class OutputTransaction {
       return await placeAtomically(former, at);
     } catch (error) {
       if (isPassing(error)) throw error;
-      const kept = await moveAside(former, this.#keptAs(relative(this.project.root, at)));
+      const kept = await moveAside(former, keptAs(this.project, relative(this.project.root, at)));
       throw new Error(`${messageOf(error)}; it was saved as ${relative(this.project.root, kept ?? former)}`);
     }
   }
@@ -257,7 +255,9 @@ export class OutputTransaction {
     const { root } = this.project;
     const former = join(this.folder, 'former');
     try {
-      const kept = this.journal.outputs.filter(({ name, had, ours }) => had && existsAt(this.#former(name)) && !(ours && this.#isDone));
+      const kept = this.journal.outputs.filter(
+        ({ name, had, ours }) => had && existsAt(this.#former(name)) && !(ours && this.journal.stage === 'done'),
+      );
       if (kept.length === 0) removeTree(this.folder);
       else for (const name of ['staged', 'scratch']) removeTree(join(this.folder, name));
       return [];
@@ -265,10 +265,6 @@ export class OutputTransaction {
       const at = existsAt(former) ? this.folder : join(this.folder, 'staged');
       return [troubleWith(`could not remove ${relative(root, at)}`, error)];
     }
-  }
-
-  get #isDone(): boolean {
-    return this.journal.stage === 'done';
   }
 
   /** Marks the journal by renaming it, which needs no disk space. */
@@ -283,13 +279,9 @@ export class OutputTransaction {
     }
   }
 
-  #keptAs(name: string): string {
-    return keptAs(this.project, name);
-  }
-
   /** Reports each error once, in whichever run it occurs. */
   #report(troubles: string[]): void {
-    for (const trouble of troubles) if (!this.project.records.wasTold(trouble)) this.project.notice(trouble, this.journal.cell);
+    for (const trouble of troubles) if (!this.project.records.wasReported(trouble)) this.project.notice(trouble, this.journal.cell);
   }
 
   #former(name: string): string {
@@ -409,14 +401,6 @@ function readJournal(folder: string): Journal | undefined {
 function lost(folder: string): Journal['outputs'] {
   return namesIn(join(folder, 'former')).map((name) => ({ name, path: name, had: true, ours: false }));
 }
-
-/** A process on another host cannot be checked. After this time without changes, its folder counts as abandoned. */
-function isYoung(folder: string): boolean {
-  const stat = lstatSync(folder, { throwIfNoEntry: false });
-  return stat !== undefined && Date.now() - stat.mtimeMs < WEEK;
-}
-
-const WEEK = 7 * 24 * 3600 * 1000;
 
 /** Removes folders that were created for an output, if they are empty. */
 function removeEmpty(folder: string): void {

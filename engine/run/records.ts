@@ -12,10 +12,10 @@ import { LEASES_TABLE, Leases } from '../../cache/lease.ts';
 import { isAlive, thisProcess } from '../../cache/process.ts';
 import type { Pipeline } from '../cell.ts';
 import type { CellState } from '../events.ts';
+import type { Json } from '../format/scalars.ts';
 import type { MetricDirection } from '../step.ts';
 import { type Components, fingerprintOf } from './fingerprint.ts';
 import type { Usage } from './process/usage.ts';
-import type { Git, Provenance } from './provenance.ts';
 import type { Manifest } from './resolve-inputs.ts';
 
 export interface RunRecord {
@@ -67,7 +67,6 @@ export interface LogRecord {
   fingerprint?: string;
 }
 
-/** The details of a run. */
 export interface RunDetails extends RunRecord {
   /** All cells except fresh ones, which are many and have no details. */
   cells: CellRecord[];
@@ -154,7 +153,6 @@ export class Records {
     return this.#database.get('select 1 from written where path = ? and hash = ?', this.#name(path), hash) !== undefined;
   }
 
-  /** Whether tunesmith ever wrote to `path`. */
   everWrote(path: string): boolean {
     return this.#database.get('select 1 from written where path = ? limit 1', this.#name(path)) !== undefined;
   }
@@ -264,11 +262,10 @@ export class Records {
   }
 
   /** Whether an earlier run has already reported this. */
-  wasTold(message: string): boolean {
+  wasReported(message: string): boolean {
     return this.#database.get('select 1 from notices where message = ? limit 1', message) !== undefined;
   }
 
-  /** The logs of all runs. */
   logs(): LogRecord[] {
     const rows = this.#database.all('select run, log, fingerprint from cells where log is not null');
     return rows
@@ -465,3 +462,24 @@ const STATE: DatabaseSchema = {
     'alter table metrics add column better text;',
   ],
 };
+
+export interface Provenance {
+  params: Record<string, Json>;
+  machine: MachineInfo;
+  /** Versions of tunesmith, Node and tunesmith's dependencies. */
+  versions: Record<string, string>;
+}
+
+export interface MachineInfo {
+  system: string;
+  cpu: string;
+  cores: number;
+  /** Memory limit in bytes. */
+  memory: number;
+}
+
+export interface Git {
+  commit: string;
+  /** Whether tracked files differ from that commit. */
+  dirty: boolean;
+}

@@ -1,24 +1,25 @@
 /**
- * Writes the events of a run to the records in batches of one second, so that a thousand cells do not cause a thousand disk
+ * Writes a run and its environment to the records: its events in batches of one second, so that a thousand cells do not cause a thousand disk
  * flushes. It also registers the results that the run uses in the index of the cache, so that gc does not remove them.
  */
 
-import { relative } from 'node:path';
-import { CacheError } from '../../cache/error.ts';
-import type { Result } from '../../cache/index.ts';
+import { execFile } from 'node:child_process';
+import { closeSync, existsSync, openSync, readSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { arch, availableParallelism, cpus, release, type } from 'node:os';
+import { dirname, join, relative } from 'node:path';
+import { type CacheError, cacheErrorOf } from '../../cache/error.ts';
 import type { Cell, Pipeline } from '../cell.ts';
-import type { CellState, RunEvent } from '../events.ts';
-import { type Components, codeTexts } from './fingerprint.ts';
+import type { CellState, RunEvent, Summary } from '../events.ts';
+import { installedVersion } from '../files/packages.ts';
+import { memoryLimit } from '../memory-limit.ts';
+import { codeTexts } from './fingerprint.ts';
+import type { Freshness } from './freshness.ts';
 import { type Project, userOf } from './project.ts';
-import { type Git, gitState, provenanceOf } from './provenance.ts';
-import type { CellRecord, MetricRecord, Notice, RunRecord } from './records.ts';
+import type { CellRecord, Git, MetricRecord, Notice, Provenance } from './records.ts';
 
 /** What is known about a cell before it starts or when it ends. */
-interface Known {
-  fingerprint: string;
-  components: Components;
-  result?: Result;
-}
+type Known = Pick<Freshness, 'fingerprint' | 'components' | 'result'>;
 
 export class RunRecorder {
   #run = 0;
@@ -37,9 +38,10 @@ export class RunRecorder {
   #timer: NodeJS.Timeout | undefined;
   readonly #gitQuery = new AbortController();
   readonly #git: Promise<void>;
+  /** The state of the repository, until it is written. */
   #gitState: Git | undefined;
 
-  /** Asks git at the start, because the answer takes a while. */
+  /** Starts git, because its answer takes a while. */
   constructor(
     private readonly project: Project,
     private readonly pipeline: Pipeline,
@@ -103,43 +105,31 @@ export class RunRecorder {
   }
 
   /** Resolves with the error if the run could not be recorded. The results of its cells are reported anyway. */
-  async end(seconds: number, counts: Required<RunRecord['counts']>): Promise<CacheError | undefined> {
+  async end({ seconds, ran, fresh, restored, failed, skipped, canceled }: Summary): Promise<CacheError | undefined> {
     const timer = setTimeout(() => this.#gitQuery.abort(), LONGEST_GIT_QUERY);
     await this.#git;
     clearTimeout(timer);
-    return this.#try(() => this.#finish(seconds, counts));
-  }
-
-  #finish(seconds: number, { ran, fresh, restored, failed, skipped, canceled }: Required<RunRecord['counts']>): void {
     const { records, cache } = this.project;
-    this.#write();
-    const counts = { ran, fresh, restored, failed, skipped, canceled };
-    const isNew = records.finish(this.#run, seconds, counts, this.#notices, this.#fingerprints);
-    if (isNew) this.#keep(this.#fresh);
-    if (this.#use !== undefined) cache.gcRoots.end(this.#use, this.#relied.size > this.#registered ? this.#relied : undefined);
+    return cacheErrorOf(() => {
+      this.#write();
+      const counts = { ran, fresh, restored, failed, skipped, canceled };
+      const isNew = records.finish(this.#run, seconds, counts, this.#notices, this.#fingerprints);
+      if (isNew) this.#keep(this.#fresh);
+      if (this.#use !== undefined) cache.gcRoots.end(this.#use, this.#relied.size > this.#registered ? this.#relied : undefined);
+    });
   }
 
   /** Also called for a run that was interrupted or did not start. */
   close(): void {
     this.#gitQuery.abort();
     clearTimeout(this.#timer);
-    if (this.#run === 0) this.#try(() => this.#use !== undefined && this.project.cache.gcRoots.forget([this.#use], []));
+    if (this.#run === 0) cacheErrorOf(() => this.#use !== undefined && this.project.cache.gcRoots.forget([this.#use], []));
   }
 
+  /** What cannot be written is written later, because a full disk must not stop running steps. */
   #soon(): void {
     if (this.#gitQuery.signal.aborted) return;
-    this.#timer ??= setTimeout(() => this.#try(() => this.#write()), 1000).unref();
-  }
-
-  /** Retries later what could not be written, because a full disk must not stop running steps. */
-  #try(work: () => void): CacheError | undefined {
-    try {
-      work();
-      return undefined;
-    } catch (error) {
-      if (!(error instanceof CacheError)) throw error;
-      return error;
-    }
+    this.#timer ??= setTimeout(() => cacheErrorOf(() => this.#write()), 1000).unref();
   }
 
   #write(): void {
@@ -173,17 +163,62 @@ interface EndedCell {
 /** Maximum time that the end of a run waits for git, in milliseconds. Git is slow in very large repositories. */
 const LONGEST_GIT_QUERY = 500;
 
-/** The metrics and results that cells which need not run reported in their last execution. */
+/** The metrics and results that fresh and restored cells reported in their last execution. */
 export function formerReports({ file }: Pipeline, { records }: Project, states: Map<string, CellState>): RunEvent[] {
-  const stands = ({ cell }: { cell: string }) => states.get(cell) === 'fresh' || states.get(cell) === 'restored';
-  return [
-    ...records
-      .lastMetrics(file)
-      .filter(stands)
-      .map((metric): RunEvent => ({ type: 'metric', ...metric })),
-    ...records
-      .lastResults(file)
-      .filter(stands)
-      .map(({ cell, message }): RunEvent => ({ type: 'result', cell, message })),
+  const reports: RunEvent[] = [
+    ...records.lastMetrics(file).map((metric) => ({ type: 'metric' as const, ...metric })),
+    ...records.lastResults(file).map((result) => ({ type: 'result' as const, ...result })),
   ];
+  return reports.filter((event) => 'cell' in event && ['fresh', 'restored'].includes(states.get(event.cell!)!));
+}
+
+/** Errors in finding the provenance must not fail the run. */
+function provenanceOf({ params }: Pipeline): Provenance {
+  const machine = { system: `${type()} ${release()} ${arch()}`, cpu: cpuModel(), cores: availableParallelism(), memory: memoryLimit() };
+  return { params, machine, versions: ownVersions() };
+}
+
+/** Undefined if there is no repository, no commit or no git. */
+async function gitState(folder: string, signal: AbortSignal): Promise<Git | undefined> {
+  // Starting git in vain would take a large part of a run in which all cells are fresh.
+  if (process.env.GIT_DIR === undefined && !isInRepository(folder)) return undefined;
+  const args = ['--no-optional-locks', 'status', '--porcelain=v2', '--branch', '--untracked-files=no'];
+  return new Promise((resolve) => {
+    execFile('git', args, { cwd: folder, signal, maxBuffer: 1 << 26, env: { ...process.env, LC_ALL: 'C' } }, (error, stdout) => {
+      const commit = /^# branch\.oid ([\da-f]{40,64})$/m.exec(stdout)?.[1];
+      resolve(error || commit === undefined ? undefined : { commit, dirty: /^[^#]/m.test(stdout) });
+    });
+  });
+}
+
+function isInRepository(folder: string): boolean {
+  return existsSync(join(folder, '.git')) || (dirname(folder) !== folder && isInRepository(dirname(folder)));
+}
+
+function ownVersions(): Record<string, string> {
+  const { version, dependencies } = createRequire(import.meta.url)('tunesmith/package.json') as {
+    version: string;
+    dependencies: Record<string, string>;
+  };
+  const versions: Record<string, string> = { tunesmith: version, node: process.versions.node };
+  for (const name of Object.keys(dependencies)) versions[name] = installedVersion(name, import.meta.dirname);
+  return versions;
+}
+
+/** Reads /proc/cpuinfo first, because `cpus()` also reads the speed of each core, which is slow for a hundred cores. */
+function cpuModel(): string {
+  try {
+    const file = openSync('/proc/cpuinfo', 'r');
+    try {
+      const beginning = Buffer.alloc(4096);
+      const text = beginning.toString('utf8', 0, readSync(file, beginning, 0, beginning.length, 0));
+      const model = /^model name\s*: (.+)$/m.exec(text)?.[1];
+      if (model) return model;
+    } finally {
+      closeSync(file);
+    }
+  } catch {
+    // No such file on this system.
+  }
+  return cpus()[0]?.model ?? 'unknown';
 }

@@ -9,25 +9,27 @@ import type { Content } from '../../cache/content.ts';
 import { MissingObjectError } from '../../cache/error.ts';
 import type { Lease } from '../../cache/lease.ts';
 import type { Cell, Pipeline } from '../cell.ts';
-import type { CellState, Emit, Failure, RunEvent } from '../events.ts';
+import type { CellState, Emit, Failure, RunEvent, Summary } from '../events.ts';
 import { shortened } from '../format/terminal-text.ts';
 import { StepError } from '../step.ts';
-import type { Execution, ExecutionContext } from './execute.ts';
+import type { ExecutionContext } from './attempt.ts';
+import type { Execution } from './execute.ts';
 import { checkFreshness, type Freshness } from './freshness.ts';
 import { LockfileCheck, type LockfileEntry, lockfileEntry, writeLockfile } from './lockfile.ts';
 import { clearObstacles, isOwnOutput, keepUserFile, OutputTransaction } from './output-transaction.ts';
 import { type PlannedCell, planCells, refuseSharedOutputs } from './plan.ts';
 import { CellLog } from './process/cell-log.ts';
-import { explained, placeOf } from './process/failure.ts';
+import { explained, placeOf, type Verdict } from './process/failure.ts';
 import { OrphanReaper } from './process/orphan-reaper.ts';
 import { StepProcesses } from './process/process-reuse.ts';
+import { maskOf } from './process/secret-masking.ts';
 import type { Usage } from './process/usage.ts';
 import { openProject, type Project } from './project.ts';
 import { formerReports, RunRecorder } from './run-recorder.ts';
 import { checkResources, demandOf, longestFirst, type MachineResources, machineFor, Pool, walk } from './scheduler.ts';
 import { type Selection, selectCells } from './select-cells.ts';
 import { StepCheckpoints } from './step-checkpoints.ts';
-import { UpstreamChecks } from './upstream-checks.ts';
+import { type UpstreamChecks, upstreamChecks } from './upstream-checks.ts';
 
 export interface RunOptions extends Selection {
   force?: boolean;
@@ -43,8 +45,6 @@ export interface RunOptions extends Selection {
   signal: AbortSignal;
 }
 
-export type Summary = Extract<RunEvent, { type: 'summary' }>;
-
 /** Resolves with the summary, which is also the last event. */
 export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit: Emit): Promise<Summary> {
   const seconds = stopwatch();
@@ -53,7 +53,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
   const early: RunEvent[] = [];
   let report: Emit = (event) => early.push(event);
   const notice: Project['notice'] = (message, cell) => report({ type: 'notice', ...(cell === undefined ? {} : { cell }), message });
-  const project = openProject(pipeline, false, notice, options.signal);
+  const project = openProject(pipeline, { notice, signal: options.signal });
   const recorder = new RunRecorder(project, pipeline);
   let summary: Summary;
   let ended = false;
@@ -83,7 +83,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
     const outcomes = await run.finishAll();
     summary = summarize(pipeline, outcomes, seconds());
     if (!lockfileCheck && summary.failed + summary.canceled === 0) await writeLockfile(pipeline, project, run.lockfileEntries);
-    unrecorded = await recorder.end(summary.seconds, summary);
+    unrecorded = await recorder.end(summary);
     if (options.metrics && summary.fresh + summary.restored > 0) formerReports(pipeline, project, outcomes).forEach(emit);
   } finally {
     recorder.close();
@@ -96,7 +96,6 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
   return summary;
 }
 
-/** Everything that a run needs to take its cells to their outcomes. */
 interface RunSetup {
   pipeline: Pipeline;
   project: Project;
@@ -105,7 +104,6 @@ interface RunSetup {
   selected: Set<string>;
   plan: Map<string, PlannedCell>;
   machine: MachineResources;
-  /** The number of the run. */
   run: number;
   emit: Emit;
   recorder: RunRecorder;
@@ -120,7 +118,7 @@ class Run {
   readonly #outputs = new Map<string, Record<string, Content>>();
   /** Cells outside of the selection whose outputs could not be restored, and why. */
   readonly #unrestored = new Map<string, string>();
-  #upstreamChecks: UpstreamChecks | undefined;
+  #upstreamChecks: UpstreamChecks = () => [];
   /** The priority of each cell if not all can run at the same time. */
   #order = new Map<string, number>();
   readonly #jobs: number;
@@ -158,7 +156,7 @@ class Run {
       else this.#handleFresh(cell, planned.freshness!, () => 0);
     }
     if (pending.length > 0) {
-      this.#upstreamChecks = await UpstreamChecks.of(pending, pipeline);
+      this.#upstreamChecks = await upstreamChecks(pending, pipeline);
       this.#order = longestFirst(pipeline.cells, project.records.durations(pipeline.file));
       try {
         await walk([...this.#restorableBefore(pending), ...pending], edgesOf, (cell) => this.#finishCell(cell));
@@ -180,7 +178,7 @@ class Run {
 
   /** Never rejects, because p-graph would continue but lose track of its tasks. */
   async #finishCell(cell: Cell): Promise<void> {
-    const { pipeline, plan, selected } = this.setup;
+    const { plan, selected } = this.setup;
     const seconds = stopwatch();
     try {
       if (!selected.has(cell.name)) {
@@ -197,12 +195,9 @@ class Run {
         return;
       }
       try {
-        const { message, hint, option, detail } = explained(error);
-        if (!selected.has(cell.name)) this.#unrestored.set(cell.name, message);
-        else {
-          const place = option && (await placeOf(option, cell, pipeline, message));
-          this.#handleFailed(cell, seconds(), { message, place, hint, tail: [], log: this.#writeFailureLog(cell, message, detail) });
-        }
+        const verdict = explained(error);
+        if (selected.has(cell.name)) await this.#failBeforeStart(cell, seconds(), verdict);
+        else this.#unrestored.set(cell.name, verdict.message);
       } catch (bug) {
         this.#bug ??= { error: bug };
         this.#kill.abort();
@@ -213,29 +208,22 @@ class Run {
 
   /** Fails cells that cannot succeed as soon as that is known. */
   async #failUpstreamProblems(): Promise<void> {
-    const { pipeline, plan, selected } = this.setup;
+    const { plan, selected } = this.setup;
     const successes: (CellState | undefined)[] = ['ran', 'fresh', 'restored'];
     const exists = (name: string) => successes.includes(this.#outcomes.get(name)) || (!selected.has(name) && plan.get(name)!.final);
-    for (const { cell, at, problem } of this.#upstreamChecks?.problems(exists) ?? []) {
-      const { option, message, hint } = problem;
-      const place = await placeOf(option.split('.'), at, pipeline, message);
-      this.#handleFailed(cell, 0, { message, place, hint, tail: [], log: this.#writeFailureLog(cell, message) });
-    }
+    for (const { cell, at, problem } of this.#upstreamChecks(exists))
+      await this.#failBeforeStart(cell, 0, { ...problem, option: problem.option.split('.') }, at);
   }
 
-  /** Writes a log for a cell that failed before it started. */
-  #writeFailureLog(cell: Cell, message: string, detail?: string): string {
-    const { project, run } = this.setup;
-    const path = project.places.log(run, cell.name);
-    const log = new CellLog(
-      path,
-      (text) => text,
-      () => {},
-    );
+  /** Fails a cell that has not started, with a log. `at`: the cell with the option that causes the failure. */
+  async #failBeforeStart(cell: Cell, seconds: number, { message, hint, option, detail }: Verdict, at = cell): Promise<void> {
+    const { pipeline, project, run } = this.setup;
+    const place = option && (await placeOf(option, at, pipeline, message));
+    const log = new CellLog(project.places.log(run, cell.name), maskOf([]), () => {});
     log.line('step', message);
     if (detail) log.detail(detail);
     log.close();
-    return path;
+    this.#handleFailed(cell, seconds, { message, place, hint, tail: [], log: log.path });
   }
 
   /** Skips or cancels a cell that cannot start. Returns whether it did. */
@@ -351,7 +339,7 @@ class Run {
         if (freshness.state === 'restore' && (await this.#restoreOutputs(cell, freshness)) === undefined)
           return this.#handleRestored(cell, freshness, seconds);
       }
-      await this.#executeNow(cell, { ...freshness, why }, this.#executionContext(slot.gpus, outputLeases), seconds);
+      await this.#executeNow(cell, { ...freshness, why }, { gpus: slot.gpus, leases: outputLeases }, seconds);
     } finally {
       for (const lease of leases) lease.release();
       slot.release();
@@ -359,10 +347,22 @@ class Run {
   }
 
   /** Executes a cell that has its resources and leases, unless an earlier run made its outputs but could not store them. */
-  async #executeNow(cell: Cell, freshness: Freshness, context: ExecutionContext, seconds: () => number): Promise<void> {
+  async #executeNow(
+    cell: Cell,
+    freshness: Freshness,
+    own: Pick<ExecutionContext, 'gpus' | 'leases'>,
+    seconds: () => number,
+  ): Promise<void> {
     const { why } = freshness;
     const { CellExecution } = await import('./execute.ts');
-    const execution = new CellExecution(cell, freshness, context);
+    const execution = new CellExecution(cell, freshness, {
+      ...this.setup,
+      ...own,
+      outputsOf: (name) => this.#outputs.get(name)!,
+      orphanReaper: this.#orphanReaper,
+      stepProcesses: this.#stepProcesses,
+      signal: this.#signal,
+    });
     const stored = why === 'forced' || !cell.cache ? undefined : await execution.storeUnstored();
     if (stored) {
       this.#addResult(cell, freshness, stored.outputs, stored.valid);
@@ -384,23 +384,6 @@ class Run {
         if (pid !== process.pid && this.setup.selected.has(cell.name)) this.setup.emit({ type: 'waiting', cell: cell.name, pid });
         onWait?.();
       },
-    };
-  }
-
-  #executionContext(gpus: string[], leases: Lease[]): ExecutionContext {
-    const { pipeline, project, run, lockfileCheck, emit } = this.setup;
-    return {
-      pipeline,
-      project,
-      run,
-      outputsOf: (name) => this.#outputs.get(name)!,
-      gpus,
-      leases,
-      orphanReaper: this.#orphanReaper,
-      stepProcesses: this.#stepProcesses,
-      lockfileCheck,
-      signal: this.#signal,
-      emit,
     };
   }
 
@@ -453,7 +436,6 @@ class Run {
   }
 }
 
-/** The details of an outcome. */
 interface Details {
   why?: string;
   failure?: Failure;

@@ -22,10 +22,14 @@ export async function walk(cells: Cell[], edges: (cell: Cell) => Iterable<string
   await new PGraph(nodes, dependencies).run();
 }
 
-/** An amount of each resource. */
-export type Amounts = { cells: number; cpu: number; memory: number };
+/** An amount of each resource except GPUs, which have names. */
+interface Amounts {
+  cells: number;
+  cpu: number;
+  memory: number;
+}
 
-export interface Demand extends Amounts {
+interface Demand extends Amounts {
   gpu: number;
 }
 
@@ -107,13 +111,10 @@ const KINDS = [...AMOUNTS, 'gpu'] as const;
  * runs. A cell that has not run yet counts with the average of its step, or of all cells. Returns the position of each cell.
  */
 export function longestFirst(cells: Cell[], seconds: Map<string, number>): Map<string, number> {
-  const known = new Map<string, number[]>();
-  for (const { name, step } of cells) {
-    if (!known.has(step)) known.set(step, []);
-    if (seconds.has(name)) known.get(step)!.push(seconds.get(name)!);
-  }
-  const guesses = new Map([...known].map(([step, all]) => [step, average(all)]));
-  const guess = average([...known.values()].flat()) ?? 1;
+  const known = cells.filter(({ name }) => seconds.has(name));
+  const average = (some: Cell[]) => some.reduce((sum, { name }) => sum + seconds.get(name)!, 0) / some.length;
+  const guesses = new Map([...Map.groupBy(known, ({ step }) => step)].map(([step, some]) => [step, average(some)]));
+  const guess = known.length > 0 ? average(known) : 1;
   const below = new Map<string, number>();
   const ranks = new Map<string, number>();
   for (const cell of [...cells].reverse()) {
@@ -126,12 +127,7 @@ export function longestFirst(cells: Cell[], seconds: Map<string, number>): Map<s
   return new Map(sorted.map(({ name }, order) => [name, order]));
 }
 
-function average(numbers: number[]): number | undefined {
-  return numbers.length === 0 ? undefined : numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
-}
-
-/* The resources of this machine that cells share, and the part that a cell uses. */
-
+/** The resources of this machine that cells share. */
 export interface MachineResources {
   cpu: number;
   /** Bytes. */

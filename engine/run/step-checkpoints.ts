@@ -3,9 +3,9 @@
  * options, inputs or versions have another fingerprint, so a step never resumes from a checkpoint that does not match.
  */
 
-import { lstatSync, readdirSync } from 'node:fs';
+import { lstatSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { removeTree } from '../../cache/atomic-move.ts';
+import { namesIn, removeTree } from '../../cache/atomic-move.ts';
 import { systemError } from '../../cache/error.ts';
 import type { Lease } from '../../cache/lease.ts';
 import type { Project } from './project.ts';
@@ -50,7 +50,7 @@ export class StepCheckpoints {
       } catch (error) {
         const { message, hint } = systemError(error) ?? { message: String(error), hint: '' };
         const trouble = `could not remove ${relative(root, folder)}: ${message}. ${hint}`;
-        if (!records.wasTold(trouble)) notice(trouble);
+        if (!records.wasReported(trouble)) notice(trouble);
       } finally {
         lease.release();
       }
@@ -62,25 +62,13 @@ const TWO_WEEKS = 14 * 24 * 3600 * 1000;
 
 const keyOf = (fingerprint: string): string => `checkpoints ${fingerprint}`;
 
-/** The last change of the folder or of anything below it. */
-function lastWritten(folder: string): number {
-  const names = [folder, ...namesIn(folder, true).map((name) => join(folder, name))];
-  return names.reduce((last, name) => Math.max(last, writtenAt(name)), 0);
-}
-
-/** An unreadable folder may be in use. */
-function writtenAt(path: string): number {
+/** The last change of a folder or of anything below it. What cannot be read may be in use. */
+function lastWritten(path: string): number {
   try {
-    return lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+    const stat = lstatSync(path, { throwIfNoEntry: false });
+    const below = stat?.isDirectory() ? namesIn(path).map((name) => lastWritten(join(path, name))) : [];
+    return Math.max(stat?.mtimeMs ?? 0, ...below);
   } catch {
     return Date.now();
-  }
-}
-
-function namesIn(folder: string, recursive = false): string[] {
-  try {
-    return readdirSync(folder, { recursive, encoding: 'utf8' });
-  } catch {
-    return [];
   }
 }

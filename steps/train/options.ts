@@ -251,6 +251,10 @@ export const optionSchemas = {
     exclusiveMaximum: 1,
     description: 'The share of tokens that masked-lm masks, chosen anew in each epoch. Default: 0.15.',
   },
+  whole_word_mask: {
+    type: 'boolean',
+    description: 'Masks whole words instead of single tokens (masked-lm). `mlm_probability` is then the share of words. Default: false.',
+  },
   logging_steps: {
     type: 'integer',
     minimum: 1,
@@ -315,6 +319,7 @@ export const optional = [
   'metric_for_best_model',
   'positive',
   'mlm_probability',
+  'whole_word_mask',
   'logging_steps',
   'save_steps',
 ] as const satisfies (keyof typeof optionSchemas)[];

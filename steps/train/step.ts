@@ -44,6 +44,7 @@ const step = defineStep({
       load_best_model_at_end: 'restore_best_weights save_best_only save_best keep_best best_model',
       metric_for_best_model: 'monitor best_metric metric_to_monitor early_stopping_metric',
       positive: 'pos_label positive_class positive_label',
+      whole_word_mask: 'whole_word wwm whole_word_masking',
       mlm_probability: 'mlm_prob masking_probability mask_prob masked_lm_prob mask_rate masking_rate',
       logging_steps: 'log_every_n_steps log_every log_interval log_steps logging_interval disp_freq',
       tensorboard: 'report_to logging_dir log_dir use_tensorboard tensorboard_dir',

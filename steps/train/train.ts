@@ -1,7 +1,6 @@
 /**
- * Trains a model: tokens and a model → the memory estimate → epochs of steps, evaluated and saved on the way → a
- * Hugging Face model folder. The runtime computes a step; this file decides their order and number, and which weights
- * are kept.
+ * Trains a model: tokens and a model → the memory estimate → epochs of steps, evaluated and saved on the way → a model folder.
+ * The runtime computes a step; this file decides their order and number, and which weights are kept.
  */
 
 import { writeFile } from 'node:fs/promises';
@@ -14,12 +13,12 @@ import { openRuntime } from '../ml/device/open.ts';
 import { type Batch, largestBatch, partsOf, trainingBatches } from '../ml/models/batches.ts';
 import { isGenerating, taskFacts } from '../ml/models/config.ts';
 import type { Distillation } from '../ml/models/distillation.ts';
-import { encodingOf } from '../ml/models/encoding.ts';
 import { type Adapted, adapt, type LoraOptions } from '../ml/models/lora.ts';
 import { copyGenerationConfig, type Model, saveModel, startModel } from '../ml/models/model-folder.ts';
 import { openSplit, readTokensInfo, type Split, type TokensInfo } from '../ml/models/token-dataset.ts';
 import { copyTokenizer, sameTokenizer } from '../ml/models/tokenizer.ts';
 import type { HostTensors, OptimizerOptions, Runtime } from '../ml/runtime/runtime.ts';
+import { encodingOf } from '../ml/tasks/encoder.ts';
 import { taskInputs } from '../ml/tasks/evaluation.ts';
 import { Checkpoints, continueFrom, type Progress, saveOptimizer } from './checkpoints.ts';
 import { earlyStopping } from './early-stopping.ts';
@@ -30,7 +29,7 @@ import { parameterGroups } from './parameter-groups.ts';
 import { extentOf, schedule, stepsIn, warmupOf } from './schedule.ts';
 import type { TrainContext } from './step.ts';
 import { readTeacher, type Teacher } from './teacher.ts';
-import { maskingProbability, openValidation, watchedMetric } from './validation.ts';
+import { maskingOf, openValidation, watchedMetric } from './validation.ts';
 
 export async function train(context: TrainContext): Promise<void> {
   const setup = await prepare(context);
@@ -63,7 +62,8 @@ async function prepare(context: TrainContext) {
   const data = await openSplit(inputs.tokens, info, 'train');
   const batchSize = options.batch_size * options.gradient_accumulation_steps;
   const extent = extentOf(Math.ceil(data.sequences / batchSize), options);
-  const validation = await openValidation(context, info);
+  const masking = await maskingOf(context);
+  const validation = await openValidation(context, info, masking);
   const splits = validation ? [data, validation.split] : [data];
   for (const split of splits) checkLabels(split, info);
   const classWeights = options.class_weights && classWeightsOf(options.class_weights as ClassWeights, info, data);
@@ -92,8 +92,8 @@ async function prepare(context: TrainContext) {
   });
   log(`runtime: ${runtime.description}`);
   const trainingOptions = trainingOptionsOf(model, teacher, options, lora?.trained);
-  const masking = { probability: maskingProbability(options), vocabulary: model.config.vocab_size, seed };
-  const inputsOf = (part: Batch, epoch: number): HostTensors => taskInputs(data, part, info, { ...masking, epoch });
+  const inputsOf = (part: Batch, epoch: number): HostTensors =>
+    taskInputs(data, part, info, { ...masking, vocabulary: model.config.vocab_size, seed, epoch });
   const largest = largestBatch(data, options.batch_size);
   const largestShape = shapeOf(largest);
   const memory = memoryOf(model, trainingOptions, {
@@ -247,8 +247,8 @@ function refuseOptions({ task, problem_type = 'single_label_classification' }: T
   refuse(options.sampler === 'balanced' && !(classes && task === 'text-classification'), 'sampler', ...needsClasses);
   const smooths = classes || task === 'masked-lm' || isGenerating(task);
   refuse(options.label_smoothing_factor > 0 && !smooths, 'label_smoothing_factor', ...needsClasses);
-  const masks = options.mlm_probability !== undefined;
-  refuse(masks && task !== 'masked-lm', 'mlm_probability', 'It applies only to masked-lm. Remove it.');
+  for (const name of ['mlm_probability', 'whole_word_mask'] as const)
+    refuse(options[name] !== undefined && task !== 'masked-lm', name, 'It applies only to masked-lm. Remove it.');
   const labels = task.endsWith('-classification');
   refuse(options.replace_head && !labels, 'replace_head', 'Its head has no labels and is always kept. Remove it.');
   const two = 'It applies only to text-classification with two labels. Remove it.';

@@ -6,20 +6,23 @@ import { positiveClass } from '../ml/metrics/text-classification.ts';
 import { oneLabel } from '../ml/models/config.ts';
 import type { Model } from '../ml/models/model-folder.ts';
 import { openSplit, type Split, type TokensInfo } from '../ml/models/token-dataset.ts';
+import { wordContinuations } from '../ml/models/tokenizer-json.ts';
 import type { Runtime, Training } from '../ml/runtime/runtime.ts';
 import { evaluateSplit } from '../ml/tasks/evaluation.ts';
 import { taskMetrics, writtenMetrics } from '../ml/tasks/metrics.ts';
+import type { Masking } from '../ml/tasks/task.ts';
+
 import type { TrainContext } from './step.ts';
 
 /** Undefined if no evaluation was requested or there is no validation split. */
-export async function openValidation(context: TrainContext, info: TokensInfo): Promise<Validation | undefined> {
+export async function openValidation(context: TrainContext, info: TokensInfo, masking: OwnMasking): Promise<Validation | undefined> {
   const { options, inputs, log } = context;
   if (options.eval_strategy === 'no') return undefined;
   const measured = measuredOf(options, info);
   // If an option needs it, a missing split is an error.
   const wanted = options.eval_strategy === 'steps' || options.positive !== undefined || watchedMetric(options);
   if (wanted || info.splits.validation?.rows)
-    return new Validation(await openSplit(inputs.tokens, info, 'validation'), info, measured, context);
+    return new Validation(await openSplit(inputs.tokens, info, 'validation'), info, measured, masking, context);
   log('the tokens have no validation split: no evaluation between epochs');
   return undefined;
 }
@@ -35,43 +38,36 @@ export function watchedMetric(
 }
 
 export class Validation {
-  readonly split: Split;
-  readonly #info: TokensInfo;
-  readonly #measured: ReturnType<typeof measuredOf>;
-  readonly #context: TrainContext;
+  constructor(
+    readonly split: Split,
+    private readonly info: TokensInfo,
+    private readonly measured: ReturnType<typeof measuredOf>,
+    private readonly masking: OwnMasking,
+    private readonly context: TrainContext,
+  ) {}
 
-  constructor(split: Split, info: TokensInfo, measured: ReturnType<typeof measuredOf>, context: TrainContext) {
-    this.split = split;
-    this.#info = info;
-    this.#measured = measured;
-    this.#context = context;
-  }
-
-  /**
-   * With `eval_strategy: steps`, whether an evaluation is due now; with `epoch` it is due at the end of each epoch. The
-   * weights of the last step are always evaluated.
-   */
+  /** Whether an evaluation is due now, within an epoch. The weights of the last step are always evaluated. */
   isDue({ step, measured }: { step: number; measured?: number }, total: number): boolean {
-    const { eval_strategy, eval_steps } = this.#context.options;
+    const { eval_strategy, eval_steps } = this.context.options;
     return eval_strategy === 'steps' && step > 0 && step !== measured && (step % eval_steps! === 0 || step === total);
   }
 
   /** `merged` returns the model as it would be saved now, for metrics of generated texts. */
   async measure(training: Training, model: Model, merged: () => Model, runtime: Runtime): Promise<Record<string, number>> {
-    const { options, inputs, signal } = this.#context;
-    const { ofTexts, ...measured } = this.#measured;
-    const evaluated = await evaluateSplit((inputs) => training.evaluate(inputs), this.split, this.#info, {
-      labels: this.#info.labels,
+    const { options, inputs, signal } = this.context;
+    const { ofTexts, ...measured } = this.measured;
+    const evaluated = await evaluateSplit((inputs) => training.evaluate(inputs), this.split, this.info, {
+      labels: this.info.labels,
       problem: model.problem,
-      labelIds: Int32Array.from(this.#info.labels, (_, id) => id),
+      labelIds: Int32Array.from(this.info.labels, (_, id) => id),
       ...measured,
       batchSize: options.batch_size,
-      masking: { probability: maskingProbability(options), vocabulary: model.config.vocab_size },
+      masking: { ...this.masking, vocabulary: model.config.vocab_size },
       signal,
     });
     const written =
       ofTexts.length > 0 &&
-      (await writtenTexts(runtime, this.split, this.#info, {
+      (await writtenTexts(runtime, this.split, this.info, {
         model: merged(),
         folders: { own: inputs.model, tokenizer: inputs.tokens },
         metrics: ofTexts,
@@ -97,8 +93,20 @@ export class Validation {
   }
 }
 
-/** For masked-lm: the share of masked tokens. */
-export const maskingProbability = ({ mlm_probability }: TrainContext['options']): number => mlm_probability ?? 0.15;
+/** For masked-lm: how the options mask tokens, in training and in its evaluations. */
+type OwnMasking = Pick<Masking, 'probability' | 'continuations'>;
+
+export async function maskingOf({ options, inputs }: TrainContext): Promise<OwnMasking> {
+  const { mlm_probability: probability = 0.15, whole_word_mask } = options;
+  if (!whole_word_mask) return { probability };
+  const continuations = await wordContinuations(inputs.tokens);
+  if (continuations) return { probability, continuations };
+  throw new StepError(
+    'the tokenizer does not show which tokens continue a word',
+    'Remove `whole_word_mask`. It needs WordPiece, byte-level BPE, or a tokenizer with the mark ▁ before words.',
+    ['whole_word_mask'],
+  );
+}
 
 /** The metrics to compute besides the loss; `ofTexts`: those of generated texts. */
 function measuredOf(options: TrainContext['options'], info: TokensInfo) {

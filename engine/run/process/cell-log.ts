@@ -31,7 +31,6 @@ export class CellLog {
     }
   }
 
-  /** Raw output of the child. */
   chunk(stream: LogStream, bytes: Uint8Array): void {
     const open = this.#open.get(stream) ?? { decoder: new StringDecoder('utf8'), rest: '' };
     this.#open.set(stream, open);

@@ -18,92 +18,14 @@ import type { OrphanReaper } from './orphan-reaper.ts';
 import type { Message, StepJob } from './step-process.ts';
 import type { Meter } from './usage.ts';
 
-/*
- * Validates the messages of a step's process. A step may send anything, for example with `metric('loss', {})`. Invalid
- * messages must not break the engine. An invalid metric is reported instead of recorded.
- */
-
-/** Undefined for an unknown message. */
-export function checkedMessage(received: unknown): Message | undefined {
-  if (received === null || typeof received !== 'object') return undefined;
-  const message = received as Record<string, unknown>;
-  switch (message.type) {
-    case 'begun':
-    case 'done':
-    case 'free':
-      return { type: message.type };
-    case 'log':
-    case 'warn':
-    case 'result':
-      return { type: message.type, message: String(message.message) };
-    case 'progress':
-      return progress(message);
-    case 'metric':
-      return metric(message);
-    case 'error':
-      return {
-        type: 'error',
-        message: String(message.message),
-        ...texts(message, ['hint', 'stack']),
-        ...(isTexts(message.option) ? { option: message.option } : {}),
-        ...(isFrames(message.frames) ? { frames: message.frames } : {}),
-      };
-    default:
-      return undefined;
-  }
-}
-
-function progress({ done, total, values }: Record<string, unknown>): Message | undefined {
-  if (!isNumber(done)) return undefined;
-  const shown = Object.entries(Object(values)).filter(([, value]) => isNumber(value) || typeof value === 'string');
-  return {
-    type: 'progress',
-    done,
-    ...(isNumber(total) ? { total } : {}),
-    values: Object.fromEntries(shown) as Record<string, number | string>,
-  };
-}
-
-/** JSON has no NaN, so NaN arrives as null. */
-function metric({ name, value, step, better }: Record<string, unknown>): Message {
-  const figure = value === null ? Number.NaN : value;
-  if (typeof name !== 'string' || typeof figure !== 'number' || (step !== undefined && step !== null && !isNumber(step))) {
-    const metric = `${typeof name === 'string' ? name : JSON.stringify(name)} = ${JSON.stringify(value)}`;
-    return { type: 'warn', message: `ignored the metric ${metric}: a metric needs a name and a number` };
-  }
-  const isDirection = better === 'higher' || better === 'lower';
-  if (better !== undefined && better !== null && !isDirection)
-    return { type: 'warn', message: `ignored the metric ${name}: \`better\` is "higher" or "lower", not ${JSON.stringify(better)}` };
-  return { type: 'metric', name, value: figure, ...(isNumber(step) ? { step } : {}), ...(isDirection ? { better } : {}) };
-}
-
-function texts(message: Record<string, unknown>, keys: string[]): Record<string, string> {
-  return Object.fromEntries(keys.flatMap((key) => (typeof message[key] === 'string' ? [[key, message[key]]] : [])));
-}
-
-function isTexts(value: unknown): value is string[] {
-  return Array.isArray(value) && value.every((item) => typeof item === 'string');
-}
-
-function isFrames(value: unknown): value is Frame[] {
-  return (
-    Array.isArray(value) &&
-    value.every((frame) => typeof Object(frame).file === 'string' && isNumber(Object(frame).line) && isNumber(Object(frame).column))
-  );
-}
-
-function isNumber(value: unknown): value is number {
-  return typeof value === 'number' && Number.isFinite(value);
-}
-
 /** The environment that a reused process must have. */
-export interface StepProcessSetting {
+interface StepProcessSetting {
   folder: string;
   environment: Record<string, string>;
   threads: number;
 }
 
-export interface StepRun {
+interface StepRun {
   setting: StepProcessSetting;
   job: Omit<StepJob, 'mark' | 'threads'>;
   /** Whether the process may be reused. */
@@ -133,8 +55,7 @@ export class StepProcesses {
     work.signal.throwIfAborted();
     const worker = new Worker(work.setting, this.orphanReaper);
     this.#living.add(worker);
-    const gone = () => void this.#living.delete(worker);
-    worker.dead.then(gone, gone);
+    void worker.dead.catch(() => {}).then(() => this.#living.delete(worker));
     const ending = await this.#give(worker, key, work);
     return ending === 'never begun' ? worker.dead : ending;
   }
@@ -159,7 +80,6 @@ export class StepProcesses {
   }
 }
 
-/** One process. */
 class Worker {
   readonly dead: Promise<Death>;
   readonly #ending = new AbortController();
@@ -171,10 +91,8 @@ class Worker {
   #resting: NodeJS.Timeout | undefined;
 
   constructor({ folder, environment }: StepProcessSetting, orphanReaper: OrphanReaper) {
-    let started: (child: [Subprocess]) => void;
-    this.#started = new Promise((resolve) => {
-      started = resolve;
-    });
+    const { promise, resolve: started } = Promise.withResolvers<[Subprocess]>();
+    this.#started = promise;
     this.dead = runChild(process.execPath, STEP_PROCESS, {
       folder,
       environment,
@@ -199,14 +117,14 @@ class Worker {
     work.signal.addEventListener('abort', stop, { once: true });
     if (work.signal.aborted) stop();
     void this.#started.then(([child]) => child.sendMessage!(turn.job as never)).catch(() => {});
-    // The start of the process counts for the first step. Later steps are measured from their own start.
     let measured: (() => void) | undefined;
     let missed: NodeJS.Timeout | undefined;
     // A step that closed stdout or stderr cannot write the mark.
-    void turn.free.then(() => {
+    void turn.free.promise.then(() => {
       missed = setTimeout(stop, MARKED_WITHIN);
     });
-    void (this.#served ? turn.begin : this.#started).then(async () => {
+    // The start of the process counts for the first step. Later steps are measured from their own start.
+    void (this.#served ? turn.begun.promise : this.#started).then(async () => {
       const [child] = await this.#started;
       if (this.#turn === turn) measured = work.meter.watch(child.pid!);
     });
@@ -214,13 +132,12 @@ class Worker {
     try {
       const death = await Promise.race([turn.over, this.dead]);
       if (death === 'over') {
-        if (!work.signal.aborted) return 'free';
-        return await this.dead;
+        return work.signal.aborted ? await this.dead : 'free';
       }
       await this.#talk;
       turn.output.stdout.flush();
       turn.output.stderr.flush();
-      return turn.begun ? death : 'never begun';
+      return turn.hasBegun ? death : 'never begun';
     } finally {
       measured?.();
       clearTimeout(missed);
@@ -247,22 +164,20 @@ class Worker {
 
 /** Maximum idle time of a process in milliseconds, to free its memory. */
 const LONGEST_IDLE_TIME = 5000;
+/** Maximum time in milliseconds between the end of a step and its mark on stdout and stderr. */
 const MARKED_WITHIN = 2000;
 
 const STEP_PROCESS = nodeArguments(new URL(`./step-process${extname(import.meta.url)}`, import.meta.url));
 
-/** One step in a process. */
 class Turn {
   readonly job: StepJob;
   readonly output: Record<OutputStream, Output>;
   /** Resolves when the process has reported that it is free and all its output has arrived. */
   readonly over: Promise<'over'>;
-  readonly begin: Promise<void>;
-  readonly free: Promise<void>;
-  begun = false;
-  #begin: () => void = () => {};
+  readonly begun = Promise.withResolvers<void>();
+  readonly free = Promise.withResolvers<void>();
+  hasBegun = false;
   readonly #onMessage: StepRun['onMessage'];
-  #free: () => void = () => {};
 
   constructor({ job, setting, shared, onMessage, onOutput }: StepRun) {
     const mark = shared ? `\0${randomBytes(16).toString('hex')}\n` : undefined;
@@ -272,41 +187,32 @@ class Turn {
       stderr: new Output(mark, (bytes) => onOutput('stderr', bytes)),
     };
     this.#onMessage = onMessage;
-    this.begin = new Promise((resolve) => {
-      this.#begin = resolve;
-    });
-    this.free = new Promise((resolve) => {
-      this.#free = resolve;
-    });
-    this.over = Promise.all([this.free, this.output.stdout.marked, this.output.stderr.marked]).then(() => 'over');
+    const { stdout, stderr } = this.output;
+    this.over = Promise.all([this.free.promise, stdout.marked.promise, stderr.marked.promise]).then(() => 'over');
   }
 
   onMessage(received: unknown): void {
     const message = checkedMessage(received);
     if (!message) return;
     if (message.type === 'begun') {
-      this.begun = true;
-      this.#begin();
-    } else if (message.type === 'free') this.#free();
+      this.hasBegun = true;
+      this.begun.resolve();
+    } else if (message.type === 'free') this.free.resolve();
     else this.#onMessage(message);
   }
 }
 
 /** The output of a process up to the mark, which is needed because pipes and messages are not ordered with each other. */
 class Output {
-  readonly marked: Promise<void>;
+  readonly marked = Promise.withResolvers<void>();
   readonly #mark: Buffer | undefined;
   #pending = Buffer.alloc(0);
-  #resolveMarked: () => void = () => {};
 
   constructor(
     mark: string | undefined,
     private readonly pass: (bytes: Uint8Array) => void,
   ) {
     this.#mark = mark === undefined ? undefined : Buffer.from(mark);
-    this.marked = new Promise((resolve) => {
-      this.#resolveMarked = resolve;
-    });
   }
 
   take(bytes: Uint8Array): void {
@@ -319,7 +225,7 @@ class Output {
     if (at >= 0) {
       this.#pass(at);
       this.#pending = Buffer.alloc(0);
-      this.#resolveMarked();
+      this.marked.resolve();
       return;
     }
     // Hold back text that may be the beginning of the mark.
@@ -336,4 +242,77 @@ class Output {
     if (end > 0) this.pass(this.#pending.subarray(0, end));
     this.#pending = this.#pending.subarray(end);
   }
+}
+
+/**
+ * Validates a message of a step's process; undefined if it is unknown. A step may send anything, for example with
+ * `metric('loss', {})`, which must not break the engine. An invalid metric is reported instead of recorded.
+ */
+export function checkedMessage(received: unknown): Message | undefined {
+  if (received === null || typeof received !== 'object') return undefined;
+  const message = received as Record<string, unknown>;
+  switch (message.type) {
+    case 'begun':
+    case 'done':
+    case 'free':
+      return { type: message.type };
+    case 'log':
+    case 'warn':
+    case 'result':
+      return { type: message.type, message: String(message.message) };
+    case 'progress':
+      return progress(message);
+    case 'metric':
+      return metric(message);
+    case 'error':
+      return {
+        type: 'error',
+        message: String(message.message),
+        hint: typeof message.hint === 'string' ? message.hint : undefined,
+        stack: typeof message.stack === 'string' ? message.stack : undefined,
+        option: isTexts(message.option) ? message.option : undefined,
+        frames: isFrames(message.frames) ? message.frames : undefined,
+      };
+    default:
+      return undefined;
+  }
+}
+
+function progress({ done, total, values }: Record<string, unknown>): Message | undefined {
+  if (!isNumber(done)) return undefined;
+  const shown = Object.entries(Object(values)).filter(([, value]) => isNumber(value) || typeof value === 'string');
+  return {
+    type: 'progress',
+    done,
+    total: isNumber(total) ? total : undefined,
+    values: Object.fromEntries(shown) as Record<string, number>,
+  };
+}
+
+/** JSON has no NaN, so NaN arrives as null. */
+function metric({ name, value, step, better }: Record<string, unknown>): Message {
+  const figure = value === null ? Number.NaN : value;
+  if (typeof name !== 'string' || typeof figure !== 'number' || (step !== undefined && step !== null && !isNumber(step))) {
+    const metric = `${typeof name === 'string' ? name : JSON.stringify(name)} = ${JSON.stringify(value)}`;
+    return { type: 'warn', message: `ignored the metric ${metric}: a metric needs a name and a number` };
+  }
+  const isDirection = better === 'higher' || better === 'lower';
+  if (better !== undefined && better !== null && !isDirection)
+    return { type: 'warn', message: `ignored the metric ${name}: \`better\` is "higher" or "lower", not ${JSON.stringify(better)}` };
+  return { type: 'metric', name, value: figure, step: isNumber(step) ? step : undefined, better: isDirection ? better : undefined };
+}
+
+function isTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string');
+}
+
+function isFrames(value: unknown): value is Frame[] {
+  return (
+    Array.isArray(value) &&
+    value.every((frame) => typeof Object(frame).file === 'string' && isNumber(Object(frame).line) && isNumber(Object(frame).column))
+  );
+}
+
+function isNumber(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value);
 }

@@ -13,21 +13,8 @@ import type { Json } from '../../format/scalars.ts';
 import { memoryLimit } from '../../memory-limit.ts';
 import { type MetricDirection, type MetricNotes, type StepContext, type StepDefinition, StepError } from '../../step.ts';
 
-type Handed =
-  | 'origins'
-  | 'addresses'
-  | 'names'
-  | 'repositories'
-  | 'leftOut'
-  | 'outputs'
-  | 'checkpoints'
-  | 'folder'
-  | 'cell'
-  | 'seed'
-  | 'threads';
-
 /** The step and the serialisable part of its context. */
-export interface StepJob extends Pick<StepContext, Handed> {
+export interface StepJob extends Omit<StepContext, 'options' | 'inputs' | 'signal' | 'log' | 'warn' | 'result' | 'progress' | 'metric'> {
   module: { builtin: string } | { path: string };
   options: Record<string, Json>;
   inputs: Record<string, string | string[]>;
@@ -147,19 +134,13 @@ function byName<T extends object>(map: T): T {
   return Object.assign(Object.create(null), map);
 }
 
-interface ProcessState {
-  folder: string;
-  variables: Record<string, string | undefined>;
-  /** Active resources, such as timers and sockets, that keep a process alive. */
-  resources: number;
-}
-
-function surroundings(): ProcessState {
+/** `resources`: the number of active resources, such as timers and sockets, that keep a process alive. */
+function surroundings() {
   return { folder: process.cwd(), variables: { ...process.env }, resources: process.getActiveResourcesInfo().length };
 }
 
 /** Whether the process can be reused. Restores environment variables; other changes cannot be undone. */
-async function isAsBefore(before: ProcessState): Promise<boolean> {
+async function isAsBefore(before: ReturnType<typeof surroundings>): Promise<boolean> {
   for (const name of Object.keys({ ...before.variables, ...process.env })) {
     const value = Object.hasOwn(before.variables, name) ? before.variables[name] : undefined;
     if (value === undefined) delete process.env[name];

@@ -247,6 +247,29 @@ export async function tokenizerDifference(folder: string, from: string): Promise
   return part && `its ${part} differs (tokenizer.json)`;
 }
 
+/**
+ * The ids of the tokens that continue a word, by the tokenizer's marks: WordPiece's ## continues one; byte-level BPE
+ * and SentencePiece mark the space before one. Undefined if it has no such marks.
+ */
+export async function wordContinuations(folder: string): Promise<Set<number> | undefined> {
+  const tokenizer = JSON.parse(await tokenizerJson(folder)) as Record<string, any>;
+  const { model, decoder } = tokenizer;
+  // SentencePiece's mark is decoded by Metaspace or, in older files, by a replacement.
+  const decoders: unknown[] = [decoder, ...(decoder?.decoders ?? [])].map((each) => each?.pattern?.String ?? each?.type);
+  const continues =
+    model?.type === 'WordPiece'
+      ? (token: string) => token.startsWith(model.continuing_subword_prefix ?? '##')
+      : decoders.includes('ByteLevel')
+        ? (token: string) => !BYTES_OF_SPACE.test(token)
+        : decoders.includes('Metaspace') || decoders.includes('▁')
+          ? (token: string) => !token.startsWith('▁')
+          : undefined;
+  return continues && new Set([...idsOf(tokenizer)].filter(([token]) => continues(token)).map(([, id]) => id));
+}
+
+/** Space, tab, line feed and carriage return, as byte-level BPE writes them. */
+const BYTES_OF_SPACE = /^[ĠĉĊč]/;
+
 const placeOf = (id: number | undefined): string => (id === undefined ? 'not at all' : `as ${id}`);
 
 /** The ids of all tokens; a Unigram vocabulary is a list. */

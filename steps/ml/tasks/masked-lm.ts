@@ -4,7 +4,8 @@
  */
 
 import type { Json } from '../../../engine/step.ts';
-import { quote, type Row } from '../data/database.ts';
+import type { Row } from '../data/database.ts';
+import { quote } from '../data/sql.ts';
 import { requireColumn } from '../data/table.ts';
 import { random } from '../models/random.ts';
 import type { TokensInfo } from '../models/token-dataset.ts';
@@ -113,13 +114,14 @@ async function prepare(source: PreparationContext): Promise<Preparation<Text>> {
 
 /**
  * Masks tokens of a batch: of those that are chosen, 80% become the mask, 10% a random token, and 10% stay. The
- * choice is a function of (seed, epoch, sequence) alone. Adds `label_positions` [P] and the original ids as `labels` [P].
+ * choice is a function of (seed, epoch, sequence) alone. With `continuations` a whole word is chosen or not, and each of
+ * its tokens is masked for itself, as in BERT. Adds `label_positions` [P] and the original ids as `labels` [P].
  */
 function maskTokens(
   inputs: HostTensors,
   sequences: Int32Array,
   { mask_token_id, special_ids = [] }: Pick<TokensInfo, 'mask_token_id' | 'special_ids'>,
-  { probability, vocabulary, seed, epoch }: Masking,
+  { probability, vocabulary, continuations, seed, epoch }: Masking,
 ): HostTensors {
   const { input_ids, attention_mask } = inputs;
   const [batch, length] = input_ids!.shape as [number, number];
@@ -129,9 +131,15 @@ function maskTokens(
   const labels: number[] = [];
   for (const [row, sequence] of sequences.entries()) {
     const uniform = random('mask', seed, epoch, sequence);
+    let chosen: boolean | undefined; // undefined before the first token of a word
     for (let i = row * length; i < (row + 1) * length; i++) {
       if (attention_mask!.data[i] === 0) break;
-      if (special.has(ids[i]!) || uniform() >= probability) continue;
+      if (special.has(ids[i]!)) {
+        chosen = undefined;
+        continue;
+      }
+      if (chosen === undefined || !continuations?.has(ids[i]!)) chosen = uniform() < probability;
+      if (!chosen) continue;
       positions.push(i);
       labels.push(ids[i]!);
       const draw = uniform();

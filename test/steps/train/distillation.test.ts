@@ -6,12 +6,17 @@ import { openRuntime } from '../../../steps/ml/device/open.ts';
 import type { Distillation } from '../../../steps/ml/models/distillation.ts';
 import { programFor } from '../../../steps/ml/models/family.ts';
 import { loadModel, type Model } from '../../../steps/ml/models/model-folder.ts';
+import { readSafetensors, writeSafetensors } from '../../../steps/ml/models/safetensors.ts';
 import type { HostTensor, HostTensors, Part, RuntimeName } from '../../../steps/ml/runtime/runtime.ts';
 import { lossSharesOf } from '../../../steps/train/loss-weights.ts';
+import train from '../../../steps/train/step.ts';
 import { teacherOf } from '../../../steps/train/teacher.ts';
 import { KEY_BIAS } from '../../golden/zero.ts';
+import { soundModel } from '../ml/models/faults.ts';
 import { compareStep, difference, int32, withoutDropout } from '../ml/models/golden.ts';
 import { adamW, COMPILED } from '../ml/runtime/options.ts';
+import { ranStep, temporary } from '../rig.ts';
+import { smallModel, smallTokens } from '../small.ts';
 
 const golden = join(import.meta.dirname, '../../golden');
 
@@ -136,6 +141,75 @@ test('a student that equals its teacher has nothing to learn from it', async () 
   const { training, ...done } = await stepOf(COMPILED, { student, teacher: student, distillation }, [inputs]);
   expect(Math.abs(done.loss) + Math.abs(done.gradNorm)).toBeLessThan(1e-5);
   await training.dispose();
+});
+
+test('a student is trained, interrupted and resumed: the same bytes as without an interruption, with the terms of the loss', async () => {
+  const model = smallModel();
+  const teacher = await soundModel();
+  const inputs = { model, tokens: await smallTokens(model), 'distill.teacher': teacher };
+  const options = {
+    ...{
+      epochs: 2,
+      batch_size: 4,
+      gradient_accumulation_steps: 2,
+      runtime: 'onnx',
+      learning_rate: 0.01,
+      dropout: 0.1,
+      save_steps: 2,
+      logging_steps: 1,
+    },
+    distill: { temperature: 2, alpha: 0.5, hidden: 1 },
+  };
+  const whole = await ranStep(train, options, inputs);
+  const history = readFileSync(whole.outputs.history!, 'utf8');
+  const [first, ...others] = history
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  expect(Object.keys(first)).toEqual(['step', 'epoch', 'loss', 'distill_loss', 'hidden_loss', 'learning_rate', 'grad_norm', 'padding']);
+  expect(others.at(-2).hidden_loss).toBeLessThan(first.hidden_loss);
+  expect(whole.log.find((line) => line.startsWith('memory: '))).toMatch(/, the teacher \d+ MB$/);
+  expect(Object.keys(await readSafetensors(join(whole.outputs.model!, 'model.safetensors')))).not.toContain(
+    expect.stringMatching(/teacher/),
+  );
+
+  const stopping = new AbortController();
+  const checkpoints = temporary();
+  const interrupted = ranStep(
+    train,
+    options,
+    inputs,
+    {},
+    {
+      checkpoints,
+      signal: stopping.signal,
+      metric: (name, _, step) => void (name === 'loss' && step === 5 && stopping.abort(new Error('stopped'))),
+    },
+  );
+  await expect(interrupted).rejects.toThrow('stopped');
+  const resumed = await ranStep(train, options, inputs, {}, { checkpoints });
+  expect(resumed.log.join('\n')).toContain('resumes at step 5 of 18');
+  expect(readFileSync(resumed.outputs.history!, 'utf8')).toBe(history);
+  const bytes = ({ outputs }: typeof whole) => readFileSync(join(outputs.model!, 'model.safetensors'));
+  expect(bytes(resumed).equals(bytes(whole))).toBe(true);
+});
+
+test('a base model without a head teaches hidden states alone', async () => {
+  const model = smallModel();
+  const teacher = await soundModel();
+  const tensors = Object.entries(await readSafetensors(join(teacher, 'model.safetensors')));
+  const base = tensors.filter(([name]) => !/classifier|pooler/.test(name)).map(([name, tensor]) => [name.replace('bert.', ''), tensor]);
+  await writeSafetensors(join(teacher, 'model.safetensors'), Object.fromEntries(base));
+  const inputs = { model, tokens: await smallTokens(model), 'distill.teacher': teacher };
+  const options = { epochs: 1, batch_size: 8, runtime: 'onnx' };
+  const { outputs } = await ranStep(train, { ...options, distill: { temperature: 1, alpha: 0, hidden: 1 } }, inputs);
+  const [first] = readFileSync(outputs.history!, 'utf8').split('\n');
+  expect(Object.keys(JSON.parse(first!))).toEqual(['step', 'epoch', 'loss', 'hidden_loss', 'learning_rate', 'grad_norm', 'padding']);
+  const withOutputs = ranStep(train, { ...options, distill: { temperature: 1, alpha: 0.5, hidden: 1 } }, inputs);
+  await expect(withOutputs).rejects.toMatchObject({
+    message: expect.stringMatching(/^the teacher cannot be used: /),
+    option: ['distill', 'teacher'],
+  });
 });
 
 function expectLosses(done: { loss: number; gradNorm: number; terms: Record<string, number> }, values: any): void {
