@@ -7,6 +7,7 @@ export default defineConfig({
       'test/{cache,house}/*.test.ts',
       'test/engine/{fetch,pipeline,report}/*.test.ts',
       'test/engine/address.test.ts',
+      'test/pipelines/*.test.ts',
       'test/steps/{baseline,clean,collect,preview,reduce,select,split,tokenize}/*.test.ts',
       'test/steps/ml/*.test.ts',
       'test/steps/ml/{data,generation,metrics,models}/*.test.ts',

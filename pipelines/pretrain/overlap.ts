@@ -9,7 +9,6 @@ export type Overlap = 'text' | '13 words' | 'sentence';
 export class Examples {
   private readonly texts = new Set<string>();
   private readonly runs = new Set<number>();
-  private readonly sentences = new Intl.Segmenter('en', { granularity: 'sentence' });
   size = 0;
 
   add(text: string): void {
@@ -21,16 +20,24 @@ export class Examples {
   }
 
   /** How a text overlaps with an example; undefined if it does not. */
-  overlap(text: string): Overlap | undefined {
-    const words = wordsOf(text);
-    if (this.texts.has(hashOf(words))) return 'text';
-    for (const run of runsOf(words)) if (this.runs.has(run)) return '13 words';
-    for (const { segment } of this.sentences.segment(text)) {
-      const sentence = wordsOf(segment);
-      if (sentence.length >= SHORTEST && sentence.length < RUN && this.texts.has(hashOf(sentence))) return 'sentence';
-    }
-    return undefined;
+  overlap({ text, runs, sentences }: Prints): Overlap | undefined {
+    if (this.texts.has(text)) return 'text';
+    if (runs.some((run) => this.runs.has(run))) return '13 words';
+    return sentences.some((sentence) => this.texts.has(sentence)) ? 'sentence' : undefined;
   }
+}
+
+/** What is compared of a text: hashes of it, of its runs of words, and of its short sentences. */
+export interface Prints {
+  text: string;
+  runs: number[];
+  sentences: string[];
+}
+
+export function printsOf(text: string): Prints {
+  const words = wordsOf(text);
+  const sentences = (text.match(/[^.!?]+/g) ?? []).map(wordsOf).filter(({ length }) => length >= SHORTEST && length < RUN);
+  return { text: hashOf(words), runs: [...runsOf(words)], sentences: sentences.map(hashOf) };
 }
 
 const RUN = 13;
@@ -54,7 +61,8 @@ function* runsOf(words: string[]): Generator<number> {
   const numbers = words.map(numberOf);
   for (let i = 0; i + RUN <= words.length; i++) {
     let [high, low] = [0, 0];
-    for (const number of numbers.slice(i, i + RUN)) {
+    for (let k = i; k < i + RUN; k++) {
+      const number = numbers[k]!;
       high = Math.imul(high ^ number, 0x01000193) >>> 0;
       low = Math.imul(low + number, 0x85ebca6b) >>> 0;
       low ^= low >>> 13;

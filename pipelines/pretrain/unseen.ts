@@ -8,7 +8,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { defineStep } from 'tunesmith';
-import { Examples, type Overlap } from './overlap.ts';
+import { Examples, type Overlap, printsOf } from './overlap.ts';
 
 export default defineStep({
   name: 'unseen',
@@ -37,9 +37,10 @@ export default defineStep({
     const passages = { read: 0, kept: 0 };
     for await (const line of linesOf(inputs.rows)) {
       passages.read += 1;
+      const prints = printsOf(JSON.parse(line).text);
       let overlaps = false;
       for (const { examples, found } of tasks.values()) {
-        const overlap = examples.overlap(JSON.parse(line).text);
+        const overlap = examples.overlap(prints);
         if (overlap === undefined) continue;
         overlaps = true;
         found[overlap] += 1;

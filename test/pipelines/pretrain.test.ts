@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { paragraphsOf } from '../../pipelines/pretrain/formats.ts';
-import { Examples } from '../../pipelines/pretrain/overlap.ts';
+import { Examples, printsOf } from '../../pipelines/pretrain/overlap.ts';
 import { Passages } from '../../pipelines/pretrain/passages.ts';
 
 const thirteen = 'one two three four five six seven eight nine ten eleven twelve thirteen';
@@ -20,7 +20,7 @@ test.each([
 ])('a text that has %s', (_, example, text, overlap) => {
   const examples = new Examples();
   examples.add(example);
-  expect(examples.overlap(text)).toBe(overlap);
+  expect(examples.overlap(printsOf(text))).toBe(overlap);
 });
 
 test('no two of many runs of words are taken for each other', () => {
@@ -28,7 +28,7 @@ test('no two of many runs of words are taken for each other', () => {
   const word = (i: number) => `w${i}`;
   examples.add(Array.from({ length: 100_000 }, (_, i) => word(i)).join(' '));
   const others = Array.from({ length: 100_000 }, (_, i) => word(i + 200_000)).join(' ');
-  expect(examples.overlap(others)).toBeUndefined();
+  expect(examples.overlap(printsOf(others))).toBeUndefined();
 });
 
 test('passages are whole sentences of prose up to a number of tokens, each sentence once', async () => {
