@@ -115,8 +115,8 @@ function columnsOf({ files = {}, fields = {} }: Partial<Encoding>): Record<strin
 }
 
 /**
- * Groups for the threads. A partial group is sent when the source pauses, so that a person who types a line sees the
- * answer. An error in the file comes last, as a value, because the inputs before it must still be answered.
+ * Groups for the threads, partial ones when the source pauses, so that a person who types a line sees the answer. An error in the
+ * file comes last, as a value: the inputs before it are still answered.
  */
 async function* inGroups(source: AsyncGenerator<InputRow[]>): AsyncGenerator<InputRow[] | Error> {
   let group: InputRow[] = [];

@@ -1,7 +1,6 @@
 /**
- * Trains a model: tokens and a model → the memory estimate → epochs of steps, evaluated and saved on the way → a
- * Hugging Face model folder. The runtime computes a step; this file decides their order and number, and which weights
- * are kept.
+ * Trains a model: tokens and a model → the memory estimate → epochs of steps, evaluated and saved on the way → a model folder.
+ * The runtime computes a step; this file decides their order and number, and which weights are kept.
  */
 
 import { writeFile } from 'node:fs/promises';

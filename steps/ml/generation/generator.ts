@@ -36,10 +36,7 @@ export interface Folders {
   tokenizer: string;
 }
 
-/**
- * Generates with a model in memory and its current weights. `usualLength`: the maximum number of new tokens, unless
- * the options, generation_config.json or the model's training set it.
- */
+/** Generates with a model in memory. `usualLength`: of new tokens, unless options, generation_config.json or the training set it. */
 export async function generatorOf(
   model: Model,
   folders: Folders,
@@ -138,10 +135,7 @@ interface Watching {
   limit?: number;
 }
 
-/**
- * Decodes tokens to text as they come. Emitted text is never taken back: a character of several tokens waits until it
- * is complete, so that all pieces together equal the decoding of all tokens at once.
- */
+/** Decodes tokens as they come. A character of several tokens waits until it is complete: the pieces equal the decoding of all tokens. */
 export function textStream(tokenizer: Pick<Tokenizer, 'decode' | 'idOf' | 'specialIds'>) {
   const special = new Set(tokenizer.specialIds);
   const bytes = byteTokens(tokenizer);
