@@ -61,9 +61,9 @@ export interface Cell extends CellOrigin {
 }
 
 export interface WrittenCell {
-  /** SHA-256 of the commands with their expressions unresolved. */
-  commands?: string;
-  /** SHA-256 of each variable whose value has expressions, unresolved. */
+  /** The commands with their expressions unresolved. */
+  commands?: Json;
+  /** The variables whose values have expressions, unresolved. */
   env: Record<string, string>;
   /** The value of each expression in the commands and variables, as it was written or typed. */
   values: Record<string, string>;

@@ -1,5 +1,6 @@
 /** Reads the tables that steps wrote. */
-import { Database, quote, type Row, type TableColumn } from '../steps/ml/data/database.ts';
+import { Database, type Row, type TableColumn } from '../steps/ml/data/database.ts';
+import { quote } from '../steps/ml/data/sql.ts';
 import { tableOf } from '../steps/ml/data/table.ts';
 
 /** Rows in the order of `id`, in chunks of about two thousand, one chunk in memory at a time. */

@@ -28,6 +28,7 @@ export default async function cache([what = '', ...words]: string[], options: Op
 }
 
 interface CacheOptions extends Options {
+  readOnly?: boolean;
   root: string;
   places: ProjectPaths;
   words: string[];
@@ -36,75 +37,59 @@ interface CacheOptions extends Options {
 const COMMANDS: Record<string, (options: CacheOptions) => Promise<unknown>> = { ls, du, verify, export: exportTo, import: importFrom };
 
 function ls(options: CacheOptions): Promise<void> {
-  return withCache(
-    options,
-    (cache) => {
-      const results = cache.index.all().filter(named(options, options.words)).reverse();
-      if (options.json) return printLines(results.map((result) => printableJson(result)));
-      const shown = results.slice(0, options.rows);
-      const rows = shown.map(({ subject, created, outputs, fingerprint }) => [
-        subject,
-        moment(created),
-        bytes(Object.values(outputs).reduce((sum, { size }) => sum + size, 0)),
-        fingerprint.slice(0, 12),
-      ]);
-      const table = tableLines(['result', 'made', 'size', 'fingerprint'], rows, {
-        columns: columns(),
-        right: (c) => c === 2,
-        heading: bold,
-      });
-      const empty =
-        options.file === undefined && options.words.length === 0 ? 'the cache is empty' : 'there is no such result in the cache';
-      printLines([
-        ...(rows.length > 0 ? table : [empty]),
-        ...(results.length > shown.length ? [`+ ${count(results.length - shown.length, 'older one')}`] : []),
-      ]);
-    },
-    true,
-  );
+  return withCache({ ...options, readOnly: true }, (cache) => {
+    const results = cache.index.all().filter(named(options, options.words)).reverse();
+    if (options.json) return printLines(results.map((result) => printableJson(result)));
+    const shown = results.slice(0, options.rows);
+    const rows = shown.map(({ subject, created, outputs, fingerprint }) => [
+      subject,
+      moment(created),
+      bytes(Object.values(outputs).reduce((sum, { size }) => sum + size, 0)),
+      fingerprint.slice(0, 12),
+    ]);
+    const table = tableLines(['result', 'made', 'size', 'fingerprint'], rows, { ...screen(), right: (c) => c === 2 });
+    const empty = options.file === undefined && options.words.length === 0 ? 'the cache is empty' : 'there is no such result in the cache';
+    printLines([
+      ...(rows.length > 0 ? table : [empty]),
+      ...(results.length > shown.length ? [`+ ${count(results.length - shown.length, 'older one')}`] : []),
+    ]);
+  });
 }
 
 async function du(options: CacheOptions): Promise<void> {
   none(options, 'du');
-  await withCache(
-    options,
-    (cache) => {
-      const sizes = cache.objects.sizes();
-      const needed = new Set<string>();
-      const steps = new Map<string, { results: number; objects: Set<string> }>();
-      for (const { subject, outputs } of cache.index.all()) {
-        const name = subject.replace(/\[.*$/s, '');
-        const step = steps.get(name) ?? { results: 0, objects: new Set() };
-        steps.set(name, step);
-        step.results++;
-        for (const hash of Object.values(outputs).flatMap((content) => cache.objects.objectsOf(content))) {
-          step.objects.add(hash);
-          needed.add(hash);
-        }
+  await withCache({ ...options, readOnly: true }, (cache) => {
+    const sizes = cache.objects.sizes();
+    const needed = new Set<string>();
+    const steps = new Map<string, { results: number; objects: Set<string> }>();
+    for (const { subject, outputs } of cache.index.all()) {
+      const name = subject.replace(/\[.*$/s, '');
+      const step = steps.get(name) ?? { results: 0, objects: new Set() };
+      steps.set(name, step);
+      step.results++;
+      for (const hash of Object.values(outputs).flatMap((content) => cache.objects.objectsOf(content))) {
+        step.objects.add(hash);
+        needed.add(hash);
       }
-      const total = (hashes: Iterable<string>) => Array.from(hashes).reduce((sum, hash) => sum + (sizes.get(hash) ?? 0), 0);
-      const results = [...steps]
-        .map(([step, { results, objects }]) => ({ step, results, bytes: total(objects) }))
-        .sort((a, b) => b.bytes - a.bytes);
-      const unneeded = total([...sizes.keys()].filter((hash) => !needed.has(hash)));
-      const folders = foldersOf(options.places)
-        .map(([name, path]) => ({ name, bytes: sizeOf(path) }))
-        .filter(({ bytes }) => bytes > 0);
-      const objects = total(sizes.keys());
-      if (options.json)
-        return printLines([printableJson({ type: 'du', folder: options.places.cache, objects, unneeded, results, folders })]);
-      const rows = results.map(({ step, results, bytes: size }) => [step, results.toLocaleString('en-US'), bytes(size)]);
-      printLines([
-        ...(rows.length > 0
-          ? [...tableLines(['step', 'results', 'objects'], rows, { columns: columns(), right: (c) => c > 0, heading: bold }), '']
-          : []),
-        `${count(sizes.size, 'object')} in ${options.places.cache}: ${bytes(objects)} (objects that several results share count once)`,
-        ...(unneeded > 0 ? [`${bytes(unneeded)} of it belong to no result: \`tunesmith gc\` removes them`] : []),
-        ...folders.map(({ name, bytes: size }) => `${name}: ${bytes(size)}`),
-      ]);
-    },
-    true,
-  );
+    }
+    const total = (hashes: Iterable<string>) => Array.from(hashes).reduce((sum, hash) => sum + (sizes.get(hash) ?? 0), 0);
+    const results = [...steps]
+      .map(([step, { results, objects }]) => ({ step, results, bytes: total(objects) }))
+      .sort((a, b) => b.bytes - a.bytes);
+    const unneeded = total([...sizes.keys()].filter((hash) => !needed.has(hash)));
+    const folders = foldersOf(options.places)
+      .map(([name, path]) => ({ name, bytes: sizeOf(path) }))
+      .filter(({ bytes }) => bytes > 0);
+    const objects = total(sizes.keys());
+    if (options.json) return printLines([printableJson({ type: 'du', folder: options.places.cache, objects, unneeded, results, folders })]);
+    const rows = results.map(({ step, results, bytes: size }) => [step, results.toLocaleString('en-US'), bytes(size)]);
+    printLines([
+      ...(rows.length > 0 ? [...tableLines(['step', 'results', 'objects'], rows, { ...screen(), right: (c) => c > 0 }), ''] : []),
+      `${count(sizes.size, 'object')} in ${options.places.cache}: ${bytes(objects)} (objects that several results share count once)`,
+      ...(unneeded > 0 ? [`${bytes(unneeded)} of it belong to no result: \`tunesmith gc\` removes them`] : []),
+      ...folders.map(({ name, bytes: size }) => `${name}: ${bytes(size)}`),
+    ]);
+  });
 }
 
 async function verify(options: CacheOptions): Promise<number> {
@@ -172,11 +157,8 @@ async function importFrom(options: CacheOptions): Promise<void> {
 }
 
 /** Opens the cache read-only if it does not exist, so that it is not created. */
-async function withCache<T>(
-  { places }: CacheOptions,
-  work: (cache: Cache) => T | Promise<T>,
-  readOnly = !existsSync(places.cache),
-): Promise<T> {
+async function withCache<T>(options: CacheOptions, work: (cache: Cache) => T | Promise<T>): Promise<T> {
+  const { places, readOnly = !existsSync(places.cache) } = options;
   const cache = openCache(places.cache, { readOnly, fileHashes: places.memo });
   try {
     return await work(cache);
@@ -221,10 +203,6 @@ function sizeOf(path: string): number {
   return readdirSync(path).reduce((sum, name) => sum + sizeOf(join(path, name)), 0);
 }
 
-function columns(): number {
-  return process.stdout.columns || 120;
-}
-
-function bold(text: string): string {
-  return colorsFor(process.stdout).bold(text);
+function screen() {
+  return { columns: process.stdout.columns || 120, heading: colorsFor(process.stdout).bold };
 }

@@ -15,14 +15,18 @@ type Check = Awaited<ReturnType<Awaited<ReturnType<typeof libraries>>['checkLibr
 export async function doctor({ json = false }: { json?: boolean }): Promise<number> {
   const { checkLibraries } = await libraries();
   const [npm, sqlite, others] = await Promise.all([checkNpm(), checkSqlite(), checkLibraries()]);
-  const checks: Check[] = [checkNode(), npm, checkMachine(), checkDisk(), sqlite, ...others];
+  const { bavail, bsize } = statfsSync('.');
+  const checks: Check[] = [
+    // cli.ts has already refused a Node that is too old.
+    { name: 'Node', state: 'ok', detail: `${process.versions.node} (${process.execPath})`, needed: true },
+    npm,
+    checkMachine(),
+    { name: 'disk', state: 'ok', detail: `${gigabytes(bavail * bsize)} free here`, needed: false },
+    sqlite,
+    ...others,
+  ];
   printLines(json ? [printableJson({ checks })] : lines(checks));
   return checks.some(({ needed, state }) => needed && state !== 'ok') ? 1 : 0;
-}
-
-/** cli.ts has already refused a Node that is too old. */
-function checkNode(): Check {
-  return { name: 'Node', state: 'ok', detail: `${process.versions.node} (${process.execPath})`, needed: true };
 }
 
 function checkNpm(): Promise<Check> {
@@ -48,11 +52,6 @@ function checkMachine(): Check {
     detail: `${platform()} ${release()} ${arch()}, ${cores} ${cores === 1 ? 'core' : 'cores'}, ${memory}`,
     needed: false,
   };
-}
-
-function checkDisk(): Check {
-  const { bavail, bsize } = statfsSync('.');
-  return { name: 'disk', state: 'ok', detail: `${gigabytes(bavail * bsize)} free here`, needed: false };
 }
 
 async function checkSqlite(): Promise<Check> {

@@ -66,18 +66,8 @@ const ENDED = {
 };
 
 /** Every component of a fingerprint, with shortened hashes. */
-function componentRows({
-  step,
-  version,
-  code,
-  libraries = {},
-  options = {},
-  commands = [],
-  shell,
-  inputs,
-  env,
-  outputs,
-}: Components): [string, string][] {
+function componentRows({ step, version, code, shell, inputs, env, outputs, ...others }: Components): [string, string][] {
+  const { libraries = {}, options = {}, commands = [] } = others;
   return [
     ...(step === undefined ? [] : [['step', `${step}, version ${version}`] as [string, string]]),
     ...(code ? [['code', `${short(code.hash)}, ${count(Object.keys(code.files).length, 'file')}`] as [string, string]] : []),

@@ -84,13 +84,8 @@ function planLines(planned: Collection, { maxSize }: GcScope): string[] {
       : [];
   if (results.length + planned.objects.length + planned.logs.length === 0) return ['there is nothing to remove', stay, ...over];
   const rows = results.slice(0, SHOWN).map(({ subject, lastUsed, fingerprint }) => [subject, moment(lastUsed), fingerprint.slice(0, 12)]);
-  const table =
-    rows.length > 0
-      ? tableLines(['result', 'last used', 'fingerprint'], rows, {
-          columns: process.stdout.columns || 120,
-          heading: colorsFor(process.stdout).bold,
-        })
-      : [];
+  const screen = { columns: process.stdout.columns || 120, heading: colorsFor(process.stdout).bold };
+  const table = rows.length > 0 ? tableLines(['result', 'last used', 'fingerprint'], rows, screen) : [];
   const more = results.length > SHOWN ? [`+ ${count(results.length - SHOWN, 'more result')}`] : [];
   return [...table, ...more, ...(rows.length > 0 ? [''] : []), `to remove: ${gone(planned)}`, stay, ...over];
 }
@@ -109,12 +104,12 @@ function figures({ results, objects, bytes, left, total, kept, logs }: Collectio
 
 /** Asks for confirmation. Ctrl-C and the end of the input mean no. */
 async function agreed(what: string): Promise<boolean> {
-  const asking = createInterface({ input: process.stdin, output: process.stdout });
-  const closed = once(asking, 'close').then(() => '');
+  const prompt = createInterface({ input: process.stdin, output: process.stdout });
+  const closed = once(prompt, 'close').then(() => '');
   try {
-    const answer = await Promise.race([asking.question(`\nRemove ${what}? [y/N] `), closed]);
+    const answer = await Promise.race([prompt.question(`\nRemove ${what}? [y/N] `), closed]);
     return /^y(es)?$/i.test(answer.trim());
   } finally {
-    asking.close();
+    prompt.close();
   }
 }

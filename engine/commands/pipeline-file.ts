@@ -14,7 +14,7 @@ export interface PipelineOptions {
   params?: string;
 }
 
-export interface PipelineChoice {
+interface PipelineChoice {
   /** The message if there is no pipeline. */
   none?: string;
   /** If there are several pipelines, take the one that ran last. For commands that report on past runs. */

@@ -4,7 +4,7 @@ import { constants } from 'node:os';
 import type { Pipeline } from '../cell.ts';
 import { usage } from '../errors.ts';
 import { readPipeline } from '../pipeline/index.ts';
-import { openReporter, type Reporter, reporterKind } from '../report/reporter.ts';
+import { openReporter, type Reporter } from '../report/reporter.ts';
 import type { RunOptions } from '../run/run.ts';
 import { type Interruptions, interruptions } from './exit-code.ts';
 import { choosePipeline, isYaml, type PipelineOptions } from './pipeline-file.ts';
@@ -31,7 +31,7 @@ export default async function run(words: string[], options: Options): Promise<nu
     try {
       const pipeline = await readPipeline(file, { set: param, paramsFile: params });
       await begin?.(pipeline);
-      reporter = await openReporter(reporterKind(options), pipeline);
+      reporter = openReporter(options, pipeline);
       return await runOnce(pipeline, options, reporter, interrupted);
     } finally {
       reporter?.close();

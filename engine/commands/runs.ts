@@ -20,7 +20,7 @@ import {
 import { bytes, count, duration, figure, moment, oneLine, pad, someOf, width } from '../format/text.ts';
 import { differenceLines, textLines } from '../report/differences.ts';
 import { type FinalMetrics, metricTables } from '../report/metric-tables.ts';
-import { nearPath, noticeLines, resultLines } from '../report/outcome.ts';
+import { nearPath, noticeLines, paragraph, resultLines } from '../report/outcome.ts';
 import { type CellCompared, type Change, type ChosenMetric, chosenMetrics, compareRuns, type RunsCompared } from '../run/past-runs.ts';
 import { lastLog, pastRuns, type RunDetails, type RunRecord, readRecords, runDetails } from '../run/records.ts';
 import { cellsNamed, unknownCell } from '../run/select-cells.ts';
@@ -169,10 +169,6 @@ function settingLines(run: RunDetails, colors: Colors): string[] {
   return rows.map(([name, value]) => `${colors.dim(pad(name!, names))}  ${oneLine(value!)}`);
 }
 
-function paragraph(lines: string[]): string[] {
-  return lines.length > 0 ? ['', ...lines] : [];
-}
-
 /** Compares the latest finished run with the one before it of the same pipeline. An argument replaces one, and need not be finished. */
 function diffRuns(root: string, words: string[], { json }: RunsOptions): string[] {
   const compared = compareRuns(root, ...pairNamed(root, words))!;
@@ -268,7 +264,7 @@ function signed(value: number): string {
 }
 
 function section(title: string, lines: string[], colors: Colors): string[] {
-  return lines.length > 0 ? ['', colors.bold(title), ...lines] : [];
+  return lines.length > 0 ? paragraph([colors.bold(title), ...lines]) : [];
 }
 
 /* `tunesmith logs CELL`: prints the log of a cell, of its last run or of a given run. */

@@ -16,7 +16,7 @@ import type { PipelineOptions } from './pipeline-file.ts';
 
 const { version } = createRequire(import.meta.url)('tunesmith/package.json') as { version: string };
 
-export interface Watch extends Pick<PipelineOptions, 'param' | 'params'> {
+interface Watch extends Pick<PipelineOptions, 'param' | 'params'> {
   file: string;
   json?: boolean;
   interrupted: Interruptions;

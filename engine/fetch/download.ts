@@ -6,7 +6,7 @@
  * host, and give up on a host that does not answer.
  */
 
-import { createHash, type Hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -75,7 +75,7 @@ export async function download(request: DownloadRequest): Promise<Headers> {
 
 /** The hash of an existing file. A git hash needs the size before the first byte. */
 export async function hashOfFile(path: string, kind: FileHash['kind']): Promise<string> {
-  const hash = hasher(kind, await sizeOf(path));
+  const hash = kind === 'git' ? createHash('sha1').update(`blob ${await sizeOf(path)}\0`) : createHash(kind);
   for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk);
   return hash.digest('hex');
 }
@@ -227,10 +227,6 @@ async function discard(part: string, { onBytes }: DownloadRequest): Promise<void
 async function checkHash(part: string, { hash, hashIn }: DownloadRequest, headers: Headers): Promise<Received> {
   const expected = hash ?? hashIn?.(headers);
   return { headers, expected, actual: expected && (await hashOfFile(part, expected.kind)) };
-}
-
-function hasher(kind: FileHash['kind'], size: number): Hash {
-  return kind === 'git' ? createHash('sha1').update(`blob ${size}\0`) : createHash(kind);
 }
 
 function makeRoom({ what, to }: DownloadRequest, needed: number): void {

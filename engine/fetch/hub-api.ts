@@ -124,10 +124,12 @@ export class HubApi {
     const { status, headers } = response;
     const code = headers.get('x-error-code') ?? undefined;
     const serverMessage = headers.get('x-error-message');
+    const said = serverMessage ? `: ${serverMessage}` : '';
     const { host } = new URL(this.#endpoint);
     const where = repositoryOf(address);
     const page = `${this.#endpoint}/${address.type === 'dataset' ? 'datasets/' : ''}${address.name}`;
     const authorized = (await this.authorization()) !== undefined;
+    const mayRead = `whether the account of your token may read ${page}`;
     const refused = (message: string, hint: string) => new HubRefusal(status, code, message, hint);
 
     if (code === 'GatedRepo')
@@ -147,15 +149,13 @@ export class HubApi {
       return refused(
         `there is no ${address.type === 'dataset' ? 'dataset' : 'model'} ${address.name} at ${host}, or it is private or gated`,
         authorized
-          ? `Check the name, and whether the account of your token may read ${page}.`
+          ? `Check the name, and ${mayRead}.`
           : `Check the name. If it is correct, set HF_TOKEN, and accept the terms at ${page} if there are any.`,
       );
     if (status === 403)
       return refused(
-        `${host} denied access to ${where}${serverMessage ? `: ${serverMessage}` : ''}`,
-        authorized
-          ? `Check whether the account of your token may read ${page}.`
-          : `Accept the terms at ${page}, if there are any, and set HF_TOKEN.`,
+        `${host} denied access to ${where}${said}`,
+        authorized ? `Check ${mayRead}.` : `Accept the terms at ${page}, if there are any, and set HF_TOKEN.`,
       );
     if (status === 429)
       return refused(
@@ -164,7 +164,7 @@ export class HubApi {
       );
     if (status >= 500)
       return refused(`${host} still answers ${status} after several retries`, 'The server has a problem. Run again later.');
-    return refused(`${host} answers ${status}${serverMessage ? `: ${serverMessage}` : ''}`, `The request was ${response.url || page}`);
+    return refused(`${host} answers ${status}${said}`, `The request was ${response.url || page}`);
   }
 
   async #commitOfFiles(address: HubAddress, revision: string, options: HubRequestOptions): Promise<string | undefined> {
@@ -197,9 +197,9 @@ export class HubApi {
   }
 
   /** A response that cannot come from a hub, such as the login page of a proxy, is not a bug in tunesmith. */
-  async #parsed<T>(asking: () => Promise<T>): Promise<T> {
+  async #parsed<T>(request: () => Promise<T>): Promise<T> {
     try {
-      return await asking();
+      return await request();
     } catch (error) {
       if (error instanceof SyntaxError || error instanceof TypeError)
         throw new StepError(`the response of ${this.#endpoint} is not from a hub: ${error.message}`, IS_IT_A_HUB);

@@ -14,6 +14,12 @@ export function duration(seconds: number): string {
   return `${Math.floor(whole / 3600)}h ${two(Math.floor((whole % 3600) / 60))}m`;
 }
 
+/** The position of the end of a line in a text. */
+export function lineEnd(text: string, from: number): number {
+  const end = text.indexOf('\n', from);
+  return end < 0 ? text.length : end;
+}
+
 /** "2026-03-01 14:05", in local time. */
 export function moment(iso: string): string {
   const at = new Date(iso);

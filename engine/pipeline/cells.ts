@@ -1,7 +1,6 @@
 /** Expands steps into cells: one cell with concrete values for each matrix combination. */
 
 import { join, resolve } from 'node:path';
-import { sha256 } from '../../cache/digest.ts';
 import { type Cell, type CellOutput, cellName, fileName } from '../cell.ts';
 import type { Json } from '../format/scalars.ts';
 import { bytesFrom, milliseconds } from '../format/text.ts';
@@ -33,8 +32,8 @@ export function draftCells(steps: Steps, pipeline: string, context: ParseContext
   return inOrder;
 }
 
-function earlierSteps({ parents, gathers, needs }: Step): Step[] {
-  return parents.size + gathers.size + needs.size === 0 ? [] : [...new Set([...parents, ...gathers, ...needs])];
+function earlierSteps({ parents, gathers, needs }: Step): readonly Step[] {
+  return parents.size + gathers.size + needs.size === 0 ? NO_STEPS : [...new Set([...parents, ...gathers, ...needs])];
 }
 
 /** Prints a cycle in the direction of the data, starting at the step that is first in the file. */
@@ -54,6 +53,9 @@ function reportCycle(circle: Step[], steps: Steps, reported: Set<Step>, context:
 }
 
 /** Values that most cells of a large file share, to save memory. */
+const NO_STEPS: readonly Step[] = [];
+const NO_CELLS = Object.freeze<string[]>([]) as string[];
+const UNDECIDED: Cell['action'] = { kind: 'shell', commands: [], shell: 'sh' };
 const NOTHING = Object.freeze({});
 const ONCE = Object.freeze({ times: 0, delay: 0, factor: 1, longest: 0 });
 
@@ -65,11 +67,11 @@ function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipel
     cell: name,
     matrix,
     step: step.name,
-    action: { kind: 'shell', commands: [], shell: 'sh' },
+    action: UNDECIDED,
     inputs: NOTHING,
     outputs: NOTHING,
-    reads: [],
-    waits: [],
+    reads: NO_CELLS,
+    waits: NO_CELLS,
     env: NOTHING,
     secrets: (step.body.secrets ?? []) as string[],
     retry: ONCE,
@@ -107,8 +109,11 @@ function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipel
     const sources = inputs.flatMap(([, input]) => input.sources);
     cell.reads = [...new Set(sources.flatMap((source) => (source.kind === 'output' ? [source.cell] : [])))];
   }
-  const templates = new Map<string, string>();
-  if (step.body.env !== undefined) cell.env = Object.fromEntries(environmentVariables(scope, templates));
+  let templates: Record<string, string> | undefined;
+  if (step.body.env !== undefined) {
+    templates = Object.create(null) as Record<string, string>;
+    cell.env = Object.fromEntries(environmentVariables(scope, templates));
+  }
   const { run } = step.body;
   if (run !== undefined) {
     const shell = settings.shell === 'bash' ? 'bash' : 'sh';
@@ -124,12 +129,8 @@ function draftCell(step: Step, point: Point, steps: Steps, drafts: Drafts, pipel
       options: Object.assign(Object.create(null), Object.fromEntries(resolvedOptions(scope))),
     };
   }
-  if (scope.expressionTexts.size > 0) {
-    cell.written = {
-      commands: run === undefined ? undefined : sha256(JSON.stringify(run)),
-      env: templates.size === 0 ? NOTHING : Object.fromEntries([...templates].map(([variable, text]) => [variable, sha256(text)])),
-      values: Object.fromEntries(scope.expressionTexts),
-    };
+  if (scope.expressionTexts) {
+    cell.written = { commands: run === undefined ? undefined : plain(run), env: templates ?? NOTHING, values: scope.expressionTexts };
   }
   return draft;
 }
@@ -209,7 +210,7 @@ function* writtenOutputs(scope: CellScope): Generator<[string, CellOutput]> {
 }
 
 /** The environment variables of a cell. Adds the texts with expressions to `templates`. */
-function* environmentVariables(scope: CellScope, templates: Map<string, string>): Generator<[string, string | undefined]> {
+function* environmentVariables(scope: CellScope, templates: Record<string, string>): Generator<[string, string | undefined]> {
   const { step, context } = scope;
   const { env } = step.body;
   if (env === undefined || step.faulty.has('env')) return;
@@ -231,7 +232,7 @@ function* environmentVariables(scope: CellScope, templates: Map<string, string>)
     }
     const text = value === null ? '' : scalarText(value);
     for (const [expression, path] of expressionsIn(raw, [...step.path, 'env', name])) {
-      templates.set(name, String(raw));
+      templates[name] = String(raw);
       const piece = scope.evaluate(expression, path);
       if (piece !== UNKNOWN && piece !== null && !Array.isArray(piece) && !isTreeMap(piece))
         scope.recordText(expression.source, scalarText(piece));
@@ -259,14 +260,11 @@ function withoutInputs(value: Tree, option: string, { inputs }: Step): Tree {
   return Object.fromEntries(Object.entries(value).filter(([key]) => !Object.hasOwn(inputs, `${option}.${key}`)));
 }
 
-export interface TopologicalOrder<T> {
-  sorted: T[];
-  /** Each cycle without its repeated start: [a, b] means a → b → a. */
-  cycles: T[][];
-}
-
-/** Sorts topologically, as close to the given order as possible, and finds cycles. Not recursive, because chains may be long. */
-export function topologicalOrder<T>(nodes: Iterable<T>, before: (node: T) => readonly T[]): TopologicalOrder<T> {
+/**
+ * Sorts topologically, as close to the given order as possible, and finds cycles, without their repeated start: [a, b] means
+ * a → b → a. Not recursive, because chains may be long.
+ */
+export function topologicalOrder<T>(nodes: Iterable<T>, before: (node: T) => readonly T[]) {
   const sorted: T[] = [];
   const cycles: T[][] = [];
   const done = new Set<T>();

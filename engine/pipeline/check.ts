@@ -85,14 +85,16 @@ async function checkTopLevelKeys(context: ParseContext): Promise<Record<string, 
 
 /** A cell, or a step of `needs`, which stands for all its cells. */
 type Node = Draft | Step;
+const NOTHING: readonly Node[] = [];
 
 /** Sorts the cells topologically. Reports cycles that only paths cause. */
 function sortCells(all: Draft[], drafts: Map<Step, Draft[]>, context: ParseContext): Cell[] {
   const byName = new Map<string, Draft>();
   for (const draft of all) byName.set(draft.cell.name, draft);
-  const before = (node: Node): Node[] => {
+  const before = (node: Node): readonly Node[] => {
     if (!('cell' in node)) return drafts.get(node)!;
     const { cell, step } = node;
+    if (cell.reads.length + step.needs.size === 0) return NOTHING;
     return [...cell.reads.map((name) => byName.get(name)!), ...step.needs];
   };
   const names = new Map<Step, string[]>();

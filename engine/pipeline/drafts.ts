@@ -98,7 +98,7 @@ export class Faults {
   }
 }
 
-export interface StepReference {
+interface StepReference {
   expression: Expression;
   path: Path;
 }

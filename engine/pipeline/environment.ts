@@ -24,7 +24,7 @@ export interface Answers {
 }
 
 /** The number of files that a path or glob matches, and the kind if there is one. */
-export interface EnvironmentLookup {
+interface EnvironmentLookup {
   count: number;
   kind?: 'file' | 'folder';
 }

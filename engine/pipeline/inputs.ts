@@ -37,7 +37,7 @@ export function* inputsIn(scope: CellScope): Generator<[role: string, input: Cel
     const input: Sources = { role, sources: [], places: [], list: false };
     const read = declaration.query ? collectQuery : collect;
     if (!read(value, path, input, scope) || !matchesDeclaration(declaration, path, input, scope)) continue;
-    if (input.list) scope.lists.add(role);
+    if (input.list) scope.addList(role);
     if (input.sources.length > 0) yield [role, { declaration, sources: input.sources }, input.places];
   }
   // Outputs of other steps that a command or a variable uses directly are inputs too.

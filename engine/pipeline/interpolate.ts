@@ -37,8 +37,8 @@ const known = new Map<string, Template>();
 /** Maximum number of cached texts, so that a file with many thousand steps does not fill the memory. */
 const MOST_KNOWN = 500;
 
-/** A cache of expressions by text, because many steps contain the same ones. */
-const read = new Map<string, Omit<Expression, 'start' | 'end'>>();
+/** A cache of expressions by their number and text, because many steps contain the same ones. */
+const read: Map<string, Omit<Expression, 'start' | 'end'>>[] = [];
 
 /** Undefined for text without expressions. */
 export function template(text: string): Template | undefined {
@@ -63,12 +63,13 @@ export function template(text: string): Template | undefined {
 }
 
 function cachedExpression(text: string, closed: boolean, nth: number): Omit<Expression, 'start' | 'end'> {
-  const id = `${nth} ${text}`;
-  let found = read.get(id);
+  read[nth] ??= new Map();
+  const known = read[nth];
+  let found = known.get(text);
   if (!found) {
     found = parseExpression(text, closed, nth);
-    if (read.size === MOST_KNOWN) read.clear();
-    read.set(id, found);
+    if (known.size === MOST_KNOWN) known.clear();
+    known.set(text, found);
   }
   return found;
 }

@@ -20,7 +20,7 @@ export interface Parsed {
 }
 
 /** Parses a self-contained piece; undefined if it has an error or refers to another piece, for example by an alias. */
-export type ParsePiece = (text: string) => Parsed | undefined;
+type ParsePiece = (text: string) => Parsed | undefined;
 
 /** The value of the file; undefined if it must be read as a whole, which also reports its errors. */
 export function readInPieces(text: string, parse: ParsePiece): Tree | undefined {

@@ -92,7 +92,7 @@ function inTermsOfOptions(mistake: Mistake, { uses, definition }: ResolvedStep):
 }
 
 /** `early_stopping.patience`, `ratios[0]` or `ratios.0`. */
-export function optionPath(option: string): Path {
+function optionPath(option: string): Path {
   return option
     .split(/[.[\]]+/)
     .filter((key) => key !== '')

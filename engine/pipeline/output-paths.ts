@@ -82,20 +82,28 @@ function isAllowed(written: OutputPath, taken: ReservedPaths, context: ParseCont
 }
 
 class Outputs {
-  readonly #byPath = new Map<string, OutputPath>();
+  readonly #all: OutputPath[] = [];
   readonly #byKey = new Map<string, OutputPath>();
+  /** Only outputs that `#byKey` does not find by their path, because it has capitals, for example. */
+  readonly #byPath = new Map<string, OutputPath>();
   /** For the key of a folder: the output that equals or contains it. Valid after all outputs have been added. */
   readonly #containing = new Map<string, OutputPath | undefined>();
   #sorted: string[] | undefined;
 
   /** Adds an output. Returns the output that already has this path, if any. */
   add(written: OutputPath): OutputPath | undefined {
-    const there = this.#byPath.get(written.path);
-    const { key } = written;
+    const { path, key } = written;
+    const there = this.#at(path);
     const alike = there ?? this.#byKey.get(key);
-    if (!there) this.#byPath.set(written.path, written);
+    if (!there) this.#all.push(written);
+    if (!there && (alike || path !== key)) this.#byPath.set(path, written);
     if (!alike) this.#byKey.set(key, written);
     return alike;
+  }
+
+  #at(path: string): OutputPath | undefined {
+    const found = this.#byKey.get(path);
+    return found?.path === path ? found : this.#byPath.get(path);
   }
 
   /** The output that contains this path, also on file systems that ignore case and Unicode composition. */
@@ -114,7 +122,7 @@ class Outputs {
 
   /** Pairs of outputs in which the second contains the first. */
   *nested(): Generator<[OutputPath, OutputPath]> {
-    for (const written of this.#byPath.values()) {
+    for (const written of this.#all) {
       const outer = this.outer(written);
       if (outer) yield [written, outer];
     }
@@ -123,17 +131,17 @@ class Outputs {
   /** The output at this path or the output that contains it. */
   containing(path: string): OutputPath[] {
     for (let folder = path; ; folder = dirname(folder)) {
-      const found = this.#byPath.get(folder);
+      const found = this.#at(folder);
       if (found) return [found];
       if (dirname(folder) === folder) return [];
     }
   }
 
   inside(folder: string): OutputPath[] {
-    this.#sorted ??= [...this.#byPath.keys()].sort();
+    this.#sorted ??= this.#all.map(({ path }) => path).sort();
     const prefix = folder.endsWith('/') ? folder : `${folder}/`;
     const found: OutputPath[] = [];
-    for (let i = firstFrom(this.#sorted, prefix); this.#sorted[i]?.startsWith(prefix); i++) found.push(this.#byPath.get(this.#sorted[i]!)!);
+    for (let i = firstFrom(this.#sorted, prefix); this.#sorted[i]?.startsWith(prefix); i++) found.push(this.#at(this.#sorted[i]!)!);
     return found;
   }
 }

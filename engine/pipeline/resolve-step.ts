@@ -91,35 +91,27 @@ export async function describeStep(
 
 async function describeInChild(path: string, patience: number): Promise<StepDescription> {
   const { execa } = await import('execa');
-  const child = execa(
-    process.execPath,
-    nodeArguments(new URL(`./describe-child${extname(import.meta.url)}`, import.meta.url)).concat(path),
-    {
-      cwd: dirname(path),
-      ipc: true,
-      serialization: 'json',
-      stdin: 'ignore',
-      stdout: 'ignore',
-      reject: false,
-      timeout: patience,
-      forceKillAfterDelay: 1000,
-    },
-  );
+  const module = nodeArguments(new URL(`./describe-child${extname(import.meta.url)}`, import.meta.url));
+  const child = execa(process.execPath, [...module, path], {
+    cwd: dirname(path),
+    ipc: true,
+    serialization: 'json',
+    stdin: 'ignore',
+    stdout: 'ignore',
+    reject: false,
+    timeout: patience,
+    forceKillAfterDelay: 1000,
+  });
   const [answer, result] = await Promise.all([child.getOneMessage().catch(() => undefined), child]);
   if (answer) return answer as StepDescription;
-  if (result.timedOut)
-    return { message: `it was still loading after ${patience / 1000} s`, hint: 'Do the work in `run`, not while the module loads.' };
-  if (result.exitCode === NEVER_SETTLED)
-    return {
-      message: 'it awaits a promise at its top level that never settles',
-      hint: 'Do the work in `run`, not while the module loads.',
-    };
-  return { message: `Node ended while loading it (${result.signal ?? `exit code ${result.exitCode}`})`, hint: lastLine(result.stderr) };
+  const hint = 'Do the work in `run`, not while the module loads.';
+  if (result.timedOut) return { message: `it was still loading after ${patience / 1000} s`, hint };
+  if (result.exitCode === NEVER_SETTLED) return { message: 'it awaits a promise at its top level that never settles', hint };
+  return {
+    message: `Node ended while loading it (${result.signal ?? `exit code ${result.exitCode}`})`,
+    hint: result.stderr?.trim().split('\n').at(-1) || undefined,
+  };
 }
 
 /** Node's own exit code for a module that still awaits when nothing is left to run. */
 const NEVER_SETTLED = 13;
-
-function lastLine(text: string | undefined): string | undefined {
-  return text?.trim().split('\n').at(-1) || undefined;
-}

@@ -133,7 +133,12 @@ const EXPLANATIONS: Record<string, (violation: Violation) => Partial<Mistake> & 
   },
   required: ({ path, params, schema }) => {
     const key = String(params.missingProperty);
-    return { at: 'key', found: key, message: `missing "${dotted([...path, key])}"`, hint: descriptionOf(schema, key) };
+    return {
+      at: 'key',
+      found: key,
+      message: `missing "${dotted([...path, key])}"`,
+      hint: Object(Object(schema.properties)[key]).description,
+    };
   },
   dependencies: ({ path, params }) => {
     const [key, missing] = [String(params.property), String(params.missingProperty)];
@@ -267,11 +272,6 @@ const TYPES: Record<string, string> = {
 function joined(parts: string[]): string {
   const unique = [...new Set(parts)];
   return unique.length < 2 ? (unique[0] ?? '') : `${unique.slice(0, -1).join(', ')} or ${unique.at(-1)}`;
-}
-
-function descriptionOf(schema: JsonSchema, key: string): string | undefined {
-  const property = Object(schema.properties)[key] as { description?: string } | undefined;
-  return property?.description;
 }
 
 function size(value: unknown): number {

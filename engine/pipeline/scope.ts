@@ -17,9 +17,9 @@ export type OutputSource = InputSource & { kind: 'output' };
 /** Values with reported errors are UNKNOWN. Inputs and outputs of the cell are known after they have been drafted. */
 export class CellScope implements ExpressionScope {
   /** Inputs that are a list, a glob or use [*], and therefore become several words in a command. */
-  readonly lists = new Set<string>();
+  lists?: Set<string>;
   /** The values of expressions in commands and variables, by their texts. */
-  readonly expressionTexts = new Map<string, string>();
+  expressionTexts?: Record<string, string>;
 
   constructor(
     readonly cell: Cell,
@@ -30,10 +30,16 @@ export class CellScope implements ExpressionScope {
     readonly context: ParseContext,
   ) {}
 
+  addList(role: string): void {
+    this.lists ??= new Set();
+    this.lists.add(role);
+  }
+
   /** For the report of what changed: the text that an expression stands for. */
   recordText(source: string, text: string): void {
     // Long values, such as a list of a thousand paths, are shortened. The command contains them in full.
-    this.expressionTexts.set(source, text.length <= 500 ? text : `${text.slice(0, 200)}… (${sha256(text).slice(0, 12)})`);
+    this.expressionTexts ??= {};
+    this.expressionTexts[source] = text.length <= 500 ? text : `${text.slice(0, 200)}… (${sha256(text).slice(0, 12)})`;
   }
 
   evaluate(expression: Expression, path: Path): ExpressionValue {
@@ -74,7 +80,7 @@ export class CellScope implements ExpressionScope {
           return UNKNOWN;
         }
         const paths = input.sources.map((source) => this.#nameOf(source));
-        return this.lists.has(reference.role) ? paths : (paths[0] ?? UNKNOWN);
+        return this.lists?.has(reference.role) ? paths : (paths[0] ?? UNKNOWN);
       }
       case 'outputs': {
         const { outputs } = this.cell;

@@ -1,4 +1,5 @@
 /** Inserts values into shell commands. A value becomes one safely quoted word, a list becomes several. */
+import { lineEnd } from '../format/text.ts';
 import { type Expression, template } from './interpolate.ts';
 
 /** How the shell reads a text at the position of an expression. */
@@ -36,8 +37,9 @@ export function parseCommand(text: string, shell: 'sh' | 'bash'): Command {
 }
 
 function parse(text: string, shell: 'sh' | 'bash'): Command {
-  const expressions = template(text)?.expressions ?? [];
-  const { contexts, comments } = new Scanner(text, expressions, shell).scan();
+  const { expressions, parts: written } = template(text) ?? { expressions: [], parts: [text] };
+  const plain = written.every((part) => typeof part !== 'string' || PLAIN.test(part));
+  const { contexts, comments } = plain ? WORDS : new Scanner(text, expressions, shell).scan();
   const parts: Command['parts'] = [];
   let at = 0;
   const take = (until: number) => {
@@ -55,7 +57,7 @@ function parse(text: string, shell: 'sh' | 'bash'): Command {
     const [before, after] = [text[expression.start - 1] ?? ' ', text[expression.end] ?? ' '];
     parts.push({
       expression,
-      context: contexts[i]!,
+      context: contexts[i] ?? 'word',
       alone: /[\s;&|()<>]/.test(before) && /[\s;&|()<>]/.test(after),
       redirected: /[<>]/.test(after),
     });
@@ -64,6 +66,10 @@ function parse(text: string, shell: 'sh' | 'bash'): Command {
   take(text.length);
   return { parts };
 }
+
+/** A text without quotes, comments, parentheses, braces and here-documents, so that every expression in it is a word. */
+const PLAIN = /^(?:[\w\s./>|;&=,:@%+-]|<(?!<))*$/;
+const WORDS: Pick<Scanner, 'contexts' | 'comments'> = { contexts: [], comments: new Map() };
 
 /** The error if an expression is not allowed at its position in a command. */
 export function misplaced({ expression: { source }, context }: CommandExpression): { message: string; hint: string } | undefined {
@@ -315,9 +321,4 @@ function closing(text: string, from: number, quote: string): number {
     else if (text[at] === quote) return at;
   }
   return -1;
-}
-
-function lineEnd(text: string, from: number): number {
-  const end = text.indexOf('\n', from);
-  return end < 0 ? text.length : end;
 }

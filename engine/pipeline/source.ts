@@ -17,11 +17,12 @@ import {
 import { type Diagnostic, InvalidError, Problems, unplaced } from '../errors.ts';
 import { displayPath } from '../files/paths.ts';
 import { exactNumber } from '../format/scalars.ts';
+import { lineEnd } from '../format/text.ts';
 import { readText } from './index.ts';
 import { type Parsed, readInPieces } from './large-source.ts';
 import { Literal, type Tree, writtenScalar } from './literals.ts';
 import type { PipelineRequest } from './pipeline-cache.ts';
-import { lineEnd, syntaxErrors } from './syntax-errors.ts';
+import { syntaxErrors } from './syntax-errors.ts';
 
 export type Path = (string | number)[];
 

@@ -1,6 +1,7 @@
 /** Translates the errors of the YAML parser into messages for the author of the file. */
 
 import { type Document, Lexer, type YAMLError } from 'yaml';
+import { lineEnd } from '../format/text.ts';
 
 export type SyntaxError = [start: number, end: number, message: string, hint?: string];
 
@@ -139,9 +140,4 @@ function unquoted(text: string, dollar: number, before: string): SyntaxError {
 
 function lineStart(text: string, offset: number): number {
   return text.lastIndexOf('\n', Math.max(offset - 1, 0)) + 1;
-}
-
-export function lineEnd(text: string, offset: number): number {
-  const end = text.indexOf('\n', offset);
-  return end < 0 ? text.length : end;
 }

@@ -3,7 +3,7 @@
 import type { Cell, Pipeline } from '../cell.ts';
 import { width } from '../format/text.ts';
 
-export interface PipelineGraph {
+interface PipelineGraph {
   name: string;
   nodes: PipelineNode[];
   /** Indexes in `nodes`. */

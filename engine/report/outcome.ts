@@ -78,10 +78,10 @@ export class RunOutcome {
     return [
       this.#counts(summary),
       ...this.#unfinished(summary).map((line) => clip(line, columns)),
-      ...section(metricTables(metrics, columns, colors)),
-      ...section(resultLines(results, columns, colors)),
-      ...section(noticeLines(this.#notices, columns, colors)),
-      ...section(this.#outputs(columns).map((line) => colors.dim(line))),
+      ...paragraph(metricTables(metrics, columns, colors)),
+      ...paragraph(resultLines(results, columns, colors)),
+      ...paragraph(noticeLines(this.#notices, columns, colors)),
+      ...paragraph(this.#outputs(columns).map((line) => colors.dim(line))),
     ];
   }
 
@@ -163,6 +163,7 @@ export function noticeLines(notices: Map<string, string[]>, columns: number, col
 
 const OUTPUTS = 6;
 
-function section(lines: string[]): string[] {
+/** The lines after a blank line, if there are any. */
+export function paragraph(lines: string[]): string[] {
   return lines.length > 0 ? ['', ...lines] : [];
 }

@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { sha256 } from '../../cache/digest.ts';
-import type { Cell, StepAction } from '../cell.ts';
+import type { Cell, StepAction, WrittenCell } from '../cell.ts';
 import { installedVersion } from '../files/packages.ts';
 import { canonicalJson, type Json } from '../format/scalars.ts';
 import type { OptionSchemas } from '../step.ts';
@@ -36,8 +36,8 @@ export interface Components {
   inputs: Record<string, InputComponent>;
   /** Hashes, because values may be private. Null if the variable is not set, which differs from empty. */
   env: Record<string, string | null>;
-  /** The templates of commands and variables, for messages only. Does not enter the fingerprint. */
-  written?: Cell['written'];
+  /** Hashes of the templates of commands and variables, for messages only. Does not enter the fingerprint. */
+  written?: WrittenCell & { commands?: string };
   /** The names and kinds of outputs, but not their paths, which do not change the bytes. */
   outputs: string[];
 }
@@ -71,8 +71,17 @@ export async function componentsOf(cell: Cell, inputs: Inputs): Promise<Componen
     ...(cell.version === undefined ? {} : { stepVersion: cell.version }),
     inputs: Object.fromEntries(Object.entries(inputs).map(([role, input]) => [role, inputComponent(input)])),
     env: Object.fromEntries(Object.entries(cell.env).map(([name, value]) => [name, value === undefined ? null : sha256(value)])),
-    ...(cell.written ? { written: cell.written } : {}),
+    ...(cell.written ? { written: writtenComponent(cell.written) } : {}),
     outputs: Object.keys(cell.outputs).sort(),
+  };
+}
+
+/** Hashes, because the texts may be long. */
+function writtenComponent({ commands, env, values }: WrittenCell): Components['written'] {
+  return {
+    commands: commands === undefined ? undefined : sha256(JSON.stringify(commands)),
+    env: Object.fromEntries(Object.entries(env).map(([name, text]) => [name, sha256(text)])),
+    values,
   };
 }
 

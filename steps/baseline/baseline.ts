@@ -1,7 +1,8 @@
 /** Evaluates simple methods on a split. The tasks in steps/ml/tasks define them. */
 import { writeFile } from 'node:fs/promises';
 import { StepError } from '../../engine/step.ts';
-import { Database, literal, quote } from '../ml/data/database.ts';
+import { Database } from '../ml/data/database.ts';
+import { literal, quote } from '../ml/data/sql.ts';
 import { namesOf, requireColumn, tableOf } from '../ml/data/table.ts';
 import { taskFacts } from '../ml/models/config.ts';
 import { betterOf } from '../ml/tasks/metrics.ts';

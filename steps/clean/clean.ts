@@ -4,8 +4,9 @@ import { mkdir } from 'node:fs/promises';
 import { VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
 import { type CleaningOptions, cleanText, type Removed, removables } from '../ml/data/cleaning.ts';
-import { Database, literal, quote, type TableColumn } from '../ml/data/database.ts';
+import { Database, type TableColumn } from '../ml/data/database.ts';
 import { addPreprocessing } from '../ml/data/preprocessing.ts';
+import { literal, quote } from '../ml/data/sql.ts';
 import { carrySources, namesOf, requireColumn, tableOf, writeTable } from '../ml/data/table.ts';
 import type step from './step.ts';
 
@@ -160,27 +161,14 @@ const listed = (counts: Record<string, number>) =>
 
 /* Labels that people typed: trims them, unifies their case, maps them, or drops their rows, and counts each change. */
 
-export interface LabelCleaning {
-  trim?: boolean | undefined;
-  case?: 'lower' | 'upper' | undefined;
-  map?: { [from: string]: string } | undefined;
-  drop?: string[] | undefined;
-}
-
-export interface CleanedLabels {
-  /** The number of rows whose label changed. */
-  changed: number;
-  /** Dropped rows by label. */
-  dropped: Record<string, number>;
-  /** Names in `map` and `drop` that no row has. */
-  unknown: string[];
-}
-
 /** A column with more different values is not a column of labels. */
 const mostLabels = 10_000;
 
-/** Replaces the view `input` with one that has clean labels. A row with a list of labels is dropped if any of them is. */
-export async function cleanLabels(database: Database, column: string, options: LabelCleaning): Promise<CleanedLabels> {
+/**
+ * Replaces the view `input` with one that has clean labels. A row with a list of labels is dropped if any of them is. Returns the
+ * number of changed rows, of dropped rows by label, and the names in `map` and `drop` that no row has.
+ */
+async function cleanLabels(database: Database, column: string, options: NonNullable<Context['options']['labels']>) {
   const { type } = requireColumn(await database.columns('input'), column, 'label');
   const list = type.endsWith('[]');
   const name = quote(column);

@@ -8,10 +8,10 @@ import { basename } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { parse } from 'yaml';
 import { StepError } from '../../engine/step.ts';
-import { type Database, literal, QueryError, quote } from '../ml/data/database.ts';
+import { type Database, QueryError } from '../ml/data/database.ts';
 import type { SourceFile } from '../ml/data/encodings.ts';
-import { OURS } from './column-types.ts';
-import type { ColumnTypes } from './loading.ts';
+import { literal, quote } from '../ml/data/sql.ts';
+import { type ColumnTypes, OURS } from './column-types.ts';
 
 /** The names at their places in a column's type; undefined if there are none. */
 type Feature = { names: string[] } | { list: Feature } | { fields: Features } | undefined;

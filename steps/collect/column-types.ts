@@ -1,11 +1,14 @@
 /** Column types. A text column becomes numbers or booleans only if every value, parsed and printed, is the same text. */
 
 import { StepError } from '../../engine/step.ts';
-import { asJson, type Database, literal, quote } from '../ml/data/database.ts';
+import type { Database } from '../ml/data/database.ts';
+import { asJson, literal, quote } from '../ml/data/sql.ts';
 import { requireColumn } from '../ml/data/table.ts';
-import type { ColumnTypes, Rejected } from './loading.ts';
+import type { Rejected } from './rejected.ts';
 
-/** The user's columns of `raw`. */
+export type ColumnTypes = Record<string, 'text' | 'number' | 'boolean'>;
+
+/** The columns of `raw` that are not the user's. */
 export const OURS = ['__source', '__row'];
 
 /** Gives the text columns of `raw` the types that lose nothing. If most values are numbers, reports the one that kept a column text. */
@@ -128,14 +131,8 @@ async function cast(database: Database, name: string, wanted: 'number' | 'boolea
 
 /* Finds comparisons of a text with a number: DuckDB would convert the text, so that '1.10' = 1.1 and '00501' = 501 hold. */
 
-export interface Mixed {
-  /** The side of the text and that of the number, as SQL. */
-  text: string;
-  number: string;
-}
-
-/** The first such comparison in an expression over the relation `data`; undefined if the expression cannot be parsed. */
-export async function mixedComparison(database: Database, sql: string, data: string): Promise<Mixed | undefined> {
+/** The sides, as SQL, of the first such comparison in an expression over the relation `data`; undefined if there is none. */
+export async function mixedComparison(database: Database, sql: string, data: string) {
   const { json } = await database.row<{ json: string }>(
     `SELECT json_serialize_sql(${literal(`SELECT (\n${sql}\n) FROM ${data}`)})::VARCHAR AS json`,
   );

@@ -5,8 +5,8 @@ import { basename, dirname } from 'node:path';
 import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
 import { type CsvRecord, openCsv } from '../ml/data/csv.ts';
-import { type Appender, type Database, literal, QueryError, quote, type TableColumn } from '../ml/data/database.ts';
-import { bytesOf, linesOf, refuseNul, refuseUtf16, type SourceFile, wholeFiles } from '../ml/data/encodings.ts';
+import { type Appender, type Database, QueryError, type TableColumn } from '../ml/data/database.ts';
+import { bytesOf, linesOf, refuseNul, refuseUtf16, type SourceFile, type TextEncoding, wholeFiles } from '../ml/data/encodings.ts';
 import {
   elementsOf,
   type FieldsFound,
@@ -19,9 +19,10 @@ import {
   readLetters,
 } from '../ml/data/json-rows.ts';
 import { decodeMail, isEnvelope } from '../ml/data/mail.ts';
-import { keptText } from './column-types.ts';
+import { literal, quote } from '../ml/data/sql.ts';
+import { type ColumnTypes, keptText } from './column-types.ts';
 import type { Format } from './files.ts';
-import { type ColumnTypes, type Loading, noteMissing, refuseSameNames } from './loading.ts';
+import type { Rejected } from './rejected.ts';
 
 export const loaders: Record<Format, (loading: Loading) => Promise<void>> = {
   csv: (loading) => loadCsv(loading, loading.delimiter),
@@ -32,6 +33,21 @@ export const loaders: Record<Format, (loading: Loading) => Promise<void>> = {
   text: loadTexts,
   mail: loadMails,
 };
+
+interface Loading {
+  database: Database;
+  /** Each file as its turn comes. */
+  files: Iterable<SourceFile>;
+  rejected: Rejected;
+  encoding: TextEncoding;
+  types: ColumnTypes;
+  /** Whether the order of rows is meaningful: that of a query's result is not. */
+  ordered: boolean;
+  delimiter?: string | undefined;
+  columns?: string[] | undefined;
+  /** Receives warnings about the files. */
+  note(message: string): void;
+}
 
 /** A table of texts that gains columns as files need them. */
 class RawTable {
@@ -118,7 +134,7 @@ function headerOf(record: CsvRecord, { source }: SourceFile): string[] {
     );
   const names = record.fields.map((name, i) => name?.trim() || `column${i + 1}`);
   refuseNul(names, `${source}:${record.line}`, (encoding) => `The file may be UTF-16: set \`encoding: ${encoding}\`.`);
-  refuseSameNames(names, `${source}:${record.line}`);
+  refuseSameNames(`${source}:${record.line}`, names);
   return names;
 }
 
@@ -174,6 +190,33 @@ const joined = (lines: Buffer[]) => Buffer.concat(lines.flatMap((line) => [line,
 
 const lineBreak = Buffer.from('\n');
 
+/** Warns of files that lack columns; `named`: the columns of each file. */
+function noteMissing(named: Map<string, string[]>, note: Loading['note']): void {
+  const spelled = new Map([...named.values()].flat().map((name) => [name.toLowerCase(), name]));
+  for (const [lower, name] of spelled) {
+    const lacking = [...named].filter(([, names]) => !names.some((one) => one.toLowerCase() === lower)).map(([source]) => source);
+    if (lacking.length > 0)
+      note(
+        `the column \`${name}\` is missing in ${lacking.length} of ${named.size} files, whose rows have null there: ${lacking.slice(0, 3).join(', ')}${lacking.length > 3 ? ', …' : ''}`,
+      );
+  }
+}
+
+function refuseSameNames(place: string, names: string[]): void {
+  if (names.length > 1000) throw new StepError(`${place}: too many columns: ${names.length}`, 'A table can have at most 1,000.');
+  const seen = new Map<string, string>();
+  for (const name of names) {
+    const same = seen.get(name.toLowerCase());
+    if (same === name) throw new StepError(`${place}: two columns have the name \`${name}\``, 'Rename one of them.');
+    if (same)
+      throw new StepError(
+        `${place}: \`${same}\` and \`${name}\` differ only in case, which SQL does not distinguish`,
+        'Rename one of them.',
+      );
+    seen.set(name.toLowerCase(), name);
+  }
+}
+
 /* JSON and JSON lines: types are inferred from all rows, not from a sample. */
 
 interface JsonOfFile {
@@ -222,8 +265,8 @@ async function loadRows({ database, rejected, types, ordered, note }: Loading, f
   const found = structure?.startsWith('{') ? Object.entries(JSON.parse(structure) as Record<string, Structure>) : [];
   if (structure !== null && found.length === 0) throw new StepError('the JSON objects have no fields');
   refuseSameNames(
-    found.map(([name]) => name),
     'the JSON objects',
+    found.map(([name]) => name),
   );
   const columns = found.map(([name, type]) => [name, columnType(name, type, fields, types)] as const);
   for (const [name, type] of columns) noteText(name, type, fields, types, note);

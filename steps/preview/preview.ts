@@ -5,7 +5,8 @@ import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { StepError } from '../../engine/step.ts';
-import { Database, literal, QueryError, type Row } from '../ml/data/database.ts';
+import { Database, QueryError, type Row } from '../ml/data/database.ts';
+import { literal } from '../ml/data/sql.ts';
 
 export interface Preview {
   /** What it is: "table, 5,021 rows". */
@@ -229,7 +230,7 @@ interface Report {
 type Scores = Record<'precision' | 'recall' | 'f1' | 'support', number>;
 
 /** Undefined if the file is no such report. */
-export async function metricsTables(path: string, size: number, limit: number): Promise<Preview[]> {
+async function metricsTables(path: string, size: number, limit: number): Promise<Preview[]> {
   if (size > 8 << 20) return [];
   const report = reportIn(await readFile(path, 'utf8'));
   if (!report) return [];
@@ -295,7 +296,7 @@ const figure = (value: number | null): string => (value === null ? '' : value.to
 /* The first rows of a table file. */
 
 /** Undefined if the file is not a table. */
-export async function previewTable(path: string, kind: 'parquet' | 'csv' | 'tsv' | 'jsonl', limit: number): Promise<Preview | undefined> {
+async function previewTable(path: string, kind: 'parquet' | 'csv' | 'tsv' | 'jsonl', limit: number): Promise<Preview | undefined> {
   const file = literal(path);
   const relation = {
     parquet: `read_parquet(${file})`,

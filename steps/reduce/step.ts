@@ -1,5 +1,5 @@
 /** Makes a model smaller: keeps the tokens that data use, and some of the layers. */
-import { defineStep } from '../../engine/step.ts';
+import { aliasesOf, defineStep } from '../../engine/step.ts';
 
 export default defineStep({
   name: 'reduce',
@@ -44,23 +44,14 @@ export default defineStep({
     },
   },
   optional: ['text', 'keep', 'layers'],
-  aliases: {
-    texts: 'text',
-    text_column: 'text',
-    column: 'text',
-    columns: 'text',
-    min_frequency: 'min_count',
-    min_freq: 'min_count',
-    min_tokens: 'min_count',
-    additional_tokens: 'keep',
-    keep_tokens: 'keep',
-    tokens: 'keep',
-    keep_layers: 'layers',
-    layers_to_keep: 'layers',
-    dataset: 'data',
-    model_name_or_path: 'model',
-    teacher: 'model',
-  },
+  aliases: aliasesOf({
+    text: 'texts text_column column columns',
+    min_count: 'min_frequency min_freq min_tokens',
+    keep: 'additional_tokens keep_tokens tokens',
+    layers: 'keep_layers layers_to_keep',
+    data: 'dataset',
+    model: 'model_name_or_path teacher',
+  }),
   inputs: {
     model: { kind: 'folder', description: 'A model folder, with or without weights.' },
     data: {

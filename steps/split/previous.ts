@@ -3,7 +3,8 @@ import { existsSync } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
-import { type Database, literal, QueryError, quote, type TableColumn } from '../ml/data/database.ts';
+import { type Database, QueryError, type TableColumn } from '../ml/data/database.ts';
+import { literal, quote } from '../ml/data/sql.ts';
 
 /** What identifies rows. */
 export interface Identity {

@@ -95,55 +95,35 @@ interface Placing {
 function improve(groups: readonly Group[], placed: number[], { strata, taken, totals, add }: Placing): void {
   const singles = [...strata.values()].reduce((sum, stratum) => sum + stratum.singles, 0);
   /** The distance in the strata of these groups. */
-  const distance = (...of: Group[]) => {
+  const distance = (of: Group[]) => {
     let sum = 0;
     for (const name of new Set(of.flatMap((group) => [...group.keys()]))) sum += distanceOf(strata.get(name)!, taken.get(name)!);
     // A split without rows is worse than any other distance.
     const empty = totals.filter((rows) => rows === 0).length;
     return sum + (empty > singles ? 1e18 * empty : 0);
   };
-  const improves = (change: () => void, undo: () => void, ...of: Group[]): boolean => {
-    const before = distance(...of);
-    change();
-    if (distance(...of) < before - 1e-9) return true;
-    undo();
-    return false;
-  };
   const move = (i: number, to: number) => {
     add(groups[i]!, placed[i]!, -1);
     add(groups[i]!, to);
     placed[i] = to;
   };
-  const swap = (i: number, j: number) => {
-    const [a, b] = [placed[i]!, placed[j]!];
-    move(i, b);
-    move(j, a);
+  /** Moves each of the groups to its split of `to`, if that reduces their distance. */
+  const improves = (indexes: number[], to: number[]): boolean => {
+    const of = indexes.map((i) => groups[i]!);
+    const from = indexes.map((i) => placed[i]!);
+    const before = distance(of);
+    for (const [k, i] of indexes.entries()) move(i, to[k]!);
+    if (distance(of) < before - 1e-9) return true;
+    for (const [k, i] of indexes.entries()) move(i, from[k]!);
+    return false;
   };
   for (let pass = 0, gained = true; gained && pass < MOST_PASSES; pass++) {
     gained = false;
-    for (let i = 0; i < groups.length; i++) {
-      for (let to = 0; to < totals.length; to++) {
-        const from = placed[i]!;
-        if (to !== from)
-          gained =
-            improves(
-              () => move(i, to),
-              () => move(i, from),
-              groups[i]!,
-            ) || gained;
-      }
-    }
+    for (let i = 0; i < groups.length; i++)
+      for (let to = 0; to < totals.length; to++) if (to !== placed[i] && improves([i], [to])) gained = true;
     if (groups.length > MOST_FOR_PAIRS) continue;
     for (let i = 0; i < groups.length; i++)
-      for (let j = i + 1; j < groups.length; j++)
-        if (placed[i] !== placed[j])
-          gained =
-            improves(
-              () => swap(i, j),
-              () => swap(i, j),
-              groups[i]!,
-              groups[j]!,
-            ) || gained;
+      for (let j = i + 1; j < groups.length; j++) if (placed[i] !== placed[j] && improves([i, j], [placed[j]!, placed[i]!])) gained = true;
   }
 }
 

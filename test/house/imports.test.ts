@@ -84,6 +84,11 @@ test('a run with nothing to do loads no YAML parser and no schema compiler', () 
   expect(loadedAtOnce(start, /^(yaml|ajv)$/)).toEqual([]);
 });
 
+test('answering loads no DuckDB, which only reads the data of a training and files of Parquet', () => {
+  const start = ['generation-thread', 'predict', 'prediction-thread', 'serve'].map((name) => `steps/serving/${name}.ts`);
+  expect(loadedAtOnce(start, /^@duckdb\//)).toEqual([]);
+});
+
 test('every package that is imported is a dependency, and every dependency is imported', () => {
   const { dependencies, optionalDependencies } = readJson('package.json');
   const published = imports.filter((one) => !one.from.startsWith('pipelines/') && !one.to.endsWith('.ts') && !/^node:|\$\{/.test(one.to));

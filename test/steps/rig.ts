@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { optionsSchema, outputsOf } from '../../engine/pipeline/schema.ts';
 import type { CellOrigin, StepContext, StepDefinition } from '../../engine/step.ts';
-import { Database, literal } from '../../steps/ml/data/database.ts';
+import { Database } from '../../steps/ml/data/database.ts';
+import { literal } from '../../steps/ml/data/sql.ts';
 import { writeTable } from '../../steps/ml/data/table.ts';
 
 export interface Ran {

@@ -16,6 +16,7 @@ import {
 } from '@duckdb/node-api';
 import accessors from '@duckdb/node-api/lib/vectors/dataAccessors.js';
 import { type Json, memoryLimit, StepError } from '../../../engine/step.ts';
+import { literal } from './sql.ts';
 
 // The library decodes texts with a TextDecoder, which would drop a U+FEFF at the start of each as a byte order mark.
 Object.assign(accessors, { textDecoder: new TextDecoder('utf-8', { ignoreBOM: true }) });
@@ -34,10 +35,7 @@ export class Database {
     private readonly spill: string | undefined,
   ) {}
 
-  /**
-   * `folder` is where the step writes: data that do not fit in memory spill to a folder in it, which `close` removes.
-   * Readers need none.
-   */
+  /** Data that do not fit in memory spill to a folder in `folder`, which `close` removes. Readers need none. */
   static async open(folder?: string, threads = 1): Promise<Database> {
     const spill = folder && join(folder, '.spill');
     const instance = await DuckDBInstance.create(':memory:', {
@@ -118,10 +116,7 @@ export class Database {
     );
   }
 
-  /**
-   * From here on, queries may read and write only in `folder`: SQL from the user must not read files outside the
-   * fingerprint.
-   */
+  /** From here on, queries may read and write only in `folder`: SQL from the user must not read files outside the fingerprint. */
   async confine(folder: string): Promise<void> {
     await this.run(`SET allowed_directories = [${literal(folder)}]`);
     await this.run('SET enable_external_access = false');
@@ -170,19 +165,6 @@ export class Appender {
     for (const column of this.values) column.length = 0;
   }
 }
-
-/** An SQL identifier. @throws StepError for a name with NUL, which SQL cannot express */
-export function quote(name: string): string {
-  if (name.includes('\0')) throw new StepError(`the column name ${JSON.stringify(name)} contains a NUL character`, 'Rename the column.');
-  return `"${name.replaceAll('"', '""')}"`;
-}
-
-/** An SQL string literal. */
-export const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
-
-/** SQL for columns of a row as one JSON text. */
-export const asJson = (columns: string[]): string =>
-  `to_json(struct_pack(${columns.map((name) => `${quote(name)} := ${quote(name)}`).join(', ')}))::VARCHAR`;
 
 export const texts = (count: number): DuckDBType[] => Array.from({ length: count }, () => VARCHAR);
 

@@ -7,12 +7,13 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Json, StepError } from '../../../engine/step.ts';
-import { type Database, literal, quote, type TableColumn } from './database.ts';
+import type { Database, TableColumn } from './database.ts';
 import { carryRecord, MAKE_AGAIN, readRecord } from './preprocessing.ts';
+import { literal, quote } from './sql.ts';
 
 export type { TableColumn as Column } from './database.ts';
 
-export interface DataCard {
+interface DataCard {
   rows: number;
   columns: TableColumn[];
   /** The number of rows of each label, if there is a column of labels. */
@@ -41,7 +42,7 @@ export async function namesOf(folder: string): Promise<Names> {
   return { ...(text !== undefined && { text }), ...(renamed && { renamed }) };
 }
 
-export interface CardOptions {
+interface CardOptions {
   /** The column of labels; default `label`. */
   label?: string;
   dropped?: Record<string, number>;

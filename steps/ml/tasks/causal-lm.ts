@@ -4,7 +4,8 @@
  */
 
 import { StepError } from '../../../engine/step.ts';
-import { quote, type Row } from '../data/database.ts';
+import type { Row } from '../data/database.ts';
+import { quote } from '../data/sql.ts';
 import { requireColumn } from '../data/table.ts';
 import { openSplit, readTokensInfo, type Split } from '../models/token-dataset.ts';
 import { openTokenizer, type Sequence, windowAt } from '../models/tokenizer.ts';
@@ -185,7 +186,7 @@ function* pairsOf(split: Split): Generator<Pair> {
 }
 
 /** The probability of a token after another. */
-export type NextToken = (before: number, token: number) => number;
+type NextToken = (before: number, token: number) => number;
 
 /** A token and the one before it. */
 export type Pair = readonly [before: number, token: number];

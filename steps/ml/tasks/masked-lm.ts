@@ -4,7 +4,8 @@
  */
 
 import type { Json } from '../../../engine/step.ts';
-import { quote, type Row } from '../data/database.ts';
+import type { Row } from '../data/database.ts';
+import { quote } from '../data/sql.ts';
 import { requireColumn } from '../data/table.ts';
 import { random } from '../models/random.ts';
 import type { TokensInfo } from '../models/token-dataset.ts';

@@ -1,7 +1,8 @@
 /** seq2seq: generates a text from a text, as in translation or summarization. */
 
 import { StepError } from '../../../engine/step.ts';
-import { quote, type Row } from '../data/database.ts';
+import type { Row } from '../data/database.ts';
+import { quote } from '../data/sql.ts';
 import { requireColumn } from '../data/table.ts';
 import { generatedMetrics } from '../metrics/generated.ts';
 import type { Sequence, Side } from '../models/tokenizer.ts';
@@ -81,10 +82,7 @@ async function prepare(source: PreparationContext): Promise<Preparation<Pair>> {
   };
 }
 
-/**
- * The ids of the target and the end-of-text token, whether or not the tokenizer adds it. Long targets are truncated
- * on the tokenizer's truncation side.
- */
+/** The ids of the target and the end-of-text token. Long targets are truncated on the tokenizer's truncation side. */
 function labelsOf(
   id: string,
   target: string,

@@ -5,7 +5,8 @@
 
 import { type Json, StepError } from '../../../engine/step.ts';
 import { bagOfWords } from '../bag-of-words.ts';
-import { quote, type Row } from '../data/database.ts';
+import type { Row } from '../data/database.ts';
+import { quote } from '../data/sql.ts';
 import { requireColumn } from '../data/table.ts';
 import {
   type Classified,
@@ -18,8 +19,7 @@ import {
   positiveClass,
   regressionMetrics,
 } from '../metrics/text-classification.ts';
-import type { Encoding } from '../models/encoding.ts';
-import type { TokenColumn } from '../models/token-dataset.ts';
+import type { Encoding, TokenColumn } from '../models/token-dataset.ts';
 import type { Sequence } from '../models/tokenizer.ts';
 import {
   flagColumns,

@@ -4,9 +4,9 @@ import { expect, test } from 'vitest';
 import { tableLines } from '../../../engine/format/table.ts';
 import { colorsFor } from '../../../engine/format/terminal-text.ts';
 import { clip, clipMiddle, duration, figure, width, wrap } from '../../../engine/format/text.ts';
-import { frame, type RunningCell } from '../../../engine/report/live.ts';
 import { type FinalMetric, type FinalMetrics, metricTables } from '../../../engine/report/metric-tables.ts';
 import { planLines } from '../../../engine/report/plan-table.ts';
+import { frame, type RunningCell } from '../../../engine/report/reporter.ts';
 
 const colors = colorsFor({ isTTY: false });
 const NAMES = ['a', 'train[batch_size=32,learning_rate=0.0001]', 'train[name="日本語のとても長い名前です"]', `x${'y'.repeat(300)}`];

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import definition from '../../../steps/collect/step.ts';
-import { Database, literal } from '../../../steps/ml/data/database.ts';
+import { Database } from '../../../steps/ml/data/database.ts';
+import { literal } from '../../../steps/ml/data/sql.ts';
 import { ranStep, temporary } from '../rig.ts';
 import { collected, type Files, failure, values, written } from './files.ts';
 

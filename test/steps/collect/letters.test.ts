@@ -1,8 +1,9 @@
 /** Texts and labels reach the table exactly, whatever characters they contain and whichever format they come in. */
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { Database, literal, texts } from '../../../steps/ml/data/database.ts';
+import { Database, texts } from '../../../steps/ml/data/database.ts';
 import { printed } from '../../../steps/ml/data/json-rows.ts';
+import { literal } from '../../../steps/ml/data/sql.ts';
 import { tableOf } from '../../../steps/ml/data/table.ts';
 import { temporary } from '../rig.ts';
 import { type Collected, collected, failure, values } from './files.ts';

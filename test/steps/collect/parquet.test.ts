@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { Database, literal } from '../../../steps/ml/data/database.ts';
+import { Database } from '../../../steps/ml/data/database.ts';
+import { literal } from '../../../steps/ml/data/sql.ts';
 import { temporary } from '../rig.ts';
 import { collected, failure, values } from './files.ts';
 

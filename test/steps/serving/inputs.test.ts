@@ -2,7 +2,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
-import { Database, literal } from '../../../steps/ml/data/database.ts';
+import { Database } from '../../../steps/ml/data/database.ts';
+import { literal } from '../../../steps/ml/data/sql.ts';
 import { type InputOptions, readInputs } from '../../../steps/serving/inputs.ts';
 import { temporary } from '../rig.ts';
 

@@ -1,59 +1,12 @@
-/** What every loader of `collect` needs: the files, checks of column names, and a place for rejected rows. */
+/** Rejected rows: counts them and writes them with the reason. Too many of them fail the step. */
 
 import { createWriteStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
 import type { Appender, Database } from '../ml/data/database.ts';
-import { likelyUtf16, type SourceFile, type TextEncoding } from '../ml/data/encodings.ts';
+import { likelyUtf16 } from '../ml/data/encodings.ts';
 
-export interface Loading {
-  database: Database;
-  /** Each file as its turn comes. */
-  files: Iterable<SourceFile>;
-  rejected: Rejected;
-  encoding: TextEncoding;
-  types: ColumnTypes;
-  /** Whether the order of rows is meaningful: that of a query's result is not. */
-  ordered: boolean;
-  delimiter?: string | undefined;
-  columns?: string[] | undefined;
-  /** Receives warnings about the files. */
-  note(message: string): void;
-}
-
-export type ColumnType = 'text' | 'number' | 'boolean';
-
-export type ColumnTypes = Record<string, ColumnType>;
-
-/** Warns of files that lack columns; `named`: the columns of each file. */
-export function noteMissing(named: Map<string, string[]>, note: Loading['note']): void {
-  const spelled = new Map([...named.values()].flat().map((name) => [name.toLowerCase(), name]));
-  for (const [lower, name] of spelled) {
-    const lacking = [...named].filter(([, names]) => !names.some((one) => one.toLowerCase() === lower)).map(([source]) => source);
-    if (lacking.length > 0)
-      note(
-        `the column \`${name}\` is missing in ${lacking.length} of ${named.size} files, whose rows have null there: ${lacking.slice(0, 3).join(', ')}${lacking.length > 3 ? ', …' : ''}`,
-      );
-  }
-}
-
-export function refuseSameNames(names: string[], place: string): void {
-  if (names.length > 1000) throw new StepError(`${place}: too many columns: ${names.length}`, 'A table can have at most 1,000.');
-  const seen = new Map<string, string>();
-  for (const name of names) {
-    const same = seen.get(name.toLowerCase());
-    if (same === name) throw new StepError(`${place}: two columns have the name \`${name}\``, 'Rename one of them.');
-    if (same)
-      throw new StepError(
-        `${place}: \`${same}\` and \`${name}\` differ only in case, which SQL does not distinguish`,
-        'Rename one of them.',
-      );
-    seen.set(name.toLowerCase(), name);
-  }
-}
-
-/** Counts rejected rows and writes them with the reason. Too many of them fail the step. */
 export class Rejected {
   count = 0;
 
