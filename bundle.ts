@@ -127,7 +127,9 @@ ${names.map((key, i) => `const own${i} = /* @__PURE__ */ pick('${key}'); export 
 function loaded({ path }: OnLoadArgs, dist: string): OnLoadResult | undefined {
   const file = relative(dist, path);
   if (!/^(engine|cache)\//.test(file)) return undefined;
+  const { version, dependencies } = JSON.parse(readFileSync(join(dist, '../package.json'), 'utf8'));
   const contents = readFileSync(path, 'utf8')
+    .replaceAll("createRequire(import.meta.url)('tunesmith/package.json')", `(${JSON.stringify({ version, dependencies })})`)
     .replaceAll('import.meta.url', `urlInDist(${JSON.stringify(file)})`)
     .replaceAll('import.meta.dirname', `folderInDist(${JSON.stringify(dirname(file))})`);
   return { contents };

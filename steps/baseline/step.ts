@@ -6,10 +6,7 @@ import { LANGUAGE_METRICS, METRIC_NAMES, taskMetrics, writtenMetrics } from '../
 /** The tasks that have baselines. */
 const tasks = TASK_NAMES.filter((task) => taskFacts(task).baselines.length > 0);
 
-/**
- * The problem with a metric that baselines do not have: they predict labels, texts or token counts, but no
- * probabilities.
- */
+/** The problem with a metric that baselines do not have: they predict labels, texts or token counts, but no probabilities. */
 function notForBaselines(name: string, task: Task): { message: string; hint: string } | undefined {
   const written = writtenMetrics(task).known;
   const probabilities = task === 'text-classification' ? PROBABILITY_METRICS : written.length > 0 ? LANGUAGE_METRICS : [];

@@ -4,10 +4,10 @@ import type { CleaningOptions } from '../ml/data/cleaning.ts';
 import type { Preprocessing } from '../ml/data/preprocessing.ts';
 import type { DataSources } from '../ml/data/table.ts';
 import { aModel, isGenerating } from '../ml/models/config.ts';
-import { type Encoding, encodingOf } from '../ml/models/encoding.ts';
 import type { Model } from '../ml/models/model-folder.ts';
+import type { Encoding } from '../ml/models/token-dataset.ts';
 import type { Side } from '../ml/models/tokenizer.ts';
-import { cleaningOf } from '../ml/tasks/encoder.ts';
+import { cleaningOf, encodingOf } from '../ml/tasks/encoder.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
 import type { InputAndAnswer, TaskCard } from '../ml/tasks/task.ts';
 

@@ -8,7 +8,6 @@ import { carryPreprocessing, readPreprocessing } from '../ml/data/preprocessing.
 import { carrySources, readSources } from '../ml/data/table.ts';
 import { openRuntime } from '../ml/device/open.ts';
 import { isGenerating } from '../ml/models/config.ts';
-import { readEncoding } from '../ml/models/encoding.ts';
 import { modelOnnx } from '../ml/models/family.ts';
 import { listed } from '../ml/models/json.ts';
 import { copyGenerationConfig, loadModel, type Model, saveModel } from '../ml/models/model-folder.ts';
@@ -16,7 +15,7 @@ import { random } from '../ml/models/random.ts';
 import { copyTokenizer } from '../ml/models/tokenizer.ts';
 import * as ort from '../ml/runtime/onnx/library.ts';
 import type { HostTensors } from '../ml/runtime/runtime.ts';
-import { openEncoder } from '../ml/tasks/encoder.ts';
+import { openEncoder, readEncoding } from '../ml/tasks/encoder.ts';
 import { type Metrics, modelCard } from './card.ts';
 import type step from './step.ts';
 

@@ -10,12 +10,11 @@ import { openRuntime } from '../ml/device/open.ts';
 import { writtenTexts } from '../ml/generation/evaluate-generated.ts';
 import { positiveClass } from '../ml/metrics/text-classification.ts';
 import { oneLabel } from '../ml/models/config.ts';
-import { readEncoding } from '../ml/models/encoding.ts';
 import { listed } from '../ml/models/json.ts';
 import { loadModel, type Model } from '../ml/models/model-folder.ts';
 import { openSplit, readTokensInfo, type TokensInfo } from '../ml/models/token-dataset.ts';
 import { sameTokenizer } from '../ml/models/tokenizer.ts';
-import { cleaningOf } from '../ml/tasks/encoder.ts';
+import { cleaningOf, readEncoding } from '../ml/tasks/encoder.ts';
 import { evaluateSplit } from '../ml/tasks/evaluation.ts';
 import { betterOf, evaluationMetrics, meansNothing } from '../ml/tasks/metrics.ts';
 import type step from './step.ts';
@@ -137,7 +136,7 @@ function intoModel(info: TokensInfo, labels: string[]): Int32Array {
  * that tunesmith did not train. evaluate reads tokens; predict, generate and serve read inputs as in training. If they
  * differ, the metrics do not describe the model's answers.
  */
-export async function differencesFromTraining(info: TokensInfo, folders: { tokens: string; model: string }): Promise<string[]> {
+async function differencesFromTraining(info: TokensInfo, folders: { tokens: string; model: string }): Promise<string[]> {
   const trained = await readEncoding(folders.model);
   if (trained.fields === undefined) return [];
   const keys = (['pairs', 'max_length', 'truncation', 'stride', 'prefix'] as const).filter(

@@ -20,7 +20,7 @@ export function bagOfWords(train: { text: string; label: number }[], classes: nu
 }
 
 /** A sparse row: indices of words, and their values. */
-export interface SparseRow {
+interface SparseRow {
   index: Int32Array;
   value: Float64Array;
 }
@@ -46,10 +46,7 @@ export function fitVectorizer(texts: string[]): { size: number; transform(text: 
   };
 }
 
-/**
- * Minimises C·Σ loss + ½‖w‖² with C = 1. `weights` has one row per class (one row in all for two classes), with the
- * intercept last.
- */
+/** Minimises C·Σ loss + ½‖w‖² with C = 1. `weights` has one row per class (one row in all for two classes), with the intercept last. */
 export function fitLogistic(rows: SparseRow[], labels: number[], features: number, classes: number) {
   const outputs = classes === 2 ? 1 : classes;
   const width = features + 1;

@@ -3,8 +3,7 @@
 import { StepError } from '../../engine/step.ts';
 import type { Config, Family, GeneratingHead, Head } from '../ml/models/family.ts';
 import { nameFor } from '../ml/models/model-folder.ts';
-import type { StoredTensor } from '../ml/models/safetensors.ts';
-import type { WeightFiles } from '../ml/models/weight-files.ts';
+import type { StoredTensor, WeightFiles } from '../ml/models/safetensors.ts';
 
 export interface Reduction {
   family: Family;

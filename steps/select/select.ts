@@ -89,9 +89,7 @@ function rounded(value: number, other = value): string {
   return String(Number(value.toPrecision(needed)));
 }
 
-/**
- * The candidate that belongs to the best metrics: the only one that agrees in every dimension that both cells have.
- */
+/** The candidate that belongs to the best metrics: the only one that agrees in every dimension that both cells have. */
 function pickFor(best: CellOrigin, picks: CellOrigin[]): number {
   const fits = picks.flatMap((pick, i) =>
     Object.entries(pick.matrix).every(([k, v]) => !Object.hasOwn(best.matrix, k) || JSON.stringify(best.matrix[k]) === JSON.stringify(v))

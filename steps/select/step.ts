@@ -1,13 +1,12 @@
 import { aliasesOf, defineStep, type OptionProblem, type Upstream } from '../../engine/step.ts';
-import { hintForMetric, taskMetrics, tokensAhead, writtenMetrics } from '../ml/tasks/metrics.ts';
+import { hintForMetric, reportedMetrics, tokensAhead } from '../ml/tasks/metrics.ts';
 
 /** The problem with selecting by a metric that an evaluate step will not report. */
 function notReported(name: string, { uses, cell, options, inputs }: Upstream): Omit<OptionProblem, 'option'> | undefined {
   const ahead = uses === 'evaluate' ? tokensAhead(inputs.tokens) : undefined;
   if (!ahead || name.includes('.') || COUNTS.includes(name)) return undefined;
   const { task, problem, labels } = ahead;
-  const asked = options.metrics as string[] | undefined;
-  const reported = asked ?? [...writtenMetrics(task).usual, ...taskMetrics(task, problem, labels).usual];
+  const reported = (options.metrics as string[] | undefined) ?? reportedMetrics(task, problem, labels).usual;
   if (reported.includes(name)) return undefined;
   return {
     message: `${cell} does not report ${name}: it reports ${reported.join(', ')}`,

@@ -5,8 +5,9 @@ import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
 import { type Preprocessing, readPreprocessing } from '../ml/data/preprocessing.ts';
 import { type ConfigFile, isGenerating, labelsOf, type ProblemType, problemOf, type Task, taskOf } from '../ml/models/config.ts';
-import { type Encoding, readEncoding } from '../ml/models/encoding.ts';
+import type { Encoding } from '../ml/models/token-dataset.ts';
 import { tokenizerJson } from '../ml/models/tokenizer-json.ts';
+import { readEncoding } from '../ml/tasks/encoder.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
 import type { TaskKind } from '../ml/tasks/task.ts';
 

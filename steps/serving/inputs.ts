@@ -1,7 +1,6 @@
 /**
- * Reads the inputs from a file or standard input, in order and without holding all of it in memory: everything that
- * collect reads row by row (CSV, TSV, JSON, JSON lines, Parquet, optionally gzipped), with the fields of the task
- * (`text`, or `question` and `context`), or plain lines if a text is the only field.
+ * Streams the inputs from a file or standard input: everything that collect reads row by row (CSV, TSV, JSON, JSON lines,
+ * Parquet, optionally gzipped), with the fields of the task, or plain lines if a text is the only field.
  */
 import { isUtf8 } from 'node:buffer';
 import { existsSync } from 'node:fs';
@@ -46,11 +45,7 @@ export interface InputRow {
   kept: Record<string, Json>;
 }
 
-/**
- * Yields the inputs in groups, as many as are available. An error in the file ends it with a StepError that reports
- * the line, after all inputs before that line were yielded.
- * @param file a path, or `-` for standard input
- */
+/** Yields groups of inputs from a path or, with `-`, standard input. @throws StepError with the line, after all inputs before it */
 export async function* readInputs(file: string, fields: TaskKind['fields'], options: InputOptions = {}): AsyncGenerator<InputRow[]> {
   const { column, known = {}, encoding = 'utf-8', delimiter } = options;
   if (!ENCODINGS.includes(encoding)) throw new StepError(`--encoding ${encoding} is unknown`, `Encodings: ${ENCODINGS.join(', ')}.`);

@@ -55,13 +55,10 @@ export function checkCharacters(counts: readonly number[], { characters }: Limit
  * the others leave, so that a small request fits where large ones do not.
  */
 export class Room {
-  readonly #bytes: number;
   /** Bytes in use. */
   taken = 0;
 
-  constructor(bytes: number) {
-    this.#bytes = bytes;
-  }
+  constructor(private readonly bytes: number) {}
 
   /** The share of one request. */
   enter() {
@@ -69,7 +66,7 @@ export class Room {
     return {
       /** @throws RequestRefusal if this much more does not fit */
       take: (more: number) => {
-        if (own + more > (this.#bytes - (this.taken - own)) / 2)
+        if (own + more > (this.bytes - (this.taken - own)) / 2)
           throw new RequestRefusal(503, 'the server is overloaded; try again in a second');
         own += more;
         this.taken += more;

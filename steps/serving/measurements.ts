@@ -15,10 +15,7 @@ export function openMeasurements() {
       if (route === '/predict' && status === 200) seconds.observe(duration);
     },
     batch: batches.observe,
-    /**
-     * The page of /metrics. `queued`: inputs that no thread has yet. `waitingBytes`: of requests, as they count against the
-     * limit of all together, `mostWaitingBytes`.
-     */
+    /** The page of /metrics. `queued`: inputs that no thread has yet. `waitingBytes`: of all requests, at most `mostWaitingBytes`. */
     text({ queued, waitingBytes, mostWaitingBytes }: Record<'queued' | 'waitingBytes' | 'mostWaitingBytes', number>) {
       return [
         ...heading('tunesmith_requests_total', 'counter', 'Requests answered.'),

@@ -193,7 +193,7 @@ async function ask() {
   button.disabled = true;
   const start = performance.now();
   try {
-    const response = await fetch(route, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(request((text) => text)) });
+    const response = await send({ method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(request((text) => text)) });
     if (!response.ok) throw new Error((await response.json()).error.message);
     await answer(response, () => Math.max(1, Math.round(performance.now() - start)) + ' ms');
   } catch (error) {
@@ -206,7 +206,7 @@ async function ask() {
 
 function showCurl() {
   const body = JSON.stringify(request((text) => text.slice(0, 400) || '…')).replaceAll("'", "'\\\\''");
-  find('curl').textContent = command + new URL(route, location.href) + " -H 'content-type: application/json' \\\\\\n  -d '" + body + "'";
+  find('curl').textContent = command + " -H 'content-type: application/json' \\\\\\n  -d '" + body + "'";
 }
 
 form.addEventListener('submit', (event) => { event.preventDefault(); ask(); });
@@ -219,7 +219,8 @@ showCurl();
 
 /** The response of POST /predict, as a whole. */
 const answering = `
-const [route, command] = ['predict', 'curl '];
+const command = 'curl ' + new URL('predict', location.href);
+const send = (options) => fetch('predict', options);
 
 function request(shown) {
   const given = fields.filter((field) => field.value || !('optional' in field.dataset)).map((field) => [field.id, shown(field.value)]);
@@ -235,7 +236,8 @@ async function answer(response, took) {
 
 /** The text of POST /generate, streamed. */
 const writing = `
-const [route, command] = ['generate', 'curl -N '];
+const command = 'curl -N ' + new URL('generate', location.href);
+const send = (options) => fetch('generate', options);
 
 function request(shown) {
   return { prompt: shown(find('text').value), stream: true, max_new_tokens: most };

@@ -6,7 +6,7 @@ import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { type Json, StepError } from '../../engine/step.ts';
 import { isGenerating } from '../ml/models/config.ts';
-import type { Encoding } from '../ml/models/encoding.ts';
+import type { Encoding } from '../ml/models/token-dataset.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
 import { openBundle, tokensOfRun, usable } from './bundle.ts';
 import { type InputOptions, type InputRow, readInputs } from './inputs.ts';
@@ -115,8 +115,8 @@ function columnsOf({ files = {}, fields = {} }: Partial<Encoding>): Record<strin
 }
 
 /**
- * Groups for the threads. A partial group is sent when the source pauses, so that a person who types a line sees the
- * answer. An error in the file comes last, as a value, because the inputs before it must still be answered.
+ * Groups for the threads, partial ones when the source pauses, so that a person who types a line sees the answer. An error in the
+ * file comes last, as a value: the inputs before it are still answered.
  */
 async function* inGroups(source: AsyncGenerator<InputRow[]>): AsyncGenerator<InputRow[] | Error> {
   let group: InputRow[] = [];

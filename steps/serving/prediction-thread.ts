@@ -1,7 +1,6 @@
 /**
- * The thread that predicts: it encodes inputs and keeps them, runs the model on the sequences that the queue selects,
- * and returns the answer to an input once all its sequences were run. Neither the answer to an input nor its error
- * depends on the other inputs.
+ * The thread that predicts: it encodes inputs and keeps them, runs the model on the sequences that the queue selects, and returns
+ * an answer once all sequences of its input were run. No answer or error depends on other inputs.
  */
 import { StepError } from '../../engine/step.ts';
 import { outputsOf } from '../ml/models/config.ts';
@@ -38,17 +37,14 @@ export async function work(): Promise<void> {
 
 /** The inputs that were encoded but not answered yet. */
 class Inputs {
-  readonly #model: Answer;
   readonly #held = new Map<number, { encoded: EncodedInput; results: unknown[]; missing: number }>();
 
-  constructor(model: Answer) {
-    this.#model = model;
-  }
+  constructor(private readonly model: Answer) {}
 
   async encode({ id, input }: Numbered): Promise<WorkerReport> {
     try {
-      const encoded = await this.#model.encode(input);
-      if (encoded.sequences.length === 0) return { id, prediction: await this.#model.conclude(encoded, []) };
+      const encoded = await this.model.encode(input);
+      if (encoded.sequences.length === 0) return { id, prediction: await this.model.conclude(encoded, []) };
       this.#held.set(id, { encoded, results: [], missing: encoded.sequences.length });
       return { id, lengths: encoded.sequences.map(({ ids }) => ids.length) };
     } catch (error) {
@@ -62,7 +58,7 @@ class Inputs {
     const present = parts.filter(({ id }) => this.#held.has(id));
     if (present.length === 0) return [];
     try {
-      const results = await this.#model.run(present.map(({ id, sequence }) => this.#held.get(id)!.encoded.sequences[sequence]!));
+      const results = await this.model.run(present.map(({ id, sequence }) => this.#held.get(id)!.encoded.sequences[sequence]!));
       const reports = await Promise.all(present.map((part, i) => this.#take(part, results[i])));
       return reports.filter((report) => report !== undefined);
     } catch (error) {
@@ -88,7 +84,7 @@ class Inputs {
     if (--input.missing > 0) return undefined;
     this.#held.delete(id);
     try {
-      return { id, prediction: await this.#model.conclude(input.encoded, input.results) };
+      return { id, prediction: await this.model.conclude(input.encoded, input.results) };
     } catch (error) {
       return { id, failed: failureOf(error) };
     }
@@ -97,10 +93,7 @@ class Inputs {
 
 type Answer = Awaited<ReturnType<typeof openAnswer>>;
 
-/**
- * Answers raw inputs: decodes, cleans and tokenizes each one separately, runs the model in batches, and interprets its
- * outputs for the task. `threads`: cores of the matrix products.
- */
+/** Answers raw inputs: encodes each one separately, runs the model in batches with `threads` cores, and interprets its outputs. */
 export async function openAnswer(bundle: Bundle, threads: number) {
   const kind = taskKind(bundle.task);
   const encoder = await openEncoder(bundle);

@@ -26,8 +26,6 @@ export interface QueueOptions {
 }
 
 export class Queue {
-  readonly #workers: ModelWorkers;
-  readonly #options: QueueOptions;
   readonly #seats: Seat[];
   readonly #waiting: Lanes = new Map();
   readonly #encodeSpeed = new Speed();
@@ -38,9 +36,10 @@ export class Queue {
   #nextId = 0;
   #closed = false;
 
-  constructor(workers: ModelWorkers, options: QueueOptions) {
-    this.#workers = workers;
-    this.#options = options;
+  constructor(
+    private readonly workers: ModelWorkers,
+    private readonly options: QueueOptions,
+  ) {
     this.#seats = workers.threads.map((thread) => ({ thread, busy: false, held: new Map(), served: new Set(), tokens: 0 }));
   }
 
@@ -84,7 +83,7 @@ export class Queue {
     let working = this.#takeToEncode(seat);
     seat.busy = true;
     try {
-      seat.thread ??= await this.#workers.start();
+      seat.thread ??= await this.workers.start();
       if (working.length > 0) await this.#encode(seat, seat.thread, working);
       const parts = this.#takeToRun(seat);
       working = parts.map(({ item }) => item);
@@ -106,7 +105,7 @@ export class Queue {
   }
 
   async #run(seat: Seat, thread: Thread, parts: Part[]): Promise<void> {
-    this.#options.onRun?.(parts.length);
+    this.options.onRun?.(parts.length);
     const start = performance.now();
     const reports = await thread.run(parts.map(({ item, sequence }) => ({ id: item.id, sequence })));
     const width = Math.max(...parts.map(({ item, sequence }) => item.lengths[sequence]!));
@@ -117,7 +116,7 @@ export class Queue {
 
   /** The waiting items that the thread encodes next. It keeps them until they are answered. */
   #takeToEncode(seat: Seat): Item[] {
-    const { tokens: mostTokens, milliseconds } = this.#options;
+    const { tokens: mostTokens, milliseconds } = this.options;
     const share = Math.ceil(this.#waitingCount / this.#seats.filter(({ busy }) => !busy).length);
     const most = milliseconds ? this.#encodeSpeed.within(milliseconds.encode) : Number.POSITIVE_INFINITY;
     const taken: Item[] = [];
@@ -148,7 +147,7 @@ export class Queue {
     // New requests go before those that were just served.
     for (const request of seat.served) if (seat.held.has(request)) putBack(seat.held, request);
     seat.served.clear();
-    const { tokens: mostTokens, milliseconds } = this.#options;
+    const { tokens: mostTokens, milliseconds } = this.options;
     const most = Math.min(mostTokens, milliseconds ? this.#runSpeed.within(milliseconds.run) : mostTokens);
     const parts: Part[] = [];
     let width = 0;

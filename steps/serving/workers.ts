@@ -1,6 +1,6 @@
 /**
- * Threads with a model: this side starts one and calls it, the other side (`answerCalls`) answers. Node's main thread
- * stays free for reading, writing and HTTP.
+ * Threads with a model: this side calls one, the other (`answerCalls`) answers. The main thread stays free for reading, writing
+ * and HTTP.
  */
 
 import { once } from 'node:events';
@@ -96,12 +96,13 @@ async function startThread(data: PredictionData): Promise<Thread> {
 /** Calls a thread. Its calls reject with the error of the other side, and if the thread dies, for example for lack of memory. */
 export class ModelThread {
   alive = true;
-  readonly #worker: Worker;
   readonly #pending = new Map<number, Pending>();
   #nextId = 0;
 
-  private constructor(worker: Worker, name: ThreadName) {
-    this.#worker = worker;
+  private constructor(
+    private readonly worker: Worker,
+    name: ThreadName,
+  ) {
     worker.on('message', (reply: Reply) => this.#receive(reply));
     worker.on('error', (error) => this.#die(error));
     worker.on('exit', (code) => this.#die(new Error(`the ${name} thread ended with ${code}`)));
@@ -142,7 +143,7 @@ export class ModelThread {
   /** Not terminated: terminating native code would end the whole process. */
   async end(): Promise<void> {
     this.#send('end');
-    if (this.alive) await once(this.#worker, 'exit');
+    if (this.alive) await once(this.worker, 'exit');
   }
 
   #reply(onPiece?: OnPiece): Promise<unknown> {
@@ -150,7 +151,7 @@ export class ModelThread {
   }
 
   #send(message: Message): void {
-    this.#worker.postMessage(message);
+    this.worker.postMessage(message);
   }
 
   #receive(reply: Reply): void {

@@ -1,10 +1,7 @@
 import { aliasesOf, defineStep, type Upstream } from '../../engine/step.ts';
 import { optionsOfOtherTasks, TASK_NAMES, taskFacts } from '../ml/models/config.ts';
 
-/**
- * The built-in steps that the data pass through, by cell. The search stops at a step of the user, whose effect is
- * unknown.
- */
+/** The built-in steps that the data pass through, by cell. The search stops at a step of the user, whose effect is unknown. */
 function stepsOfData(data: Upstream[], found = new Map<string, Upstream>()): Map<string, Upstream> {
   for (const one of data) {
     if (found.has(one.cell) || !['collect', 'clean', 'split'].includes(one.uses ?? '')) continue;

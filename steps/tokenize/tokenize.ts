@@ -12,15 +12,14 @@ import { carryPreprocessing, readPreprocessing } from '../ml/data/preprocessing.
 import { literal, quote } from '../ml/data/sql.ts';
 import { carrySources, type Names, namesOf, tableOf } from '../ml/data/table.ts';
 import { type ConfigFile, isGenerating, namedLabels, taskOf } from '../ml/models/config.ts';
-import { type Encoding, encodingOf, readEncoding } from '../ml/models/encoding.ts';
 import type { Config } from '../ml/models/family.ts';
 import { shown } from '../ml/models/json.ts';
 import { headOf, readConfig } from '../ml/models/model-folder.ts';
 import { familyOf } from '../ml/models/registry.ts';
-import { SplitWriter, type TokenColumn, type TokensInfo, writeTokensInfo } from '../ml/models/token-dataset.ts';
+import { type Encoding, SplitWriter, type TokenColumn, type TokensInfo, writeTokensInfo } from '../ml/models/token-dataset.ts';
 import { checkVocabulary, copyTokenizer, eosToken, type Sequence, type Tokenizer } from '../ml/models/tokenizer.ts';
 import { inBlocks } from '../ml/tasks/causal-lm.ts';
-import { type Encoder, openEncoder } from '../ml/tasks/encoder.ts';
+import { type Encoder, encodingOf, openEncoder, readEncoding } from '../ml/tasks/encoder.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
 import type { EncodedRow, Input, Preparation, PreparationContext } from '../ml/tasks/task.ts';
 import type step from './step.ts';
@@ -175,9 +174,7 @@ async function optionsOfTraining(
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }
 
-/**
- * Checks that tokenizer and model agree on the end-of-text token. Otherwise the model would never stop generating.
- */
+/** Checks that tokenizer and model agree on the end-of-text token. Otherwise the model would never stop generating. */
 async function checkEnd(folder: string, tokenizer: Tokenizer, { eos_token_id }: Config): Promise<void> {
   const end = await eosToken(folder, tokenizer);
   if (!end) throw new StepError('the tokenizer has no end-of-text token', 'Set it in tokenizer_config.json: "eos_token": "<|endoftext|>".');
@@ -231,10 +228,7 @@ async function sequencesOf(rows: Row[], inputs: Input[], encoder: Encoder): Prom
   });
 }
 
-/**
- * Limits how much a row group holds: the library's encodings lie outside JavaScript's heap, which does not see their
- * size and would let hundreds of megabytes wait to be freed.
- */
+/** Groups of rows. The library's encodings lie outside JavaScript's heap, which would let hundreds of megabytes wait to be freed. */
 const COLLECTED_AFTER = 32;
 
 function collectGarbage(): void {

@@ -54,16 +54,14 @@ interface Context extends Pick<StepContext, 'checkpoints' | 'log' | 'warn'> {
 }
 
 export class Checkpoints {
-  readonly #context: Context;
-  readonly #parts: Parts;
   /** The last good checkpoint, read or written: its folder's name and its step. */
   #latest: { name: string; step: number } | undefined;
   #writtenAt = performance.now();
 
-  constructor(context: Context, parts: Parts) {
-    this.#context = context;
-    this.#parts = parts;
-  }
+  constructor(
+    private readonly context: Context,
+    private readonly parts: Parts,
+  ) {}
 
   /** The last good checkpoint, for messages. */
   get latest(): { folder: string; step: number } | undefined {
@@ -72,8 +70,8 @@ export class Checkpoints {
 
   /** Restores the training from the newest good checkpoint; undefined if there is none. */
   async restore({ total, epochs }: Extent): Promise<Progress | undefined> {
-    const { log, warn } = this.#context;
-    const names = await namesIn(this.#context.checkpoints);
+    const { log, warn } = this.context;
+    const names = await namesIn(this.context.checkpoints);
     for (const name of names.filter((name) => name.startsWith(UNFINISHED))) await rm(this.#at(name), { recursive: true, force: true });
     const complete = names.filter((name) => NAME.test(name)).sort(compare);
     for (const name of complete) {
@@ -94,7 +92,7 @@ export class Checkpoints {
   }
 
   async afterStep(progress: Progress): Promise<void> {
-    const { save_steps, save_minutes } = this.#context.options;
+    const { save_steps, save_minutes } = this.context.options;
     const due = save_steps !== undefined && progress.step % save_steps === 0;
     if (due || this.#minutes() >= save_minutes) await this.write(progress);
   }
@@ -119,14 +117,14 @@ export class Checkpoints {
       await flush(unfinished);
       await rm(this.#at(name), { recursive: true, force: true });
       await rename(unfinished, this.#at(name));
-      await flush(this.#context.checkpoints);
+      await flush(this.context.checkpoints);
       // Keep this one and the one before it, and none of those that were skipped.
-      for (const other of await namesIn(this.#context.checkpoints))
+      for (const other of await namesIn(this.context.checkpoints))
         if (other !== name && other !== this.#latest?.name) await rm(this.#at(other), { recursive: true, force: true });
       this.#latest = { name, step: progress.step };
     } catch (error) {
       await rm(unfinished, { recursive: true, force: true }).catch(() => {});
-      this.#context.warn(
+      this.context.warn(
         `no checkpoint was written at step ${progress.step}: ${(error as Error).message}. The training continues without it`,
       );
     }
@@ -134,7 +132,7 @@ export class Checkpoints {
   }
 
   async #writeInto(folder: string, { best, ...where }: Progress): Promise<void> {
-    const { runtime, training, history, stopping } = this.#parts;
+    const { runtime, training, history, stopping } = this.parts;
     const { step: optimizerStep, slots } = training.optimizerState();
     const files: Record<string, string> = {};
     const write = async (file: string, tensors: Record<string, StoredTensor>) => {
@@ -161,7 +159,7 @@ export class Checkpoints {
   }
 
   async #read(name: string): Promise<{ progress: Progress; saved: string }> {
-    const { runtime, training, history, stopping } = this.#parts;
+    const { runtime, training, history, stopping } = this.parts;
     const folder = this.#at(name);
     const { format, files } = JSON.parse(await readFile(path.join(folder, 'checkpoint.json'), 'utf8'));
     if (format !== FORMAT) throw new Error(`it has the format ${format}, and this version reads ${FORMAT}`);
@@ -187,7 +185,7 @@ export class Checkpoints {
   }
 
   #at(name: string): string {
-    return path.join(this.#context.checkpoints, name);
+    return path.join(this.context.checkpoints, name);
   }
 
   #minutes(): number {
@@ -246,9 +244,8 @@ async function flush(folder: string): Promise<void> {
 }
 
 /**
- * Continues a finished training with more epochs or steps, from a model folder that was saved with `save_optimizer`:
- * it has optimizer.safetensors beside its weights, and its progress in training.json. Loads its weights into `model`;
- * `restore` sets a training that has just begun to the state in which the other one ended.
+ * Continues a finished training with more epochs or steps, from a model folder with optimizer.safetensors and its progress in
+ * training.json. Loads its weights into `model`; `restore` sets a training to the state in which it ended.
  */
 export async function continueFrom(folder: string, model: Model, extent: Extent) {
   const file = path.join(folder, OPTIMIZER);

@@ -3,9 +3,8 @@ import { betterOf } from '../ml/tasks/metrics.ts';
 export type Stopping = ReturnType<typeof earlyStopping>;
 
 /**
- * Watches a metric: which weights are the best by it and whether it still improves. A value is compared with the last
- * significant improvement, so that small steady improvements add up. It stops after `patience` evaluations without an
- * improvement by more than `min_delta`, and without a patience never.
+ * Watches a metric: which weights are the best by it and, with a `patience`, whether it still improves. A value is compared with
+ * the last improvement by more than `min_delta`, so that small steady improvements add up.
  */
 export function earlyStopping({
   metric,

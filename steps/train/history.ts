@@ -24,8 +24,6 @@ interface Step {
 }
 
 export class History {
-  readonly #context: TrainContext;
-  readonly #extent: Extent;
   readonly #course: Course;
   /** Steps between two lines of the history, which no option changes, and between two points in the run's records. */
   readonly #interval: number;
@@ -41,9 +39,10 @@ export class History {
   /** Written during training, with the option `tensorboard`. */
   readonly #events: EventFile | undefined;
 
-  constructor(context: TrainContext, extent: Extent) {
-    this.#context = context;
-    this.#extent = extent;
+  constructor(
+    private readonly context: TrainContext,
+    private readonly extent: Extent,
+  ) {
     this.#course = new Course(context.options, extent);
     this.#interval = Math.ceil(extent.total / 1000);
     this.#logged = context.options.logging_steps ?? this.#interval;
@@ -72,10 +71,10 @@ export class History {
 
   /** More updates a second would not be readable. */
   #progress(step: number, epoch: number, learningRate: number): void {
-    const { total, epochs } = this.#extent;
+    const { total, epochs } = this.extent;
     if (performance.now() - this.#shownAt < 250 && step < total) return;
     this.#shownAt = performance.now();
-    this.#context.progress(step, total, {
+    this.context.progress(step, total, {
       // The validation figures come first: on a narrow screen the others are dropped.
       ...this.#course.live(),
       loss: Number(mean(this.#recent).toFixed(4)),
@@ -92,7 +91,7 @@ export class History {
     const line: HistoryLine = { step, epoch, train_loss: loss, padding, ...values };
     this.#add(line);
     this.#record(step, values);
-    this.#context.log(
+    this.context.log(
       [this.#course.add(line), `${this.#measuring.tokensPerSecond(trainedUntil)} tokens/s`, `${(100 * padding).toFixed(1)}% padding`].join(
         ', ',
       ),
@@ -124,7 +123,7 @@ export class History {
 
   /** Writes the curves to the end, and the result of the training whose weights of that step are kept. */
   async end(kept: Kept): Promise<void> {
-    const { outputs, metric, result, warn } = this.#context;
+    const { outputs, metric, result, warn } = this.context;
     await writeFile(outputs.history!, this.#lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
     if (!this.#events) exportCurves(this.#lines, outputs.tensorboard!);
     for (const { name, value, better } of this.#course.metrics(kept)) metric(name, value, { better });
@@ -139,7 +138,7 @@ export class History {
   }
 
   #record(step: number, values: Record<string, number>): void {
-    for (const [name, value] of Object.entries(values)) this.#context.metric(name, value, step);
+    for (const [name, value] of Object.entries(values)) this.context.metric(name, value, step);
   }
 }
 
@@ -214,14 +213,13 @@ type Options = Pick<
 /** Summarizes how a training went: in a few words while it runs and at its end, with a warning if it overfits. */
 export class Course {
   readonly #measured: HistoryLine[] = [];
-  readonly #options: Options;
-  readonly #extent: Extent;
   /** The metric that decides which evaluation is the best. */
   readonly #watched: string;
 
-  constructor(options: Options, extent: Extent) {
-    this.#options = options;
-    this.#extent = extent;
+  constructor(
+    private readonly options: Options,
+    private readonly extent: Extent,
+  ) {
     this.#watched = watchedMetric(options)?.metric ?? 'loss';
   }
 
@@ -251,10 +249,7 @@ export class Course {
     };
   }
 
-  /**
-   * The final metrics, from the evaluation whose weights are kept. The loss on the training data has no better direction,
-   * because a low one may only show overfitting.
-   */
+  /** The metrics of the kept weights. The training loss has no better direction: a low one may only show overfitting. */
   metrics(kept: Kept): { name: string; value: number; better?: MetricDirection }[] {
     const line = this.#at(kept);
     if (!line) return [];
@@ -271,8 +266,8 @@ export class Course {
     const figures = [`loss ${rounded(line.train_loss!)}`, ...validationOf(line).map(([name, value]) => `val ${name} ${rounded(value)}`)];
     const remarks = [
       ...(line === last ? [] : [`kept ${this.#timeOf(line)}, the best by ${metric}`]),
-      ...(last.step < this.#extent.total
-        ? [`stopped at ${this.#timeOf(last)} of ${this.#bySteps ? this.#extent.total : this.#extent.epochs}`]
+      ...(last.step < this.extent.total
+        ? [`stopped at ${this.#timeOf(last)} of ${this.#bySteps ? this.extent.total : this.extent.epochs}`]
         : []),
     ];
     return [figures.join(', '), ...remarks].join('; ');
@@ -282,11 +277,11 @@ export class Course {
   overfitting({ step }: Kept): string | undefined {
     const last = this.#measured.at(-1);
     const best = this.#best('loss');
-    if (!last || !best || watchedMetric(this.#options) || last.step !== step) return undefined;
+    if (!last || !best || watchedMetric(this.options) || last.step !== step) return undefined;
     const [now, least] = [validationValue(last, 'loss')!, validationValue(best, 'loss')!];
     if (!(now - least > NOISE * Math.abs(least))) return undefined;
     const gain = this.#betterAtTheEnd(best, last);
-    const remedy = this.#options.save_optimizer ? 'without save_optimizer, ' : '';
+    const remedy = this.options.save_optimizer ? 'without save_optimizer, ' : '';
     return [
       `the model overfits: the validation loss was lowest at ${this.#timeOf(best)} (${rounded(least)}), and the saved weights, from ${this.#timeOf(last)}, have ${rounded(now)}.`,
       `${remedy}\`load_best_model_at_end: true\` keeps the weights of ${this.#timeOf(best)}; \`early_stopping: { patience: 2 }\` also ends the training soon afterwards.`,
@@ -324,7 +319,7 @@ export class Course {
   }
 
   get #bySteps(): boolean {
-    return this.#options.eval_strategy === 'steps';
+    return this.options.eval_strategy === 'steps';
   }
 }
 

@@ -152,7 +152,6 @@ function stateShapes({ family, task, config, weights }: Model): number[][] {
 
 class ModelTeacher implements Teacher {
   readonly axes: Axes;
-  readonly #model: Model;
   readonly #program: Program;
   readonly #logits: boolean;
   /** The positions of the hidden states that the student learns from. */
@@ -160,8 +159,11 @@ class ModelTeacher implements Teacher {
   readonly #width: number;
   readonly #classes: number;
 
-  constructor(model: Model, student: Model, wanted: { logits: boolean; states: readonly number[] }) {
-    this.#model = model;
+  constructor(
+    private readonly model: Model,
+    student: Model,
+    wanted: { logits: boolean; states: readonly number[] },
+  ) {
     this.#logits = wanted.logits;
     this.#states = wanted.states;
     this.#program = teacherProgram(model, { logits: wanted.logits, states: [...new Set(wanted.states)] });
@@ -184,13 +186,13 @@ class ModelTeacher implements Teacher {
   }
 
   memory(inputs: HostTensors): { weights: number; activations: number } {
-    const graph = traceInference(this.#program, specsOf(this.#model.weights), questionOf(inputs));
-    const weights = Object.values(this.#model.weights).reduce((sum, { data }) => sum + data.byteLength, 0);
+    const graph = traceInference(this.#program, specsOf(this.model.weights), questionOf(inputs));
+    const weights = Object.values(this.model.weights).reduce((sum, { data }) => sum + data.byteLength, 0);
     return { weights, activations: peakBytes(graph) };
   }
 
   open(runtime: Runtime): Lessons {
-    const inference: Inference = runtime.inference(this.#program, this.#model.weights, this.#model.axes);
+    const inference: Inference = runtime.inference(this.#program, this.model.weights, this.model.axes);
     const ask = async (inputs: HostTensors): Promise<HostTensors> => {
       const outputs = await inference.run(questionOf(inputs));
       return {

@@ -1,7 +1,6 @@
 /**
- * Trains a model: tokens and a model → the memory estimate → epochs of steps, evaluated and saved on the way → a
- * Hugging Face model folder. The runtime computes a step; this file decides their order and number, and which weights
- * are kept.
+ * Trains a model: tokens and a model → the memory estimate → epochs of steps, evaluated and saved on the way → a model folder.
+ * The runtime computes a step; this file decides their order and number, and which weights are kept.
  */
 
 import { writeFile } from 'node:fs/promises';
@@ -14,12 +13,12 @@ import { openRuntime } from '../ml/device/open.ts';
 import { type Batch, largestBatch, partsOf, trainingBatches } from '../ml/models/batches.ts';
 import { isGenerating, taskFacts } from '../ml/models/config.ts';
 import type { Distillation } from '../ml/models/distillation.ts';
-import { encodingOf } from '../ml/models/encoding.ts';
 import { type Adapted, adapt, type LoraOptions } from '../ml/models/lora.ts';
 import { copyGenerationConfig, type Model, saveModel, startModel } from '../ml/models/model-folder.ts';
 import { openSplit, readTokensInfo, type Split, type TokensInfo } from '../ml/models/token-dataset.ts';
 import { copyTokenizer, sameTokenizer } from '../ml/models/tokenizer.ts';
 import type { HostTensors, OptimizerOptions, Runtime } from '../ml/runtime/runtime.ts';
+import { encodingOf } from '../ml/tasks/encoder.ts';
 import { taskInputs } from '../ml/tasks/evaluation.ts';
 import { Checkpoints, continueFrom, type Progress, saveOptimizer } from './checkpoints.ts';
 import { earlyStopping } from './early-stopping.ts';

@@ -38,45 +38,36 @@ export function watchedMetric(
 }
 
 export class Validation {
-  readonly split: Split;
-  readonly #info: TokensInfo;
-  readonly #measured: ReturnType<typeof measuredOf>;
-  readonly #masking: OwnMasking;
-  readonly #context: TrainContext;
+  constructor(
+    readonly split: Split,
+    private readonly info: TokensInfo,
+    private readonly measured: ReturnType<typeof measuredOf>,
+    private readonly masking: OwnMasking,
+    private readonly context: TrainContext,
+  ) {}
 
-  constructor(split: Split, info: TokensInfo, measured: ReturnType<typeof measuredOf>, masking: OwnMasking, context: TrainContext) {
-    this.split = split;
-    this.#info = info;
-    this.#measured = measured;
-    this.#masking = masking;
-    this.#context = context;
-  }
-
-  /**
-   * With `eval_strategy: steps`, whether an evaluation is due now; with `epoch` it is due at the end of each epoch. The
-   * weights of the last step are always evaluated.
-   */
+  /** Whether an evaluation is due now, within an epoch. The weights of the last step are always evaluated. */
   isDue({ step, measured }: { step: number; measured?: number }, total: number): boolean {
-    const { eval_strategy, eval_steps } = this.#context.options;
+    const { eval_strategy, eval_steps } = this.context.options;
     return eval_strategy === 'steps' && step > 0 && step !== measured && (step % eval_steps! === 0 || step === total);
   }
 
   /** `merged` returns the model as it would be saved now, for metrics of generated texts. */
   async measure(training: Training, model: Model, merged: () => Model, runtime: Runtime): Promise<Record<string, number>> {
-    const { options, inputs, signal } = this.#context;
-    const { ofTexts, ...measured } = this.#measured;
-    const evaluated = await evaluateSplit((inputs) => training.evaluate(inputs), this.split, this.#info, {
-      labels: this.#info.labels,
+    const { options, inputs, signal } = this.context;
+    const { ofTexts, ...measured } = this.measured;
+    const evaluated = await evaluateSplit((inputs) => training.evaluate(inputs), this.split, this.info, {
+      labels: this.info.labels,
       problem: model.problem,
-      labelIds: Int32Array.from(this.#info.labels, (_, id) => id),
+      labelIds: Int32Array.from(this.info.labels, (_, id) => id),
       ...measured,
       batchSize: options.batch_size,
-      masking: { ...this.#masking, vocabulary: model.config.vocab_size },
+      masking: { ...this.masking, vocabulary: model.config.vocab_size },
       signal,
     });
     const written =
       ofTexts.length > 0 &&
-      (await writtenTexts(runtime, this.split, this.#info, {
+      (await writtenTexts(runtime, this.split, this.info, {
         model: merged(),
         folders: { own: inputs.model, tokenizer: inputs.tokens },
         metrics: ofTexts,

@@ -83,7 +83,7 @@ export const glossary: readonly { word: string; meaning: string; module: string 
     module: 'steps/ml/tasks/task.ts',
   },
   { word: 'Encoder', meaning: 'the only way from raw fields to the input of a model', module: 'steps/ml/tasks/encoder.ts' },
-  { word: 'Encoding', meaning: 'the options of tokenizing that a model carries along', module: 'steps/ml/models/encoding.ts' },
+  { word: 'Encoding', meaning: 'the options of tokenizing that a model carries along', module: 'steps/ml/models/token-dataset.ts' },
   { word: 'Family', meaning: 'an architecture: its config, weights and computations', module: 'steps/ml/models/family.ts' },
   { word: 'Model', meaning: 'the weights of a family with its config, in memory', module: 'steps/ml/models/model-folder.ts' },
   { word: 'Tokenizer', meaning: 'turns texts into token ids', module: 'steps/ml/models/tokenizer.ts' },

@@ -1,19 +1,25 @@
 /**
- * A hundred kills of the engine and its children, at random points of runs, restores and recoveries: afterwards an
- * undisturbed run makes what a clean run makes. A failure prints the seed and the actions.
+ * Kills and full disks at instants throughout a run, and a hundred kills of the engine and its children at random points of
+ * runs, restores and recoveries: afterwards an undisturbed run makes what a clean run makes. A failure of the random ones
+ * prints the seed and the actions.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
+import { FULL_EVERY, fullFrom, KILLS, killedAt } from '../engine/chaos/instants.ts';
 import { FILES, faulty, instants, type Project, plug, tree, unplugged } from '../engine/chaos/rig.ts';
 
 const WORDS = ['pear\napple\n', 'quince\n', 'plum\nlime\ncherry\n', ''];
-const KILLS = 50;
+const TIMES = 50;
 
-test(`${2 * KILLS} kills at random points: the next run makes what a clean run makes`, async () => {
+test(`${2 * TIMES} kills at random points: the next run makes what a clean run makes`, async () => {
   // Two projects at a time, one per core.
   await Promise.all([1, 2].map(upsets));
 });
+
+test.each(KILLS)('%s, at instants throughout a run that %s what replaces other outputs', (what, how) => killedAt(what, how));
+
+test('a disk that is full from any instant on: reported, not as a bug; the next run is clean', () => fullFrom(FULL_EVERY));
 
 test('a folder of 15,000 files', async () => {
   const p = faulty({
@@ -85,7 +91,7 @@ async function upsets(seed: number): Promise<void> {
   const p = faulty();
   const story = [`seed ${seed}`];
   let words = WORDS[0]!;
-  for (let kills = 0; kills < KILLS; ) {
+  for (let kills = 0; kills < TIMES; ) {
     const upset = pick(['words', 'words', 'words', 'output', 'edit', 'objects', 'all'] as const);
     if (upset === 'words') words = pick(WORDS);
     p.write('words/one.txt', words);

@@ -20,7 +20,7 @@ import { withoutLoose } from './token-prefix.ts';
 
 export const removables = ['html', 'urls', 'emails', 'special_characters', 'numbers'] as const;
 
-export type Removable = (typeof removables)[number];
+type Removable = (typeof removables)[number];
 
 export interface CleaningOptions {
   remove: Removable[];
@@ -38,10 +38,7 @@ export type Removed = Record<Removable, number>;
 /** A pure function of text and options, which is the same in clean, predict and serve. Increments `removed`. */
 export const cleanText = (text: string, options: CleaningOptions, removed?: Removed): string => cleaned(text, options, false, removed);
 
-/**
- * Cleans the beginning of a text: the result is a prefix of the whole text, cleaned. What depends on the rest of the
- * text is left out.
- */
+/** Cleans the beginning of a text: the result is a prefix of the whole text, cleaned. What depends on the rest of the text is left out. */
 export const cleanBeginning = (text: string, options: CleaningOptions): string => cleaned(text, options, true);
 
 /** @param more whether the text continues */
@@ -123,18 +120,15 @@ export function replaceNumbers(text: string, replacement: () => string): string 
   });
 }
 
-/**
- * As much of the beginning of a text as has the same replacements as in the whole text. No replacement reaches across
- * its end.
- */
-export function withoutOpenUrl(text: string): string {
+/** As much of the beginning of a text as has the same replacements as in the whole text. No replacement reaches across its end. */
+function withoutOpenUrl(text: string): string {
   const word = upToLast(text, /\s/);
   return /(?:https?|ftp):\/\/|www\./iu.test(text.slice(word.length)) ? word : upToLast(text, /[^htpsfw:/]/iu);
 }
 
-export const withoutOpenEmail = (text: string): string => upToLast(text, /[^\p{L}\p{M}\p{N}.@_%+-]/u);
+const withoutOpenEmail = (text: string): string => upToLast(text, /[^\p{L}\p{M}\p{N}.@_%+-]/u);
 
-export const withoutOpenNumber = (text: string): string => upToLast(text, /[^\p{N}.,:/-]/u);
+const withoutOpenNumber = (text: string): string => upToLast(text, /[^\p{N}.,:/-]/u);
 
 /** Up to and including the last character that matches. */
 function upToLast(text: string, character: RegExp): string {
@@ -150,10 +144,7 @@ const endsInLetter = /[\p{L}\p{M}]$/u;
 
 const startsWithLetter = /^[\p{L}\p{M}]/u;
 
-/**
- * The range from `start` to `end` is replaced, unless it is empty; the search continues at `next`, by default at the
- * end.
- */
+/** The range from `start` to `end` is replaced, unless it is empty; the search continues at `next`, by default at the end. */
 interface Found {
   start: number;
   end: number;

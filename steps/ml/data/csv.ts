@@ -12,7 +12,7 @@ export type CsvRecord =
   /** An empty field is null unless it is quoted. */
   { line: number; fields: (string | null)[]; problem?: undefined } | { line: number; problem: string; value: string };
 
-export interface CsvOptions {
+interface CsvOptions {
   /** For messages. */
   source: string;
   /** One ASCII character. Default: detected at the beginning of the file. */
@@ -23,7 +23,7 @@ export interface CsvOptions {
   encoding?: string;
 }
 
-export interface Csv {
+interface Csv {
   delimiter: string;
   /** As many at once as are available. The header is the first. */
   records: AsyncGenerator<CsvRecord[]>;
@@ -74,10 +74,7 @@ function lineEnds(head: Buffer): boolean {
   return head.includes(newline) || (carriage >= 0 && carriage < head.length - 1);
 }
 
-/**
- * Old Macs and Excel's "CSV (Macintosh)" end lines with a carriage return alone. The first line break outside quotes
- * decides.
- */
+/** Old Macs and Excel's "CSV (Macintosh)" end lines with a carriage return alone. The first line break outside quotes decides. */
 function linesEndInCarriageReturn(head: Buffer): boolean {
   let quoted = false;
   for (const [at, byte] of head.entries()) {

@@ -35,10 +35,7 @@ export class Database {
     private readonly spill: string | undefined,
   ) {}
 
-  /**
-   * `folder` is where the step writes: data that do not fit in memory spill to a folder in it, which `close` removes.
-   * Readers need none.
-   */
+  /** Data that do not fit in memory spill to a folder in `folder`, which `close` removes. Readers need none. */
   static async open(folder?: string, threads = 1): Promise<Database> {
     const spill = folder && join(folder, '.spill');
     const instance = await DuckDBInstance.create(':memory:', {
@@ -119,10 +116,7 @@ export class Database {
     );
   }
 
-  /**
-   * From here on, queries may read and write only in `folder`: SQL from the user must not read files outside the
-   * fingerprint.
-   */
+  /** From here on, queries may read and write only in `folder`: SQL from the user must not read files outside the fingerprint. */
   async confine(folder: string): Promise<void> {
     await this.run(`SET allowed_directories = [${literal(folder)}]`);
     await this.run('SET enable_external_access = false');

@@ -41,10 +41,7 @@ export const ENCODINGS = [
 
 export type TextEncoding = (typeof ENCODINGS)[number];
 
-/**
- * The likely encoding of a text with NUL characters that was read in another encoding: in UTF-16, every second byte
- * of plain English is NUL.
- */
+/** The likely encoding of a text with NUL characters: in UTF-16, every second byte of plain English is NUL. */
 export const likelyUtf16 = (text: string): TextEncoding => (text.startsWith('\0') ? 'utf-16be' : 'utf-16le');
 
 /**
@@ -172,10 +169,7 @@ const notUtf8 = Buffer.from([0xff]);
 
 export interface SourceFile {
   path: string;
-  /**
-   * The name in rows and messages: the path relative to the pipeline's folder, or the address that the file was
-   * fetched from.
-   */
+  /** The name in rows and messages: the path relative to the pipeline's folder, or the address that the file was fetched from. */
   source: string;
   size: number;
 }

@@ -76,10 +76,7 @@ function pieceAt(text: string, start: number, ends: Ends, gone: () => void): Pie
 
 const endings = { comment: /--!?>/g, script: /<\/script(?=[\t\n\f\r />])/gi, style: /<\/style(?=[\t\n\f\r />])/gi };
 
-/**
- * Finds the end of comments, scripts and styles. It searches only once for an end that never comes, so that the time
- * stays linear.
- */
+/** Finds the end of comments, scripts and styles. It searches only once for an end that never comes, so that the time stays linear. */
 class Ends {
   private readonly text: string;
   private readonly missing = new Set<string>();
@@ -161,10 +158,7 @@ function addressAt(text: string, from: number): string | undefined {
   return /^(?:[^"'@]*@|[^"':]*:\/\/|www\.|mailto:)/i.test(word) ? word : undefined;
 }
 
-/**
- * Elements that browsers render with a gap between their texts. Others, and unknown ones, do not separate words:
- * `fr<b>ee</b>`, `fr<xyz>ee`.
- */
+/** Elements that browsers render with a gap between their texts. Others do not separate words: `fr<b>ee</b>`, `fr<xyz>ee`. */
 const breaking = new Set(
   `address article aside blockquote body br caption center col dd details dialog dir div dl dt fieldset figcaption figure footer form
   frame frameset h1 h2 h3 h4 h5 h6 head header hr html iframe img input legend li link main map menu meta nav noframes noscript ol
@@ -193,10 +187,7 @@ function characterOf(name: string): string | undefined {
 
 const windows1252 = '€\u0081‚ƒ„…†‡ˆ‰Š‹Œ\u008dŽ\u008f\u0090‘’“”•–—˜™š›œ\u009džŸ';
 
-/**
- * The entities of HTML 4, and the capitalized ones of HTML 5. Those of Latin-1 are in the order of their codes, from
- * 160.
- */
+/** The entities of HTML 4, and the capitalized ones of HTML 5. Those of Latin-1 are in the order of their codes, from 160. */
 const latin1 = `nbsp iexcl cent pound curren yen brvbar sect uml copy ordf laquo not shy reg macr deg plusmn sup2 sup3 acute micro para middot
   cedil sup1 ordm raquo frac14 frac12 frac34 iquest Agrave Aacute Acirc Atilde Auml Aring AElig Ccedil Egrave Eacute Ecirc Euml Igrave Iacute
   Icirc Iuml ETH Ntilde Ograve Oacute Ocirc Otilde Ouml times Oslash Ugrave Uacute Ucirc Uuml Yacute THORN szlig agrave aacute acirc atilde auml

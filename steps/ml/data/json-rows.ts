@@ -96,10 +96,7 @@ function closingQuote(bytes: Buffer, open: number): number {
 /** JSON.stringify escapes an unpaired surrogate with one backslash; a backslash of the text itself becomes two. */
 const HALF_PAIR = /(?<!\\)(?:\\\\)*\\ud[89a-f]/;
 
-/**
- * Finds the end of each element of a list by counting brackets, then parses it alone: the list may be longer than a
- * string can be.
- */
+/** Finds the end of each element of a list by counting brackets, then parses it alone: the list may be longer than a string can be. */
 function* elements(bytes: Buffer, start: number, source: string, encoding?: string): Generator<JsonRow> {
   const broken = (at: number, what: string) => {
     let line = 1;
@@ -151,7 +148,7 @@ export const KIND = {
   object: 64,
 } as const;
 
-export interface LettersFound {
+interface LettersFound {
   /** Bits of KIND. */
   kinds: number;
   /** The first value of each kind, with its place; long ones are truncated. */
@@ -175,10 +172,7 @@ interface Open {
   names: Set<string>;
 }
 
-/**
- * The row with such numbers in quotes; or the name of a field that occurs twice or contains NUL. `json` must be valid
- * JSON.
- */
+/** The row with such numbers in quotes; or the name of a field that occurs twice or contains NUL. `json` must be valid JSON. */
 export function readLetters(
   json: string,
   found: FieldsFound,

@@ -6,7 +6,7 @@
 import { compile } from 'html-to-text';
 import PostalMime from 'postal-mime';
 
-export interface Mail {
+interface Mail {
   text: string;
   subject: string | null;
   /** Address of the sender. */
@@ -35,10 +35,7 @@ async function decodeOnce(source: Uint8Array | string): Promise<Mail> {
   };
 }
 
-/**
- * Whether a text begins like a whole mail: a block of headers, at least two of them those of mails, and an empty
- * line.
- */
+/** Whether a text begins like a whole mail: a block of headers, at least two of them those of mails, and an empty line. */
 export function isMail(text: string): boolean {
   const [head = ''] = withoutEnvelope(text.replace(/^\s+/, ''))
     .slice(0, LONGEST_HEAD)

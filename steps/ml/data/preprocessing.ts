@@ -12,7 +12,7 @@ import { type CleaningOptions, cleanBeginning, cleanText, removables } from './c
 import { type Beginning, beginning } from './token-prefix.ts';
 
 /** One operation on some columns. Version 1 listed no columns: every text was treated alike. */
-export type PreprocessingStep = { columns?: string[] } & ({ decode: 'mail' } | { clean: CleaningOptions });
+type PreprocessingStep = { columns?: string[] } & ({ decode: 'mail' } | { clean: CleaningOptions });
 
 /** In the order in which they were applied. */
 export type Preprocessing = readonly PreprocessingStep[];
@@ -42,10 +42,7 @@ export async function preprocess(text: string, steps: Preprocessing, whole?: str
   return text;
 }
 
-/**
- * The beginning of the preprocessed text, from about the first `length` code units of the text. A mail is decoded as
- * a whole, because its parts may be anywhere in it.
- */
+/** The beginning of the preprocessed text, from about `length` code units. A mail is decoded as a whole: its parts may be anywhere. */
 export async function beginningOf(text: string, steps: Preprocessing): Promise<(length: number) => Beginning> {
   const behind = steps.findLastIndex((step) => 'decode' in step) + 1;
   const decoded = await preprocess(text, steps.slice(0, behind));
@@ -59,10 +56,7 @@ export async function beginningOf(text: string, steps: Preprocessing): Promise<(
     );
 }
 
-/**
- * A letter that no cleaning changes: it stands for an unknown word. Cuneiform signs have no case and no other normal
- * forms.
- */
+/** A letter that no cleaning changes: it stands for an unknown word. Cuneiform signs have no case and no other normal forms. */
 function letterNotIn(text: string): string {
   for (let code = 0x12000; code < 0x12399; code++) {
     const letter = String.fromCodePoint(code);
@@ -71,10 +65,7 @@ function letterNotIn(text: string): string {
   throw new StepError('the text contains all cuneiform signs, so none is left to stand for the masked word', 'Remove one of them.');
 }
 
-/**
- * The preprocessing of data, tokens, a model or a bundle. @throws StepError for a file that cannot be repeated
- * exactly
- */
+/** The preprocessing of data, tokens, a model or a bundle. @throws StepError for a file that cannot be repeated exactly */
 export async function readPreprocessing(folder: string): Promise<Preprocessing> {
   const file = join(folder, NAME);
   const found = await readRecord(file);

@@ -13,7 +13,7 @@ import { literal, quote } from './sql.ts';
 
 export type { TableColumn as Column } from './database.ts';
 
-export interface DataCard {
+interface DataCard {
   rows: number;
   columns: TableColumn[];
   /** The number of rows of each label, if there is a column of labels. */
@@ -42,7 +42,7 @@ export async function namesOf(folder: string): Promise<Names> {
   return { ...(text !== undefined && { text }), ...(renamed && { renamed }) };
 }
 
-export interface CardOptions {
+interface CardOptions {
   /** The column of labels; default `label`. */
   label?: string;
   dropped?: Record<string, number>;

@@ -26,10 +26,7 @@ export function unsureWords({ normalizer, pre_tokenizer, added_tokens = [] }: Re
   return LAST_WORDS + Math.max(0, ...longest);
 }
 
-/**
- * The last word may continue. ByteLevel splits `'re` from a word, but not `'r`; an added token may take the space
- * before it.
- */
+/** The last word may continue. ByteLevel splits `'re` from a word, but not `'r`; an added token may take the space before it. */
 const LAST_WORDS = 4;
 
 /** The beginning of a text, or all of it. */
@@ -47,10 +44,7 @@ export function beginning(text: string, length: number): Beginning {
   return found ? { text: text.slice(0, found.index + 1), more: true } : { text, more: false };
 }
 
-/**
- * The longest prefix of a text that continues, up to a place where nothing combines with what follows; empty if there
- * is none.
- */
+/** The longest prefix of a text that continues, up to a place where nothing combines with what follows; empty if there is none. */
 export function withoutLoose(text: string): string {
   for (let end = text.length - 1; end > 0; end--) if (PLAIN.test(text[end]!) && PLAIN.test(text[end - 1]!)) return text.slice(0, end);
   return '';
@@ -72,16 +66,10 @@ const SEAM = new RegExp(`[${PLAIN_LETTERS}](?=[${PLAIN_LETTERS}])`, 'g');
 const parts = (part: Record<string, any> | null | undefined, list: string): Record<string, any>[] =>
   part ? (part.type === 'Sequence' ? part[list] : [part]) : [];
 
-/**
- * Each maps a character, or a letter with its marks, independently of what follows, or changes only the ends of a
- * text.
- */
+/** Each maps a character, or a letter with its marks, independently of what follows, or changes only the ends of a text. */
 const LOCAL_NORMALIZERS = new Set('BertNormalizer NFC NFD NFKC NFKD Lowercase StripAccents Nmt Precompiled Strip Prepend'.split(' '));
 
-/**
- * As in SentencePiece models: a pattern of marks or of several spaces, so never of a letter and the character after
- * it.
- */
+/** As in SentencePiece models: a pattern of marks or of several spaces, so never of a letter and the character after it. */
 const replacesLocally = ({ String: text, Regex: pattern }: Record<string, string | undefined>): boolean =>
   text === undefined ? pattern === ' {2,}' : text.length === 1 || !/[\p{L}\p{N}\s]/u.test(text);
 

@@ -4,13 +4,13 @@ import path from 'node:path';
 import { StepError } from '../../../engine/step.ts';
 import { readPreprocessing } from '../data/preprocessing.ts';
 import { isGenerating } from '../models/config.ts';
-import { type Encoding, readEncoding } from '../models/encoding.ts';
 import { decodingOf } from '../models/family.ts';
 import { shown } from '../models/json.ts';
 import { loadModel, type Model } from '../models/model-folder.ts';
+import type { Encoding } from '../models/token-dataset.ts';
 import { checkVocabulary, type Tokenizer } from '../models/tokenizer.ts';
 import type { Runtime } from '../runtime/runtime.ts';
-import { openEncoder } from '../tasks/encoder.ts';
+import { openEncoder, readEncoding } from '../tasks/encoder.ts';
 import { openDecoder } from './kv-cache.ts';
 import { type GenerationConfig, type GenerationOptions, generationConfig, longest, readGeneration } from './options.ts';
 import { completesStop, type GeneratedTokens, search } from './search.ts';
@@ -36,10 +36,7 @@ export interface Folders {
   tokenizer: string;
 }
 
-/**
- * Generates with a model in memory and its current weights. `usualLength`: the maximum number of new tokens, unless
- * the options, generation_config.json or the model's training set it.
- */
+/** Generates with a model in memory. `usualLength`: of new tokens, unless options, generation_config.json or the training set it. */
 export async function generatorOf(
   model: Model,
   folders: Folders,
@@ -138,10 +135,7 @@ interface Watching {
   limit?: number;
 }
 
-/**
- * Decodes tokens to text as they come. Emitted text is never taken back: a character of several tokens waits until it
- * is complete, so that all pieces together equal the decoding of all tokens at once.
- */
+/** Decodes tokens as they come. A character of several tokens waits until it is complete: the pieces equal the decoding of all tokens. */
 export function textStream(tokenizer: Pick<Tokenizer, 'decode' | 'idOf' | 'specialIds'>) {
   const special = new Set(tokenizer.specialIds);
   const bytes = byteTokens(tokenizer);

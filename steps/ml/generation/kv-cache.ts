@@ -1,7 +1,6 @@
 /**
- * The KV cache: keys and values of the tokens so far, in slots of which some are free: per layer [rows, heads, slots,
- * width]. A program reads them in place and returns only those of new tokens, so that the cost of a step does not
- * grow with copying.
+ * The KV cache: keys and values of the tokens so far, and free slots, per layer [rows, heads, slots, width]. A program reads them
+ * in place and returns only those of new tokens, so that nothing is copied.
  */
 
 import { decodingOf } from '../models/family.ts';
@@ -34,7 +33,6 @@ interface CacheSizes {
 }
 
 export class KeyValueCache {
-  readonly #sizes: CacheSizes;
   /** By the names of the program's inputs: past_key.0, past_value.0, past_key.1 … */
   readonly #buffers = new Map<string, Float32Array<ArrayBuffer>>();
   #mask: Int32Array;
@@ -42,8 +40,11 @@ export class KeyValueCache {
   #slots: number;
   #used = 0;
 
-  constructor(sizes: CacheSizes, rows: number, slots: number) {
-    this.#sizes = sizes;
+  constructor(
+    private readonly sizes: CacheSizes,
+    rows: number,
+    slots: number,
+  ) {
     this.#rows = rows;
     this.#slots = slots;
     this.#mask = new Int32Array(rows * slots);
@@ -52,12 +53,12 @@ export class KeyValueCache {
   }
 
   get #rowSize(): number {
-    return this.#sizes.heads * this.#slots * this.#sizes.width;
+    return this.sizes.heads * this.#slots * this.sizes.width;
   }
 
   /** The program's inputs. They are views that are valid only until the cache changes. */
   get inputs(): HostTensors {
-    const { heads, width } = this.#sizes;
+    const { heads, width } = this.sizes;
     const shape = [this.#rows, heads, this.#slots, width];
     const inputs: HostTensors = { past_mask: { dtype: 'int32', shape: [this.#rows, this.#slots], data: this.#mask } };
     for (const [name, data] of this.#buffers) inputs[name] = { dtype: 'float32', shape, data };
@@ -67,7 +68,7 @@ export class KeyValueCache {
   /** Stores the keys and values of `tokens` new tokens of each row from a program's outputs; those whose mask is 0 are padding. */
   append(outputs: HostTensors, mask: Int32Array, tokens: number): void {
     if (this.#used + tokens > this.#slots) this.#grow(this.#used + tokens);
-    const { layers, heads, width } = this.#sizes;
+    const { layers, heads, width } = this.sizes;
     for (let layer = 0; layer < layers; layer++) {
       for (const kind of KINDS) {
         const from = outputs[`${kind}.${layer}`]!.data as Float32Array;
@@ -102,7 +103,7 @@ export class KeyValueCache {
 
   /** The slots that are used. */
   #copyRow(from: Float32Array, parent: number, to: Float32Array, row: number): void {
-    const { heads, width } = this.#sizes;
+    const { heads, width } = this.sizes;
     const lane = this.#slots * width;
     for (let head = 0; head < heads; head++) {
       const start = (parent * heads + head) * lane;
@@ -112,7 +113,7 @@ export class KeyValueCache {
 
   /** Grows by a quarter, so that a token moves only a few times and few free slots are read. */
   #grow(least: number): void {
-    const { heads, width } = this.#sizes;
+    const { heads, width } = this.sizes;
     const slots = Math.max(least + ROOM, Math.ceil(this.#slots * 1.25));
     for (const [name, buffer] of this.#buffers) {
       const larger = new Float32Array(this.#rows * heads * slots * width);
@@ -142,8 +143,8 @@ export function rowsOf({ dtype, shape, data }: HostTensor, parents: readonly num
 }
 
 /**
- * A generating model as a search sees it: its decoder's program in a runtime, with a KV cache. `startToken`: the first
- * token of an encoder-decoder's texts. `packed`: for many texts; it opens more slowly, and then runs faster.
+ * A generating model as a search sees it. `startToken`: the first of an encoder-decoder's texts. `packed`: opens slowly, then
+ * runs faster.
  */
 export function openDecoder(
   model: Model,
@@ -182,27 +183,26 @@ export function openDecoder(
 }
 
 class CachedRows implements SearchRows {
-  readonly begun: readonly (readonly number[])[];
   logits: Float32Array = new Float32Array(0);
-  readonly #decoding: Inference;
-  readonly #cache: KeyValueCache;
   /** The encoder's output for the prompts, [rows, …]; that of a row is at `#prompts[row]`. */
   #source: HostTensors | undefined;
   #prompts: number[];
   /** The number of tokens of each row so far. */
   #lengths: number[];
 
-  constructor(decoding: Inference, cache: KeyValueCache, begun: readonly (readonly number[])[], source: HostTensors | undefined) {
-    this.begun = begun;
-    this.#decoding = decoding;
-    this.#cache = cache;
+  constructor(
+    private readonly decoding: Inference,
+    private readonly cache: KeyValueCache,
+    readonly begun: readonly (readonly number[])[],
+    source: HostTensors | undefined,
+  ) {
     this.#source = source;
     this.#prompts = begun.map((_, row) => row);
     this.#lengths = begun.map(() => 0);
   }
 
   async advance(parents: readonly number[], tokens: readonly number[]): Promise<void> {
-    this.#cache.choose(parents);
+    this.cache.choose(parents);
     this.#lengths = parents.map((parent) => this.#lengths[parent]!);
     const prompts = parents.map((parent) => this.#prompts[parent]!);
     // Beams of one prompt read the same encoder output.
@@ -226,15 +226,15 @@ class CachedRows implements SearchRows {
       this.#lengths[row]! += own.length;
     }
     const shape = [tokens.length, width];
-    const outputs = await this.#decoding.run({
+    const outputs = await this.decoding.run({
       input_ids: { dtype: 'int32', shape, data: ids },
       attention_mask: { dtype: 'int32', shape, data: mask },
       position_ids: { dtype: 'int32', shape, data: positions },
       // All slots are free at first, so that one graph reads prompts and later tokens.
-      ...this.#cache.inputs,
+      ...this.cache.inputs,
       ...this.#source,
     });
-    this.#cache.append(outputs, mask, width);
+    this.cache.append(outputs, mask, width);
     this.logits = outputs.logits!.data as Float32Array;
   }
 }

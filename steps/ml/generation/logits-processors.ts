@@ -1,7 +1,6 @@
 /**
- * Logits processors, applied to a row's logits before a token is chosen, in transformers' order: repetition_penalty,
- * no_repeat_ngram_size, minimum length; and, if sampling, temperature, top_k, top_p, min_p. They work in place, in
- * float32.
+ * Logits processors, in place, in float32, in transformers' order: repetition_penalty, no_repeat_ngram_size, minimum length; and,
+ * if sampling, temperature, top_k, top_p, min_p.
  */
 
 import { StepError } from '../../../engine/step.ts';

@@ -189,10 +189,7 @@ function wrongWith(name: keyof typeof generationOptions, value: unknown): string
   return fits ? undefined : `${kind} ${range}`.trimEnd();
 }
 
-/**
- * Merges the options of a request over those of the model over the defaults. @throws StepError if options conflict,
- * or do not fit a vocabulary of this size
- */
+/** Options of a request over those of the model over defaults. @throws StepError if they conflict, or do not fit the vocabulary's size */
 export function generationConfig(model: GenerationOptions, overrides: GenerationOptions, vocabulary: number): GenerationConfig {
   checkOptions(overrides as Record<string, unknown>, (name) => name);
   const { eos_token_id, ...options } = { ...model, ...overrides };

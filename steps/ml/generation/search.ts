@@ -121,9 +121,8 @@ function endings(
 }
 
 /**
- * Beam search as in transformers: the best continuations of a prompt's beams are ranked, those that end compete with
- * the finished ones, and the best of the others are the next beams. Scores are float32 sums, as in transformers, and
- * −1e9 marks excluded candidates. Returns the texts of a prompt best first.
+ * Beam search as in transformers: of the best continuations of a prompt's beams, those that end compete with the finished ones,
+ * and the best others are the next beams. Scores are float32 sums, and −1e9 marks excluded candidates.
  */
 async function beamSearch(
   decoder: SearchDecoder,

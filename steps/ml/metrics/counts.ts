@@ -76,10 +76,7 @@ export function withoutSpaceAtEnd(text: string): string {
   return text.slice(0, end);
 }
 
-/**
- * Python's str.isspace. JavaScript's \s also matches the byte order mark, but not four separators (28 to 31) and the
- * next line (133).
- */
+/** Python's str.isspace. JavaScript's \s also matches the byte order mark, but not four separators (28 to 31) and the next line (133). */
 function isSpace(character: string): boolean {
   const code = character.charCodeAt(0);
   return (code >= 28 && code <= 31) || code === 133 || (code !== 0xfeff && /\s/.test(character));

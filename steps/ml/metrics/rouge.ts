@@ -41,10 +41,7 @@ function ofRuns(real: string[], candidate: string[], order: number): number {
   return f1(hits, Math.max(real.length - order + 1, 0), Math.max(candidate.length - order + 1, 0));
 }
 
-/**
- * A word of a reference's line matches if it is in the longest common subsequence with any line of the output; each
- * word counts at most as often as both texts have it.
- */
+/** A word matches if it is in the longest common subsequence with any line of the output, at most as often as both texts have it. */
 function ofLines(real: string[][], candidate: string[][]): number {
   const left = [nGrams(real.flat(), 1), nGrams(candidate.flat(), 1)];
   let hits = 0;
@@ -60,10 +57,7 @@ function ofLines(real: string[][], candidate: string[][]): number {
   return f1(hits, real.flat().length, candidate.flat().length);
 }
 
-/**
- * Indices in `real` of a longest common subsequence. If there are several, it is the one that rouge_score finds,
- * because their unions differ.
- */
+/** Indices in `real` of the longest common subsequence that rouge_score finds: the unions of several would differ. */
 function subsequence(real: string[], candidate: string[]): number[] {
   const width = candidate.length + 1;
   const longest = new Int32Array((real.length + 1) * width);
@@ -269,9 +263,7 @@ function measure(text: string): number {
 const hasVowel = (text: string): boolean => kindsOf(text).includes(false);
 const isConsonant = (text: string, place: number): boolean => kindsOf(text)[place]!;
 
-/**
- * Consonant, vowel, and a consonant other than w, x and y at the end; NLTK: or a word of vowel and consonant alone.
- */
+/** Consonant, vowel, and a consonant other than w, x and y at the end; NLTK: or a word of vowel and consonant alone. */
 function endsShort(text: string): boolean {
   const kinds = kindsOf(text);
   const [before, middle, last] = kinds.slice(-3);

@@ -12,16 +12,10 @@ import { FIXED32, FIXED64, LENGTH, type MessageWriter, message, newWriter, tag, 
 
 export type HistoryLine = { step: number; epoch: number } & Record<string, number>;
 
-/**
- * An evaluation at the end of an epoch or, by steps, within one: the mean training loss since the last one, and the
- * validation metrics.
- */
+/** An evaluation at the end of an epoch or, by steps, within one: the mean training loss since the last one, and the validation metrics. */
 export const isMeasurement = (line: HistoryLine): boolean => line.train_loss !== undefined;
 
-/**
- * The values of a line that belong to the curves. The mean loss and padding of an evaluation are left out, because
- * they would mix with those of the points.
- */
+/** The values of a line that belong to the curves: not the mean loss and padding of an evaluation. */
 export function pointsOf({ step, epoch, train_loss, padding, ...values }: HistoryLine): Scalars {
   return train_loss === undefined && padding !== undefined ? { ...values, padding } : values;
 }
@@ -75,7 +69,7 @@ export class EventFile {
 }
 
 /** Writes points of curves into a folder of their own, and returns the file's path. */
-export function writeEventFile(folder: string, points: Iterable<readonly [step: number, values: Scalars]>): string {
+function writeEventFile(folder: string, points: Iterable<readonly [step: number, values: Scalars]>): string {
   mkdirSync(folder, { recursive: true });
   // TensorBoard reads any file whose name contains `tfevents`.
   const file = path.join(folder, 'events.out.tfevents.0.tunesmith');

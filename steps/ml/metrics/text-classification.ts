@@ -101,10 +101,7 @@ function mcc(c: Classified, m: number[][]): number {
   return ratio(hits * n - dot(rows, columns), Math.sqrt(n * n - dot(columns, columns)) * Math.sqrt(n * n - dot(rows, rows)));
 }
 
-/**
- * Area under the ROC curve; for more than two classes the unweighted mean of one-vs-rest. NaN if a class has no
- * example or no counter-example.
- */
+/** For more than two classes the unweighted mean of one-vs-rest. NaN if a class has no example or no counter-example. */
 function rocAuc(c: Classified): number {
   const scores = needScores(c, 'roc_auc');
   const classes = c.classes === 2 ? [c.positive ?? 1] : Array.from({ length: c.classes }, (_, k) => k);
@@ -128,10 +125,7 @@ function areaUnderRoc(truth: ArrayLike<number>, scores: ArrayLike<number>[], k: 
   return (ranks - (hits * (hits + 1)) / 2) / (hits * misses);
 }
 
-/**
- * Mean cross-entropy in nats. As in scikit-learn, probabilities are clipped by float64's epsilon and normalized to
- * sum to one.
- */
+/** Mean cross-entropy in nats. As in scikit-learn, probabilities are clipped by float64's epsilon and normalized to sum to one. */
 function logLoss(c: Classified): number {
   const losses = needScores(c, 'log_loss').map((row, i) => {
     const clipped = Array.from(row, (p) => Math.min(Math.max(p, Number.EPSILON), 1 - Number.EPSILON));
@@ -265,10 +259,7 @@ export const REGRESSION: Record<string, Distance> = {
   mse: (truth, predicted) => mean(truth.map((t, i) => (t - predicted[i]!) ** 2)),
   rmse: (truth, predicted) => Math.sqrt(REGRESSION.mse!(truth, predicted)),
   mae: (truth, predicted) => mean(truth.map((t, i) => Math.abs(t - predicted[i]!))),
-  /**
-   * The share of the variance that is explained; without variance, 1 if all predictions are correct, otherwise 0. NaN
-   * for a single example.
-   */
+  /** The explained share of the variance; without variance, 1 if all predictions are correct, otherwise 0. NaN for a single example. */
   r2(truth, predicted) {
     if (truth.length < 2) return Number.NaN;
     const centre = mean(truth);
@@ -281,10 +272,7 @@ export const REGRESSION: Record<string, Distance> = {
   spearman: (truth, predicted) => pearson(ranks(truth), ranks(predicted)),
 };
 
-/**
- * In the unit of the numbers (mae, rmse), in its square (mse), or without unit; NaN if a metric is undefined. `names`
- * are keys of REGRESSION.
- */
+/** In the unit of the numbers (mae, rmse), its square (mse), or without unit; NaN if undefined. `names` are keys of REGRESSION. */
 export const regressionMetrics = (truth: number[], predicted: number[], names: readonly string[]): Record<string, number> =>
   computed(REGRESSION, names, truth, predicted);
 

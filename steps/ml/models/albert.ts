@@ -10,32 +10,41 @@
 import { embedding, firstRows } from '../runtime/ops.ts';
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
-import { ConfigReader } from './config.ts';
+import { type ConfigFile, ConfigReader } from './config.ts';
 import { type Family, stackDepth } from './family.ts';
 import { answerHead, type Backbone, maskedHead, sequenceHead, tokenHead } from './heads.ts';
 import * as nn from './nn.ts';
 
 /** Names and defaults are those of transformers' AlbertConfig. */
-interface AlbertConfig {
-  model_type: 'albert';
-  vocab_size: number;
-  embedding_size: number;
-  hidden_size: number;
-  num_hidden_layers: number;
-  num_hidden_groups: number;
-  num_attention_heads: number;
-  intermediate_size: number;
-  inner_group_num: number;
-  hidden_act: nn.ActivationName;
-  hidden_dropout_prob: number;
-  attention_probs_dropout_prob: number;
-  max_position_embeddings: number;
-  type_vocab_size: number;
-  initializer_range: number;
-  layer_norm_eps: number;
-  classifier_dropout_prob: number;
-  pad_token_id: number;
+function configure(file: ConfigFile) {
+  const read = new ConfigReader(file);
+  const config = {
+    model_type: 'albert',
+    vocab_size: read.count('vocab_size', 30000),
+    embedding_size: read.count('embedding_size', 128),
+    hidden_size: read.count('hidden_size', 4096),
+    num_hidden_layers: read.layers('num_hidden_layers', 12),
+    num_hidden_groups: read.layers('num_hidden_groups', 1),
+    num_attention_heads: read.count('num_attention_heads', 64),
+    intermediate_size: read.count('intermediate_size', 16384),
+    inner_group_num: read.layers('inner_group_num', 1),
+    hidden_act: read.oneOf('hidden_act', nn.activationNames, 'gelu_new'),
+    hidden_dropout_prob: read.rate('hidden_dropout_prob', 0),
+    attention_probs_dropout_prob: read.rate('attention_probs_dropout_prob', 0),
+    max_position_embeddings: read.count('max_position_embeddings', 512),
+    type_vocab_size: read.count('type_vocab_size', 2),
+    initializer_range: read.positive('initializer_range', 0.02),
+    layer_norm_eps: read.positive('layer_norm_eps', 1e-12),
+    classifier_dropout_prob: read.rate('classifier_dropout_prob', 0.1),
+    pad_token_id: read.index('pad_token_id', 0),
+  };
+  read.only('position_embedding_type', 'absolute');
+  read.multiple('hidden_size', 'num_attention_heads', config);
+  read.paddingWithin(config);
+  return config;
 }
+
+type AlbertConfig = ReturnType<typeof configure>;
 
 const backbone: Backbone<AlbertConfig> = {
   classes: 'Albert',
@@ -63,33 +72,7 @@ export const albert: Family<AlbertConfig> = {
   dropouts: ['hidden_dropout_prob', 'attention_probs_dropout_prob', 'classifier_dropout_prob'],
   loraTargets: ['query', 'value'],
 
-  configure(file) {
-    const read = new ConfigReader(file);
-    const config: AlbertConfig = {
-      model_type: 'albert',
-      vocab_size: read.count('vocab_size', 30000),
-      embedding_size: read.count('embedding_size', 128),
-      hidden_size: read.count('hidden_size', 4096),
-      num_hidden_layers: read.layers('num_hidden_layers', 12),
-      num_hidden_groups: read.layers('num_hidden_groups', 1),
-      num_attention_heads: read.count('num_attention_heads', 64),
-      intermediate_size: read.count('intermediate_size', 16384),
-      inner_group_num: read.layers('inner_group_num', 1),
-      hidden_act: read.oneOf('hidden_act', nn.activationNames, 'gelu_new'),
-      hidden_dropout_prob: read.rate('hidden_dropout_prob', 0),
-      attention_probs_dropout_prob: read.rate('attention_probs_dropout_prob', 0),
-      max_position_embeddings: read.count('max_position_embeddings', 512),
-      type_vocab_size: read.count('type_vocab_size', 2),
-      initializer_range: read.positive('initializer_range', 0.02),
-      layer_norm_eps: read.positive('layer_norm_eps', 1e-12),
-      classifier_dropout_prob: read.rate('classifier_dropout_prob', 0.1),
-      pad_token_id: read.index('pad_token_id', 0),
-    };
-    read.only('position_embedding_type', 'absolute');
-    read.multiple('hidden_size', 'num_attention_heads', config);
-    read.paddingWithin(config);
-    return config;
-  },
+  configure,
 
   maxLength: (config) => config.max_position_embeddings,
 

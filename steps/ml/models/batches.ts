@@ -13,13 +13,10 @@ export interface Batch {
   targetLength: number;
 }
 
-export interface Drawing {
+interface Drawing {
   seed: number;
   epoch: number;
-  /**
-   * The class of each sequence, for balanced sampling: all classes are then equally frequent, and rare ones repeat.
-   * Without it, each sequence occurs once.
-   */
+  /** The class of each sequence, for balanced sampling: rare classes then repeat. Without it, each sequence occurs once. */
   classes?: Int32Array | undefined;
 }
 
@@ -37,10 +34,7 @@ export function trainingBatches(split: Split, size: number, { seed, epoch, class
   return shuffle(batches, uniform);
 }
 
-/**
- * Divides a batch into parts of at most `size` sequences. `alike`: all are padded like the batch, for a loss that
- * depends on padding.
- */
+/** Divides a batch into parts of at most `size` sequences. `alike`: all are padded like the batch, for a loss that depends on padding. */
 export function partsOf(split: Split, { sequences, length }: Batch, size: number, alike = false): Batch[] {
   const parts = chunks(split, byLength(split, sequences), size);
   return alike ? parts.map((part) => ({ ...part, length })) : parts;
@@ -60,10 +54,7 @@ export function evaluationBatches(split: Split, size: number): Batch[][] {
   return pools;
 }
 
-/**
- * The inputs of the program: int32 `input_ids` and `attention_mask` [B, length], and those of the other inputs that
- * the tokens have.
- */
+/** The inputs of the program: int32 `input_ids` and `attention_mask` [B, length], and those of the other inputs that the tokens have. */
 export function inputsOf(split: Split, { sequences, length, targetLength }: Batch, { columns, pad_token_id }: TokensInfo): HostTensors {
   const mask = new Int32Array(sequences.length * length);
   for (const [i, sequence] of sequences.entries()) mask.fill(1, i * length, i * length + split.length(sequence));
@@ -111,10 +102,7 @@ const PROGRAM_INPUTS = ['input_ids', 'token_type_ids', 'labels', 'start_position
 /** Batches in a pool. */
 const POOL = 50;
 
-/**
- * As many draws as there are sequences, equally many of each class; none repeats before all of its class have been
- * drawn.
- */
+/** As many draws as there are sequences, equally many of each class; none repeats before all of its class have been drawn. */
 function balanced(classes: Int32Array, uniform: () => number): Int32Array {
   const members = new Map<number, number[]>();
   for (const [sequence, own] of classes.entries()) {

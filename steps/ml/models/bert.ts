@@ -8,31 +8,11 @@
  */
 
 import { embedding, firstRows } from '../runtime/ops.ts';
-import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { type ConfigFile, ConfigReader } from './config.ts';
 import { type Family, stackDepth } from './family.ts';
 import { answerHead, type Backbone, maskedHead, type Reading, sequenceHead, tokenHead } from './heads.ts';
 import * as nn from './nn.ts';
-
-/** Names and defaults are those of transformers' BertConfig. */
-export interface BertConfig {
-  model_type: string;
-  vocab_size: number;
-  hidden_size: number;
-  num_hidden_layers: number;
-  num_attention_heads: number;
-  intermediate_size: number;
-  hidden_act: nn.ActivationName;
-  hidden_dropout_prob: number;
-  attention_probs_dropout_prob: number;
-  classifier_dropout: number;
-  max_position_embeddings: number;
-  type_vocab_size: number;
-  initializer_range: number;
-  layer_norm_eps: number;
-  pad_token_id: number;
-}
 
 const backbone: Backbone<BertConfig> = {
   classes: 'Bert',
@@ -79,13 +59,19 @@ export const bert: Family<BertConfig> = {
 };
 
 /** The defaults of an encoder like BERT; the optional ones are BERT's if they are omitted. */
-type Defaults = Pick<BertConfig, 'model_type' | 'vocab_size' | 'pad_token_id'> &
-  Partial<Pick<BertConfig, 'hidden_size' | 'num_attention_heads' | 'intermediate_size'>>;
+interface Defaults {
+  model_type: string;
+  vocab_size: number;
+  pad_token_id: number;
+  hidden_size?: number;
+  num_attention_heads?: number;
+  intermediate_size?: number;
+}
 
-/** Reads the config of an encoder with BERT's defaults, except for these. */
-export function configureEncoder(file: ConfigFile, defaults: Defaults): BertConfig {
+/** The names are those of transformers' BertConfig, and the defaults BERT's except for these. */
+export function configureEncoder(file: ConfigFile, defaults: Defaults) {
   const read = new ConfigReader(file);
-  const config: BertConfig = {
+  const config = {
     model_type: defaults.model_type,
     vocab_size: read.count('vocab_size', defaults.vocab_size),
     hidden_size: read.count('hidden_size', defaults.hidden_size ?? 768),
@@ -109,6 +95,8 @@ export function configureEncoder(file: ConfigFile, defaults: Defaults): BertConf
   read.paddingWithin(config);
   return config;
 }
+
+export type BertConfig = ReturnType<typeof configureEncoder>;
 
 /** `E` is the size of the embeddings. If it is not the hidden size, a linear layer projects the embeddings. */
 export function encoderParameters(base: string, config: BertConfig, E = config.hidden_size): nn.Parameters {
@@ -143,13 +131,8 @@ const blocksOf = (base: string, config: BertConfig): nn.BlockNames[] =>
 export const positions = (weights: nn.Weights, { input_ids }: Record<string, tf.Tensor>, base = 'bert'): tf.Tensor =>
   firstRows(weights[`${base}.embeddings.position_embeddings.weight`]!, input_ids!.shape[1]!);
 
-/** A forward pass; `base` is the prefix of the weights' names. */
-interface Pass {
-  base: string;
-  config: BertConfig;
-  weights: nn.Weights;
-  dropout: Dropout;
-}
+/** `base` is the prefix of the weights' names. */
+type Pass = nn.Pass<BertConfig> & { base: string };
 
 /**
  * int32 ids, mask and types [B, T], and position embeddings [T, H] or [B, T, H] → the last hidden states [B, T, H], or

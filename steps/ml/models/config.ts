@@ -6,7 +6,7 @@
 import { type OptionProblem, StepError } from '../../../engine/step.ts';
 
 /** What other programs and the steps know of a task. What it does is its `TaskKind` in steps/ml/tasks. */
-export interface TaskFacts {
+interface TaskFacts {
   /** The ends of the names of transformers' classes. */
   classes: readonly string[];
   /** Its models generate texts token by token. */

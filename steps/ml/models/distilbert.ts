@@ -10,7 +10,7 @@
 import { embedding, firstRows } from '../runtime/ops.ts';
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
-import { ConfigReader } from './config.ts';
+import { type ConfigFile, ConfigReader } from './config.ts';
 import { type Family, stackDepth } from './family.ts';
 import { answerHead, type Backbone, maskedHead, sequenceHead, tokenHead } from './heads.ts';
 import * as nn from './nn.ts';
@@ -18,24 +18,32 @@ import * as nn from './nn.ts';
 const POSITIONS = 'distilbert.embeddings.position_embeddings';
 
 /** Names and defaults are those of transformers' DistilBertConfig. */
-interface DistilBertConfig {
-  model_type: 'distilbert';
-  vocab_size: number;
-  max_position_embeddings: number;
-  /** Position embeddings are initialized as sines and cosines, and trained like any weight. */
-  sinusoidal_pos_embds: boolean;
-  n_layers: number;
-  n_heads: number;
-  dim: number;
-  hidden_dim: number;
-  dropout: number;
-  attention_dropout: number;
-  activation: nn.ActivationName;
-  seq_classif_dropout: number;
-  qa_dropout: number;
-  initializer_range: number;
-  pad_token_id: number;
+function configure(file: ConfigFile) {
+  const read = new ConfigReader(file);
+  const config = {
+    model_type: 'distilbert',
+    vocab_size: read.count('vocab_size', 30522),
+    max_position_embeddings: read.count('max_position_embeddings', 512),
+    /** Position embeddings are initialized as sines and cosines, and trained like any weight. */
+    sinusoidal_pos_embds: read.flag('sinusoidal_pos_embds', false),
+    n_layers: read.layers('n_layers', 6),
+    n_heads: read.count('n_heads', 12),
+    dim: read.count('dim', 768),
+    hidden_dim: read.count('hidden_dim', 3072),
+    dropout: read.rate('dropout', 0.1),
+    attention_dropout: read.rate('attention_dropout', 0.1),
+    activation: read.oneOf('activation', nn.activationNames, 'gelu'),
+    seq_classif_dropout: read.rate('seq_classif_dropout', 0.2),
+    qa_dropout: read.rate('qa_dropout', 0.1),
+    initializer_range: read.positive('initializer_range', 0.02),
+    pad_token_id: read.index('pad_token_id', 0),
+  };
+  read.multiple('dim', 'n_heads', config);
+  read.paddingWithin(config);
+  return config;
 }
+
+type DistilBertConfig = ReturnType<typeof configure>;
 
 /** The config has no field for it. */
 const LAYER_NORM_EPS = 1e-12;
@@ -62,29 +70,7 @@ export const distilbert: Family<DistilBertConfig> = {
   dropouts: ['dropout', 'attention_dropout', 'seq_classif_dropout', 'qa_dropout'],
   loraTargets: ['q_lin', 'v_lin'],
 
-  configure(file) {
-    const read = new ConfigReader(file);
-    const config: DistilBertConfig = {
-      model_type: 'distilbert',
-      vocab_size: read.count('vocab_size', 30522),
-      max_position_embeddings: read.count('max_position_embeddings', 512),
-      sinusoidal_pos_embds: read.flag('sinusoidal_pos_embds', false),
-      n_layers: read.layers('n_layers', 6),
-      n_heads: read.count('n_heads', 12),
-      dim: read.count('dim', 768),
-      hidden_dim: read.count('hidden_dim', 3072),
-      dropout: read.rate('dropout', 0.1),
-      attention_dropout: read.rate('attention_dropout', 0.1),
-      activation: read.oneOf('activation', nn.activationNames, 'gelu'),
-      seq_classif_dropout: read.rate('seq_classif_dropout', 0.2),
-      qa_dropout: read.rate('qa_dropout', 0.1),
-      initializer_range: read.positive('initializer_range', 0.02),
-      pad_token_id: read.index('pad_token_id', 0),
-    };
-    read.multiple('dim', 'n_heads', config);
-    read.paddingWithin(config);
-    return config;
-  },
+  configure,
 
   maxLength: (config) => config.max_position_embeddings,
 

@@ -45,32 +45,21 @@ type Tensors = Record<string, tf.Tensor>;
 export interface Family<C extends Config = any> {
   /** `model_type` in config.json. */
   type: string;
-  /**
-   * The prefix of the base model's weights in a checkpoint with a head; checkpoints without a head omit it. Empty if
-   * the names do not differ.
-   */
+  /** The prefix of the base model's weights in a model folder with a head; others omit it. Empty if the names do not differ. */
   prefix: string;
   /** Suffixes of constants that old versions of transformers saved among the weights; they are ignored. */
   constants?: string[];
   /** The fields of config.json that are dropout rates. */
   dropouts: string[];
-  /**
-   * The linear layers that LoRA adapts by default, by the ends of their names: the queries and values of attention.
-   */
+  /** The linear layers that LoRA adapts by default, by the ends of their names: the queries and values of attention. */
   loraTargets: string[];
   /** Reads config.json with the family's defaults. Throws a StepError for values that are not supported. */
   configure(file: ConfigFile): C;
   /** The maximum number of tokens of a sequence. */
   maxLength(config: C): number;
-  /**
-   * Whether several layers share one set of weights, so that none can be trained differently. Undefined for most
-   * families.
-   */
+  /** Whether several layers share one set of weights, so that none can be trained differently. Undefined for most families. */
   sharesLayers?(config: C): boolean;
-  /**
-   * How far a weight of the base model is above the input: 0 for the embeddings, n for the nth layer. Undefined for
-   * everything above the layers: pooler and head.
-   */
+  /** How far a weight is above the input: 0 for the embeddings, n for the nth layer. Undefined above the layers: pooler and head. */
   depthOf(weight: string, config: C): number | undefined;
   /** Whether token types distinguish the two texts of a pair. */
   typed(config: C): boolean;
@@ -97,15 +86,9 @@ interface HeadWeights<C extends Config> {
   parameters(config: C, labels: number): Parameters;
   /** Weights that have one row for each label. */
   labelled: string[];
-  /**
-   * Copies in checkpoints of weights that are tied to the embeddings or to this head's own, and their originals; the
-   * copies are ignored.
-   */
+  /** Stored copies of weights that are tied to the embeddings or to this head's own, and their originals; the copies are ignored. */
   tied?: Record<string, string>;
-  /**
-   * Weights of the head that, if a checkpoint lacks them, are taken from another weight, by name, as transformers
-   * does.
-   */
+  /** Weights of the head that, if a checkpoint lacks them, are taken from another weight, by name, as transformers does. */
   tiedTo?: Record<string, string>;
 }
 

@@ -13,32 +13,6 @@ import { type ConfigFile, ConfigReader } from './config.ts';
 import { type Family, stackDepth } from './family.ts';
 import * as nn from './nn.ts';
 
-/** Names and defaults are those of transformers' GPT2Config. */
-export interface Gpt2Config {
-  model_type: 'gpt2';
-  vocab_size: number;
-  n_positions: number;
-  n_embd: number;
-  n_layer: number;
-  n_head: number;
-  n_inner: number;
-  activation_function: nn.ActivationName;
-  resid_pdrop: number;
-  embd_pdrop: number;
-  attn_pdrop: number;
-  layer_norm_epsilon: number;
-  initializer_range: number;
-  scale_attn_weights: boolean;
-  /** Divides the attention scores of each layer by its number, from 1 on. */
-  scale_attn_by_inverse_layer_idx: boolean;
-  /** Tokens are predicted with their embeddings; otherwise with separate weights, `lm_head`. */
-  tie_word_embeddings: boolean;
-  eos_token_id: number;
-  /** The padding token of batches: GPT-2 has none of its own, so its default is the end-of-text token. */
-  pad_token_id: number;
-  pad_token_named: boolean;
-}
-
 const WORDS = 'transformer.wte.weight';
 const POSITIONS = 'transformer.wpe.weight';
 
@@ -114,11 +88,12 @@ export const gpt2: Family<Gpt2Config> = {
 
 const vocabulary = (config: Gpt2Config, weights: nn.Weights): tf.Tensor => weights[config.tie_word_embeddings ? WORDS : 'lm_head.weight']!;
 
-function configure(file: ConfigFile): Gpt2Config {
+/** Names and defaults are those of transformers' GPT2Config. */
+function configure(file: ConfigFile) {
   const read = new ConfigReader(file);
   const n_embd = read.count('n_embd', 768);
   const eos_token_id = read.index('eos_token_id', 50256);
-  const config: Gpt2Config = {
+  const config = {
     model_type: 'gpt2',
     vocab_size: read.count('vocab_size', 50257),
     n_positions: read.count('n_positions', 1024),
@@ -133,9 +108,12 @@ function configure(file: ConfigFile): Gpt2Config {
     layer_norm_epsilon: read.positive('layer_norm_epsilon', 1e-5),
     initializer_range: read.positive('initializer_range', 0.02),
     scale_attn_weights: read.flag('scale_attn_weights', true),
+    /** Divides the attention scores of each layer by its number, from 1 on. */
     scale_attn_by_inverse_layer_idx: read.flag('scale_attn_by_inverse_layer_idx', false),
+    /** Tokens are predicted with their embeddings; otherwise with separate weights, `lm_head`. */
     tie_word_embeddings: read.flag('tie_word_embeddings', true),
     eos_token_id,
+    /** GPT-2 has no padding token of its own, so batches are padded with the end-of-text token. */
     pad_token_id: read.index('pad_token_id', eos_token_id),
     pad_token_named: typeof file.pad_token_id === 'number',
   };
@@ -144,6 +122,8 @@ function configure(file: ConfigFile): Gpt2Config {
   if (config.pad_token_named) read.paddingWithin(config);
   return config;
 }
+
+type Gpt2Config = ReturnType<typeof configure>;
 
 function parameters(config: Gpt2Config): nn.Parameters {
   const { n_embd: H, n_inner: F, n_layer } = config;
@@ -167,13 +147,7 @@ function parameters(config: Gpt2Config): nn.Parameters {
   return { ...parameters, ...nn.layerNormParameters('transformer.ln_f', H) };
 }
 
-/** A forward pass. */
-interface Pass {
-  config: Gpt2Config;
-  weights: nn.Weights;
-  dropout: Dropout;
-  observe?: nn.Observe | undefined;
-}
+type Pass = nn.Pass<Gpt2Config>;
 
 /** Whole sequences, int32 ids and mask [B, T] → the last hidden states [B, T, H]. Padding is at the end. */
 function read(

@@ -18,10 +18,7 @@ export interface Backbone<C extends Config> {
   classes: string;
   /** H */
   width(config: C): number;
-  /**
-   * int32 ids, mask and, optionally, types [B, T] → the last hidden states [B, T, H], or with `first` that of the first
-   * token, [CLS], alone [B, H].
-   */
+  /** int32 ids, mask and, optionally, types [B, T] → the last hidden states [B, T, H], or with `first` that of [CLS] alone [B, H]. */
   encode(config: C, weights: nn.Weights, inputs: Record<string, tf.Tensor>, dropout: Dropout, reading: Reading): tf.Tensor;
 }
 

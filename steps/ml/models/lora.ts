@@ -28,10 +28,7 @@ export interface Adapted extends Model {
   trained: ReadonlySet<string>;
   /** The model without adapters, which are merged into its weights. */
   merged(weights: HostTensors): HostTensors;
-  /**
-   * Writes adapter_config.json and adapter_model.safetensors as PEFT's save_pretrained does. `base`: the model that
-   * the adapters belong to.
-   */
+  /** Writes what PEFT's save_pretrained writes. `base`: the model that the adapters belong to. */
   save(folder: string, weights: HostTensors, base: string): Promise<void>;
 }
 

@@ -16,8 +16,7 @@ import { listed, readJson, shown } from './json.ts';
 import type { Parameter, Parameters } from './nn.ts';
 import { random, truncatedNormal } from './random.ts';
 import { familyOf } from './registry.ts';
-import { float32, type StoredTensor, toFloat32, writeSafetensors } from './safetensors.ts';
-import { openWeights } from './weight-files.ts';
+import { float32, openWeights, type StoredTensor, toFloat32, writeSafetensors } from './safetensors.ts';
 
 export interface Model {
   family: Family;
@@ -54,10 +53,7 @@ export interface ModelStart {
   say: (message: string) => void;
 }
 
-/**
- * Opens a model to be trained for these labels: with the folder's weights if it has some, otherwise with a random
- * initialization. `fresh`: its weights that are in no file.
- */
+/** Opens a model to be trained: with the folder's weights or, if it has none, random ones. `fresh`: its weights that are in no file. */
 export async function startModel(folder: string, start: ModelStart): Promise<Model & { fresh: string[] }> {
   const { task, problem = 'single_label_classification', labels, seed, dropout, loss, distillation, say } = start;
   const file = await readConfig(folder);

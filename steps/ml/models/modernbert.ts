@@ -11,48 +11,10 @@
 
 import { StepError } from '../../../engine/step.ts';
 import { attend, betweenLayers, embedding, firstToken, joinHeads, linear, rotaryTables, rotate, splitHeads } from '../runtime/ops.ts';
-import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { type ConfigFile, ConfigReader } from './config.ts';
 import { type Family, type Head, stackDepth } from './family.ts';
 import * as nn from './nn.ts';
-
-/**
- * Names and defaults are those of transformers' ModernBertConfig. Its fields `deterministic_flash_attn`,
- * `reference_compile` and `repad_logits_with_grad` affect only how it computes, and `sparse_prediction` only which
- * logits it returns besides the same loss.
- */
-interface ModernBertConfig {
-  model_type: 'modernbert';
-  vocab_size: number;
-  hidden_size: number;
-  intermediate_size: number;
-  num_hidden_layers: number;
-  num_attention_heads: number;
-  hidden_activation: nn.ActivationName;
-  max_position_embeddings: number;
-  initializer_range: number;
-  initializer_cutoff_factor: number;
-  norm_eps: number;
-  norm_bias: boolean;
-  pad_token_id: number;
-  attention_bias: boolean;
-  attention_dropout: number;
-  /** For each layer: whether its tokens attend to all others or only to their neighbours. */
-  layer_types: LayerType[];
-  /** The base of the rotary frequencies, by the type of the layer. */
-  rope_theta: Record<LayerType, number>;
-  /** The number of neighbours that a token attends to, on both sides together. */
-  local_attention: number;
-  embedding_dropout: number;
-  mlp_bias: boolean;
-  mlp_dropout: number;
-  decoder_bias: boolean;
-  classifier_pooling: 'cls' | 'mean';
-  classifier_dropout: number;
-  classifier_bias: boolean;
-  classifier_activation: nn.ActivationName;
-}
 
 const LAYER_TYPES = ['full_attention', 'sliding_attention'] as const;
 type LayerType = (typeof LAYER_TYPES)[number];
@@ -116,9 +78,14 @@ function classifierHead(
   };
 }
 
-function configure(file: ConfigFile): ModernBertConfig {
+/**
+ * Names and defaults are those of transformers' ModernBertConfig. Its fields `deterministic_flash_attn`,
+ * `reference_compile` and `repad_logits_with_grad` affect only how it computes, and `sparse_prediction` only which
+ * logits it returns besides the same loss.
+ */
+function configure(file: ConfigFile) {
   const read = new ConfigReader(file);
-  const config: ModernBertConfig = {
+  const config = {
     model_type: 'modernbert',
     vocab_size: read.count('vocab_size', 50368),
     hidden_size: read.count('hidden_size', 768),
@@ -134,11 +101,14 @@ function configure(file: ConfigFile): ModernBertConfig {
     pad_token_id: read.index('pad_token_id', 50283),
     attention_bias: read.flag('attention_bias', false),
     attention_dropout: read.rate('attention_dropout', 0),
+    /** For each layer: whether its tokens attend to all others or only to their neighbours. */
     layer_types: layerTypesOf(file, read.layers('num_hidden_layers', 22)),
+    /** The base of the rotary frequencies, by the type of the layer. */
     rope_theta: {
       full_attention: thetaOf(file, 'full_attention', read.positive('global_rope_theta', 160_000)),
       sliding_attention: thetaOf(file, 'sliding_attention', read.positive('local_rope_theta', 10_000)),
     },
+    /** The number of neighbours that a token attends to, on both sides together. */
     local_attention: read.count('local_attention', 128),
     embedding_dropout: read.rate('embedding_dropout', 0),
     mlp_bias: read.flag('mlp_bias', false),
@@ -168,6 +138,8 @@ function configure(file: ConfigFile): ModernBertConfig {
     );
   return config;
 }
+
+type ModernBertConfig = ReturnType<typeof configure>;
 
 /** `layer_types` as transformers 5 writes it, or as given by `global_attn_every_n_layers` in older files. */
 function layerTypesOf(file: ConfigFile, layers: number): LayerType[] {
@@ -246,13 +218,7 @@ const residualDeviation = ({ initializer_range, num_hidden_layers }: ModernBertC
 const withCutoff = ({ initializer_cutoff_factor: cutoff }: ModernBertConfig, parameters: nn.Parameters): nn.Parameters =>
   Object.fromEntries(Object.entries(parameters).map(([name, each]) => [name, each.start === 'normal' ? { ...each, cutoff } : each]));
 
-/** A forward pass. */
-interface Pass {
-  config: ModernBertConfig;
-  weights: nn.Weights;
-  dropout: Dropout;
-  observe?: nn.Observe | undefined;
-}
+type Pass = nn.Pass<ModernBertConfig>;
 
 /** Hidden states [.., H] → [.., H] */
 function dense(config: ModernBertConfig, weights: nn.Weights, hidden: tf.Tensor): tf.Tensor {

@@ -9,10 +9,7 @@ import { tf } from '../runtime/tfjs.ts';
 
 export interface Parameter {
   shape: number[];
-  /**
-   * The initialization of an untrained model; the deviation of `normal` is the config's `initializer_range`, or its
-   * own.
-   */
+  /** The initialization of an untrained model; the deviation of `normal` is the config's `initializer_range`, or its own. */
   start: 'normal' | 'zeros' | 'ones' | 'sinusoids';
   deviation?: number;
   /** For `normal`: the maximum distance from 0, in deviations. */
@@ -31,6 +28,14 @@ export type Weights = Record<string, tf.Tensor>;
 
 /** Receives the hidden states [B, T, H]: those of the embeddings, then those of each layer, as transformers' `hidden_states`. */
 export type Observe = (state: tf.Tensor) => void;
+
+/** A forward pass. */
+export interface Pass<C> {
+  config: C;
+  weights: Weights;
+  dropout: Dropout;
+  observe?: Observe | undefined;
+}
 
 export const linearParameters = (name: string, from: number, to: number): Parameters => ({
   [`${name}.weight`]: { shape: [to, from], start: 'normal', decay: true, layer: 'Linear' },

@@ -91,10 +91,7 @@ function configure(file: ConfigFile, type: string, vocabulary: number): BertConf
 const positions = (config: BertConfig, weights: nn.Weights, { input_ids }: Record<string, tf.Tensor>): tf.Tensor =>
   embedding(weights[`${POSITIONS}.weight`]!, positionIds(input_ids!, config.pad_token_id));
 
-/**
- * int32 ids [B, T] → positions [B, T]: tokens are counted from padding + 1 on, and padding at any place is not
- * counted.
- */
+/** int32 ids [B, T] → positions [B, T]: tokens are counted from padding + 1 on, and padding at any place is not counted. */
 function positionIds(ids: tf.Tensor, padding: number): tf.Tensor {
   const real = tf.cast(tf.notEqual(ids, tf.scalar(padding, 'int32')), 'int32'); // [B, T]
   return tf.add(tf.mul(tf.cumsum(real, 1), real), tf.scalar(padding, 'int32'));

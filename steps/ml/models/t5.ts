@@ -15,39 +15,6 @@ import { type ConfigFile, ConfigReader } from './config.ts';
 import type { Family } from './family.ts';
 import * as nn from './nn.ts';
 
-/** Names and defaults are those of transformers' T5Config. */
-export interface T5Config {
-  model_type: 't5';
-  vocab_size: number;
-  d_model: number;
-  d_kv: number;
-  d_ff: number;
-  num_layers: number;
-  num_decoder_layers: number;
-  num_heads: number;
-  /**
-   * The sequence length of T5's pretraining. Relative positions have no limit, so a greater value in config.json is
-   * valid.
-   */
-  n_positions: number;
-  relative_attention_num_buckets: number;
-  relative_attention_max_distance: number;
-  dropout_rate: number;
-  layer_norm_epsilon: number;
-  /** `initializer_factor`, the deviation of the embeddings. */
-  initializer_range: number;
-  dense_act_fn: nn.ActivationName;
-  is_gated_act: boolean;
-  /**
-   * v1.0 predicts with the embeddings, from states scaled by 1/√H; v1.1 with separate weights, `lm_head`, if it has
-   * them.
-   */
-  scale_decoder_outputs: boolean;
-  eos_token_id: number;
-  pad_token_id: number;
-  decoder_start_token_id: number;
-}
-
 const WORDS = 'shared.weight';
 
 export const t5: Family<T5Config> = {
@@ -135,11 +102,12 @@ const none: Dropout = (x) => x;
 /** Attention as at inference; T5 does not scale its scores. */
 const PLAIN = { dropout: none, rate: 0, scale: 1 };
 
-function configure(file: ConfigFile): T5Config {
+/** Names and defaults are those of transformers' T5Config. */
+function configure(file: ConfigFile) {
   const read = new ConfigReader(file);
   const num_layers = read.layers('num_layers', 6);
   const pad_token_id = read.index('pad_token_id', 0);
-  const config: T5Config = {
+  const config = {
     model_type: 't5',
     vocab_size: read.count('vocab_size', 32128),
     d_model: read.count('d_model', 512),
@@ -148,13 +116,16 @@ function configure(file: ConfigFile): T5Config {
     num_layers,
     num_decoder_layers: read.layers('num_decoder_layers', num_layers),
     num_heads: read.count('num_heads', 8),
+    /** The length of T5's pretraining. Relative positions have no limit, so a greater value is valid. */
     n_positions: read.count('n_positions', 512),
     relative_attention_num_buckets: read.count('relative_attention_num_buckets', 32),
     relative_attention_max_distance: read.count('relative_attention_max_distance', 128),
     dropout_rate: read.rate('dropout_rate', 0.1),
     layer_norm_epsilon: read.positive('layer_norm_epsilon', 1e-6),
+    /** The deviation of the embeddings. */
     initializer_range: read.positive('initializer_factor', 1),
     ...feedForward(read),
+    // v1.0 predicts with the embeddings, from states scaled by 1/√H; v1.1 with separate weights, `lm_head`, if it has them.
     // transformers 5 always ties, and records here what earlier models declared with tie_word_embeddings.
     scale_decoder_outputs: read.flag('scale_decoder_outputs', read.flag('tie_word_embeddings', true)),
     eos_token_id: read.index('eos_token_id', 1),
@@ -173,14 +144,16 @@ function configure(file: ConfigFile): T5Config {
 }
 
 /** `relu`, `gated-gelu` …: the activation, and whether it gates a second layer's output. */
-function feedForward(read: ConfigReader): Pick<T5Config, 'dense_act_fn' | 'is_gated_act'> {
+function feedForward(read: ConfigReader) {
   const known = nn.activationNames.flatMap((name) => [name, `gated-${name}`]);
-  const asked = read.oneOf('feed_forward_proj', known, 'relu');
-  const is_gated_act = asked.startsWith('gated-');
+  const activation = read.oneOf('feed_forward_proj', known, 'relu');
+  const is_gated_act = activation.startsWith('gated-');
   // In gated variants gelu means the tanh approximation, with which v1.1 was trained.
-  const dense_act_fn = asked === 'gated-gelu' ? 'gelu_new' : (asked.replace('gated-', '') as nn.ActivationName);
+  const dense_act_fn = activation === 'gated-gelu' ? 'gelu_new' : (activation.replace('gated-', '') as nn.ActivationName);
   return { dense_act_fn, is_gated_act };
 }
+
+type T5Config = ReturnType<typeof configure>;
 
 function parameters(config: T5Config): nn.Parameters {
   const { d_model: H, d_kv, d_ff: F, num_heads, initializer_range: factor } = config;
@@ -230,12 +203,7 @@ const ENCODER = 'encoder';
 const DECODER = 'decoder';
 const RELATIVE = 'SelfAttention.relative_attention_bias.weight';
 
-/** A forward pass. */
-interface Pass {
-  config: T5Config;
-  weights: nn.Weights;
-  dropout: Dropout;
-}
+type Pass = nn.Pass<T5Config>;
 
 /** int32 ids and mask [B, S] → [B, S, H]. */
 function encode(pass: Pass, { input_ids, attention_mask }: Record<string, tf.Tensor>): tf.Tensor {
@@ -250,10 +218,7 @@ function encode(pass: Pass, { input_ids, attention_mask }: Record<string, tf.Ten
   return final(pass, x, ENCODER);
 }
 
-/**
- * The targets' ids [B, T] from the start token on, and the encoded inputs [B, S, H] → [B, T, H]. Padding is at the
- * end.
- */
+/** The targets' ids [B, T] from the start token on, and the encoded inputs [B, S, H] → [B, T, H]. Padding is at the end. */
 function decode(pass: Pass, { attention_mask, decoder_input_ids }: Record<string, tf.Tensor>, encoded: tf.Tensor): tf.Tensor {
   const { config, dropout } = pass;
   const ids = decoder_input_ids!;
@@ -339,10 +304,7 @@ function bias({ config, weights }: Pass, base: string, distances: tf.Tensor): tf
   return tf.expandDims(tf.transpose(embedding(rows, buckets(config, base, distances)), [2, 0, 1]), 0);
 }
 
-/**
- * The same for the decoder's tokens at `positions` [B, T] and the slots [B, slots] of its cache → [B, heads, T,
- * slots].
- */
+/** The same for the decoder's tokens at `positions` [B, T] and the slots [B, slots] of its cache → [B, heads, T, slots]. */
 function biasOfSlots({ config, weights }: Pass, positions: tf.Tensor, slots: tf.Tensor): tf.Tensor {
   const index = tf.range(0, slots.shape[1]!, 1, 'int32');
   const distances = tf.sub(tf.reshape(index, [1, 1, -1]), tf.expandDims(positions, 2)); // [B, T, slots]
@@ -363,10 +325,7 @@ function buckets(config: T5Config, base: string, distances: tf.Tensor): tf.Tenso
   return tf.add(bucket, tf.mul(tf.cast(tf.greater(distances, zero), 'int32'), tf.scalar(count, 'int32')));
 }
 
-/**
- * The buckets of the distances 0 … `most`; greater distances are all in the last. Half of the buckets hold one
- * distance each, the others ever more.
- */
+/** The buckets of the distances 0 … `most` and above. Half of the buckets hold one distance each, the others ever more. */
 export function bucketsOf(count: number, most: number): Int32Array {
   const { fround, log, floor } = Math;
   const exact = floor(count / 2);

@@ -13,9 +13,10 @@ import { createInterface } from 'node:readline';
 import { finished } from 'node:stream/promises';
 import { type Json, StepError } from '../../../engine/step.ts';
 import type { ProblemType, Task } from './config.ts';
-import type { Encoding } from './encoding.ts';
+
 import { readJson } from './json.ts';
 import { float32, int32, int64, openSafetensors, type StoredTensor, toFloat32, toInt32, toInt64, writeSafetensors } from './safetensors.ts';
+import type { Truncation } from './tokenizer.ts';
 
 /** The contents of tokens.json. */
 export interface TokensInfo extends Encoding {
@@ -36,7 +37,7 @@ export interface TokensInfo extends Encoding {
   splits: Record<string, SplitInfo>;
 }
 
-export interface SplitInfo {
+interface SplitInfo {
   /** Rows of the table. */
   rows: number;
   sequences: number;
@@ -359,3 +360,22 @@ const numbersOf = (stored: StoredTensor): Int32Array | Float32Array => (stored.d
 
 /** 16 MB of ids. */
 const SHARD_TOKENS = 1 << 22;
+
+export interface Encoding {
+  /** The column of the training data for each field. Only training.json of older versions lacks it. */
+  fields?: Record<string, string>;
+  /** The names of the fields' columns in the collected files, if they were renamed. */
+  files?: Record<string, string>;
+  /** Inputs are pairs of texts. */
+  pairs?: true;
+  /** The maximum number of tokens of a sequence, including special ones. */
+  max_length: number;
+  /** Which text of a pair is truncated; default `longest_first`. */
+  truncation?: Truncation;
+  /** Tokens that neighbouring windows of a context share. */
+  stride?: number;
+  /** The prefix of each text of seq2seq. */
+  prefix?: string;
+  /** The maximum number of tokens of a target of seq2seq, which is also the default length of generated texts. */
+  max_target_length?: number;
+}

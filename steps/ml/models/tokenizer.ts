@@ -22,10 +22,7 @@ export function checkVocabulary({ size }: Tokenizer, rows: number): void {
 export type Truncation = 'longest_first' | 'only_first' | 'only_second';
 
 export interface TokenizerOptions {
-  /**
-   * The maximum number of tokens of a sequence, including special ones; longer sequences are truncated. Without it
-   * texts stay whole, for `windowsOf`.
-   */
+  /** The maximum number of tokens of a sequence, including special ones. Without it texts stay whole, for `windowsOf`. */
   maxLength?: number;
   truncation?: Truncation;
 }
@@ -37,16 +34,10 @@ export interface Tokenizer {
   readonly specialIds: number[];
   /** The side on which texts are truncated: `truncation_side` of tokenizer_config.json. */
   readonly truncationSide: Side;
-  /**
-   * With the special tokens that the model expects, in the order of the texts. `maxLength` replaces the tokenizer's
-   * own.
-   */
+  /** With the special tokens that the model expects, in the order of the texts. `maxLength` replaces the tokenizer's own. */
   encode(texts: string[], maxLength?: number): Promise<Sequence[]>;
   encodePairs(pairs: (readonly [text: string, pair: string])[]): Promise<Sequence[]>;
-  /**
-   * Encodes a text or a pair from its beginnings; resolves with undefined if they are too short. Tokenizers whose
-   * tokens may depend on later text do not have it.
-   */
+  /** Undefined if the beginnings are too short. Tokenizers whose tokens may depend on later text do not have it. */
   readonly encodeBeginning?: (texts: readonly Beginning[]) => Promise<Sequence | undefined>;
   /** Undefined for a token that is not in the vocabulary. */
   idOf(token: string): number | undefined;
@@ -97,10 +88,7 @@ export async function openTokenizer(folder: string, options: TokenizerOptions): 
   };
 }
 
-/**
- * `vocab`: as in tokenizer.json, ids by token or a list of tokens. Asking the library would build an object of all of
- * them again.
- */
+/** `vocab`: as in tokenizer.json, ids by token or a list of tokens. Asking the library would build an object of all of them again. */
 function sizeOf(vocab: Record<string, number> | unknown[], added: { id: number }[]): number {
   let size = Array.isArray(vocab) ? vocab.length : 0;
   if (!Array.isArray(vocab)) for (const token in vocab) size = Math.max(size, vocab[token]! + 1);
@@ -111,9 +99,7 @@ interface Encoding extends TokenizerOptions {
   library: Library;
   template: TokenTemplate;
   side: Side;
-  /**
-   * How many words at the end of a beginning may differ in the whole text; undefined if beginnings cannot be used.
-   */
+  /** How many words at the end of a beginning may differ in the whole text; undefined if beginnings cannot be used. */
   unsure: number | undefined;
   pace: Pace;
 }
@@ -122,18 +108,12 @@ interface Encoding extends TokenizerOptions {
 const cutsBeginnings = ({ unsure, maxLength, truncation = 'longest_first' }: Omit<Encoding, 'template'>): boolean =>
   unsure !== undefined && maxLength !== undefined && truncation === 'longest_first';
 
-/**
- * The number of code units per token, as observed so far. It decides how much of a long text is read, and does not
- * affect results.
- */
+/** The number of code units per token, as observed so far. It decides how much of a long text is read, and does not affect results. */
 class Pace {
   #units = 0;
   #tokens = 0;
 
-  /**
-   * This many code units usually suffice for a text, even if the sequence also contains `other`, whose tokens leave
-   * less room.
-   */
+  /** This many code units usually suffice for a text, even if the sequence also contains `other`, whose tokens leave less room. */
   enough(maxLength: number, other = ''): number {
     const units = this.#tokens < 1000 ? FIRST_PACE : (MARGIN * this.#units) / this.#tokens;
     return units * Math.max(maxLength / 2, maxLength - other.length / units);
@@ -158,10 +138,7 @@ async function truncationSide(folder: string): Promise<Side> {
   return existsSync(file) && (await readJson(file)).truncation_side === 'left' ? 'left' : 'right';
 }
 
-/**
- * Each row is a text, or a pair. The library's batches do not accept pairs, so all texts are tokenized one by one and
- * combined here.
- */
+/** Each row is a text, or a pair. The library's batches do not accept pairs, so all texts are tokenized one by one and combined here. */
 async function encodeAll(rows: (readonly string[])[], encoding: Encoding): Promise<Sequence[]> {
   const { library, template, side, pace, unsure, maxLength, truncation = 'longest_first' } = encoding;
   if (maxLength === undefined)
@@ -279,10 +256,7 @@ export interface Sequence {
   readonly spans: [begin: number, end: number][];
 }
 
-/**
- * A number of tokens of each text, in their template. Properties are computed on demand; the windows of a long text
- * request them often.
- */
+/** A number of tokens of each text, in their template. Properties are computed on demand; the windows of a long text request them often. */
 function joined(template: TokenTemplate, texts: Read[], lengths: number[], side: Side): Sequence {
   const kept = <T>(values: T[], text: 0 | 1): T[] =>
     side === 'left' ? values.slice(values.length - lengths[text]!) : values.slice(0, lengths[text]);
@@ -457,16 +431,13 @@ export async function sameTokenizer(a: string, b: string): Promise<boolean | und
  * tokens in tokenizer.json.
  */
 
-export type TokenTemplate = Piece[];
+type TokenTemplate = Piece[];
 
 /** The slot of a text, 0 for the first and 1 for the second; or a special token. */
-export type Piece = { text: 0 | 1; typeId: number } | { text: null; id: number; typeId: number };
+type Piece = { text: 0 | 1; typeId: number } | { text: null; id: number; typeId: number };
 
 /** For one text, and for a pair, from a parsed tokenizer.json. */
-export async function templatesOf({
-  version,
-  post_processor,
-}: Record<string, unknown>): Promise<[single: TokenTemplate, pair: TokenTemplate]> {
+async function templatesOf({ version, post_processor }: Record<string, unknown>): Promise<[single: TokenTemplate, pair: TokenTemplate]> {
   const word = 'a';
   const library = Library.fromString(
     // A vocabulary of one word, which makes one token: all other tokens are the template's.

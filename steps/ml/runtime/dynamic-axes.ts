@@ -1,7 +1,6 @@
 /**
- * Makes one graph for inputs of any length. A trace knows only concrete sizes, so a program is traced twice, with
- * different sizes of the free axes: a number that differs between the two graphs depends on free axes, and the
- * difference shows on which.
+ * Makes one graph for inputs of any length. A program is traced twice, with different sizes of the free axes: a number that
+ * differs between the two graphs depends on free axes, and the difference shows on which.
  */
 
 import { filling, type Graph, type Node, type Value } from './graph.ts';

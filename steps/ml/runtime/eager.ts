@@ -24,26 +24,27 @@ function forward(backend: string, program: Program, weights: HostTensors, inputs
 }
 
 class EagerTraining extends HostTraining {
-  readonly #backend: string;
-  readonly #program: Program;
   readonly #paddingRows: Record<string, number>;
 
-  constructor(backend: string, program: Program, weights: HostTensors, options: TrainingOptions) {
+  constructor(
+    private readonly backend: string,
+    private readonly program: Program,
+    weights: HostTensors,
+    options: TrainingOptions,
+  ) {
     super(weights, options);
-    this.#backend = backend;
-    this.#program = program;
     this.#paddingRows = options.paddingRows ?? {};
   }
 
   protected async differentiate(inputs: HostTensors, at: StepPosition, use: UseGradients) {
-    const { gradients, ...losses } = onBackend(this.#backend, () => {
+    const { gradients, ...losses } = onBackend(this.backend, () => {
       const weights = feedAll(this.optimizer.weights);
       for (const [name, row] of Object.entries(this.#paddingRows)) paddingRows.set(weights[name]!, row);
       const names = this.optimizer.trained;
       const terms: Record<string, number> = {};
       const { value, grads } = tf.engine().gradients(
         () => {
-          const { loss, ...others } = this.#program(weights, feedAll(inputs), this.#dropout(at));
+          const { loss, ...others } = this.program(weights, feedAll(inputs), this.#dropout(at));
           for (const [name, tensor] of Object.entries(others)) if (tensor.rank === 0) terms[name] = tensor.dataSync()[0]!;
           return loss!;
         },
@@ -70,7 +71,7 @@ class EagerTraining extends HostTraining {
   }
 
   async evaluate(inputs: HostTensors) {
-    return forward(this.#backend, this.#program, this.optimizer.weights, inputs);
+    return forward(this.backend, this.program, this.optimizer.weights, inputs);
   }
 
   async dispose() {}

@@ -53,8 +53,8 @@ function copy({ kernel, inputs, attributes, outputs }: Node, own: Map<Value, Val
 }
 
 /**
- * `value`, but available only after `gradient`: otherwise it would be computed early and kept, which saves nothing;
- * and as another value it is not merged with the first computation. It is value + 0 · an element of the gradient.
+ * `value` + 0 · an element of `gradient`: it is available only after the gradient, so that it is not computed early and kept, and
+ * it is another value, so that it is not merged with the first computation.
  */
 function gate(value: Value, gradient: Value): Value {
   const { dtype } = gradient;

@@ -1,7 +1,6 @@
 /**
- * The kernels that can be traced: for each its inputs in order, and the shapes and types of its outputs. Nothing is
- * computed here. Attributes have one canonical form (axes as a sorted list, sizes without -1), so that emitters need
- * not know the variants.
+ * The kernels that can be traced: for each its inputs in order, and the shapes and types of its outputs. Attributes have one
+ * canonical form (axes as a sorted list, sizes without -1), so that emitters need not know the variants.
  */
 
 import { type Attributes, type DType, type Spec, sameShape, sizeOf } from './graph.ts';

@@ -119,10 +119,7 @@ function normalized(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: number): [T
   return [tf.add(tf.mul(tf.mul(centered, inverseDeviation), gamma), beta), mean, inverseDeviation];
 }
 
-/**
- * Marks x as all that the next layer reads of earlier ones: the value that gradient-checkpointing.ts keeps. `observe`
- * receives it too.
- */
+/** Marks x, which `observe` receives too, as all that the next layer reads of earlier ones: gradient-checkpointing.ts keeps it. */
 export function betweenLayers(x: Tensor, observe?: (state: Tensor) => void): Tensor {
   const state = tracing() ? layerEnd(x) : x;
   observe?.(state);

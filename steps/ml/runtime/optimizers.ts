@@ -1,7 +1,6 @@
 /**
- * One optimizer step over Float32Arrays on the host, in place: every holder of a weight's array sees it change.
- * Gradients are summed over the parts of a batch and clipped by their global norm; the rest is up to the update rule:
- * AdamW, SGD or Adafactor. The runtimes onnx and eager share this code, so they agree.
+ * The optimizer of the runtimes onnx and eager, over Float32Arrays on the host, in place: every holder of a weight's array sees
+ * it change. Gradients are summed over the parts of a batch and clipped by their global norm.
  */
 
 import { DropoutTapes, type StepPosition } from './dropout.ts';
@@ -32,10 +31,11 @@ export class Optimizer {
   readonly #slots = new Map<string, Slot>();
   /** The accumulated gradients of the parts of a batch, if there are several. */
   readonly #accumulated = new Map<string, Float32Array>();
-  readonly #options: TrainingOptions;
 
-  constructor(weights: HostTensors, options: TrainingOptions) {
-    this.#options = options;
+  constructor(
+    weights: HostTensors,
+    private readonly options: TrainingOptions,
+  ) {
     this.#rule = ruleOf(options.optimizer);
     const trained = Object.entries(weights).filter(([name]) => options.weight(name));
     const sizesOf = ({ shape, data }: HostTensors[string]) => [data.length, data.length, ...Object.values(this.#rule.moments(shape))];
@@ -80,8 +80,8 @@ export class Optimizer {
   }
 
   /**
-   * One step with share · gradients and the accumulated ones. A weight without a gradient is not changed, as in
-   * PyTorch. Returns the norm of the gradients before clipping; if it or the loss is not finite, nothing is changed.
+   * One step with share · gradients and the accumulated ones. Returns their norm before clipping; if it or the loss is not
+   * finite, nothing is changed. A weight without a gradient is not changed, as in PyTorch.
    */
   step(gradients: ReadonlyMap<string, Gradient>, learningRate: number, share = 1, loss = 0): number {
     let squares = 0;
@@ -98,7 +98,7 @@ export class Optimizer {
     for (const sum of this.#accumulated.values()) sum.fill(0);
     const norm = Math.sqrt(squares);
     if (!Number.isFinite(norm + loss)) return norm;
-    const { maxGradNorm } = this.#options;
+    const { maxGradNorm } = this.options;
     const scale = maxGradNorm > 0 ? Math.min(1, maxGradNorm / (norm + 1e-6)) : 1;
     this.#step++;
     for (const name of gradients.keys()) {
@@ -311,19 +311,16 @@ interface Room {
 
 /** Allocates the arrays of each weight by their sizes. One memory is limited to 4 GB, so large models take several. */
 class Arenas {
-  readonly #sizes: number[][];
   #taken = 0;
   #memory!: WebAssembly.Memory;
   #loops!: Loops;
   #at = 0;
 
-  constructor(sizes: number[][]) {
-    this.#sizes = sizes;
-  }
+  constructor(private readonly sizes: number[][]) {}
 
   /** The allocations come in the order of the sizes. */
   next(): Room {
-    const sizes = this.#sizes[this.#taken]!;
+    const sizes = this.sizes[this.#taken]!;
     if (!this.#memory || this.#at + bytesOf(sizes) > this.#memory.buffer.byteLength) this.#open();
     const arrays = sizes.map((size) => {
       const array = new Float32Array(this.#memory.buffer, this.#at, size);
@@ -336,12 +333,12 @@ class Arenas {
 
   #open(): void {
     let total = 0;
-    for (const sizes of this.#sizes.slice(this.#taken)) {
+    for (const sizes of this.sizes.slice(this.#taken)) {
       if (total > 0 && total + bytesOf(sizes) > LARGEST_MEMORY) break;
       total += bytesOf(sizes);
     }
     if (total > LARGEST_MEMORY)
-      throw new Error(`A weight of ${this.#sizes[this.#taken]![0]} elements is too large to train: at most ${LARGEST_MEMORY / 16}.`);
+      throw new Error(`A weight of ${this.sizes[this.#taken]![0]} elements is too large to train: at most ${LARGEST_MEMORY / 16}.`);
     const pages = Math.max(1, Math.ceil(total / PAGE));
     this.#memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
     this.#loops = loopsOver(this.#memory);

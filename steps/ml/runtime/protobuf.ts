@@ -1,6 +1,6 @@
 /**
- * Writes protobuf messages field by field (https://protobuf.dev/programming-guides/encoding/): those of ONNX and
- * TensorFlow, as far as our graphs need them. Field numbers are those of their .proto files.
+ * Writes the protobuf messages of ONNX and TensorFlow, field by field, as far as our graphs need them, with the numbers of their
+ * .proto files.
  */
 
 import protobuf from 'protobufjs/minimal.js';

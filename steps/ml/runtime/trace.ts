@@ -1,7 +1,6 @@
 /**
- * Converts a program to a graph: the program runs once on a TensorFlow.js backend whose kernels compute nothing and
- * only record themselves. TensorFlow.js's own gradient tape works on it as on any other backend, so the backward pass
- * is traced too.
+ * Converts a program to a graph: it runs once on a TensorFlow.js backend whose kernels compute nothing and only record
+ * themselves. TensorFlow.js's own gradient tape works on it, so the backward pass is traced too.
  */
 
 import { recompute } from './gradient-checkpointing.ts';
@@ -191,14 +190,11 @@ function tracing<T>(recorder: Recorder, f: (trace: Trace) => T): T {
 
 class Trace {
   readonly #inputs = new Map<string, Value>();
-  readonly #recorder: Recorder;
 
-  constructor(recorder: Recorder) {
-    this.#recorder = recorder;
-  }
+  constructor(private readonly recorder: Recorder) {}
 
   input(name: string, spec: Spec): tf.Tensor {
-    const value = this.#recorder.input(spec);
+    const value = this.recorder.input(spec);
     this.#inputs.set(name, value);
     return tf.engine().makeTensorFromTensorInfo({ dataId: backend.hold(value), shape: spec.shape, dtype: spec.dtype });
   }
@@ -216,7 +212,7 @@ class Trace {
   }
 
   graph(outputs: Map<string, Value>, checkpointing = false): Graph {
-    const { nodes, marks } = this.#recorder;
+    const { nodes, marks } = this.recorder;
     return graphOf(this.#inputs, outputs, checkpointing ? recompute(nodes, marks) : nodes);
   }
 
@@ -233,6 +229,6 @@ class Trace {
     visit(gradient);
     if (rows.length === 0) return { dense: gradient, rows };
     if (dense.length === 0) return { rows };
-    return { dense: dense.reduce((sum, term) => this.#recorder.record('Add', [sum, term], {})[0]!), rows };
+    return { dense: dense.reduce((sum, term) => this.recorder.record('Add', [sum, term], {})[0]!), rows };
   }
 }

@@ -186,7 +186,7 @@ function* pairsOf(split: Split): Generator<Pair> {
 }
 
 /** The probability of a token after another. */
-export type NextToken = (before: number, token: number) => number;
+type NextToken = (before: number, token: number) => number;
 
 /** A token and the one before it. */
 export type Pair = readonly [before: number, token: number];

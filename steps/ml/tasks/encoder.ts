@@ -5,16 +5,18 @@
  * other inputs.
  */
 
+import { existsSync } from 'node:fs';
+import path from 'node:path';
 import { StepError } from '../../../engine/step.ts';
 import { beginningOf, type Preprocessing, preprocess, stepsOf } from '../data/preprocessing.ts';
 import { isGenerating, type Task, taskFacts } from '../models/config.ts';
-import type { Encoding } from '../models/encoding.ts';
-import { shown } from '../models/json.ts';
+import { readJson, shown } from '../models/json.ts';
+import type { Encoding } from '../models/token-dataset.ts';
 import { maskToken, openTokenizer, type Sequence, type SpecialToken, type Tokenizer } from '../models/tokenizer.ts';
 import { taskKind } from './registry.ts';
 import type { Input } from './task.ts';
 
-export interface EncoderOptions {
+interface EncoderOptions {
   /** The folder of the tokenizer. */
   folder: string;
   task: Task;
@@ -110,10 +112,7 @@ export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
 /** Code units that usually contain as many tokens as are read, even between tags. */
 const cleanedAtOnce = ({ max_length }: Partial<Encoding>): number => 16 * max_length!;
 
-/**
- * The preprocessing of a field of a raw input. Version 1 of preprocessing.json listed no columns, and was not applied
- * where answers are positions in the text.
- */
+/** For a field of a raw input. Version 1 of preprocessing.json listed no columns, and was not applied where answers are positions. */
 export function cleaningOf(field: string, { task, encoding, preprocessing }: Omit<EncoderOptions, 'folder' | 'padTokenId'>): Preprocessing {
   const steps = stepsOf(preprocessing, encoding.fields?.[field] ?? field);
   return taskFacts(task).positions ? steps.filter(({ columns }) => columns) : steps;
@@ -154,3 +153,63 @@ function noMask({ text }: Input, mask: string): StepError {
       )
     : new StepError(`there is no ${mask} in ${given}`, `Write ${mask} in place of the word to predict.`);
 }
+
+/*
+ * The encoding that a model carries along: `tokenize` writes it to tokens.json, `train` copies it to the model's
+ * training.json, and `deploy` to the bundle's.
+ */
+
+/** Picks the keys of an encoding from a larger object. */
+export function encodingOf<E extends Partial<Encoding>>(info: E): Pick<E, keyof Encoding & keyof E> {
+  const keys = Object.keys(RULES) as (keyof Encoding & keyof E)[];
+  return Object.fromEntries(keys.flatMap((key) => (info[key] === undefined ? [] : [[key, info[key]]]))) as Pick<
+    E,
+    keyof Encoding & keyof E
+  >;
+}
+
+/**
+ * The encoding of a model folder, a bundle or a folder of tokens; empty if tunesmith did not train the model. @throws
+ * StepError if the file is damaged
+ */
+export async function readEncoding(folder: string): Promise<Partial<Encoding>> {
+  const name = ['training.json', 'tokens.json'].find((name) => existsSync(path.join(folder, name)));
+  if (name === undefined) return {};
+  const encoding = encodingOf((await readJson(path.join(folder, name))) as Partial<Encoding>);
+  for (const [key, value] of Object.entries(encoding)) {
+    const { is, what } = RULES[key as keyof Encoding];
+    if (!is(value))
+      throw new StepError(
+        `${name} of ${shown(folder)}: ${key} is ${JSON.stringify(value)}, but must be ${what}`,
+        'The file was edited or is from another version: copy or deploy the bundle again.',
+      );
+  }
+  return encoding;
+}
+
+export const whole = (least: number) => ({
+  is: (value: unknown) => Number.isSafeInteger(value) && (value as number) >= least,
+  what: `a whole number of at least ${least}`,
+});
+
+/** Checks for the value of each key, in the order in which they are written. */
+const RULES: Record<keyof Encoding, { is: (value: unknown) => boolean; what: string }> = {
+  pairs: { is: (value) => value === true, what: 'true, or omitted' },
+  fields: {
+    is: (value) => typeof value === 'object' && value !== null && Object.values(value).every((name) => typeof name === 'string'),
+    what: 'a map of fields to columns',
+  },
+  files: {
+    is: (value) => typeof value === 'object' && value !== null && Object.values(value).every((name) => typeof name === 'string'),
+    what: 'a map of fields to columns',
+  },
+  // With less, the special tokens would leave no room for a token of the text.
+  max_length: whole(3),
+  truncation: {
+    is: (value) => value === 'longest_first' || value === 'only_first' || value === 'only_second',
+    what: 'longest_first, only_first or only_second',
+  },
+  stride: whole(0),
+  prefix: { is: (value) => typeof value === 'string', what: 'a text' },
+  max_target_length: whole(1),
+};

@@ -8,7 +8,7 @@ import type { HostTensors } from '../runtime/runtime.ts';
 import { taskKind } from './registry.ts';
 import type { Masking, Measuring } from './task.ts';
 
-export interface EvaluationOptions extends Omit<Measuring, 'split'> {
+interface EvaluationOptions extends Omit<Measuring, 'split'> {
   batchSize: number;
   /** For masked-lm: the share of masked tokens, and the size of the vocabulary. */
   masking: Omit<Masking, 'seed' | 'epoch'>;
@@ -18,7 +18,7 @@ export interface EvaluationOptions extends Omit<Measuring, 'split'> {
   line?: (line: Record<string, Json>) => Promise<void> | void;
 }
 
-export interface Evaluated {
+interface Evaluated {
   /** `loss` and the requested metrics. */
   metrics: Record<string, number>;
   report: Record<string, Json>;
@@ -71,10 +71,7 @@ export async function evaluateSplit(
   return { metrics: measurement.metrics(), report: measurement.report(), warnings: measurement.warnings?.() ?? [] };
 }
 
-/**
- * Limits the rows of a batch: the program of a generating task computes logits over the vocabulary for each token,
- * which take at most 1 GB.
- */
+/** The program of a generating task computes logits over the vocabulary for each token, which may take at most 1 GB. */
 function rowsWithin(split: Split, vocabulary: number): number {
   const { length, targetLength } = largestBatch(split, 1);
   return Math.max(1, Math.floor(MOST_LOGITS / ((targetLength || length) * vocabulary)));

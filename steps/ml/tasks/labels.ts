@@ -14,15 +14,13 @@ export function labelsInOrder(names: string[], type: string): string[] {
 }
 
 /** A SQL condition for rows without a value in this column: null, an empty text, or NaN. */
-export function isMissing({ name, type }: TableColumn): string {
+function isMissing({ name, type }: TableColumn): string {
   const column = quote(name);
   if (type.endsWith('[]')) return `${column} IS NULL`;
   return `(${column} IS NULL OR ${column}::VARCHAR = ''${/^(FLOAT|DOUBLE)$/.test(type) ? ` OR isnan(${column})` : ''})`;
 }
 
-/**
- * The rows that have a value in each of the columns. Rows without one are an error, or dropped if the option says so.
- */
+/** The rows that have a value in each of the columns. Rows without one are an error, or dropped if the option says so. */
 export async function labelledRows({ database, table, options, log }: PreparationContext, columns: TableColumn[]): Promise<string> {
   const missing = columns.map(isMissing).join(' OR ');
   const { rows, without, first } = await database.row<{ rows: number; without: number; first: string | null }>(

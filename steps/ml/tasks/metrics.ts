@@ -113,10 +113,7 @@ export function tokensAhead([tokens]: Upstream[] = []): Ahead | undefined {
   return { task, problem: problem_type, labels, splits: Object.keys(splits).filter((name) => splits[name]!.rows > 0) };
 }
 
-/**
- * Undefined if the metric is available, as far as is known. `beside`: further valid names that are not metrics of the
- * task.
- */
+/** Undefined if the metric is available, as far as is known. `beside`: further valid names that are not metrics of the task. */
 export function metricProblem(name: string, option: string, ahead: Ahead, beside: string[] = []): OptionProblem | undefined {
   const { task, problem, labels } = ahead;
   const known = [...beside, ...reportedMetrics(task, problem, labels).known];

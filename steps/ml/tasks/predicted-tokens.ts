@@ -73,7 +73,7 @@ export function labelsAt(positions: number[], labels: number[]): HostTensors {
 }
 
 /** For some tokens of one sequence. */
-export interface Predicted {
+interface Predicted {
   loss: number;
   hits: number;
   tokens: number;
@@ -122,10 +122,7 @@ const NOTHING: Predicted = { loss: 0, hits: 0, tokens: 0 };
 const sumOf = (results: readonly Predicted[]): Predicted =>
   results.reduce((a, b) => ({ loss: a.loss + b.loss, hits: a.hits + b.hits, tokens: a.tokens + b.tokens }), NOTHING);
 
-/**
- * The exponential of the mean loss per token, in nats, over all predicted tokens: a short block counts less than a full
- * one.
- */
+/** The exponential of the mean loss per token, in nats, over all predicted tokens: a short block counts less than a full one. */
 export function perplexity() {
   let [sum, count] = [0, 0];
   return {

@@ -174,20 +174,17 @@ function answersOf({ id, context, answers }: Asked): GoldAnswer[] {
   });
 }
 
-interface GivenAnswers {
+interface GivenAnswer {
   text: string;
   /** The position in the context, in characters, if the data give it. */
   start?: number | undefined;
 }
 
-/**
- * As in SQuAD, {text: […], answer_start: […]}; as a list of such pairs; or texts alone. Empty if there is no answer.
- */
-function answersIn(id: string, json: string | null): GivenAnswers[] {
-  return pairsOf(id, json === null ? null : (JSON.parse(json) as Json)).filter(({ text }) => text !== '');
-}
+/** As in SQuAD, {text: […], answer_start: […]}; as a list of such pairs; or texts alone. Empty if there is no answer. */
+const answersIn = (id: string, json: string | null): GivenAnswer[] =>
+  pairsOf(id, json === null ? null : JSON.parse(json)).filter(({ text }) => text !== '');
 
-function pairsOf(id: string, given: Json): GivenAnswers[] {
+function pairsOf(id: string, given: Json): GivenAnswer[] {
   const wrong = (): StepError =>
     new StepError(
       `row ${id}: the answers are ${JSON.stringify(given).slice(0, 80)}`,
@@ -219,9 +216,7 @@ function pairsOf(id: string, given: Json): GivenAnswers[] {
 /** SQL that converts the column of answers, whatever its type, to a JSON text that `answersIn` reads. */
 const answersAsJson = (column: string): string => `to_json(${quote(column)})::VARCHAR`;
 
-/**
- * The first and last token of the answer; both 0, the first token, if the window does not contain the whole answer.
- */
+/** The first and last token of the answer; both 0, the first token, if the window does not contain the whole answer. */
 function valuesOf(sequence: Sequence, answer: GoldAnswer | undefined) {
   const spans = contextSpans(sequence);
   let [first, last] = [0, 0];

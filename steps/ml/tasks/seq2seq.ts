@@ -82,10 +82,7 @@ async function prepare(source: PreparationContext): Promise<Preparation<Pair>> {
   };
 }
 
-/**
- * The ids of the target and the end-of-text token, whether or not the tokenizer adds it. Long targets are truncated
- * on the tokenizer's truncation side.
- */
+/** The ids of the target and the end-of-text token. Long targets are truncated on the tokenizer's truncation side. */
 function labelsOf(
   id: string,
   target: string,

@@ -7,15 +7,12 @@
 import { type Json, type StepContext, StepError } from '../../../engine/step.ts';
 import type { Database, Row, TableColumn } from '../data/database.ts';
 import type { ProblemType, Task } from '../models/config.ts';
-import type { Encoding } from '../models/encoding.ts';
 import type { Config } from '../models/family.ts';
-import type { Example, Split, TokenColumn, TokensInfo, Values } from '../models/token-dataset.ts';
+import type { Encoding, Example, Split, TokenColumn, TokensInfo, Values } from '../models/token-dataset.ts';
 import { type Sequence, type Side, type Tokenizer, type TokenizerOptions, type Truncation, windowsOf } from '../models/tokenizer.ts';
 import type { HostTensors } from '../runtime/runtime.ts';
 
-/**
- * One input of predict and serve, by field. If a text was given as a list of words, `words` has that list as JSON.
- */
+/** One input of predict and serve, by field. If a text was given as a list of words, `words` has that list as JSON. */
 export type Input = Record<string, string>;
 
 /** A field of an input. */
@@ -33,10 +30,7 @@ export function partOfInput({ name, words }: Field, value: unknown): Input | und
   return { [name]: value.join(' '), words: JSON.stringify(value) };
 }
 
-/**
- * The item, counted from 1, that makes a list an invalid list of words; undefined if all are valid, or the field
- * takes no words.
- */
+/** The item, counted from 1, that makes a list an invalid list of words; undefined if all are valid, or the field takes no words. */
 export function itemThatIsNoWord({ words }: Field, value: unknown): number | undefined {
   const place = words && Array.isArray(value) ? value.findIndex((word) => typeof word !== 'string') : -1;
   return place < 0 ? undefined : place + 1;
@@ -45,7 +39,7 @@ export function itemThatIsNoWord({ words }: Field, value: unknown): number | und
 /** Outputs of a program for a batch, by name: [batch, …]. */
 export type Outputs = Record<string, { data: ArrayLike<number>; shape: readonly number[] }>;
 
-/** What answers depend on besides the outputs: properties of the model, and options of the request. */
+/** What answers depend on besides the outputs. */
 export interface Answering {
   labels: string[];
   problem: ProblemType;
@@ -59,10 +53,7 @@ interface Reading {
   encoding: Partial<Encoding>;
 }
 
-/**
- * All that a task does, in the order of a model's life. `R` is the part of a model's outputs that is kept for one
- * sequence.
- */
+/** All that a task does, in the order of a model's life. `R` is the part of a model's outputs that is kept for one sequence. */
 export interface TaskKind<R = unknown> {
   task: Task;
   fields: readonly Field[];
@@ -72,10 +63,7 @@ export interface TaskKind<R = unknown> {
   tokenizing(encoding: Partial<Encoding>): TokenizerOptions;
   /** The sequences of each cleaned input. Throws a StepError for an invalid input. Only `openEncoder` calls it. */
   encode(inputs: Input[], reading: Reading): Promise<Sequence[][]>;
-  /**
-   * The fields of which only as much is read as `max_length` tokens need, in the order of the texts, if they are used
-   * for nothing else.
-   */
+  /** The fields of which only as much is read as `max_length` tokens need, in the order of the texts, if they are used for nothing else. */
   cut?: readonly string[];
   /** Inputs must contain the tokenizer's mask token. */
   masks?: true;
@@ -192,10 +180,10 @@ export async function encodeWindows(inputs: Input[], { tokenizer, encoding }: Re
   return whole.map((sequence) => windowsOf(sequence, { maxLength: encoding.max_length!, truncationSide: tokenizer.truncationSide }));
 }
 
-/* How a task makes sequences of the rows of a table: what it is given, and what it gives back to `tokenize`. */
+/* How a task makes sequences of the rows of a table. */
 
 /** The options of `tokenize`, as its schema types them. */
-export interface TokenizeOptions {
+interface TokenizeOptions {
   task: Task;
   text?: string;
   text_pair?: string;
@@ -269,31 +257,15 @@ export interface EncodedRow {
   truncated: boolean;
 }
 
-/* Simple methods that a model must beat: what a task is given to measure them, and what it gives back to `baseline`. */
+/* Simple methods that a model must beat. */
 
-/** The options of `baseline`, as its schema types them. */
-export interface BaselineOptions {
-  task: Task;
-  methods?: string[];
-  text?: string;
-  text_pair?: string;
-  label?: string;
-  missing?: 'refuse' | 'drop';
-  words?: string;
-  tags?: string;
-  question?: string;
-  context?: string;
-  answers?: string;
-  target?: string;
-  split: string;
-  metrics?: string[];
-  positive?: string;
-}
+/** The options of `baseline`, as its schema types them: columns as in `tokenize`, and its own. */
+type BaselineOptions = Pick<
+  TokenizeOptions,
+  'task' | 'text' | 'text_pair' | 'missing' | 'words' | 'tags' | 'question' | 'context' | 'answers' | 'target'
+> & { label?: string; methods?: string[]; split: string; metrics?: string[]; positive?: string };
 
-/**
- * Rows of a split. `columns`: the column of each field; `as` makes SQL of a column's name, otherwise it is read as
- * text.
- */
+/** Rows of a split. `columns`: the column of each field; `as` makes SQL of a column's name, otherwise it is read as text. */
 export type ReadColumns = <R extends Row>(
   split: string,
   columns: Record<keyof R & string, string>,
@@ -308,10 +280,7 @@ export interface BaselineResult {
   methods: Record<string, { metrics: Record<string, number>; [detail: string]: Json }>;
 }
 
-/**
- * What to evaluate, and the inputs of the step: rows of the table, or the folder of the tokens. Requesting an input
- * that was not given is an error that says so.
- */
+/** What to evaluate, on rows of the table or on the folder of the tokens. Requesting an input that was not given is an error. */
 export interface BaselineRequest {
   options: BaselineOptions;
   /** The names of the methods. */

@@ -19,8 +19,7 @@ import {
   positiveClass,
   regressionMetrics,
 } from '../metrics/text-classification.ts';
-import type { Encoding } from '../models/encoding.ts';
-import type { TokenColumn } from '../models/token-dataset.ts';
+import type { Encoding, TokenColumn } from '../models/token-dataset.ts';
 import type { Sequence } from '../models/tokenizer.ts';
 import {
   flagColumns,

@@ -165,10 +165,7 @@ async function survey(source: PreparationContext, tags: string, type: string): P
   return labelSet(counts, type, source, 'tags');
 }
 
-/**
- * The word that each token of a text's windows begins; undefined for all other tokens. A token may begin with the
- * space before its word, so its end identifies the word.
- */
+/** The word that each token begins, if any. A token may begin with the space before its word, so its end identifies the word. */
 function wordsOfTokens(windows: readonly Sequence[], words: string[]): (number | undefined)[] {
   const spans = windows.flatMap((window) => window.spans);
   const sequenceIds = windows.flatMap((window) => window.sequenceIds);

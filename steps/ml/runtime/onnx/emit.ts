@@ -46,8 +46,6 @@ class Emitter {
   readonly #initializers = new Map<string, OnnxTensor>();
   readonly #names = new Map<Value, string>();
   readonly #used = new Set<Value>();
-  readonly #graph: Graph;
-  readonly #options: EmitOptions;
   /** For each free axis the name of its length, one int64, computed in the model. */
   readonly #lengths = new Map<string, string>();
   readonly #products = new Map<string, string>();
@@ -56,15 +54,15 @@ class Emitter {
   readonly #twins = new Map<Value, Value>();
   #count = 0;
 
-  constructor(graph: Graph, options: EmitOptions) {
-    this.#graph = graph;
-    this.#options = options;
-  }
+  constructor(
+    private readonly graph: Graph,
+    private readonly options: EmitOptions,
+  ) {}
 
   model(): Uint8Array {
-    const { nodes, inputs, outputs } = this.#graph;
-    const { free, initializers } = this.#options;
-    const twin = free?.twin ?? this.#graph;
+    const { nodes, inputs, outputs } = this.graph;
+    const { free, initializers } = this.options;
+    const twin = free?.twin ?? this.graph;
     for (const value of [...outputs.values(), ...nodes.flatMap((node) => node.inputs)]) this.#used.add(value);
     const interfaces = { inputs: [] as any[], outputs: [] as any[] };
     for (const [name, value] of inputs) {
@@ -89,7 +87,7 @@ class Emitter {
   }
 
   #opsets(): Record<string, number> {
-    return this.#options.dialect === 'standard' ? { '': OPSET } : { '': OPSET, [MICROSOFT]: 1 };
+    return this.options.dialect === 'standard' ? { '': OPSET } : { '': OPSET, [MICROSOFT]: 1 };
   }
 
   /** ONNX tools expect ids to be int64. */
@@ -101,7 +99,7 @@ class Emitter {
         this.#lengths.set(axis, this.#node('Slice', [whole, this.#ints([i]), this.#ints([i + 1])])[0]!);
       }
     }
-    if (this.#options.dialect !== 'standard' || value.dtype !== 'int32') return { name, dtype: value.dtype, shape };
+    if (this.options.dialect !== 'standard' || value.dtype !== 'int32') return { name, dtype: value.dtype, shape };
     this.#names.set(value, this.#node('Cast', [name], { to: elementType('int32') })[0]!);
     return { name, dtype: 'int64', shape };
   }
@@ -109,7 +107,7 @@ class Emitter {
   #axes(value: Value, twin: Value): (number | string)[] {
     return value.shape.map((n, i) => {
       if (n === twin.shape[i]) return n;
-      const axis = this.#options.free!.axes.find(({ size, twinSize }) => size === n && twinSize === twin.shape[i]);
+      const axis = this.options.free!.axes.find(({ size, twinSize }) => size === n && twinSize === twin.shape[i]);
       return axis?.name ?? `axis_${this.#count++}`;
     });
   }
@@ -131,7 +129,7 @@ class Emitter {
 
   #gelu(node: Node): string[] {
     const x = this.#name(node.inputs[0]!);
-    if (this.#options.dialect === 'onnxruntime') return this.#node('Gelu', [x], {}, this.#outputs(node), MICROSOFT);
+    if (this.options.dialect === 'onnxruntime') return this.#node('Gelu', [x], {}, this.#outputs(node), MICROSOFT);
     const erf = this.#node('Erf', this.#node('Div', [x, this.#scalar(Math.SQRT2, 'float32')]));
     const twice = this.#node('Mul', [x, this.#node('Add', [erf[0]!, this.#scalar(1, 'float32')])[0]!]);
     return this.#node('Mul', [twice[0]!, this.#scalar(0.5, 'float32')], {}, this.#outputs(node));
@@ -139,7 +137,7 @@ class Emitter {
 
   #geluNew(node: Node): string[] {
     const x = this.#name(node.inputs[0]!);
-    if (this.#options.dialect === 'onnxruntime') return this.#node('FastGelu', [x], {}, this.#outputs(node), MICROSOFT);
+    if (this.options.dialect === 'onnxruntime') return this.#node('FastGelu', [x], {}, this.#outputs(node), MICROSOFT);
     const constant = (value: number) => this.#scalar(value, 'float32');
     const cubic = this.#node('Mul', [this.#node('Mul', [x, x])[0]!, constant(0.044715)]);
     const inner = this.#node('Mul', [x, this.#node('Add', [cubic[0]!, constant(1)])[0]!]);
@@ -151,7 +149,7 @@ class Emitter {
   #rotate(node: Node): string[] {
     const [x, cos, sin] = node.inputs.map((value) => this.#name(value)) as [string, string, string];
     const first = this.#ints([0]); // the first token's position
-    if (this.#options.dialect === 'onnxruntime')
+    if (this.options.dialect === 'onnxruntime')
       return this.#node('RotaryEmbedding', [x, first, cos, sin], {}, this.#outputs(node), MICROSOFT);
     const [a, b] = this.#node('Split', [x], { axis: -1, num_outputs: 2 }, this.#fresh(2)) as [string, string];
     const product = (left: string, right: string) => this.#node('Mul', [left, right])[0]!;
@@ -169,7 +167,7 @@ class Emitter {
     }
     if (bias) throw new Error('A product with bias must be of two matrices.');
     if (!transposeA && !transposeB) return this.#node('MatMul', names, {}, this.#outputs(node));
-    if (this.#options.dialect === 'onnxruntime') {
+    if (this.options.dialect === 'onnxruntime') {
       return this.#node('FusedMatMul', names, { transA: Number(transposeA), transB: Number(transposeB) }, this.#outputs(node), MICROSOFT);
     }
     const turned = (value: Value, turn: boolean) => {
@@ -181,9 +179,8 @@ class Emitter {
   }
 
   /**
-   * For activations (those of weights never get here: trace.ts separates them). With repeated ids, ScatterND would
-   * lose updates on several threads. A product with the one-hot rows of the ids cannot; nor can ScatterElements,
-   * which is used for greater sizes.
+   * For activations; trace.ts separates those of weights. With repeated ids, ScatterND would lose updates on several threads; a
+   * product with the one-hot rows of the ids cannot, nor can ScatterElements, for greater sizes.
    */
   #segmentSum(node: Node): string[] {
     const sizes = ({ inputs: [x, ids], outputs: [y] }: Node) => {
@@ -197,7 +194,7 @@ class Emitter {
     const flat = this.#dropNegative(this.#reshape(ids!, [count], [twin.count]), depth);
     let sums: string[];
     // With free axes the sizes are unknown. Activations have few gathered rows, so one-hot rows fit.
-    if (this.#options.free || count * segments <= ONE_HOT_LIMIT) {
+    if (this.options.free || count * segments <= ONE_HOT_LIMIT) {
       const values = this.#tensor([0, 1], [2], 'float32');
       const oneHot = this.#node('OneHot', [flat, depth, values], { axis: 0 }); // [segments, ids]
       sums = this.#node('MatMul', [oneHot[0]!, rows]);
@@ -296,7 +293,7 @@ class Emitter {
     const key = `${size} ${twin}`;
     const known = this.#products.get(key);
     if (known) return known;
-    const { axes } = this.#options.free!;
+    const { axes } = this.options.free!;
     const { factor, powers } = productOf(size, twin, axes);
     let name = this.#ints([factor]);
     for (const [i, axis] of axes.entries()) {

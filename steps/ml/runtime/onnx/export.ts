@@ -1,10 +1,4 @@
-/**
- * Exports a program's forward pass as a standalone ONNX model: with the weights, free batch and sequence axes, and
- * int64 ids, as ONNX tools expect.
- *
- * The program is traced twice, with different sizes of the free axes: where the two graphs differ, a size depends on
- * free axes.
- */
+/** Exports a program's forward pass as a standalone ONNX model: with weights, free axes, and int64 ids, as ONNX tools expect. */
 
 import { traceTwins } from '../dynamic-axes.ts';
 import type { Graph, Value } from '../graph.ts';

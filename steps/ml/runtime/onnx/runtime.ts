@@ -141,11 +141,8 @@ const namesOf = (graph: Graph): Map<Value, string> => new Map([...graph.outputs]
 
 /** One graph as an onnxruntime session: inputs are read from, and outputs written to, arrays of the caller. */
 class OnnxSession {
-  readonly graph: Graph;
   /** The approximate memory of a run between inputs and outputs. */
   readonly bytes: number;
-  readonly #session: ort.InferenceSession;
-  readonly #free: Free | undefined;
   /** Names of the inputs of every run. */
   readonly #fed: string[];
 
@@ -171,11 +168,13 @@ class OnnxSession {
     return new OnnxSession(graph, free, session, fed);
   }
 
-  private constructor(graph: Graph, free: Free | undefined, session: ort.InferenceSession, fed: string[]) {
-    this.graph = graph;
+  private constructor(
+    readonly graph: Graph,
+    private readonly free: Free | undefined,
+    private readonly session: ort.InferenceSession,
+    fed: string[],
+  ) {
     this.#fed = fed;
-    this.#free = free;
-    this.#session = session;
     this.bytes = peakBytes(graph);
   }
 
@@ -186,12 +185,12 @@ class OnnxSession {
       if (!tensor) throw new Error(`The input ${name} was not given.`);
       given[name] = tensor;
     }
-    await this.#session.run(given, outputs);
+    await this.session.run(given, outputs);
   }
 
   /** The shapes of the graph's inputs or outputs for these inputs. */
   shapes(which: 'inputs' | 'outputs', given: HostTensors): Map<string, number[]> {
-    return shapesAt(this.graph[which], this.#free?.twin[which], this.#free, given);
+    return shapesAt(this.graph[which], this.free?.twin[which], this.free, given);
   }
 
   /** Allocates the outputs; those in `buffers` are used as they are. */
@@ -206,7 +205,7 @@ class OnnxSession {
   }
 
   async close(): Promise<void> {
-    await this.#session.release();
+    await this.session.release();
   }
 }
 
@@ -219,21 +218,18 @@ const hostOf = ({ type, data, dims }: ort.Tensor): HostTensor => ({
 });
 
 /**
- * Sessions by the shapes of their inputs, without free axes. The least recently used one is closed if they would take
- * too much memory, or are too many. Only one is used at a time: a run takes all threads anyway, and none is closed
- * while it is used.
+ * Sessions by the shapes of their inputs, without free axes. The least recently used ones are closed if they take too much
+ * memory, or are too many. Only one is used at a time, so that none is closed while it is used.
  */
 /** One graph as an onnxruntime session: inputs are read from, and outputs written to, arrays of the caller. */
 class OnnxSessions<T extends { session: OnnxSession }> {
-  readonly #axes: Axes;
-  readonly #open: (inputs: HostTensors) => Promise<T>;
   readonly #live = new Map<string, T>();
   #busy: Promise<unknown> = Promise.resolve();
 
-  constructor(axes: Axes, open: (inputs: HostTensors) => Promise<T>) {
-    this.#axes = axes;
-    this.#open = open;
-  }
+  constructor(
+    private readonly axes: Axes,
+    private readonly open: (inputs: HostTensors) => Promise<T>,
+  ) {}
 
   use<R>(inputs: HostTensors, f: (entry: T) => Promise<R>): Promise<R> {
     const result = this.#busy.then(async () => f(await this.#for(inputs)));
@@ -248,8 +244,8 @@ class OnnxSessions<T extends { session: OnnxSession }> {
   }
 
   async #for(inputs: HostTensors): Promise<T> {
-    const key = shapeOfInputs(inputs, this.#axes);
-    const entry = this.#live.get(key) ?? (await this.#open(inputs));
+    const key = shapeOfInputs(inputs, this.axes);
+    const entry = this.#live.get(key) ?? (await this.open(inputs));
     this.#live.delete(key); // moves to the end: the most recently used is closed last
     this.#live.set(key, entry);
     let bytes = [...this.#live.values()].reduce((sum, { session }) => sum + session.bytes, 0);

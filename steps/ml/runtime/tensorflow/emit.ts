@@ -76,11 +76,7 @@ const each = (kernels: string[], emit: KernelEmitter): Record<string, KernelEmit
 
 /** Emits one graph, in which a value is identified by the name of its node. */
 export class GraphEmitter {
-  readonly #builder: GraphBuilder;
-  readonly #graph: Graph;
   readonly #twin: Graph;
-  readonly #free: Free | undefined;
-  readonly #precision: Precision;
   readonly #names = new Map<Value, string>();
   readonly #twins = new Map<Value, Value>();
   /** For each free axis its length, an int32. */
@@ -88,12 +84,13 @@ export class GraphEmitter {
   /** The twin of the node that is being written. */
   #twinNode!: Node;
 
-  constructor(builder: GraphBuilder, graph: Graph, free: Free | undefined, precision: Precision) {
-    this.#builder = builder;
-    this.#graph = graph;
-    this.#free = free;
+  constructor(
+    private readonly builder: GraphBuilder,
+    private readonly graph: Graph,
+    private readonly free: Free | undefined,
+    private readonly precision: Precision,
+  ) {
     this.#twin = free?.twin ?? graph;
-    this.#precision = precision;
     for (const [name, value] of graph.inputs) this.#twins.set(value, this.#twin.inputs.get(name)!);
     for (const [name, value] of graph.outputs) this.#twins.set(value, this.#twin.outputs.get(name)!);
   }
@@ -101,13 +98,13 @@ export class GraphEmitter {
   /** A node that feeds one of the graph's inputs. */
   placeholder(name: string, value: Value): string {
     const twin = this.#twins.get(value)!;
-    const node = this.#builder.placeholder(
+    const node = this.builder.placeholder(
       name,
       value.dtype,
       value.shape.map((size, i) => (size === twin.shape[i] ? size : -1)),
     );
     for (const [i, size] of value.shape.entries()) {
-      const axis = this.#free?.axes.find((axis) => axis.size === size && axis.twinSize === twin.shape[i]);
+      const axis = this.free?.axes.find((axis) => axis.size === size && axis.twinSize === twin.shape[i]);
       if (axis && !this.#lengths.has(axis.name)) this.#lengths.set(axis.name, this.#sizeOfAxis(node, value.dtype, i));
     }
     this.#names.set(value, node);
@@ -120,7 +117,7 @@ export class GraphEmitter {
   }
 
   emit(): void {
-    for (const [i, node] of this.#graph.nodes.entries()) {
+    for (const [i, node] of this.graph.nodes.entries()) {
       this.#twinNode = this.#twin.nodes[i]!;
       for (const [j, input] of node.inputs.entries()) this.#twins.set(input, this.#twinNode.inputs[j]!);
       const outputs = this.#outputs(node);
@@ -149,7 +146,7 @@ export class GraphEmitter {
   }
 
   #sizeOfAxis(node: string, dtype: DType, axis: number): string {
-    const b = this.#builder;
+    const b = this.builder;
     const shape = b.node('Shape', [node], { T: { type: dtype }, out_type: { type: 'int32' } });
     return b.node('GatherV2', [shape, b.scalar(axis, 'int32'), b.scalar(0, 'int32')], GATHERED('int32'));
   }
@@ -157,20 +154,20 @@ export class GraphEmitter {
   #constant(value: Value): string {
     const { from, shape, dtype } = value;
     if (typeof from !== 'object' || isNode(from)) throw new Error('A value of the graph is read before it is computed.');
-    if (typeof from.data !== 'number') return this.#builder.constant(from.data, shape, dtype);
+    if (typeof from.data !== 'number') return this.builder.constant(from.data, shape, dtype);
     return this.#filled(from.data, shape, (this.#twins.get(value) ?? value).shape, dtype);
   }
 
   /** Filled where it is used, so that the file never contains megabytes of one number. */
   #filled(value: number, shape: number[], twin: number[], dtype: DType): string {
-    const scalar = this.#builder.scalar(value, dtype);
+    const scalar = this.builder.scalar(value, dtype);
     if (shape.length === 0) return scalar;
-    return this.#builder.node('Fill', [this.#vector(shape, twin), scalar], { T: { type: dtype }, index_type: { type: 'int32' } });
+    return this.builder.node('Fill', [this.#vector(shape, twin), scalar], { T: { type: dtype }, index_type: { type: 'int32' } });
   }
 
   /** A list of sizes, some of which may depend on free axes. */
   #vector(sizes: number[], twins: number[]): string {
-    const b = this.#builder;
+    const b = this.builder;
     if (sameShape(sizes, twins)) return b.ints(sizes);
     const parts = sizes.map((size, i) => this.#number(size, twins[i]!));
     return b.node('Pack', parts, { N: { int: parts.length }, T: { type: 'int32' }, axis: { int: 0 } });
@@ -178,9 +175,9 @@ export class GraphEmitter {
 
   /** One int32: a size that may depend on free axes. */
   #number(size: number, twin: number): string {
-    const b = this.#builder;
+    const b = this.builder;
     if (size === twin) return b.scalar(size, 'int32');
-    const { axes } = this.#free!;
+    const { axes } = this.free!;
     const { factor, powers } = productOf(size, twin, axes);
     let product = b.scalar(factor, 'int32');
     for (const [i, { name }] of axes.entries()) {
@@ -197,7 +194,7 @@ export class GraphEmitter {
   /** The names of all the node's outputs. */
   #outputs(node: Node): string[] {
     const { kernel, attributes: a } = node;
-    const b = this.#builder;
+    const b = this.builder;
     const output = node.outputs[0]!;
     const inputs = node.inputs.map((value) => this.name(value));
     const shape = () => this.#vector(output.shape, this.#twinNode.outputs[0]!.shape);
@@ -215,7 +212,7 @@ export class GraphEmitter {
   }
 
   #layerNorm({ inputs: [value], attributes }: Node, [x, gamma, beta]: [string, string, string]): string[] {
-    const b = this.#builder;
+    const b = this.builder;
     const mean = (of: string) =>
       b.node('Mean', [of, b.ints([value!.shape.length - 1])], {
         T: { type: 'float32' },
@@ -231,10 +228,10 @@ export class GraphEmitter {
   }
 
   #product({ inputs: [a, b], attributes, outputs: [y] }: Node, [left, right, bias]: string[]): string {
-    const builder = this.#builder;
+    const builder = this.builder;
     const turn = { a: { bool: Boolean(attributes.transposeA) }, b: { bool: Boolean(attributes.transposeB) } };
     // A product with one column is a sum, for example of norms: those stay exact.
-    const narrow = this.#precision === 'bf16' && y!.shape.at(-1)! > 1;
+    const narrow = this.precision === 'bf16' && y!.shape.at(-1)! > 1;
     const dtype: TensorflowElementType = narrow ? 'bfloat16' : 'float32';
     const inputs = [left!, right!].map((name) => (narrow ? this.#cast(name, 'float32', dtype) : name));
     const plain = a!.shape.length === 2 && b!.shape.length === 2;
@@ -246,15 +243,15 @@ export class GraphEmitter {
   }
 
   #select(condition: string, t: string, e: string, dtype: DType): string {
-    return this.#builder.op('SelectV2', [condition, t, e], dtype);
+    return this.builder.op('SelectV2', [condition, t, e], dtype);
   }
 
   #reshape(x: string, shape: string, dtype: DType): string {
-    return this.#builder.node('Reshape', [x, shape], { T: { type: dtype }, Tshape: { type: 'int32' } });
+    return this.builder.node('Reshape', [x, shape], { T: { type: dtype }, Tshape: { type: 'int32' } });
   }
 
   #cast(x: string, from: TensorflowElementType, to: TensorflowElementType): string {
-    return from === to ? x : this.#builder.node('Cast', [x], { SrcT: { type: from }, DstT: { type: to } });
+    return from === to ? x : this.builder.node('Cast', [x], { SrcT: { type: from }, DstT: { type: to } });
   }
 
   #several(name: string, count: number): string[] {

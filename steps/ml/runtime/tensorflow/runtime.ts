@@ -1,7 +1,6 @@
 /**
- * The `tensorflow` runtime: a program is traced once for each shape of its inputs, as in `onnx`, and the graphs are
- * combined into one SavedModel. A training keeps weights, moments and gradients as variables on the device; a step
- * feeds only the batch and a few numbers.
+ * The `tensorflow` runtime: the graphs of a program, one for each shape of its inputs, are combined into one SavedModel. A
+ * training keeps weights, moments and gradients on the device; a step feeds only the batch and a few numbers.
  */
 
 import { StepError } from '../../../../engine/step.ts';
@@ -52,20 +51,18 @@ export function tensorflowRuntime({ binding, description, gpu }: Tensorflow, thr
 
 /** A session for each shape of the inputs; the weights are fed, and held in TensorFlow's memory once for all of them. */
 class TensorflowInference implements Inference {
-  readonly #binding: Binding;
-  readonly #program: Program;
-  readonly #axes: Axes;
-  readonly #precision: Precision;
   readonly #specs: Specs;
   #weights: HostTensors;
   #held: Record<string, DeviceTensor> = {};
   readonly #live = new Map<string, { session: TensorflowSession; inputs: Map<string, string>; outputs: Map<string, string> }>();
 
-  constructor(binding: Binding, program: Program, weights: HostTensors, axes: Axes, precision: Precision) {
-    this.#binding = binding;
-    this.#program = program;
-    this.#axes = axes;
-    this.#precision = precision;
+  constructor(
+    private readonly binding: Binding,
+    private readonly program: Program,
+    weights: HostTensors,
+    private readonly axes: Axes,
+    private readonly precision: Precision,
+  ) {
     this.#specs = specsOf(weights);
     this.#weights = weights;
   }
@@ -73,7 +70,7 @@ class TensorflowInference implements Inference {
   /** Other values of the same weights. */
   renew(weights: HostTensors): void {
     this.#weights = weights;
-    for (const { id } of Object.values(this.#held)) this.#binding.deleteTensor(id);
+    for (const { id } of Object.values(this.#held)) this.binding.deleteTensor(id);
     this.#held = {};
   }
 
@@ -93,12 +90,12 @@ class TensorflowInference implements Inference {
 
   #hold(weight: string): DeviceTensor {
     const name = weight.slice(named.weight('').length);
-    this.#held[name] ??= hold(this.#binding, this.#weights[name]!);
+    this.#held[name] ??= hold(this.binding, this.#weights[name]!);
     return this.#held[name]!;
   }
 
   #for(given: HostTensors) {
-    const key = shapeOfInputs(given, this.#axes);
+    const key = shapeOfInputs(given, this.axes);
     const known = this.#live.get(key) ?? this.#open(given);
     this.#live.delete(key); // moves to the end: the most recently used is closed last
     this.#live.set(key, known);
@@ -111,13 +108,13 @@ class TensorflowInference implements Inference {
   }
 
   #open(given: HostTensors) {
-    const { traced, free } = traceFor(given, this.#axes, (sized, free) => ({
-      graph: traceInference(this.#program, this.#specs, sized, { free }),
+    const { traced, free } = traceFor(given, this.axes, (sized, free) => ({
+      graph: traceInference(this.program, this.#specs, sized, { free }),
     }));
     const { graph } = traced;
     const builder = new GraphBuilder();
     const inputs = new Map<string, string>();
-    const emitter = new GraphEmitter(builder, graph, free, this.#precision);
+    const emitter = new GraphEmitter(builder, graph, free, this.precision);
     for (const [name, value] of graph.inputs)
       inputs.set(name.startsWith(INPUT) ? name.slice(INPUT.length) : name, emitter.placeholder(`i${inputs.size}`, value));
     emitter.emit();
@@ -125,7 +122,7 @@ class TensorflowInference implements Inference {
     const outputs = new Map(
       [...graph.outputs].map(([name, value]) => [name.slice(OUTPUT.length), builder.op('Identity', [emitter.name(value)], value.dtype)]),
     );
-    return { session: new TensorflowSession(this.#binding, builder.savedModel()), inputs, outputs };
+    return { session: new TensorflowSession(this.binding, builder.savedModel()), inputs, outputs };
   }
 }
 
@@ -136,10 +133,6 @@ const INPUT = named.input('');
 const OUTPUT = named.output('');
 
 class TensorflowTraining implements Training {
-  readonly #binding: Binding;
-  readonly #program: Program;
-  readonly #options: TrainingOptions;
-  readonly #precision: Precision;
   readonly #specs: Specs;
   readonly #trained: string[];
   readonly #frozen: HostTensors;
@@ -158,7 +151,13 @@ class TensorflowTraining implements Training {
   /** For each rate, the tape of masks on the device. */
   #taped = new Map<number, ArrayBufferLike>();
 
-  constructor(binding: Binding, program: Program, weights: HostTensors, options: TrainingOptions, precision: Precision) {
+  constructor(
+    private readonly binding: Binding,
+    private readonly program: Program,
+    weights: HostTensors,
+    private readonly options: TrainingOptions,
+    private readonly precision: Precision,
+  ) {
     const { optimizer } = options;
     if (optimizer.name !== 'adamw') {
       throw new StepError(
@@ -168,10 +167,6 @@ class TensorflowTraining implements Training {
       );
     }
     this.#optimizer = optimizer;
-    this.#binding = binding;
-    this.#program = program;
-    this.#options = options;
-    this.#precision = precision;
     this.#specs = specsOf(weights);
     this.#axes = options.axes ?? {};
     this.#trained = Object.keys(weights).filter((name) => options.weight(name));
@@ -209,7 +204,7 @@ class TensorflowTraining implements Training {
 
   /** PyTorch's AdamW with TensorFlow's Adam: the bias corrections are folded into its learning rate and its epsilon. */
   #update(session: TensorflowSession, { apply }: Update, norm: number, learningRate: number): void {
-    const { maxGradNorm } = this.#options;
+    const { maxGradNorm } = this.options;
     const optimizer = this.#optimizer;
     this.#step++;
     const correction = Math.sqrt(1 - optimizer.beta2 ** this.#step);
@@ -282,7 +277,7 @@ class TensorflowTraining implements Training {
 
   async evaluate(inputs: HostTensors) {
     const weights = this.weights();
-    this.#inference ??= new TensorflowInference(this.#binding, this.#program, weights, this.#axes, this.#precision);
+    this.#inference ??= new TensorflowInference(this.binding, this.program, weights, this.#axes, this.precision);
     if (!this.#evaluated) this.#inference.renew(weights);
     this.#evaluated = true;
     return this.#inference.run(inputs);
@@ -308,11 +303,11 @@ class TensorflowTraining implements Training {
     this.#compiled?.session.close();
     this.#taped.clear();
     this.#compiled = trainingModel(
-      this.#binding,
+      this.binding,
       this.#specs,
       this.#traces,
-      { ...this.#options, optimizer: this.#optimizer },
-      this.#precision,
+      { ...this.options, optimizer: this.#optimizer },
+      this.precision,
     );
     this.#load(this.#compiled);
     return this.#compiled;
@@ -324,11 +319,11 @@ class TensorflowTraining implements Training {
     const trace =
       this.#traces.get(key) ??
       traceFor(inputs, this.#axes, (sized, free) =>
-        traceTraining(this.#program, this.#specs, sized, {
+        traceTraining(this.program, this.#specs, sized, {
           trained: this.#trained,
-          padding: this.#options.paddingRows ?? {},
+          padding: this.options.paddingRows ?? {},
           free,
-          checkpointing: this.#options.checkpointing,
+          checkpointing: this.options.checkpointing,
         }),
       );
     this.#traces.delete(key); // moves to the end: recently used ones are kept

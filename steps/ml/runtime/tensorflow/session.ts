@@ -23,11 +23,12 @@ export interface DeviceTensor {
 
 /** A session over a SavedModel. Its variables live on the device, as long as the session does. */
 export class TensorflowSession {
-  readonly #binding: Binding;
   readonly #id: number;
 
-  constructor(binding: Binding, savedModel: Uint8Array) {
-    this.#binding = binding;
+  constructor(
+    private readonly binding: Binding,
+    savedModel: Uint8Array,
+  ) {
     const folder = mkdtempSync(join(tmpdir(), 'tunesmith-graph-'));
     try {
       writeFileSync(join(folder, 'saved_model.pb'), savedModel);
@@ -43,28 +44,28 @@ export class TensorflowSession {
     const given: number[] = [];
     const ids = Object.values(feeds).map((feed) => {
       if ('id' in feed) return feed.id;
-      const { id } = hold(this.#binding, feed);
+      const { id } = hold(this.binding, feed);
       given.push(id);
       return id;
     });
     try {
       const places = (list: string[]) => list.map((name) => (name.includes(':') ? name : `${name}:0`)).join();
-      return this.#binding.runSavedModel(this.#id, ids, places(names), places(fetches)).map((output) => this.#take(output));
+      return this.binding.runSavedModel(this.#id, ids, places(names), places(fetches)).map((output) => this.#take(output));
     } catch (error) {
       throw explained(error as Error);
     } finally {
-      for (const id of given) this.#binding.deleteTensor(id);
+      for (const id of given) this.binding.deleteTensor(id);
     }
   }
 
   close(): void {
-    this.#binding.deleteSavedModel(this.#id);
+    this.binding.deleteSavedModel(this.#id);
   }
 
   #take({ id, shape, dtype }: { id: number; shape: number[]; dtype: number }): HostTensor {
-    const { TF_FLOAT, TF_INT32 } = this.#binding;
-    const data = this.#binding.tensorDataSync(id);
-    this.#binding.deleteTensor(id);
+    const { TF_FLOAT, TF_INT32 } = this.binding;
+    const data = this.binding.tensorDataSync(id);
+    this.binding.deleteTensor(id);
     return { dtype: dtype === TF_FLOAT ? 'float32' : dtype === TF_INT32 ? 'int32' : 'bool', shape, data };
   }
 }

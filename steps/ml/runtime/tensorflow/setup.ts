@@ -26,9 +26,8 @@ import { pipeline } from 'node:stream/promises';
 import { StepError } from '../../../../engine/step.ts';
 
 /**
- * The folder into which `tunesmith setup tensorflow` installs `@tensorflow/tfjs-node-gpu`: outside of any project, so
- * that `npm ci` does not remove it. It is not in `~/.tunesmith`, because a folder of that name marks the root of a
- * project.
+ * Where `tunesmith setup tensorflow` installs: outside of any project, so that `npm ci` does not remove it, and not in
+ * `~/.tunesmith`, because a folder of that name marks the root of a project.
  */
 export function tensorflowFolder(): string {
   const { TUNESMITH_HOME, XDG_DATA_HOME } = process.env;

@@ -1,7 +1,6 @@
 /**
- * The SavedModel of a training: variables for weights, moments and gradients, and the nodes that read and write them.
- * One call adds a batch's gradients to their variables; another applies them. So the optimizer exists once for all
- * shapes, and a batch may come in parts.
+ * The SavedModel of a training: variables for weights, moments and gradients. One call adds the gradients of a part of a batch to
+ * their variables, another applies them, so that the optimizer exists once for all shapes.
  */
 
 import type { Free } from '../dynamic-axes.ts';
@@ -76,19 +75,17 @@ export function trainingModel(
 
 class Writer {
   readonly #builder = new GraphBuilder();
-  readonly #weights: Specs;
-  readonly #options: AdamWTraining;
-  readonly #precision: Precision;
   readonly #variables = new Map<string, string>();
   readonly #reads = new Map<string, string>();
   readonly #tapes = new Map<number, string>();
   readonly #updates = new Map<string, Update>();
   #buckets = 0;
 
-  constructor(weights: Specs, options: AdamWTraining, precision: Precision) {
-    this.#weights = weights;
-    this.#options = options;
-    this.#precision = precision;
+  constructor(
+    private readonly weights: Specs,
+    private readonly options: AdamWTraining,
+    private readonly precision: Precision,
+  ) {
     for (const name of [RATE, EPSILON, DECAY, SCALE]) this.#builder.placeholder(name, 'float32', []);
   }
 
@@ -101,8 +98,8 @@ class Writer {
     const loads: TrainingModel['loads'] = { weight: new Map(), m: new Map(), v: new Map() };
     const reads: TrainingModel['reads'] = { weight: new Map(), m: new Map(), v: new Map() };
     const assigned: string[] = [];
-    for (const [name, { dtype, shape }] of Object.entries(this.#weights)) {
-      for (const kind of this.#options.weight(name) ? (['weight', 'm', 'v'] as const) : (['weight'] as const)) {
+    for (const [name, { dtype, shape }] of Object.entries(this.weights)) {
+      for (const kind of this.options.weight(name) ? (['weight', 'm', 'v'] as const) : (['weight'] as const)) {
         const value = this.#builder.placeholder(`load${assigned.length}`, dtype, shape);
         loads[kind].set(name, value);
         reads[kind].set(name, this.#read(name, kind));
@@ -115,7 +112,7 @@ class Writer {
   bucket(traced: Traced): Bucket {
     const { graph, gradients, masks, terms } = traced.traced;
     const b = this.#builder;
-    const emitter = new GraphEmitter(b, graph, traced.free, this.#precision);
+    const emitter = new GraphEmitter(b, graph, traced.free, this.precision);
     const prefix = `b${this.#buckets++}`;
     const rates = new Map(masks.map(({ name, rate }, ordinal) => [name, { rate, ordinal }]));
     const bucket = { inputs: new Map<string, string>(), masks: [] as Bucket['masks'] };
@@ -182,7 +179,7 @@ class Writer {
   }
 
   #gradient(name: string, { dense, rows }: TracedGradient, emitter: GraphEmitter): string {
-    const count = this.#builder.scalar(this.#weights[name]!.shape[0]!, 'int32');
+    const count = this.#builder.scalar(this.weights[name]!.shape[0]!, 'int32');
     const sums = rows.map(({ ids, values }) => segmentSum(this.#builder, emitter.name(values), emitter.name(ids), count));
     if (dense) sums.unshift(emitter.name(dense));
     return sums.reduce((sum, term) => this.#builder.op('AddV2', [sum, term]));
@@ -193,12 +190,12 @@ class Writer {
     const known = this.#updates.get(key);
     if (known) return known;
     const b = this.#builder;
-    const { beta1, beta2 } = this.#options.optimizer;
+    const { beta1, beta2 } = this.options.optimizer;
     const suffix = this.#updates.size;
     const halves: string[] = [];
     const applied: string[] = [];
     for (const name of names) {
-      const { learningRateFactor, weightDecay } = this.#options.weight(name)!;
+      const { learningRateFactor, weightDecay } = this.options.weight(name)!;
       const gradient = this.#read(name, 'gradient');
       halves.push(b.op('L2Loss', [gradient]));
       const decayed = weightDecay > 0 ? [`^${this.#decay(name, learningRateFactor * weightDecay)}`] : [];
@@ -224,21 +221,21 @@ class Writer {
   }
 
   #assign(op: string, name: string, kind: Kind, value: string): string {
-    return this.#builder.node(op, [this.#variable(name, kind), value], { dtype: { type: this.#weights[name]!.dtype } });
+    return this.#builder.node(op, [this.#variable(name, kind), value], { dtype: { type: this.weights[name]!.dtype } });
   }
 
   #read(name: string, kind: Kind): string {
     const key = `${kind} ${name}`;
     const read =
       this.#reads.get(key) ??
-      this.#builder.node('ReadVariableOp', [this.#variable(name, kind)], { dtype: { type: this.#weights[name]!.dtype } });
+      this.#builder.node('ReadVariableOp', [this.#variable(name, kind)], { dtype: { type: this.weights[name]!.dtype } });
     this.#reads.set(key, read);
     return read;
   }
 
   #variable(name: string, kind: Kind): string {
     const key = `${kind} ${name}`;
-    const { dtype, shape } = this.#weights[name]!;
+    const { dtype, shape } = this.weights[name]!;
     const variable = this.#variables.get(key) ?? this.#handle(key, dtype, shape);
     this.#variables.set(key, variable);
     return variable;

@@ -3,9 +3,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { GeneratedExample } from '../../../../steps/ml/metrics/counts.ts';
-import { GENERATED, generatedMetrics } from '../../../../steps/ml/metrics/generated.ts';
+import { GENERATED, generatedMetrics, tokenize13a } from '../../../../steps/ml/metrics/generated.ts';
 import { stem } from '../../../../steps/ml/metrics/rouge.ts';
-import { tokenize13a } from '../../../../steps/ml/metrics/sacrebleu.ts';
 import { perplexity } from '../../../../steps/ml/tasks/predicted-tokens.ts';
 
 interface Corpus {
