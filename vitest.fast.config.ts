@@ -30,7 +30,7 @@ export default defineConfig({
       'test/steps/tokenize/{labels,tokenize}.test.ts',
     ],
     globalSetup: 'test/build.ts',
-    testTimeout: 60_000,
+    testTimeout: 30_000,
     maxWorkers: 2,
   },
 });

@@ -216,8 +216,7 @@ function cut(name: string, bytes: number): string {
   return Buffer.byteLength(name) <= bytes
     ? name
     : Buffer.from(name)
-        .subarray(0, bytes)
-        .toString()
+        .toString('utf8', 0, bytes)
         .replace(/\ufffd$/, '');
 }
 

@@ -117,7 +117,7 @@ export async function readFolder(
         await walk(at, `${path}/`, follow ? [...trail, real ?? join(trail.at(-1)!, name)] : trail);
       } else if (stat.isFile()) {
         const hash = hashes.hashOf(stat);
-        const entry: ListingEntry = { path, kind: 'file', ...hashFields(fileContent(stat, hash ?? '')) };
+        const entry: ListingEntry = { path, ...fileContent(stat, hash ?? '') };
         entries.push(entry);
         if (hash === undefined) unread.push({ path: at, stat, size: entry.size, entry });
       } else {
@@ -132,7 +132,7 @@ export async function readFolder(
   await walk(root, '', follow ? [realOf(root)] : []);
 
   await largeAndSmall(unread, async ({ path, stat, entry }) => {
-    Object.assign(entry, hashFields(await readFile(path, stat, hashes)));
+    Object.assign(entry, await readFile(path, stat, hashes));
   });
   return entries.sort(bytewise(entries));
 }
@@ -195,10 +195,6 @@ async function readUntilStill(path: string, stat: BigIntStats, hashes: Hashes): 
 
 function fileContent(stat: BigIntStats, hash: string): Content {
   return { kind: 'file', hash, size: Number(stat.size), executable: (stat.mode & 0o100n) !== 0n };
-}
-
-function hashFields({ hash, size, executable }: Content): Pick<ListingEntry, 'hash' | 'size' | 'executable'> {
-  return { hash, size, executable };
 }
 
 /** The target of a link if it is outside of the outermost folder and is not a folder that we are in. */

@@ -41,9 +41,7 @@ export class FileHashCache {
     const known = this.#learned.get(keyOf(stat));
     if (known) return sameFile(known.stat, stat) ? known.hash : undefined;
     const stamps = row(stat);
-    const found = this.database.read(undefined, (statement) => statement(LOOK_UP).get(...stamps)) as
-      | { hash: string; checked: string }
-      | undefined;
+    const found = this.database.read(undefined, (statement) => statement(LOOK_UP).get(...stamps));
     return found && checkOf(...stamps, found.hash) === found.checked ? found.hash : undefined;
   }
 

@@ -55,18 +55,24 @@ export function isAlive(other: ProcessIdentity): boolean | undefined {
 /** The start time of a process, which distinguishes it from a later one with the same pid; undefined if unknown. */
 function startOf(pid: number): string | undefined {
   if (process.platform === 'linux') {
-    const stat = attempt(() => readFileSync(`/proc/${pid}/stat`, 'utf8'));
-    if (stat === undefined) return undefined;
-    // The second field, the command in parentheses, may contain spaces and parentheses.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    const fields = attempt(() => statFields(pid));
     // Z and X: dead, but the parent has not waited for it yet.
-    return fields[0] === 'Z' || fields[0] === 'X' ? 'dead' : fields[19];
+    return fields?.[0] === 'Z' || fields?.[0] === 'X' ? 'dead' : fields?.[19];
   }
   if (process.platform === 'win32') return undefined;
   // Fixed locale and time zone, so that the output is always the same.
   const env = { PATH: process.env.PATH, LC_ALL: 'C', TZ: 'UTC' };
   const started = attempt(() => execFileSync('ps', ['-o', 'lstart=', '-p', String(pid)], { env, stdio: ['ignore', 'pipe', 'ignore'] }));
   return started && word(started.toString().trim());
+}
+
+/**
+ * The fields of a process in /proc from the third one: state, parent, group … The field before them, the command in parentheses,
+ * may contain spaces and parentheses.
+ */
+export function statFields(pid: number): string[] {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
 }
 
 function exists(pid: number): boolean {

@@ -7,7 +7,7 @@ import { count } from '../format/text.ts';
 import { pipelineSchema } from '../pipeline/schema.ts';
 import { nearPath } from '../report/outcome.ts';
 import { refuseSharedOutputs } from '../run/plan.ts';
-import { openProject } from '../run/project.ts';
+import { withProject } from '../run/project.ts';
 import { choosePipeline, openPipeline, type PipelineOptions } from './pipeline-file.ts';
 
 export async function validate(named: string[], options: PipelineOptions & { json?: boolean }): Promise<void> {
@@ -18,12 +18,9 @@ export async function validate(named: string[], options: PipelineOptions & { jso
     try {
       const pipeline = await openPipeline(file, options);
       const { cells } = pipeline;
-      const project = openProject(pipeline, true, () => {});
-      try {
-        refuseSharedOutputs(pipeline, project, files.slice(0, files.indexOf(file)));
-      } finally {
-        project.close();
-      }
+      await withProject(pipeline, { readOnly: true }, (project) =>
+        refuseSharedOutputs(pipeline, project, files.slice(0, files.indexOf(file))),
+      );
       const steps = new Set(cells.map(({ step }) => step)).size;
       good.push(`${nearPath(file)} is valid: ${count(steps, 'step')}, ${count(cells.length, 'cell')}`);
     } catch (error) {

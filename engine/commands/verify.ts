@@ -4,7 +4,7 @@ import { constants } from 'node:os';
 import { usage } from '../errors.ts';
 import { colorsFor, printableJson, printLines } from '../format/terminal-text.ts';
 import { count, duration, outputLine } from '../format/text.ts';
-import { heldAgainst, type Verified, verifyPipeline } from '../run/verify.ts';
+import { comparedWith, type Verified, verifyPipeline } from '../run/verify.ts';
 import { interruptions } from './exit-code.ts';
 import { choosePipeline, fileAmong, openPipeline, type PipelineOptions } from './pipeline-file.ts';
 
@@ -19,7 +19,7 @@ export default async function verify(
   const print = (line: string) => printLines([line]);
   const interrupted = interruptions(() => json || print('stopping…'));
   const all: Verified[] = [];
-  if (!json && rest.length === 0) print(colors.dim(`cells chosen with --seed ${seed}, compared with ${heldAgainst(pipeline)}`));
+  if (!json && rest.length === 0) print(colors.dim(`cells chosen with --seed ${seed}, compared with ${comparedWith(pipeline)}`));
   try {
     await verifyPipeline(pipeline, { words: rest, count: cells, seed, signal: interrupted.signal }, (verified) => {
       all.push(verified);

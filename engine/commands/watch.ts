@@ -9,7 +9,7 @@ import { printableJson, printLines } from '../format/terminal-text.ts';
 import { count } from '../format/text.ts';
 import { readPipeline } from '../pipeline/index.ts';
 import { nearPath } from '../report/outcome.ts';
-import { codeLooks, inputLooks, looksNow, textLooks, type WatchSnapshot } from '../run/watch-snapshot.ts';
+import { codeStates, currentStates, inputStates, textStates, type WatchSnapshot } from '../run/watch-snapshot.ts';
 import { clearRunCaches } from '../step-code.ts';
 import { failed, type Interruptions } from './exit-code.ts';
 import type { PipelineOptions } from './pipeline-file.ts';
@@ -29,11 +29,11 @@ export async function watch({ file, param, params, json, interrupted, run }: Wat
   const { signal } = interrupted;
   for (;;) {
     clearRunCaches();
-    const texts = textLooks(file, params);
+    const texts = textStates(file, params);
     let begun: { pipeline: Pipeline; known: WatchSnapshot; inputs: WatchSnapshot } | undefined;
     let mistakes = '';
     const code = await run(async (pipeline) => {
-      begun = { pipeline, known: new Map([...texts, ...(await codeLooks(pipeline))]), inputs: inputLooks(pipeline) };
+      begun = { pipeline, known: new Map([...texts, ...(await codeStates(pipeline))]), inputs: inputStates(pipeline) };
     }).catch((error: unknown) => {
       mistakes = mistakesOf(error);
       return failed(error, version);
@@ -55,7 +55,7 @@ async function change(
 ): Promise<string | undefined> {
   for (;;) {
     const began = performance.now();
-    const different = firstDifference(new Map([...inputs, ...known]), looksNow(pipeline, known.keys()));
+    const different = firstDifference(new Map([...inputs, ...known]), currentStates(pipeline, known.keys()));
     if (different !== undefined) {
       // Wait, because an editor may be saving several files.
       await pause(LEAST, signal);

@@ -9,7 +9,6 @@ export function duration(seconds: number): string {
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;
-  const two = (n: number) => String(n).padStart(2, '0');
   if (whole < 3600) return `${Math.floor(whole / 60)}m ${two(whole % 60)}s`;
   return `${Math.floor(whole / 3600)}h ${two(Math.floor((whole % 3600) / 60))}m`;
 }
@@ -23,9 +22,10 @@ export function lineEnd(text: string, from: number): number {
 /** "2026-03-01 14:05", in local time. */
 export function moment(iso: string): string {
   const at = new Date(iso);
-  const two = (n: number) => String(n).padStart(2, '0');
   return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}`;
 }
+
+const two = (n: number): string => String(n).padStart(2, '0');
 
 /** At most four significant digits for fractions and separators for thousands: "0.9573", "5,210". */
 export function figure(value: number | string | null): string {
@@ -75,13 +75,9 @@ export function outputLine(line: string, most = MOST): string {
 /** Maximum number of characters of a line of output. */
 const MOST = 240;
 
-/** Width in columns, with a fast path for ASCII. */
+/** The width of a text on a terminal in columns. Not the package string-width, which takes 30 ms to load in every command. */
 export function width(text: string): number {
-  return /^[\x20-\x7e]*$/.test(text) ? text.length : columnsOfText(text);
-}
-
-/** The width of a text on a terminal. Not the package string-width, which takes 30 ms to load in every command. */
-function columnsOfText(text: string): number {
+  if (/^[\x20-\x7e]*$/.test(text)) return text.length;
   let sum = 0;
   for (const { segment } of new Intl.Segmenter().segment(stripVTControlCharacters(text))) sum += columnsOf(segment);
   return sum;

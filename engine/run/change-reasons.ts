@@ -52,7 +52,7 @@ function phraseOf({ what, before, after, files, total = 0 }: Difference): string
 export function differences(before: Components, after: Components, uses: string, { manifestOf, textOf }: KnownContents): Difference[] {
   const differences: Difference[] = [];
   const values = (what: string, a: unknown, b: unknown) => {
-    if (!same(a, b)) differences.push({ what, before: text(a), after: text(b) });
+    if (!same(a, b)) differences.push({ what, before: valueText(a), after: valueText(b) });
   };
   values('step', before.step, after.step);
   values(`version of ${after.step}`, before.version, after.version);
@@ -181,7 +181,7 @@ function changedKeys(before: Record<string, unknown>, after: Record<string, unkn
 }
 
 /** An own property, because users may choose names such as `constructor`. */
-function own<T>(map: Record<string, T>, key: string): T | undefined {
+export function own<T>(map: Record<string, T>, key: string): T | undefined {
   return Object.hasOwn(map, key) ? map[key] : undefined;
 }
 
@@ -193,7 +193,7 @@ function isObject(value: unknown): value is Record<string, Json> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function text(value: unknown): string | undefined {
+export function valueText(value: unknown): string | undefined {
   return typeof value === 'string' ? value : value === undefined ? undefined : canonicalJson(value as Json);
 }
 

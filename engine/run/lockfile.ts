@@ -10,7 +10,7 @@ import { replaceFile } from '../../cache/atomic-move.ts';
 import type { Content } from '../../cache/content.ts';
 import { type Cell, lockfilePath, type Pipeline } from '../cell.ts';
 import { compareBytes } from '../format/scalars.ts';
-import { phrase } from './change-reasons.ts';
+import { own, phrase } from './change-reasons.ts';
 import { type Fingerprinted, fingerprintCell } from './fingerprint.ts';
 import { differencesFrom, type Freshness } from './freshness.ts';
 import { type PlannedCell, readsAtItsPlace } from './plan.ts';
@@ -249,10 +249,9 @@ export async function whyOther(
 /** The outputs that differ from before; undefined if none does. */
 export function otherBytes(before: Record<string, string>, now: Record<string, Content>): string | undefined {
   const names = [...new Set([...Object.keys(before), ...Object.keys(now)])];
-  const bytesBefore = (name: string) => (Object.hasOwn(before, name) ? before[name] : undefined);
-  const bytesNow = (name: string) => (Object.hasOwn(now, name) ? lockedBytes(now[name]!) : undefined);
-  const other = names.filter((name) => bytesBefore(name) !== bytesNow(name));
-  const changes = other.map((name) => `output ${name} (${brief(bytesBefore(name))} → ${brief(bytesNow(name))})`);
+  const after = lockfileEntry('', now).outputs;
+  const other = names.filter((name) => own(before, name) !== own(after, name));
+  const changes = other.map((name) => `output ${name} (${brief(own(before, name))} → ${brief(own(after, name))})`);
   return changes.length > 0 ? changes.join(', ') : undefined;
 }
 

@@ -281,7 +281,7 @@ export class OutputTransaction {
 
   /** Reports each error once, in whichever run it occurs. */
   #report(troubles: string[]): void {
-    for (const trouble of troubles) if (!this.project.records.wasTold(trouble)) this.project.notice(trouble, this.journal.cell);
+    for (const trouble of troubles) if (!this.project.records.wasReported(trouble)) this.project.notice(trouble, this.journal.cell);
   }
 
   #former(name: string): string {

@@ -3,11 +3,11 @@
 import { join } from 'node:path';
 import { fileName, type Pipeline } from '../cell.ts';
 import type { CellState } from '../events.ts';
-import { canonicalJson, compareBytes, type Json } from '../format/scalars.ts';
+import { compareBytes, type Json } from '../format/scalars.ts';
 import type { MetricDirection } from '../step.ts';
-import { type Difference, differences, type Texts } from './change-reasons.ts';
+import { type Difference, differences, own, type Texts, valueText } from './change-reasons.ts';
 import type { Components } from './fingerprint.ts';
-import { openProject } from './project.ts';
+import { withProject } from './project.ts';
 import { type Records, type RunRecord, readRecords } from './records.ts';
 
 /** Two runs: parameters, the pipeline's text, the environment and, for each cell, fingerprint components and metrics. */
@@ -102,10 +102,8 @@ function settingValues({ setting, git, pipeline }: RunRecord): Record<string, Js
 }
 
 function changes(before: Record<string, Json>, after: Record<string, Json>): Change[] {
-  const text = (value: Json | undefined) => (value === undefined || typeof value === 'string' ? value : canonicalJson(value));
-  const own = (map: Record<string, Json>, name: string) => (Object.hasOwn(map, name) ? map[name] : undefined);
   return [...new Set([...Object.keys(before), ...Object.keys(after)])]
-    .map((name) => ({ name, before: text(own(before, name)), after: text(own(after, name)) }))
+    .map((name) => ({ name, before: valueText(own(before, name)), after: valueText(own(after, name)) }))
     .filter((change) => change.before !== change.after);
 }
 
@@ -121,6 +119,7 @@ export interface ChosenMetric {
 export function chosenMetrics(root: string, runs: readonly number[], wanted: string | undefined): Map<number, ChosenMetric> {
   const chosen = new Map<number, ChosenMetric>();
   readRecords(root, (records) => {
+    // By fingerprint, because runs share many results.
     const judged = new Map<string, string | undefined>();
     const withMetrics = records.cellsWithMetrics();
     for (const run of runs) {
@@ -131,14 +130,13 @@ export function chosenMetrics(root: string, runs: readonly number[], wanted: str
   return chosen;
 }
 
-interface Known {
-  /** A cache by fingerprint, because runs share many results. */
-  judged: Map<string, string | undefined>;
-  withMetrics: Set<string>;
-}
-
 /** The metric of the last `select` step; otherwise the best value if the metric has a direction, and the last one if not. */
-function chosenOf(records: Records, run: number, wanted: string | undefined, { judged, withMetrics }: Known): ChosenMetric | undefined {
+function chosenOf(
+  records: Records,
+  run: number,
+  wanted: string | undefined,
+  { judged, withMetrics }: { judged: Map<string, string | undefined>; withMetrics: Set<string> },
+): ChosenMetric | undefined {
   const candidates: (ChosenMetric & { better?: MetricDirection })[] = [];
   for (const [cell, fingerprint] of [...records.fingerprints(run)].sort(([a], [b]) => compareBytes(a, b))) {
     if (!withMetrics.has(cell)) continue;
@@ -183,8 +181,7 @@ export async function pastOutputs(
   wanted: (cell: string, output?: string) => boolean,
   into: string,
 ): Promise<PastOutputs> {
-  const project = openProject(pipeline, false, () => {});
-  try {
+  return withProject(pipeline, {}, async (project) => {
     const past: PastOutputs = { outputs: [], gone: [] };
     for (const [cell, fingerprint] of project.records.fingerprints(run)) {
       if (!wanted(cell)) continue;
@@ -203,7 +200,5 @@ export async function pastOutputs(
     // The records have cells in the order in which they ended.
     past.outputs.sort((a, b) => compareBytes(a.cell, b.cell));
     return past;
-  } finally {
-    project.close();
-  }
+  });
 }

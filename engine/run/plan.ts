@@ -14,7 +14,7 @@ import { type Difference, nearest } from './change-reasons.ts';
 import { type Components, codeTexts } from './fingerprint.ts';
 import { checkFreshness, differencesFrom, type Freshness, type FreshnessContext, subjectOf } from './freshness.ts';
 import { explained } from './process/failure.ts';
-import { openProject, type Project } from './project.ts';
+import { type Project, withProject } from './project.ts';
 import type { CellRecord } from './records.ts';
 import { ancestorsOf, cellsNamed, type Selection, selectCells, unknownCell } from './select-cells.ts';
 
@@ -23,17 +23,14 @@ export type Plan = Record<string, { state: PlannedState; why: string }>;
 /** The plan, without cells whose `when` is false. */
 export async function planPipeline(pipeline: Pipeline, options: Selection & { force?: boolean }): Promise<Plan> {
   const selected = selectCells(pipeline, options);
-  const project = openProject(pipeline, true, () => {});
-  try {
+  return withProject(pipeline, { readOnly: true }, async (project) => {
     refuseSharedOutputs(pipeline, project);
     const plan: Plan = Object.create(null);
     for (const [name, { state, why }] of await planCells(pipeline, project, { selected, force: options.force })) {
       if (selected.has(name) && state !== 'off') plan[name] = { state, why };
     }
     return plan;
-  } finally {
-    project.close();
-  }
+  });
 }
 
 export interface PlannedCell {
@@ -89,7 +86,6 @@ export async function planCells(
   return plan;
 }
 
-/** Reports frozen cells without a stored result. */
 async function neverMade({ locate }: Pipeline, cells: Cell[], plan: Map<string, PlannedCell>): Promise<InvalidError> {
   // Report only the first cell of each step.
   const firsts = cells.filter(({ step }, i) => cells.findIndex((other) => other.step === step) === i);
@@ -224,8 +220,7 @@ export interface Explanation {
 export async function explainCells(pipeline: Pipeline, word: string): Promise<Explanation[]> {
   const cells = cellsNamed(pipeline, word);
   if (cells.length === 0) throw new InvalidError([unknownCell(pipeline, word)]);
-  const project = openProject(pipeline, true, () => {});
-  try {
+  return withProject(pipeline, { readOnly: true }, async (project) => {
     const plan = await planCells(pipeline, project);
     const explanations: Explanation[] = [];
     for (const cell of cells) {
@@ -235,9 +230,7 @@ export async function explainCells(pipeline: Pipeline, word: string): Promise<Ex
       explanations.push({ cell: cell.name, state, why, last, differences: [], ...details });
     }
     return explanations;
-  } finally {
-    project.close();
-  }
+  });
 }
 
 async function comparison(cell: Cell, pipeline: Pipeline, project: Project, freshness: Freshness): Promise<Partial<Explanation>> {

@@ -25,12 +25,28 @@ export interface Project {
   close(): void;
 }
 
+export interface ProjectOptions extends Partial<Pick<Project, 'places' | 'notice'>> {
+  readOnly?: boolean;
+  signal?: AbortSignal;
+}
+
+/** Opens the project for some work. */
+export async function withProject<T>(
+  pipeline: Pick<Pipeline, 'root'>,
+  options: ProjectOptions,
+  work: (project: Project) => T | Promise<T>,
+): Promise<T> {
+  const project = openProject(pipeline, options);
+  try {
+    return await work(project);
+  } finally {
+    project.close();
+  }
+}
+
 export function openProject(
   { root }: Pick<Pipeline, 'root'>,
-  readOnly: boolean,
-  notice: Project['notice'],
-  signal?: AbortSignal,
-  places = projectPaths({ root }),
+  { readOnly = false, notice = () => {}, signal, places = projectPaths({ root }) }: ProjectOptions,
 ): Project {
   if (!readOnly) makeOwnFolder(places);
   const cache = openCache(places.cache, { readOnly, fileHashes: places.memo, staging: join(places.own, 'tmp'), notice });

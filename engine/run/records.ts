@@ -262,7 +262,7 @@ export class Records {
   }
 
   /** Whether an earlier run has already reported this. */
-  wasTold(message: string): boolean {
+  wasReported(message: string): boolean {
     return this.#database.get('select 1 from notices where message = ? limit 1', message) !== undefined;
   }
 

@@ -29,7 +29,7 @@ import { formerReports, RunRecorder } from './run-recorder.ts';
 import { checkResources, demandOf, longestFirst, type MachineResources, machineFor, Pool, walk } from './scheduler.ts';
 import { type Selection, selectCells } from './select-cells.ts';
 import { StepCheckpoints } from './step-checkpoints.ts';
-import { UpstreamChecks } from './upstream-checks.ts';
+import { type UpstreamChecks, upstreamChecks } from './upstream-checks.ts';
 
 export interface RunOptions extends Selection {
   force?: boolean;
@@ -53,7 +53,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
   const early: RunEvent[] = [];
   let report: Emit = (event) => early.push(event);
   const notice: Project['notice'] = (message, cell) => report({ type: 'notice', ...(cell === undefined ? {} : { cell }), message });
-  const project = openProject(pipeline, false, notice, options.signal);
+  const project = openProject(pipeline, { notice, signal: options.signal });
   const recorder = new RunRecorder(project, pipeline);
   let summary: Summary;
   let ended = false;
@@ -118,7 +118,7 @@ class Run {
   readonly #outputs = new Map<string, Record<string, Content>>();
   /** Cells outside of the selection whose outputs could not be restored, and why. */
   readonly #unrestored = new Map<string, string>();
-  #upstreamChecks: UpstreamChecks | undefined;
+  #upstreamChecks: UpstreamChecks = () => [];
   /** The priority of each cell if not all can run at the same time. */
   #order = new Map<string, number>();
   readonly #jobs: number;
@@ -156,7 +156,7 @@ class Run {
       else this.#handleFresh(cell, planned.freshness!, () => 0);
     }
     if (pending.length > 0) {
-      this.#upstreamChecks = await UpstreamChecks.of(pending, pipeline);
+      this.#upstreamChecks = await upstreamChecks(pending, pipeline);
       this.#order = longestFirst(pipeline.cells, project.records.durations(pipeline.file));
       try {
         await walk([...this.#restorableBefore(pending), ...pending], edgesOf, (cell) => this.#finishCell(cell));
@@ -211,7 +211,7 @@ class Run {
     const { plan, selected } = this.setup;
     const successes: (CellState | undefined)[] = ['ran', 'fresh', 'restored'];
     const exists = (name: string) => successes.includes(this.#outcomes.get(name)) || (!selected.has(name) && plan.get(name)!.final);
-    for (const { cell, at, problem } of this.#upstreamChecks?.problems(exists) ?? [])
+    for (const { cell, at, problem } of this.#upstreamChecks(exists))
       await this.#failBeforeStart(cell, 0, { ...problem, option: problem.option.split('.') }, at);
   }
 
@@ -339,7 +339,7 @@ class Run {
         if (freshness.state === 'restore' && (await this.#restoreOutputs(cell, freshness)) === undefined)
           return this.#handleRestored(cell, freshness, seconds);
       }
-      await this.#executeNow(cell, { ...freshness, why }, this.#executionContext(slot.gpus, outputLeases), seconds);
+      await this.#executeNow(cell, { ...freshness, why }, { gpus: slot.gpus, leases: outputLeases }, seconds);
     } finally {
       for (const lease of leases) lease.release();
       slot.release();
@@ -347,10 +347,22 @@ class Run {
   }
 
   /** Executes a cell that has its resources and leases, unless an earlier run made its outputs but could not store them. */
-  async #executeNow(cell: Cell, freshness: Freshness, context: ExecutionContext, seconds: () => number): Promise<void> {
+  async #executeNow(
+    cell: Cell,
+    freshness: Freshness,
+    own: Pick<ExecutionContext, 'gpus' | 'leases'>,
+    seconds: () => number,
+  ): Promise<void> {
     const { why } = freshness;
     const { CellExecution } = await import('./execute.ts');
-    const execution = new CellExecution(cell, freshness, context);
+    const execution = new CellExecution(cell, freshness, {
+      ...this.setup,
+      ...own,
+      outputsOf: (name) => this.#outputs.get(name)!,
+      orphanReaper: this.#orphanReaper,
+      stepProcesses: this.#stepProcesses,
+      signal: this.#signal,
+    });
     const stored = why === 'forced' || !cell.cache ? undefined : await execution.storeUnstored();
     if (stored) {
       this.#addResult(cell, freshness, stored.outputs, stored.valid);
@@ -372,23 +384,6 @@ class Run {
         if (pid !== process.pid && this.setup.selected.has(cell.name)) this.setup.emit({ type: 'waiting', cell: cell.name, pid });
         onWait?.();
       },
-    };
-  }
-
-  #executionContext(gpus: string[], leases: Lease[]): ExecutionContext {
-    const { pipeline, project, run, lockfileCheck, emit } = this.setup;
-    return {
-      pipeline,
-      project,
-      run,
-      outputsOf: (name) => this.#outputs.get(name)!,
-      gpus,
-      leases,
-      orphanReaper: this.#orphanReaper,
-      stepProcesses: this.#stepProcesses,
-      lockfileCheck,
-      signal: this.#signal,
-      emit,
     };
   }
 

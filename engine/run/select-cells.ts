@@ -66,7 +66,6 @@ export function cellTest(word: string): (cell: Pick<Cell, 'name' | 'step' | 'mat
       ));
 }
 
-/** Splits the name of a cell. */
 export function cellOfName(name: string): Pick<Cell, 'name' | 'step' | 'matrix'> {
   const { step, values } = cellNameParts(name) ?? { step: name, values: new Map<string, string>() };
   return { name, step, matrix: Object.fromEntries([...values].map(([key, text]) => [key, writtenValue(text)])) };
@@ -99,7 +98,6 @@ export function unknownCell(pipeline: Pipeline, word: string, flag = ''): Diagno
   return unplaced(`${flag}${word}: there is no such cell or step in ${where}`, nearestCells(pipeline, word));
 }
 
-/** Suggests a similar step, dimension or value. */
 function nearestCells({ cells }: Pipeline, word: string): string {
   const step = /^([^[]+)\[/.exec(word)?.[1];
   const ofStep = cells.filter((cell) => cell.step === step);

@@ -50,7 +50,7 @@ export class StepCheckpoints {
       } catch (error) {
         const { message, hint } = systemError(error) ?? { message: String(error), hint: '' };
         const trouble = `could not remove ${relative(root, folder)}: ${message}. ${hint}`;
-        if (!records.wasTold(trouble)) notice(trouble);
+        if (!records.wasReported(trouble)) notice(trouble);
       } finally {
         lease.release();
       }

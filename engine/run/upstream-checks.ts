@@ -1,4 +1,4 @@
-/** Asks the remaining steps before a long cell starts whether existing outputs already make them fail. */
+/** Checks before a long cell starts whether existing outputs already make later cells fail. */
 
 import { type Cell, type Pipeline, upstreamOf } from '../cell.ts';
 import { builtin } from '../registry.ts';
@@ -11,39 +11,27 @@ interface Waiting {
   check: NonNullable<StepDefinition['foresee']>['check'];
 }
 
-export class UpstreamChecks {
-  readonly #cells: ReadonlyMap<string, Cell>;
-  #waiting: Waiting[];
+/** Finds the cells that will fail. Checks each cell once, as soon as the outputs of all cells that decide exist. */
+export type UpstreamChecks = (exists: (cell: string) => boolean) => { cell: Cell; at: Cell; problem: OptionProblem }[];
 
-  private constructor(cells: ReadonlyMap<string, Cell>, waiting: Waiting[]) {
-    this.#cells = cells;
-    this.#waiting = waiting;
+export async function upstreamChecks(pending: Cell[], pipeline: Pipeline): Promise<UpstreamChecks> {
+  const cells = new Map(pipeline.cells.map((cell) => [cell.name, cell]));
+  let waiting: Waiting[] = [];
+  for (const cell of pending) {
+    if (cell.action.kind !== 'step' || !('builtin' in cell.action.module)) continue;
+    const foresee = (await builtin(cell.action.module.builtin))?.foresee;
+    const reads = new Set(foresee?.reads.flatMap((path) => behind(cell, path.split('.'), cells)));
+    if (foresee && reads.size > 0) waiting.push({ cell, reads, check: foresee.check });
   }
-
-  /** The outputs of these cells. */
-  static async of(pending: Cell[], pipeline: Pipeline): Promise<UpstreamChecks> {
-    const cells = new Map(pipeline.cells.map((cell) => [cell.name, cell]));
-    const waiting: Waiting[] = [];
-    for (const cell of pending) {
-      if (cell.action.kind !== 'step' || !('builtin' in cell.action.module)) continue;
-      const foresee = (await builtin(cell.action.module.builtin))?.foresee;
-      const reads = new Set(foresee?.reads.flatMap((path) => behind(cell, path.split('.'), cells)));
-      if (foresee && reads.size > 0) waiting.push({ cell, reads, check: foresee.check });
-    }
-    return new UpstreamChecks(cells, waiting);
-  }
-
-  /** The cells that will fail. Asks each cell once, as soon as all deciding outputs exist. */
-  problems(exists: (cell: string) => boolean): { cell: Cell; at: Cell; problem: OptionProblem }[] {
-    const ready = this.#waiting.filter(({ reads }) => [...reads].every(exists));
-    if (ready.length === 0) return [];
-    this.#waiting = this.#waiting.filter((one) => !ready.includes(one));
+  return (exists) => {
+    const ready = waiting.filter(({ reads }) => [...reads].every(exists));
+    waiting = waiting.filter((one) => !ready.includes(one));
     return ready.flatMap(({ cell, check }) => {
       const { options } = cell.action as { options: OptionsOf<OptionSchemas> };
-      const [problem] = check(options, upstreamOf(cell, this.#cells, exists));
-      return problem ? [{ cell, at: this.#cells.get(problem.upstream ?? cell.name)!, problem }] : [];
+      const [problem] = check(options, upstreamOf(cell, cells, exists));
+      return problem ? [{ cell, at: cells.get(problem.upstream ?? cell.name)!, problem }] : [];
     });
-  }
+  };
 }
 
 /** The cells that a path of inputs leads to. */

@@ -48,7 +48,7 @@ export interface Verified {
 
 /** `report` is called for each verified cell. */
 export async function verifyPipeline(pipeline: Pipeline, options: VerifyOptions, report: (verified: Verified) => void): Promise<void> {
-  const project = openProject(pipeline, true, () => {});
+  const project = openProject(pipeline, { readOnly: true });
   const base = mkdtempSync(join(tmpdir(), 'tunesmith-verify-'));
   const orphanReaper = new OrphanReaper();
   const stepProcesses = new StepProcesses(orphanReaper);
@@ -84,10 +84,9 @@ function chosen(pipeline: Pipeline, lock: Lockfile, { words, count, seed }: Veri
   const unknown = named.filter(({ cells }) => cells.length === 0);
   if (unknown.length > 0) throw new InvalidError(unknown.map(({ word }) => unknownCell(pipeline, word)));
   if (words.length > 0) return [...new Set(named.flatMap(({ cells }) => cells))];
-  const lot = ({ name }: Cell) => sha256(`${seed} ${name}`);
   const drawn = pipeline.cells
     .filter(({ name, enabled, cache }) => enabled && cache && lock.has(name))
-    .map((cell) => ({ cell, lot: lot(cell) }))
+    .map((cell) => ({ cell, lot: sha256(`${seed} ${cell.name}`) }))
     .sort((a, b) => (a.lot < b.lot ? -1 : 1))
     .slice(0, count);
   return pipeline.cells.filter((cell) => drawn.some((one) => one.cell === cell));
@@ -157,18 +156,7 @@ class Verifier {
 
     const freshness = { ...known, state: 'run' as const, why: 'verify', differing: [] };
     const gpus = (await machineFor([here])).gpus.slice(0, here.resources.gpu ?? 0);
-    const context = {
-      pipeline: moved,
-      project,
-      run: 1,
-      outputsOf,
-      gpus,
-      leases: [],
-      orphanReaper: this.setup.orphanReaper,
-      stepProcesses: this.setup.stepProcesses,
-      signal: this.setup.signal,
-      emit: () => {},
-    };
+    const context = { ...this.setup, pipeline: moved, project, run: 1, outputsOf, gpus, leases: [], emit: () => {} };
     const first = await new CellExecution(here, freshness, context).run();
     if (first.state === 'failed') return { state: 'unknown', why: `it failed: ${first.failure.message}`, tail: first.failure.tail };
     if (first.state === 'canceled') return { state: 'unknown', why: 'interrupted' };
@@ -206,7 +194,7 @@ class Verifier {
   /** Opens the project in a clean folder, with one cache for all cells. Downloads are shared with the real project. */
   #openMoved(moved: Pipeline): Project {
     const places = { ...projectPaths(moved), cache: join(this.setup.base, 'cache'), memo: undefined };
-    const project = openProject(moved, false, () => {}, this.setup.signal, places);
+    const project = openProject(moved, { signal: this.setup.signal, places });
     const sources = new RemoteSources({
       folder: join(this.setup.project.places.cache, 'sources'),
       fileHashes: project.cache.fileHashes,
@@ -269,7 +257,7 @@ async function copy(path: string, to: string, { fileHashes: memo }: Cache, leavi
 }
 
 /** The name of what results are compared with. */
-export function heldAgainst(pipeline: Pipeline): string {
+export function comparedWith(pipeline: Pipeline): string {
   const path = lockfilePath(pipeline.file);
   return existsSync(path) ? basename(path) : 'the results in the cache';
 }

@@ -12,39 +12,39 @@ import { type Code, codeOf } from '../step-code.ts';
 export type WatchSnapshot = Map<string, string>;
 
 /** The state of the pipeline file and of the --params file. Call it before they are read. */
-export function textLooks(file: string, params: string | undefined): WatchSnapshot {
-  return new Map([file, ...(params === undefined ? [] : [params])].map((path) => [resolve(path), textLook(resolve(path))]));
+export function textStates(file: string, params: string | undefined): WatchSnapshot {
+  return new Map([file, ...(params === undefined ? [] : [params])].map((path) => [resolve(path), contentState(resolve(path))]));
 }
 
 /** The state of the code of steps when it was read. */
-export async function codeLooks({ cells }: Pipeline): Promise<WatchSnapshot> {
+export async function codeStates({ cells }: Pipeline): Promise<WatchSnapshot> {
   const modules = cells.flatMap(({ action }) => (action.kind === 'step' && 'path' in action.module ? [action.module.path] : []));
-  const looks: WatchSnapshot = new Map();
+  const states: WatchSnapshot = new Map();
   for (const module of new Set(modules)) {
     const code: Code = await codeOf(module);
-    for (const [name, hash] of Object.entries(code.files)) looks.set(resolve(dirname(module), name), hash);
+    for (const [name, hash] of Object.entries(code.files)) states.set(resolve(dirname(module), name), hash);
   }
-  return looks;
+  return states;
 }
 
 /** The current state of all files. `known`: the files that are compared by content. */
-export function looksNow(pipeline: Pipeline, known: Iterable<string>): WatchSnapshot {
-  return new Map([...[...known].map((path) => [path, textLook(path)] as const), ...inputLooks(pipeline)]);
+export function currentStates(pipeline: Pipeline, known: Iterable<string>): WatchSnapshot {
+  return new Map([...[...known].map((path) => [path, contentState(path)] as const), ...inputStates(pipeline)]);
 }
 
 /** Inputs that no cell makes, including every file of a folder. */
-export function inputLooks({ folder, root, cells }: Pipeline): WatchSnapshot {
+export function inputStates({ folder, root, cells }: Pipeline): WatchSnapshot {
   const made = new Set(cells.flatMap(({ outputs }) => Object.values(outputs).map(({ path }) => path)));
   made.add(join(root, '.tunesmith'));
   const isMade = (path: string): boolean => made.has(path) || (dirname(path) !== path && isMade(dirname(path)));
-  const looks: WatchSnapshot = new Map();
+  const states: WatchSnapshot = new Map();
   const add = (path: string) => {
-    if (looks.has(path) || isMade(path)) return;
+    if (states.has(path) || isMade(path)) return;
     const stat = statAt(path);
-    looks.set(path, stat ? `${stat.ino} ${stat.size} ${stat.mtimeNs} ${stat.mode}` : 'nothing');
+    states.set(path, stat ? `${stat.ino} ${stat.size} ${stat.mtimeNs} ${stat.mode}` : 'nothing');
     if (!stat?.isDirectory()) return;
     // The timestamps of a folder change when files are created in it.
-    looks.set(path, 'folder');
+    states.set(path, 'folder');
     for (const name of namesIn(path)) if (!isByProduct(name, isFolder(join(path, name)))) add(join(path, name));
   };
   const patterns = new Map<string, boolean>();
@@ -54,7 +54,7 @@ export function inputLooks({ folder, root, cells }: Pipeline): WatchSnapshot {
     }
   }
   for (const [pattern, glob] of patterns) for (const path of glob ? matchesNow(pattern, folder) : [resolve(folder, pattern)]) add(path);
-  return looks;
+  return states;
 }
 
 /** Ignores unreadable files, which the run reports. */
@@ -66,7 +66,7 @@ function matchesNow(pattern: string, folder: string): string[] {
   }
 }
 
-function textLook(path: string): string {
+function contentState(path: string): string {
   try {
     return sha256(readFileSync(path));
   } catch {

@@ -102,5 +102,7 @@ test('closing releases all leases', async () => {
   const first = cacheIn(at);
   await first.leases.acquire('key');
   first.leases.close();
-  (await cacheIn(at).leases.acquire('key')).release();
+  const waitedFor: number[] = [];
+  (await cacheIn(at).leases.acquire('key', { onWait: (pid) => void waitedFor.push(pid) })).release();
+  expect(waitedFor).toEqual([]);
 });

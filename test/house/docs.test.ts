@@ -23,8 +23,8 @@ test('docs/reference.md is what the schemas say (npm run docs)', async () => {
 });
 
 test('every schema of ours is a valid JSON Schema, which a run takes for granted', async () => {
-  for (const schema of [stepSchema, fileSchema]) await checkSchema(schema);
-  for (const name of builtinNames()) await checkSchema(optionsSchema((await builtin(name))!));
+  for (const schema of [stepSchema, fileSchema]) await expect(checkSchema(schema)).resolves.toBeUndefined();
+  for (const name of builtinNames()) await expect(checkSchema(optionsSchema((await builtin(name))!)), name).resolves.toBeUndefined();
 });
 
 test('every option, input and output of every step says what it is', async () => {

@@ -4,9 +4,10 @@
  * Descendants in other process groups are stopped, too.
  */
 
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Options, Subprocess } from 'execa';
+import { statFields } from '../../../cache/process.ts';
 import type { Cell } from '../../cell.ts';
 import { variableIn } from '../../pipeline/environment.ts';
 import { StepError } from '../../step.ts';
@@ -158,9 +159,7 @@ function allProcesses(): Map<number, Process> {
   for (const name of readdirSync('/proc')) {
     if (!/^\d+$/.test(name)) continue;
     try {
-      const stat = readFileSync(`/proc/${name}/stat`, 'utf8');
-      // The fields after the command in parentheses: state, parent, group; the 20th is the start time.
-      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+      const fields = statFields(Number(name));
       const [state, parent, group] = fields;
       if (state !== 'Z' && state !== 'X')
         processes.set(Number(name), { pid: Number(name), parent: Number(parent), group: Number(group), start: fields[19]! });

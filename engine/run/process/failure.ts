@@ -33,7 +33,7 @@ export function meaningOf(death: Death, kills: number, tail: string[]): Verdict 
   if (tail.some((line) => /JavaScript heap out of memory/.test(line))) {
     return {
       message: "out of memory: the step used up Node's heap",
-      hint: `Use less memory at a time, or raise the limit of the heap with \`env: { NODE_OPTIONS: --max-old-space-size=8192 }\` (megabytes; ${LIMIT} is ${inWords(memoryLimit())}).`,
+      hint: `Use less memory at a time, or raise the limit of the heap with \`env: { NODE_OPTIONS: --max-old-space-size=8192 }\` (megabytes; ${limit()}).`,
     };
   }
   // If a command of a shell dies from a signal, the shell exits with 128 + the number of the signal.
@@ -42,18 +42,11 @@ export function meaningOf(death: Death, kills: number, tail: string[]): Verdict 
       memoryKills() > kills
         ? "killed, out of memory: the kernel's out-of-memory killer stopped it"
         : 'killed, probably out of memory: it received SIGKILL, but not from tunesmith';
-    return { message: `${how} (${LIMIT} is ${inWords(memoryLimit())})`, hint: LESS };
+    return { message: `${how} (${limit()})`, hint: LESS };
   }
-  if (
-    signal &&
-    (signal === 'SIGABRT' || signal === 'SIGSEGV') &&
-    tail.some((line) => /bad_alloc|[Oo]ut of memory|Cannot allocate memory/.test(line))
-  ) {
-    return {
-      message: `killed by ${signal}, probably out of memory: an allocation failed (${LIMIT} is ${inWords(memoryLimit())})`,
-      hint: LESS,
-    };
-  }
+  const failedAllocation = tail.some((line) => /bad_alloc|[Oo]ut of memory|Cannot allocate memory/.test(line));
+  if ((signal === 'SIGABRT' || signal === 'SIGSEGV') && failedAllocation)
+    return { message: `killed by ${signal}, probably out of memory: an allocation failed (${limit()})`, hint: LESS };
   if (code === 126 && tail.some((line) => /[Aa]rgument list too long/.test(line)))
     return { message: 'a command has more arguments than this system allows', hint: LIST_FILE };
   if (death.signal) return { message: `killed by ${death.signal}` };
@@ -68,9 +61,8 @@ export function meaningOf(death: Death, kills: number, tail: string[]): Verdict 
 }
 
 /** The kernel does not report which process it killed. */
-export const killedMeanwhile = () => `the kernel killed a process because memory ran out (${LIMIT} is ${inWords(memoryLimit())})`;
+export const killedMeanwhile = () => `the kernel killed a process because memory ran out (${limit()})`;
 
-const LIMIT = 'the memory limit';
 const LESS =
   'Use less memory at a time, or run fewer cells at the same time: pass -j 1, or declare `resources: { memory: 4GB }` for each cell.';
 
@@ -103,4 +95,7 @@ function signalOfExitCode(code: number | undefined): string | undefined {
   return Object.entries(constants.signals).find(([, number]) => number === code - 128)?.[0];
 }
 
-const inWords = (bytes: number) => (bytes < 1e9 ? `${Math.round(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`);
+function limit(): string {
+  const bytes = memoryLimit();
+  return `the memory limit is ${bytes < 1e9 ? `${Math.round(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`}`;
+}

@@ -268,9 +268,10 @@ export function checkedMessage(received: unknown): Message | undefined {
       return {
         type: 'error',
         message: String(message.message),
-        ...texts(message, ['hint', 'stack']),
-        ...(isTexts(message.option) ? { option: message.option } : {}),
-        ...(isFrames(message.frames) ? { frames: message.frames } : {}),
+        hint: typeof message.hint === 'string' ? message.hint : undefined,
+        stack: typeof message.stack === 'string' ? message.stack : undefined,
+        option: isTexts(message.option) ? message.option : undefined,
+        frames: isFrames(message.frames) ? message.frames : undefined,
       };
     default:
       return undefined;
@@ -283,8 +284,8 @@ function progress({ done, total, values }: Record<string, unknown>): Message | u
   return {
     type: 'progress',
     done,
-    ...(isNumber(total) ? { total } : {}),
-    values: Object.fromEntries(shown) as Record<string, number | string>,
+    total: isNumber(total) ? total : undefined,
+    values: Object.fromEntries(shown) as Record<string, number>,
   };
 }
 
@@ -298,11 +299,7 @@ function metric({ name, value, step, better }: Record<string, unknown>): Message
   const isDirection = better === 'higher' || better === 'lower';
   if (better !== undefined && better !== null && !isDirection)
     return { type: 'warn', message: `ignored the metric ${name}: \`better\` is "higher" or "lower", not ${JSON.stringify(better)}` };
-  return { type: 'metric', name, value: figure, ...(isNumber(step) ? { step } : {}), ...(isDirection ? { better } : {}) };
-}
-
-function texts(message: Record<string, unknown>, keys: string[]): Record<string, string> {
-  return Object.fromEntries(keys.flatMap((key) => (typeof message[key] === 'string' ? [[key, message[key]]] : [])));
+  return { type: 'metric', name, value: figure, step: isNumber(step) ? step : undefined, better: isDirection ? better : undefined };
 }
 
 function isTexts(value: unknown): value is string[] {

@@ -5,6 +5,7 @@
  */
 
 import { readFileSync } from 'node:fs';
+import { statFields } from '../../../cache/process.ts';
 
 export interface Usage {
   cpuSeconds: number;
@@ -19,21 +20,21 @@ export class Meter {
   /** Measures the child from now until the returned function is called. */
   watch(pid: number): () => void {
     if (process.platform !== 'linux') return () => {};
-    const before = lookAt(pid, undefined)?.cpuSeconds ?? 0;
-    let seen: Usage | undefined;
+    const before = measure(pid, undefined)?.cpuSeconds ?? 0;
+    let measured: Usage | undefined;
     let timer: NodeJS.Timeout;
-    const look = (pause: number) => {
-      seen = lookAt(pid, seen);
-      timer = setTimeout(() => look(Math.min(SLOWEST, pause * 2)), pause).unref();
+    const poll = (pause: number) => {
+      measured = measure(pid, measured);
+      timer = setTimeout(() => poll(Math.min(SLOWEST, pause * 2)), pause).unref();
     };
-    timer = setTimeout(() => look(FIRST), FIRST).unref();
+    timer = setTimeout(() => poll(FIRST), FIRST).unref();
     return () => {
       clearTimeout(timer);
       // The work may have been shorter than the first pause while the process lives on.
-      seen = lookAt(pid, seen);
-      if (!seen) return;
+      measured = measure(pid, measured);
+      if (!measured) return;
       const { cpuSeconds = 0, peakBytes = 0 } = this.usage ?? {};
-      this.usage = { cpuSeconds: cpuSeconds + seen.cpuSeconds - before, peakBytes: Math.max(peakBytes, seen.peakBytes) };
+      this.usage = { cpuSeconds: cpuSeconds + measured.cpuSeconds - before, peakBytes: Math.max(peakBytes, measured.peakBytes) };
     };
   }
 }
@@ -41,7 +42,7 @@ export class Meter {
 const FIRST = 15;
 const SLOWEST = 250;
 
-function lookAt(pid: number, before: Usage | undefined): Usage | undefined {
+function measure(pid: number, before: Usage | undefined): Usage | undefined {
   const sum = { ticks: 0, bytes: 0, highest: 0 };
   if (!addUp(pid, sum)) return before;
   const { cpuSeconds = 0, peakBytes = 0 } = before ?? {};
@@ -55,10 +56,7 @@ function lookAt(pid: number, before: Usage | undefined): Usage | undefined {
 /** Adds a process, the children that it has waited for, and its descendants. False if it no longer exists. */
 function addUp(pid: number, sum: { ticks: number; bytes: number; highest: number }): boolean {
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The fields after the command in parentheses: field 3 is the state.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    for (const field of [14, 15, 16, 17]) sum.ticks += Number(fields[field - 3]);
+    for (const ticks of statFields(pid).slice(11, 15)) sum.ticks += Number(ticks);
     const status = readFileSync(`/proc/${pid}/status`, 'utf8');
     sum.bytes += kilobytes(status, 'VmRSS');
     sum.highest = Math.max(sum.highest, kilobytes(status, 'VmHWM'));
