@@ -57,10 +57,8 @@ export class Hub implements AddressProvider<HubAddress> {
       throwIfMissing(missing, address, commit, cache);
       there = files.filter((name) => !missing.includes(name));
     } else if (missing.length > 0) {
-      progress.expect(
-        missing.reduce((sum, name) => sum + tree.get(name)!.size, 0),
-        missing.length,
-      );
+      const bytes = missing.reduce((sum, name) => sum + tree.get(name)!.size, 0);
+      progress.expect(bytes, missing.length);
       await inParallel(missing, progress.signal, (name, signal) =>
         this.#fetchFile(address, commit, name, tree.get(name)!, cache, { ...progress, signal }),
       );

@@ -140,15 +140,10 @@ async function* postgresRows(address: QueryAddress): QueryRows {
     let columns: pg.FieldDef[] | undefined;
     for (;;) {
       const { rows, fields } = await explained(read(cursor), address.text);
-      if (!columns) {
-        columns = fields;
-        refuseSameColumns(
-          columns.map(({ name }) => name),
-          address,
-        );
-      }
+      const names = (columns ?? fields).map(({ name }) => name);
+      if (!columns) refuseSameColumns(names, address);
+      columns ??= fields;
       if (rows.length === 0) return;
-      const names = columns.map(({ name }) => name);
       yield rows.map((row) =>
         rowLine(
           names,

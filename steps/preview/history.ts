@@ -53,7 +53,7 @@ function measurements(measured: HistoryLine[], limit: number): Preview {
 
 const PREFIX = 'validation_';
 
-/** As many columns as fit on a narrow screen. */
+/** A short name, so that more columns fit on the screen. */
 const short = (name: string): string => name.replace(PREFIX, 'val_');
 
 /** The first of the best; undefined if there is nothing to compare. */

@@ -238,7 +238,7 @@ async function metricsTables(path: string, size: number, limit: number): Promise
   const figures = Object.entries(metrics).map(([name, value]) => [name, figure(value)]);
   return [
     {
-      title: `metrics of the split ${split}, ${rows.toLocaleString('en-US')} rows`,
+      title: `metrics of the split ${split}, ${number(rows)} rows`,
       table: { header: ['metric', 'value'], rows: figures, numeric: [false, true] },
     },
     ...(entities ? [scoresTable('entities', 'type', entities, limit)] : []),
@@ -267,13 +267,7 @@ function scoresTable(title: string, column: string, scores: Record<string, Score
     title,
     table: {
       header: [column, 'precision', 'recall', 'f1', 'support'],
-      rows: shown.map(([name, { precision, recall, f1, support }]) => [
-        name,
-        figure(precision),
-        figure(recall),
-        figure(f1),
-        String(support),
-      ]),
+      rows: shown.map(([name, { precision, recall, f1, support }]) => [name, ...[precision, recall, f1].map(figure), String(support)]),
       numeric: [false, true, true, true, true],
     },
     ...(all.length > shown.length && { rest: `+ ${all.length - shown.length} more` }),
@@ -293,9 +287,7 @@ function confusion(labels: string[], matrix: number[][]): Preview {
 
 const figure = (value: number | null): string => (value === null ? '' : value.toFixed(4));
 
-/* The first rows of a table file. */
-
-/** Undefined if the file is not a table. */
+/** The first rows of a table file; undefined if it is no table. */
 async function previewTable(path: string, kind: 'parquet' | 'csv' | 'tsv' | 'jsonl', limit: number): Promise<Preview | undefined> {
   const file = literal(path);
   const relation = {
@@ -311,13 +303,13 @@ async function previewTable(path: string, kind: 'parquet' | 'csv' | 'tsv' | 'jso
     const rows = await database.rows(`SELECT * FROM ${relation} LIMIT ${limit}`);
     const header = columns.map(({ name }) => name);
     return {
-      title: `table, ${total.toLocaleString('en-US')} ${total === 1 ? 'row' : 'rows'}`,
+      title: `table, ${number(total)} ${total === 1 ? 'row' : 'rows'}`,
       table: {
         header,
         rows: rows.map((row: Row) => header.map((name) => shown(row[name]))),
         numeric: columns.map(({ type }) => /INT|DOUBLE|FLOAT|DECIMAL/.test(type) && !/\[\]|STRUCT|MAP/.test(type)),
       },
-      ...(total > rows.length ? { rest: `+ ${(total - rows.length).toLocaleString('en-US')} more rows` } : {}),
+      ...more(total - rows.length, 'rows'),
     };
   } catch (error) {
     if (error instanceof QueryError) return undefined;

@@ -143,7 +143,7 @@ async function assignStable(database: Database, names: string[], { ratios }: Opt
 /** The target number of rows of each stratum and split, in the order of the splits. */
 type Targets = ReadonlyMap<string, readonly number[]>;
 
-/** The same. */
+/** Makes the same table, with exact shares. */
 async function assignBalanced(database: Database, names: string[], { stratify, ratios, group }: Options): Promise<Targets> {
   await database.run(
     `CREATE TABLE units AS

@@ -1,7 +1,7 @@
 /** The options of train, and which of them exclude each other. Names follow transformers' TrainingArguments wherever it has an equivalent. */
 
 import type { OptionProblem, OptionSchemas, OptionsOf } from '../../engine/step.ts';
-import { TASK_NAMES } from '../ml/models/config.ts';
+import { TASK_NAMES, type Task, taskFacts } from '../ml/models/config.ts';
 import type { Distillation } from '../ml/models/distillation.ts';
 import { capabilities, runtimeOptions } from '../ml/runtime/runtime.ts';
 import { METRIC_NAMES } from '../ml/tasks/metrics.ts';
@@ -418,6 +418,13 @@ function doubledProblems({ lora, freeze, save_optimizer, sampler, class_weights 
       '`sampler: balanced` and `class_weights: balanced` together would weight each class twice',
     ),
   ];
+}
+
+/** The problem with a teacher for this task, if its models cannot learn from one. */
+export function teacherProblem(task: Task): OptionProblem | undefined {
+  if (taskFacts(task).distils) return undefined;
+  const tasks = TASK_NAMES.filter((name) => taskFacts(name).distils).join(' and ');
+  return { option: 'distill', message: `\`distill\` does not apply to ${task}`, hint: `It applies only to ${tasks}. Remove it.` };
 }
 
 /** Options that have no effect with a teacher. */

@@ -1,7 +1,7 @@
 /** train: fine-tunes a model. */
 import { aliasesOf, defineStep } from '../../engine/step.ts';
 import { metricProblem, positiveAhead, tokensAhead } from '../ml/tasks/metrics.ts';
-import { check, optional, optionSchemas } from './options.ts';
+import { check, optional, optionSchemas, teacherProblem } from './options.ts';
 
 const step = defineStep({
   name: 'train',
@@ -44,6 +44,7 @@ const step = defineStep({
       load_best_model_at_end: 'restore_best_weights save_best_only save_best keep_best best_model',
       metric_for_best_model: 'monitor best_metric metric_to_monitor early_stopping_metric',
       positive: 'pos_label positive_class positive_label',
+      distill: 'distillation knowledge_distillation distil teacher teacher_model teacher_model_name_or_path',
       whole_word_mask: 'whole_word wwm whole_word_masking',
       mlm_probability: 'mlm_prob masking_probability mask_prob masked_lm_prob mask_rate masking_rate',
       logging_steps: 'log_every_n_steps log_every log_interval log_steps logging_interval disp_freq',
@@ -130,13 +131,14 @@ const step = defineStep({
   check,
   foresee: {
     reads: ['tokens'],
-    check({ early_stopping, load_best_model_at_end, metric_for_best_model, positive }, { tokens }) {
+    check({ early_stopping, load_best_model_at_end, metric_for_best_model, positive, distill }, { tokens }) {
       const ahead = tokensAhead(tokens);
       const [metric, option] = early_stopping
         ? [early_stopping.metric, 'early_stopping.metric']
         : [load_best_model_at_end ? metric_for_best_model : undefined, 'metric_for_best_model'];
       const problem = ahead && metric !== undefined ? metricProblem(metric, option, ahead, ['loss']) : undefined;
-      return [...(problem ? [problem] : []), ...(ahead ? positiveAhead(positive, ahead) : [])];
+      const teacher = ahead && distill && teacherProblem(ahead.task);
+      return [...[problem, teacher].filter((one) => one !== undefined), ...(ahead ? positiveAhead(positive, ahead) : [])];
     },
   },
   async run(context) {

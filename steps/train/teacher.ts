@@ -4,7 +4,6 @@
  */
 
 import { StepError } from '../../engine/step.ts';
-import { TASK_NAMES, taskFacts } from '../ml/models/config.ts';
 import { type Distillation, LOSS_FACTORS, TEACHER_LOGITS, teacherAxes, teacherState } from '../ml/models/distillation.ts';
 import { type Head, teacherProgram } from '../ml/models/family.ts';
 import { listed } from '../ml/models/json.ts';
@@ -15,6 +14,7 @@ import { peakBytes } from '../ml/runtime/graph.ts';
 import type { Axes, HostTensor, HostTensors, Inference, Part, Program, Runtime } from '../ml/runtime/runtime.ts';
 import { type Specs, specsOf, traceInference } from '../ml/runtime/trace.ts';
 import { lossSharesOf } from './loss-weights.ts';
+import { teacherProblem } from './options.ts';
 import type { TrainContext } from './step.ts';
 
 export interface Teacher {
@@ -38,7 +38,8 @@ export async function readTeacher({ inputs, options }: TrainContext, info: Token
   const folder = inputs['distill.teacher'];
   const distillation = options.distill as Distillation | undefined;
   if (folder === undefined || !distillation) return undefined;
-  refuseTask(info);
+  const problem = teacherProblem(info.task);
+  if (problem) throw new StepError(problem.message, problem.hint, [problem.option]);
   if (student.problem === 'regression' && distillation.temperature !== 1)
     throw new StepError('`temperature` has no effect for a regression, whose output is no probability', 'Remove it.', [
       'distill',
@@ -53,12 +54,6 @@ export async function readTeacher({ inputs, options }: TrainContext, info: Token
 export function teacherOf(student: Model, teacher: Model, { alpha, hidden }: Distillation): Teacher {
   if (alpha > 0) refuseOtherOutputs(teacher, student);
   return new ModelTeacher(teacher, student, { logits: alpha > 0, states: hidden > 0 ? matchedStates(student, teacher) : [] });
-}
-
-function refuseTask({ task }: TokensInfo): void {
-  if (taskFacts(task).distils) return;
-  const tasks = TASK_NAMES.filter((name) => taskFacts(name).distils).join(' and ');
-  throw new StepError(`\`distill\` does not apply to ${task}`, `It applies only to ${tasks}. Remove it.`, ['distill']);
 }
 
 const wrong = (message: string, hint: string) => new StepError(message, hint, ['distill', 'teacher']);

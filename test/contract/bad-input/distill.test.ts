@@ -70,6 +70,15 @@ test('options that no teacher can follow are reported before anything runs', asy
       = its outputs: data, assignment
     "
   `);
+  const answers = (yaml: string) => yaml.replace('max_length: 16', 'max_length: 16, task: question-answering');
+  expect(await refusal(answers(train('{ teacher: base }').replaceAll('student', 'base')), { 'data.csv': 'x\n' })).toMatchInlineSnapshot(`
+    "
+    p.yaml:6:95: error: \`distill\` does not apply to question-answering
+      6 | …: train, with: { tokens: "\${{ steps.tokenize.tokens }}", model: base, distill: { teacher: base } } }
+        |                                                                                 ^^^^^^^^^^^^^^^^^
+      = It applies only to text-classification and masked-lm. Remove it.
+    "
+  `);
   expect(await refused('{ teacher: data.csv }')).toMatchInlineSnapshot(`
     "
     p.yaml:6:106: error: input "distill.teacher" takes a folder, but data.csv is a file

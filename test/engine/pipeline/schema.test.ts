@@ -59,7 +59,16 @@ test.each(builtinNames())('%s: every option and input has a description, and a d
     expect(properties[option].description, option).toBeTruthy();
     expect(properties[option].default, option).toEqual(declared.default);
   }
-  for (const role of Object.keys(definition.inputs ?? {})) expect(Object.keys(properties)).toContain(role);
+  for (const role of Object.keys(definition.inputs ?? {})) if (!role.includes('.')) expect(Object.keys(properties)).toContain(role);
+});
+
+test('an input in the map of an option is required there, and no key of `with`', () => {
+  const train = (more: object) => step({ uses: 'train', with: { tokens: 't', model: 'm', ...more } });
+  expect(accepts(train({ distill: { teacher: 'base', alpha: 1 } }))).toBe(true);
+  expect(accepts(train({ distill: { teacher: '${{ steps.large.model }}' } }))).toBe(true);
+  expect(accepts(train({ distill: { alpha: 1 } }))).toBe(false);
+  expect(accepts(train({ distill: { teacher: 1 } }))).toBe(false);
+  expect(accepts(train({ 'distill.teacher': 'base' }))).toBe(false);
 });
 
 test.each(builtinNames())('%s: option names of other tools lead to an option or an input, or are explained', async (name) => {
