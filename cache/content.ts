@@ -35,7 +35,7 @@ export interface Content {
  * stored beside the content and not in its hash, because the umask must not change the content. Keys are paths inside the output;
  * '' is the output itself.
  */
-export type Modes = Record<string, number>;
+type Modes = Record<string, number>;
 
 export interface ContentOptions {
   /**

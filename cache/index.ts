@@ -5,7 +5,7 @@
 import type { Content } from './content.ts';
 import { checkOf, type SqliteDatabase } from './database.ts';
 
-export type JsonValue = string | number | boolean | null | JsonValue[] | { [key: string]: JsonValue };
+type JsonValue = string | number | boolean | null | JsonValue[] | { [key: string]: JsonValue };
 
 export interface Result {
   fingerprint: string;

@@ -28,7 +28,7 @@ import { BIG, digest, largeAndSmall, sha256, yieldIfDue } from './digest.ts';
 import { diskError, MissingObjectError, printablePath, UnreadableError } from './error.ts';
 import type { FileHashCache } from './file-hash-cache.ts';
 
-export type ObjectState = 'ok' | 'missing' | 'damaged';
+type ObjectState = 'ok' | 'missing' | 'damaged';
 
 export class ObjectStore {
   readonly #objects: string;

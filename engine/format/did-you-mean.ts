@@ -25,7 +25,7 @@ function partsOf(word: string): string[] {
 }
 
 /** Converts `weight-decay` and `weightDecay` to `weight_decay`. */
-export function snakeCase(word: string): string {
+function snakeCase(word: string): string {
   return word
     .replace(/([a-z\d])([A-Z])/g, '$1_$2')
     .replace(/[-\s.]+/g, '_')

@@ -3,7 +3,7 @@
 import { printableName } from './terminal-text.ts';
 import { clipMiddle, pad, padStart, width } from './text.ts';
 
-export interface TableOptions {
+interface TableOptions {
   columns: number;
   /** Number of columns at the left that identify a row (default 1). They are never cut so far that two rows look the same. */
   keys?: number;

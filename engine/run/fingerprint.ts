@@ -42,7 +42,7 @@ export interface Components {
   outputs: string[];
 }
 
-export interface InputComponent {
+interface InputComponent {
   /** Hash of names, contents and executable bits. The other fields are for messages only. */
   hash: string;
   files: number;

@@ -37,7 +37,7 @@ export interface Collection extends Removal {
 }
 
 export type Candidate = ResultEntry & { lastUsed: string };
-export type Referrer = 'lock' | 'running' | 'other project';
+type Referrer = 'lock' | 'running' | 'other project';
 
 /** What would be removed. Changes nothing. */
 export function planCollection(root: string, scope: GcScope): Collection {

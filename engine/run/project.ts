@@ -25,7 +25,7 @@ export interface Project {
   close(): void;
 }
 
-export interface ProjectOptions extends Partial<Pick<Project, 'places' | 'notice'>> {
+interface ProjectOptions extends Partial<Pick<Project, 'places' | 'notice'>> {
   readOnly?: boolean;
   signal?: AbortSignal;
 }

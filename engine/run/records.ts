@@ -465,17 +465,10 @@ const STATE: DatabaseSchema = {
 
 export interface Provenance {
   params: Record<string, Json>;
-  machine: MachineInfo;
+  /** `memory`: the limit in bytes. */
+  machine: { system: string; cpu: string; cores: number; memory: number };
   /** Versions of tunesmith, Node and tunesmith's dependencies. */
   versions: Record<string, string>;
-}
-
-export interface MachineInfo {
-  system: string;
-  cpu: string;
-  cores: number;
-  /** Memory limit in bytes. */
-  memory: number;
 }
 
 export interface Git {

@@ -26,7 +26,7 @@ import { openProject, type Project, projectPaths } from './project.ts';
 import { machineFor } from './scheduler.ts';
 import { cellsNamed, unknownCell } from './select-cells.ts';
 
-export interface VerifyOptions {
+interface VerifyOptions {
   /** Cells or steps; if empty, `count` cells are chosen at random. */
   words: string[];
   count: number;

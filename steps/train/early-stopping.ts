@@ -1,11 +1,12 @@
-import { betterOf } from '../ml/tasks/metrics.ts';
-
-export type Stopping = ReturnType<typeof earlyStopping>;
-
 /**
  * Watches a metric: which weights are the best by it and, with a `patience`, whether it still improves. A value is compared with
  * the last improvement by more than `min_delta`, so that small steady improvements add up.
  */
+
+import { betterOf } from '../ml/tasks/metrics.ts';
+
+export type Stopping = ReturnType<typeof earlyStopping>;
+
 export function earlyStopping({
   metric,
   patience = Number.POSITIVE_INFINITY,

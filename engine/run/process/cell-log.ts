@@ -8,7 +8,7 @@ import { dirname } from 'node:path';
 import { StringDecoder } from 'node:string_decoder';
 import type { Mask } from './secret-masking.ts';
 
-export type LogStream = 'stdout' | 'stderr' | 'step';
+type LogStream = 'stdout' | 'stderr' | 'step';
 
 export class CellLog {
   /** The last lines of the file. */

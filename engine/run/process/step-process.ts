@@ -147,7 +147,7 @@ async function isAsBefore(before: ReturnType<typeof surroundings>): Promise<bool
     else process.env[name] = value;
   }
   // Give resources time to close and loaders time to write their caches.
-  for (let looks = 0; looks < MOST_LOOKS; looks++) {
+  for (let check = 0; check < MOST_CHECKS; check++) {
     await new Promise((resolve) => setTimeout(resolve, 1));
     const { folder, resources } = surroundings();
     if (folder !== before.folder) return false;
@@ -157,7 +157,7 @@ async function isAsBefore(before: ReturnType<typeof surroundings>): Promise<bool
 }
 
 /** Number of checks, 1 ms apart. Starting a new process would take longer than all of them. */
-const MOST_LOOKS = 50;
+const MOST_CHECKS = 50;
 
 /** Maximum memory of a process that is kept for reuse, in bytes. */
 const MOST_MEMORY = Math.min(1e9, memoryLimit() / 4);
