@@ -1,12 +1,4 @@
 /**
- * Finds URLs, mail addresses and numbers in a text and replaces them. A regular expression would store a backtracking
- * position for each character of a repeated class, and overflow on a text of millions; this code scans the text once.
- */
-
-import { removeHtml } from './html.ts';
-import { withoutLoose } from './token-prefix.ts';
-
-/*
  * The one cleaning function: `clean`, `predict` and `serve` all use it. It is pure, and its time is linear in the
  * length of the text. It is idempotent, except for the removal of HTML: a decoded entity is text, and a second
  * cleaning would take `<b>`, once `&lt;b&gt;`, for a tag. So each text is cleaned once.
@@ -17,6 +9,9 @@ import { withoutLoose } from './token-prefix.ts';
  *  3. replace URLs, addresses, special characters and numbers with a space each, so that nothing new forms across the gap
  *  4. collapse white space
  */
+
+import { removeHtml } from './html.ts';
+import { withoutLoose } from './token-prefix.ts';
 
 export const removables = ['html', 'urls', 'emails', 'special_characters', 'numbers'] as const;
 
@@ -91,6 +86,11 @@ const invisible = /(?![\t\n\v\f\r\ufeff])[\p{Cc}\p{Cf}]/gu;
 
 const special = /[^\p{L}\p{M}\p{N}\s]/gu;
 
+/*
+ * Replacements. A regular expression would store a backtracking position for each character of a repeated class, and
+ * overflow on a text of millions; this code scans the text once.
+ */
+
 /** Stops before punctuation that belongs to the sentence. */
 export function replaceUrls(text: string, replacement: () => string): string {
   return replaceEach(text, /(?:(?:https?|ftp):\/\/|(?<![\p{L}\p{M}\p{N}])www\.)/giu, replacement, (start, from) => {
@@ -161,9 +161,9 @@ function replaceEach(
   const parts: string[] = [];
   let before = 0;
   for (let match = sign.exec(text); match; match = sign.exec(text)) {
-    const found = find(match.index, sign.lastIndex, before);
-    if (!found) continue;
-    const { start, end, next = end } = found;
+    const range = find(match.index, sign.lastIndex, before);
+    if (!range) continue;
+    const { start, end, next = end } = range;
     sign.lastIndex = next;
     if (end === start) continue;
     parts.push(text.slice(before, start), replacement());
@@ -290,8 +290,8 @@ function classOf(mark: string): Class | undefined {
   if (isBelow(mark, HIGHEST) || isBelow(LOWEST, mark)) {
     let place = classes.findIndex(({ example }) => !isBelow(example, mark));
     if (place < 0) place = classes.length;
-    const found = classes[place];
-    if (found && !isBelow(mark, found.example)) own = found;
+    const same = classes[place];
+    if (same && !isBelow(mark, same.example)) own = same;
     else {
       own = { example: mark };
       classes.splice(place, 0, own);

@@ -86,8 +86,8 @@ class Ends {
   }
 
   behind(what: keyof typeof endings, from: number): number | undefined {
-    const found = this.find(what, from);
-    return found && found.index + found[0].length;
+    const match = this.find(what, from);
+    return match && match.index + match[0].length;
   }
 
   before(what: keyof typeof endings, from: number): number | undefined {
@@ -97,9 +97,9 @@ class Ends {
   private find(what: keyof typeof endings, from: number): RegExpExecArray | undefined {
     if (this.missing.has(what)) return undefined;
     endings[what].lastIndex = from;
-    const found = endings[what].exec(this.text);
-    if (!found) this.missing.add(what);
-    return found ?? undefined;
+    const match = endings[what].exec(this.text);
+    if (!match) this.missing.add(what);
+    return match ?? undefined;
   }
 }
 

@@ -25,7 +25,7 @@ export const stepsOf = (preprocessing: Preprocessing, column: string): Preproces
  * Preprocesses a raw text as the training texts were. A text that is not a mail is not decoded: clients of a model of
  * mails may also send the body alone.
  * @param steps those of the text's column
- * @param whole a token that must survive in the text, such as `<mask>`, unless it stands within something that is removed
+ * @param whole a token that must survive in the text, such as `<mask>`, unless it is in something that is removed
  */
 export async function preprocess(text: string, steps: Preprocessing, whole?: string): Promise<string> {
   if (whole !== undefined && steps.length > 0 && text.includes(whole)) {
@@ -68,15 +68,15 @@ function letterNotIn(text: string): string {
 /** The preprocessing of data, tokens, a model or a bundle. @throws StepError for a file that cannot be repeated exactly */
 export async function readPreprocessing(folder: string): Promise<Preprocessing> {
   const file = join(folder, NAME);
-  const found = await readRecord(file);
-  if (found === undefined) return [];
-  const version = found?.version;
+  const record = await readRecord(file);
+  if (record === undefined) return [];
+  const version = record?.version;
   if (version !== 1 && version !== 2)
     throw new StepError(
       `preprocessing.json has the version ${version}, but this version of tunesmith supports 1 and 2`,
       'Use the version of tunesmith that made the bundle, or a newer one.',
     );
-  const steps = version === 1 ? stepsOfVersion1(found!) : found!.steps;
+  const steps = version === 1 ? stepsOfVersion1(record!) : record!.steps;
   if (!Array.isArray(steps)) throw new StepError(`${file} has no list of steps`, MAKE_AGAIN);
   for (const [i, step] of steps.entries()) {
     const wrong = wrongWith(step);

@@ -128,9 +128,9 @@ export interface DataSources {
 /** Undefined if the sources are unknown, because another step made the table. @throws StepError for a damaged file */
 export async function readSources(folder: string): Promise<DataSources | undefined> {
   const file = join(folder, NAME);
-  const found = await readRecord(file);
-  if (found === undefined) return undefined;
-  const { rows, sources } = (found ?? {}) as Partial<DataSources>;
+  const record = await readRecord(file);
+  if (record === undefined) return undefined;
+  const { rows, sources } = (record ?? {}) as Partial<DataSources>;
   const whole = Array.isArray(sources) && sources.every((one) => typeof one?.name === 'string' && typeof one.files === 'number');
   if (typeof rows !== 'number' || !whole) throw new StepError(`${file} does not contain \`rows\` and a list of \`sources\``, MAKE_AGAIN);
   return { rows, sources };

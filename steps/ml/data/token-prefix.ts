@@ -40,8 +40,8 @@ export interface Beginning {
 export function beginning(text: string, length: number): Beginning {
   if (text.length <= length) return { text, more: false };
   SEAM.lastIndex = length;
-  const found = SEAM.exec(text);
-  return found ? { text: text.slice(0, found.index + 1), more: true } : { text, more: false };
+  const seam = SEAM.exec(text);
+  return seam ? { text: text.slice(0, seam.index + 1), more: true } : { text, more: false };
 }
 
 /** The longest prefix of a text that continues, up to a place where nothing combines with what follows; empty if there is none. */
@@ -51,7 +51,7 @@ export function withoutLoose(text: string): string {
 }
 
 /**
- * Letters and digits that stand by themselves: between two of them every Unicode normalization and every grapheme
+ * Letters and digits that combine with nothing: between two of them every Unicode normalization and every grapheme
  * segmentation has a boundary. Lower-casing does not skip them when it looks at neighbours, and each stays one
  * letter. The scripts are Latin, Cyrillic, Hebrew, Arabic, Devanagari, Thai, kana, Chinese and Korean; other texts
  * are cut at a space with such letters beside it, or not at all.

@@ -20,22 +20,17 @@ export const GENERATED: Record<string, () => Counter> = {
   exact_match: exactMatch,
 };
 
-interface GeneratedMetrics {
-  add(one: GeneratedExample): void;
-  metrics(): Record<string, number>;
-  /** By metric, if it has any. */
-  details(): Record<string, Json>;
-}
-
 /** `names` are keys of GENERATED. Texts are not kept, only what each metric counts. */
-export function generatedMetrics(names: readonly string[]): GeneratedMetrics {
+export function generatedMetrics(names: readonly string[]) {
   const counters = names.map((name) => [name, GENERATED[name]!()] as const);
   return {
-    add(one) {
+    add(one: GeneratedExample): void {
       for (const [, counter] of counters) counter.add(one);
     },
-    metrics: () => Object.fromEntries(counters.map(([name, counter]) => [name, counter.value()])),
-    details: () => Object.fromEntries(counters.flatMap(([name, { details }]) => (details ? [[name, details()]] : []))),
+    metrics: (): Record<string, number> => Object.fromEntries(counters.map(([name, counter]) => [name, counter.value()])),
+    /** By metric, if it has any. */
+    details: (): Record<string, Json> =>
+      Object.fromEntries(counters.flatMap(([name, { details }]) => (details ? [[name, details()]] : []))),
   };
 }
 

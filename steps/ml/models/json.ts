@@ -6,13 +6,13 @@ import { StepError } from '../../../engine/step.ts';
 
 /** The file must contain an object. */
 export async function readJson(file: string): Promise<Record<string, unknown>> {
+  const text = await readText(file);
   const name = `${path.basename(file)} of ${shown(path.dirname(file))}`;
   let value: unknown;
   try {
-    value = JSON.parse(await readFile(file, 'utf8'));
+    value = JSON.parse(text);
   } catch (error) {
-    const { message } = error as Error;
-    throw new StepError(error instanceof SyntaxError ? `${name} is not JSON: ${message}` : `${name} cannot be read: ${message}`);
+    throw new StepError(`${name} is not JSON: ${(error as Error).message}`);
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new StepError(`${name} is not a JSON object`);
   return value as Record<string, unknown>;

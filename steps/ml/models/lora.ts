@@ -127,11 +127,7 @@ function plusProduct(weight: HostTensor, b: HostTensor, a: HostTensor, scale: nu
   return { ...weight, data };
 }
 
-interface Saved extends LoraOptions {
-  modules: string[];
-  head: string[];
-  base: string;
-}
+type Saved = LoraOptions & { modules: string[]; head: string[]; base: string };
 
 async function saveAdapter(folder: string, { family, task, parameters }: Model, weights: HostTensors, saved: Saved): Promise<void> {
   const { r, alpha, dropout, modules, head, base } = saved;

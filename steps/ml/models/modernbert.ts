@@ -239,11 +239,11 @@ function meanOf(hidden: tf.Tensor, { attention_mask }: Record<string, tf.Tensor>
  */
 function encode(pass: Pass, inputs: Record<string, tf.Tensor>, first = false): tf.Tensor {
   const { config, weights, dropout, observe } = pass;
-  const around = surroundings(pass, inputs);
+  const shared = sharedBy(pass, inputs);
   const words = nn.layerNorm(embedding(weights[WORDS]!, inputs.input_ids!), weights, 'model.embeddings.norm', config.norm_eps);
   let x = betweenLayers(dropout(words, config.embedding_dropout), observe); // [B, T, H]
-  for (let layer = 0; layer < config.num_hidden_layers - 1; layer++) x = betweenLayers(block(pass, x, around, layer, false), observe);
-  const last = block(pass, x, around, config.num_hidden_layers - 1, first && !observe); // [B, Q, H]
+  for (let layer = 0; layer < config.num_hidden_layers - 1; layer++) x = betweenLayers(block(pass, x, shared, layer, false), observe);
+  const last = block(pass, x, shared, config.num_hidden_layers - 1, first && !observe); // [B, Q, H]
   const normed = nn.layerNorm(last, weights, 'model.final_norm', config.norm_eps);
   observe?.(normed);
   return first ? tf.reshape(observe ? firstToken(normed) : normed, [-1, config.hidden_size]) : normed;
@@ -253,9 +253,9 @@ function encode(pass: Pass, inputs: Record<string, tf.Tensor>, first = false): t
  * The inputs that layers of one type share: the mask that is added to the scores, [B, 1, 1, T] or [B, 1, T, T], and the
  * rotations of the positions [T, d / 2].
  */
-type Surroundings = Record<LayerType, { mask: tf.Tensor; positions: { cos: tf.Tensor; sin: tf.Tensor } }>;
+type Shared = Record<LayerType, { mask: tf.Tensor; positions: { cos: tf.Tensor; sin: tf.Tensor } }>;
 
-function surroundings({ config }: Pass, { input_ids, attention_mask }: Record<string, tf.Tensor>): Surroundings {
+function sharedBy({ config }: Pass, { input_ids, attention_mask }: Record<string, tf.Tensor>): Shared {
   const [tokens, width] = [input_ids!.shape[1]!, config.hidden_size / config.num_attention_heads];
   const { full_attention, sliding_attention } = config.rope_theta;
   return {
@@ -268,11 +268,11 @@ function surroundings({ config }: Pass, { input_ids, attention_mask }: Record<st
 }
 
 /** [B, T, H] → [B, T, H], or only the first token [B, 1, H]. */
-function block(pass: Pass, x: tf.Tensor, around: Surroundings, layer: number, first: boolean): tf.Tensor {
+function block(pass: Pass, x: tf.Tensor, shared: Shared, layer: number, first: boolean): tf.Tensor {
   const { config, weights, dropout } = pass;
   const name = `model.layers.${layer}`;
   const normed = layer === 0 ? x : nn.layerNorm(x, weights, `${name}.attn_norm`, config.norm_eps); // the embeddings have their own norm
-  const attended = attention(pass, normed, around[config.layer_types[layer]!], `${name}.attn`, first); // [B, Q, H]
+  const attended = attention(pass, normed, shared[config.layer_types[layer]!], `${name}.attn`, first); // [B, Q, H]
   const a = tf.add(first ? firstToken(x) : x, attended); // [B, Q, H]
   const inner = nn.linear(nn.layerNorm(a, weights, `${name}.mlp_norm`, config.norm_eps), weights, `${name}.mlp.Wi`); // [B, Q, 2 F]
   const [value, gate] = tf.split(inner, 2, 2) as [tf.Tensor, tf.Tensor];
@@ -281,7 +281,7 @@ function block(pass: Pass, x: tf.Tensor, around: Surroundings, layer: number, fi
 }
 
 /** All tokens, or only the first, attend to all within reach: [B, T, H] → [B, Q, H]. */
-function attention(pass: Pass, x: tf.Tensor, { mask, positions }: Surroundings[LayerType], name: string, first: boolean): tf.Tensor {
+function attention(pass: Pass, x: tf.Tensor, { mask, positions }: Shared[LayerType], name: string, first: boolean): tf.Tensor {
   const { config, weights, dropout } = pass;
   const [q, k, v] = tf.split(nn.linear(x, weights, `${name}.Wqkv`), 3, 2) as [tf.Tensor, tf.Tensor, tf.Tensor]; // [B, T, H] each
   const split = (t: tf.Tensor) => splitHeads(t, config.num_attention_heads); // [B, heads, Q, d]

@@ -90,13 +90,13 @@ export const writeTokensInfo = (folder: string, info: TokensInfo): Promise<void>
 
 /** Opens a split. If it is missing or has no rows, the error lists the others. */
 export async function openSplit(folder: string, info: TokensInfo, name: string): Promise<Split> {
-  const found = requireSplit(info, name);
+  const counts = requireSplit(info, name);
   const shards: Shard[] = [];
   const kinds = new Map(Object.entries(info.columns).flatMap(([name, { per }]) => (per === 'sequence' ? [] : [[name, per] as const])));
-  const offsets = byKind(kinds, () => new Float64Array(found.sequences + 1));
+  const offsets = byKind(kinds, () => new Float64Array(counts.sequences + 1));
   const values = new Map<string, { width: number; parts: (Int32Array | Float32Array)[] }>();
   let sequence = 0;
-  for (const file of found.shards) {
+  for (const file of counts.shards) {
     const stored = await openSafetensors(path.join(folder, file));
     try {
       const columns = new Map<string, number>();
@@ -124,7 +124,7 @@ export async function openSplit(folder: string, info: TokensInfo, name: string):
       await stored.close();
     }
   }
-  return new Split(found, { offsets, kinds, shards, values, examples: path.join(folder, `${name}-examples.jsonl`) });
+  return new Split(counts, { offsets, kinds, shards, values, examples: path.join(folder, `${name}-examples.jsonl`) });
 }
 
 const byKind = <T>(kinds: ReadonlyMap<string, Kind>, make: () => T): { token: T; target?: T } =>
@@ -202,9 +202,9 @@ export class Split {
 
   /** A column's values of a sequence: `width` of them; undefined if there is no such column. */
   values(column: string, sequence: number): Int32Array | Float32Array | undefined {
-    const found = this.#stored.values.get(column);
-    if (!found) return undefined;
-    const { width, parts } = found;
+    const stored = this.#stored.values.get(column);
+    if (!stored) return undefined;
+    const { width, parts } = stored;
     let at = sequence * width;
     for (const part of parts) {
       if (at < part.length) return part.subarray(at, at + width);

@@ -73,7 +73,7 @@ async function wordPiece(folder: string) {
   const options = await optionsOf(folder);
   const special = specialTokens(options, { unk: '[UNK]', sep: '[SEP]', pad: '[PAD]', cls: '[CLS]', mask: '[MASK]' });
   const [cls, sep] = [special.cls!.content, special.sep!.content];
-  const around = [cls, sep].map((token) => [token, { id: token, ids: [idOf(vocabulary, token, 'vocab.txt')], tokens: [token] }]);
+  const ends = [cls, sep].map((token) => [token, { id: token, ids: [idOf(vocabulary, token, 'vocab.txt')], tokens: [token] }]);
   const [first, last] = [cls, sep].map((id) => ({ SpecialToken: { id, type_id: 0 } }));
   const [a, b] = ['A', 'B'].map((id, type_id) => ({ Sequence: { id, type_id } }));
   return {
@@ -91,7 +91,7 @@ async function wordPiece(folder: string) {
       type: 'TemplateProcessing',
       single: [first, a, last],
       pair: [first, a, last, b, { SpecialToken: { id: sep, type_id: 1 } }],
-      special_tokens: Object.fromEntries(around),
+      special_tokens: Object.fromEntries(ends),
     },
     decoder: { type: 'WordPiece', prefix: '##', cleanup: true },
     model: {

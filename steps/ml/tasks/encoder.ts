@@ -192,17 +192,16 @@ export const whole = (least: number) => ({
   what: `a whole number of at least ${least}`,
 });
 
+const columns = {
+  is: (value: unknown) => typeof value === 'object' && value !== null && Object.values(value).every((name) => typeof name === 'string'),
+  what: 'a map of fields to columns',
+};
+
 /** Checks for the value of each key, in the order in which they are written. */
 const RULES: Record<keyof Encoding, { is: (value: unknown) => boolean; what: string }> = {
   pairs: { is: (value) => value === true, what: 'true, or omitted' },
-  fields: {
-    is: (value) => typeof value === 'object' && value !== null && Object.values(value).every((name) => typeof name === 'string'),
-    what: 'a map of fields to columns',
-  },
-  files: {
-    is: (value) => typeof value === 'object' && value !== null && Object.values(value).every((name) => typeof name === 'string'),
-    what: 'a map of fields to columns',
-  },
+  fields: columns,
+  files: columns,
   // With less, the special tokens would leave no room for a token of the text.
   max_length: whole(3),
   truncation: {

@@ -18,19 +18,13 @@ interface EvaluationOptions extends Omit<Measuring, 'split'> {
   line?: (line: Record<string, Json>) => Promise<void> | void;
 }
 
-interface Evaluated {
-  /** `loss` and the requested metrics. */
-  metrics: Record<string, number>;
-  report: Record<string, Json>;
-  warnings: string[];
-}
-
+/** `loss` and the requested metrics, further results, and warnings. */
 export async function evaluateSplit(
   run: (inputs: HostTensors) => Promise<HostTensors>,
   split: Split,
   info: TokensInfo,
   { batchSize, masking, signal, progress, line, ...measuring }: EvaluationOptions,
-): Promise<Evaluated> {
+) {
   const measurement = taskKind(info.task).measure({ ...measuring, split });
   const examples = split.examples();
   /** Results of the sequences from `first` on. */

@@ -51,11 +51,11 @@ export const questionAnswering: TaskKind<Ends> = {
   read: (outputs, row, { ids }) => read(outputs, row, ids.length),
 
   answer({ context }, sequences, results) {
-    const found = select(
+    const best = select(
       sequences.map((sequence, w) => ({ spans: contextSpans(sequence), ...results[w]! })),
       context!,
     );
-    return { answer: found.text, start: found.start, end: found.end, score: rounded(found.score) };
+    return { answer: best.text, start: best.start, end: best.end, score: rounded(best.score) };
   },
 
   measure,
@@ -128,11 +128,11 @@ async function prepare(source: PreparationContext): Promise<Preparation<Asked>> 
     async encode(rows, read) {
       const windows = await read(rows.map(({ question, context }) => ({ question, context })));
       return rows.map((row, i) => {
-        const found = answersOf(row);
+        const given = answersOf(row);
         return {
-          example: { id: row.id, question: row.question, context: row.context, answers: found.map(({ text }) => text) },
+          example: { id: row.id, question: row.question, context: row.context, answers: given.map(({ text }) => text) },
           // Several true answers are for evaluation; training uses the first.
-          sequences: windows[i]!.map((sequence) => ({ sequence, values: valuesOf(sequence, found[0]) })),
+          sequences: windows[i]!.map((sequence) => ({ sequence, values: valuesOf(sequence, given[0]) })),
           truncated: false,
         };
       });
@@ -157,8 +157,8 @@ async function refuseMissing({ database, table, columns }: PreparationContext, q
 function answersOf({ id, context, answers }: Asked): GoldAnswer[] {
   return answersIn(id, answers).map(({ text, start }) => {
     if (start === undefined) {
-      const found = context.indexOf(text);
-      if (found >= 0) return { text, start: found };
+      const place = context.indexOf(text);
+      if (place >= 0) return { text, start: place };
     } else {
       // SQuAD counts code points, as Python does; JavaScript counts UTF-16 code units, which differ after an emoji.
       for (const at of [[...context].slice(0, start).join('').length, start]) if (context.startsWith(text, at)) return { text, start: at };
@@ -339,19 +339,19 @@ function measure({ metrics, split }: Measuring): Measurement<Ends> {
           spans: Array.from(begins, (begin, i): [number, number] | undefined => (begin < 0 ? undefined : [begin, stops[i]!])),
         };
       });
-      const found = select(read, context as string);
-      const own = answerMetrics([{ truth: answers as string[], predicted: found.text }], metrics);
+      const best = select(read, context as string);
+      const own = answerMetrics([{ truth: answers as string[], predicted: best.text }], metrics);
       for (const [name, value] of Object.entries(own)) sums.set(name, (sums.get(name) ?? 0) + value);
       rows++;
       if ((answers as string[]).length === 0) unanswerable++;
-      if (found.text === '') unanswered++;
+      if (best.text === '') unanswered++;
       return {
         question: question!,
         answers: answers!,
-        predicted: found.text,
-        start: found.start,
-        end: found.end,
-        score: rounded(found.score),
+        predicted: best.text,
+        start: best.start,
+        end: best.end,
+        score: rounded(best.score),
       };
     },
     metrics: () => ({ loss: loss / windows, ...Object.fromEntries(metrics.map((name) => [name, sums.get(name)! / rows])) }),
@@ -375,7 +375,7 @@ interface QuestionAndContext {
 }
 
 /** Neither method learns anything. */
-const METHODS: Record<string, (asked: QuestionAndContext) => string> = { no_answer: () => '', nearest_sentence: nearestSentence };
+const METHODS: Record<string, (row: QuestionAndContext) => string> = { no_answer: () => '', nearest_sentence: nearestSentence };
 
 async function baseline({ options, methods, read }: BaselineRequest): Promise<BaselineResult> {
   const columns = {
@@ -396,10 +396,10 @@ async function baseline({ options, methods, read }: BaselineRequest): Promise<Ba
 
 /** The first of the sentences that share most words with the question; none if no sentence shares any. */
 function nearestSentence({ question, context }: QuestionAndContext): string {
-  const asked = wordsOf(question);
+  const words = wordsOf(question);
   let nearest = { sentence: '', shared: 0 };
   for (const { segment } of sentences.segment(context)) {
-    const shared = [...wordsOf(segment)].filter((word) => asked.has(word)).length;
+    const shared = [...wordsOf(segment)].filter((word) => words.has(word)).length;
     if (shared > nearest.shared) nearest = { sentence: segment.trim(), shared };
   }
   return nearest.sentence;
