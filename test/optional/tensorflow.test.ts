@@ -60,6 +60,7 @@ describe('ops', () => import('../steps/ml/runtime/ops.test.ts').then(() => {}));
 describe('trainings', () => import('../steps/ml/runtime/training.test.ts').then(() => {}));
 describe('families', () => import('../steps/ml/models/families.test.ts').then(() => {}));
 describe('families that generate', () => import('../steps/ml/models/generating.test.ts').then(() => {}));
+describe('students of a teacher', () => import('../steps/train/distillation.test.ts').then(() => {}));
 
 describe('the runtime tensorflow', () => {
   const open = () => openRuntime('tensorflow');

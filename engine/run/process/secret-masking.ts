@@ -1,4 +1,4 @@
-/* Masks the values of secrets in text, and each line of a multi-line secret, because logs are processed line by line. */
+/** Masks the values of secrets in text, and each line of a multi-line secret, because logs are processed line by line. */
 
 export type Mask = (text: string) => string;
 

@@ -80,15 +80,15 @@ export function stackDepth(embeddings: RegExp, layer: RegExp): (weight: string) 
 }
 
 interface HeadWeights<C extends Config> {
-  /** The class in transformers that loads such a checkpoint. */
+  /** The class in transformers that loads such a model. */
   architecture: string;
-  /** Weights on top of the base model. If a checkpoint lacks them, they are randomly initialized. */
+  /** Weights on top of the base model. If a model folder lacks them, they are randomly initialized. */
   parameters(config: C, labels: number): Parameters;
   /** Weights that have one row for each label. */
   labelled: string[];
   /** Stored copies of weights that are tied to the embeddings or to this head's own, and their originals; the copies are ignored. */
   tied?: Record<string, string>;
-  /** Weights of the head that, if a checkpoint lacks them, are taken from another weight, by name, as transformers does. */
+  /** Weights of the head that, if a model folder lacks them, are taken from another weight, by name, as transformers does. */
   tiedTo?: Record<string, string>;
 }
 

@@ -80,7 +80,7 @@ interface Prediction<C> {
   norm: string;
   bias: string;
   words: string;
-  /** Copies of the embeddings and the bias in checkpoints of transformers. */
+  /** Copies of the embeddings and the bias that transformers stores. */
   copies: { words: string; bias?: string };
   activation(config: C): nn.ActivationName;
   epsilon(config: C): number;
