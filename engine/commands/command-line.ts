@@ -156,7 +156,7 @@ command('gc', 'remove stored results that are no longer needed', () => import('.
     'after',
     '\nAt least one of the first five options is required.\nIf several of --keep-runs, --older-than and --max-size are given, a result is removed only if all of them allow it.' +
       '\nFiles in .tunesmith/kept and .tunesmith/failed are listed, but removed only with --kept and --failed (with --older-than, only files of that age).' +
-      '\nResults that a lockfile, a run in progress or another project with the same cache refers to are always kept.',
+      '\nResults that a lockfile, a run in progress or another project with the same cache refers to are kept (for a deleted project: until 30 days after its last run).',
   )
   .usage('--keep-runs N | --older-than TIME | --max-size SIZE | --kept | --failed [options]');
 

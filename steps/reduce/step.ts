@@ -19,7 +19,7 @@ export default defineStep({
       minimum: 1,
       default: 1,
       description:
-        'How often a token must occur in the data to be kept. Special and added tokens are always kept, and so is what texts need so that no word becomes unknown: single characters of the data, all bytes, and the parts from which merges make a kept token.',
+        'How often a token must occur in the data to be kept. Special and added tokens are always kept, and so is what texts need so that no word becomes unknown: single characters of the data, the bytes of a vocabulary that has them, and the shorter tokens that BPE merges to build a kept token.',
     },
     keep: {
       type: 'array',

@@ -33,7 +33,7 @@ export default defineStep({
     assignment: {
       kind: 'file',
       description:
-        'The split of each row or group, including those of `previous`, as CSV with the columns of `group` and `key` that identify them. Keep a copy of it as the next `previous`.',
+        'The split of each row or group, including those of `previous`, as CSV: a hash of each row or group, its split, and the names of the columns of `group` and `key`. Keep a copy of it as the next `previous`.',
     },
   },
   options: {

@@ -149,7 +149,7 @@ export const optionSchemas = {
         minimum: 0,
         maximum: 1,
         default: 0.5,
-        description: 'The share of the loss against the teacher’s outputs. The rest is that of the loss against the labels.',
+        description: 'The share of the loss against the teacher’s outputs. The loss against the labels has the share 1 − alpha.',
       },
       hidden: {
         type: 'number',

@@ -37,7 +37,7 @@ export const generationOptions = {
   },
   seed: { type: 'integer', minimum: 0, description: 'random seed for sampling: the same seed and prompt give the same text (default: 0)' },
   num_beams: { type: 'integer', minimum: 1, description: 'number of beams of beam search; 1 disables beam search' },
-  length_penalty: { type: 'number', description: "exponent of the length by which a beam's score is divided (default: 1)" },
+  length_penalty: { type: 'number', description: "a beam's score is divided by its length to this power (default: 1)" },
   early_stopping: { enum: [true, false, 'never'], description: 'when to stop beam search: true, false or never, as in transformers' },
   repetition_penalty: {
     type: 'number',
