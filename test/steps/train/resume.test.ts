@@ -112,9 +112,17 @@ test('interrupted after its last step, which ended an epoch: its reports are the
 test('a checkpoint that is damaged or from another runtime is skipped', async () => {
   const { train } = await here();
   const whole = await train();
-  const cutOff = async (checkpoints: string, at = 31) => {
+  const cutOff = async (checkpoints: string, at: number) => {
     await expect(train({ checkpoints, dieAt: at })).rejects.toThrow('died');
     return namesIn(checkpoints);
+  };
+  const intact = join(temporary(), 'checkpoints');
+  const names = await cutOff(intact, 31);
+  expect(names).toEqual(['epoch-1-step-28', 'epoch-1-step-30']);
+  const copied = () => {
+    const checkpoints = join(temporary(), 'checkpoints');
+    fs.cpSync(intact, checkpoints, { recursive: true });
+    return checkpoints;
   };
   const damages: [file: string, damage: (bytes: Buffer) => Buffer][] = [
     ['weights.safetensors', (bytes) => bytes.subarray(0, bytes.length / 2)],
@@ -123,8 +131,7 @@ test('a checkpoint that is damaged or from another runtime is skipped', async ()
     ['checkpoint.json', (bytes) => bytes.subarray(0, 20)],
   ];
   for (const [file, damage] of damages) {
-    const checkpoints = join(temporary(), 'checkpoints');
-    expect(await cutOff(checkpoints)).toEqual(['epoch-1-step-28', 'epoch-1-step-30']);
+    const checkpoints = copied();
     const path = join(checkpoints, 'epoch-1-step-30', file);
     fs.writeFileSync(path, damage(fs.readFileSync(path)));
     const resumed = await train({ checkpoints });
@@ -132,8 +139,8 @@ test('a checkpoint that is damaged or from another runtime is skipped', async ()
     expect(continued(resumed.log.join('\n'))).toBe(28);
     expect(resumed.result).toEqual(whole.result);
   }
-  const checkpoints = join(temporary(), 'checkpoints');
-  for (const name of await cutOff(checkpoints)) fs.truncateSync(join(checkpoints, name, 'optimizer.safetensors'));
+  const checkpoints = copied();
+  for (const name of names) fs.truncateSync(join(checkpoints, name, 'optimizer.safetensors'));
   const anew = await train({ checkpoints });
   expect(anew.warnings).toHaveLength(2);
   expect(anew.log).toContain('no usable checkpoint is left: the training starts from the beginning');
