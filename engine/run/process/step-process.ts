@@ -157,7 +157,7 @@ async function isAsBefore(before: ReturnType<typeof surroundings>): Promise<bool
 }
 
 /** Number of checks, 1 ms apart. Starting a new process would take longer than all of them. */
-const MOST_CHECKS = 50;
+const MOST_CHECKS = 200;
 
 /** Maximum memory of a process that is kept for reuse, in bytes. */
 const MOST_MEMORY = Math.min(1e9, memoryLimit() / 4);
