@@ -51,7 +51,9 @@ beforeAll(() => {
   if (python !== '') return;
   execFileSync('python3', ['-m', 'venv', join(folder, 'venv')]);
   python = join(folder, 'venv/bin/python');
-  execFileSync(python, ['-m', 'pip', 'install', '--quiet', '--no-compile', '--disable-pip-version-check', ...PACKAGES], { stdio: 'pipe' });
+  // An old pip would run the setup.py of seqeval itself, which then lacks parts of its own build tools.
+  const flags = ['--quiet', '--no-compile', '--disable-pip-version-check', '--use-pep517'];
+  execFileSync(python, ['-m', 'pip', 'install', ...flags, ...PACKAGES], { stdio: 'pipe' });
 });
 
 /** Runs a script; its warnings are shown only if it fails. */
