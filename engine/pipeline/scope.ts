@@ -173,10 +173,10 @@ function renderExpression(part: CommandExpression, path: Path, scope: CellScope)
   const texts = scalars
     .map((one) => (context === 'arithmetic' ? numeral(one) : scalarText(one)))
     .map((one) => (isPath ? pathWord(one) : one));
-  if (context === 'arithmetic' && texts.some((one) => !/^[-+]?(0x[\da-f]+|[\d.]+)$/i.test(one))) {
+  if (context === 'arithmetic' && !texts.every(isShellInteger)) {
     return wrong(
       `${source} is ${displayValue(value)}, which is not a number that the shell can calculate with`,
-      '$((…)) accepts only numbers.',
+      '$((…)) accepts only integers from -2^63 to 2^63 - 1.',
     );
   }
   scope.recordText(source, scalars.map(scalarText).join(' '));
@@ -186,6 +186,13 @@ function renderExpression(part: CommandExpression, path: Path, scope: CellScope)
 /** A number inside $((…)), where the shell reads 010 as octal and rejects 1e3. */
 function numeral(value: string | number | boolean | Literal): string {
   return value instanceof Literal ? String(value.value) : scalarText(value);
+}
+
+/** Whether $((…)) can represent the number. A larger one would silently wrap around. */
+function isShellInteger(text: string): boolean {
+  if (!/^[-+]?(0x[\da-f]+|\d+)$/i.test(text)) return false;
+  const size = BigInt(text.replace(/^[-+]/, ''));
+  return size < 2n ** 63n || (size === 2n ** 63n && text.startsWith('-'));
 }
 
 /** Files that are known only when the cell starts: matches of a glob, which another cell may make, and downloads. */

@@ -19,7 +19,7 @@ import {
   refuseUtf16,
   type TextEncoding,
 } from '../ml/data/encodings.ts';
-import { type JsonRow, readJson, readJsonLines } from '../ml/data/json-rows.ts';
+import { type JsonRow, readJson, readJsonLines, readLetters } from '../ml/data/json-rows.ts';
 import { literal, quote } from '../ml/data/sql.ts';
 import { type Field, type Input, itemThatIsNoWord, partOfInput, type TaskKind } from '../ml/tasks/task.ts';
 
@@ -208,7 +208,7 @@ function problemOf({ problem, value }: JsonRow & { problem: string }, source: So
     return { message: `expected an object such as ${exampleOf(source)}, found ${kindOf(JSON.parse(value))}` };
   if (value.includes('\0')) return { message: problem, hint: `The file may be UTF-16: --encoding ${likelyUtf16(value)}` };
   if (problem.startsWith('not JSON')) return { message: problem, hint: 'JSONL needs one JSON object per line.' };
-  return { message: problem, ...(problem.startsWith('not UTF') && { hint: NOT_UTF8 }) };
+  return { message: problem, ...(problem === `not ${encodingOf(source)}` && { hint: NOT_UTF8 }) };
 }
 
 const exampleOf = (source: Source): string =>
@@ -216,7 +216,9 @@ const exampleOf = (source: Source): string =>
     .map((key) => `"${key}": "…"`)
     .join(', ')}}`;
 
-function inputOf({ fields: row, json }: JsonRow & { problem?: undefined }, source: Source): InputRow | Mistake {
+function inputOf({ fields: row, json, row: number }: JsonRow & { problem?: undefined }, source: Source): InputRow | Mistake {
+  const letters = readLetters(json, new Map(), { source: source.name, row: number });
+  if ('twice' in letters) return { message: `the field \`${letters.twice}\` occurs twice`, hint: 'Remove one of them.' };
   const input: Input = {};
   for (const field of source.fields) {
     const { keys, optional } = field;
@@ -272,7 +274,7 @@ async function* fromCsv(bytes: AsyncIterable<Buffer>, source: Source, delimiter?
   let header: Header | undefined;
   const read = (record: CsvRecord): InputRow | Mistake | undefined => {
     const problem = record.problem ?? (header && lengthProblem(record, header));
-    if (problem?.startsWith('not UTF')) return { message: problem, hint: NOT_UTF8 };
+    if (problem === `not ${encodingOf(source)}`) return { message: problem, hint: NOT_UTF8 };
     if (problem !== undefined) return { message: problem, hint: 'Quote a field that contains the delimiter, a quote or a newline.' };
     const { fields } = record as CsvRecord & { problem?: undefined };
     if (header) return rowOf(header, fields);
@@ -295,6 +297,8 @@ function headerOf(cells: (string | null)[], line: number | undefined, source: So
   const names = cells.map((name, i) => name?.trim() || `column${i + 1}`);
   const place = line === undefined ? source.name : `${source.name}:${line}`;
   refuseNul(names, place, (encoding) => (line === undefined ? 'Rename that column.' : `The file may be UTF-16: --encoding ${encoding}`));
+  const twice = names.find((name, i) => names.indexOf(name) < i);
+  if (twice !== undefined) throw new StepError(`${place}: two columns have the name \`${twice}\``, 'Rename one of them.');
   if (!hasRequired(names, source)) throw noColumn(source, place, names);
   const placeOf = ({ name, keys }: Source['fields'][number]): [string, number] => [
     name,

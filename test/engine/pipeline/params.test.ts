@@ -246,6 +246,20 @@ test("-p for options: typed text is converted to the option's type, or refused",
   }
 });
 
+test('$((…)) takes only integers that the shell can represent', async () => {
+  const yaml = text`
+    params: { n: 1 }
+    steps: { a: { run: 'echo $(( $\{{ params.n }} + 1 ))' } }
+  `;
+  const project = new Project();
+  for (const typed of ['9223372036854775807', '-9223372036854775808', '0x1F', '010'])
+    expect(await project.shown(() => project.read(yaml, { set: [`n=${typed}`] })), typed).toBe('no mistake');
+  for (const typed of ['9223372036854775808', '99999999999999999999', '1.5', '1e-1', '1e30', 'x'])
+    expect(await project.shown(() => project.read(yaml, { set: [`n=${typed}`] })), typed).toMatch(
+      /not a number that the shell can calculate/,
+    );
+});
+
 test('-p in other places: variables, commands, paths, a matrix, and keys of a step', async () => {
   const yaml = text`
     params: { x: one, list: [a], later: null, n: 2 }

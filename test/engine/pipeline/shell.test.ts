@@ -206,7 +206,7 @@ test('values that are not allowed in a command', async () => {
     p.yaml:13:22: error: params.text is "a b", which is not a number that the shell can calculate with
       13 |       - echo $(( 1 + \${{ params.text }} )) \\\${{ params.text }} $\${{ params.text }}
          |                      ^^^^^^^^^^^^^^^^^^
-      = $((…)) accepts only numbers.
+      = $((…)) accepts only integers from -2^63 to 2^63 - 1.
 
     p.yaml:13:45: error: an expression cannot directly follow a backslash
       13 |       - echo $(( 1 + \${{ params.text }} )) \\\${{ params.text }} $\${{ params.text }}

@@ -26,6 +26,14 @@ test('plain lines: an empty one counts, a carriage return before the newline is 
   expect(await read('a.txt', '')).toEqual({ texts: [] });
 });
 
+test('a column or a field that occurs twice is refused, because one of its two values would be ignored', async () => {
+  expect(await read('a.csv', 'id,text,text\n1,one,two\n')).toEqual({ texts: [], mistake: 'a.csv:1: two columns have the name `text`' });
+  expect(await read('a.jsonl', '{"text":"one"}\n{"text":"one","text":"two"}\n')).toEqual({
+    texts: ['one'],
+    mistake: 'a.jsonl:2: the field `text` occurs twice',
+  });
+});
+
 test('plain lines in UTF-16 without a byte order mark are rejected, never read with NULs', async () => {
   for (const [bytes, encoding] of [
     [Buffer.from('good\nbad\n', 'utf16le'), 'utf-16le'],
