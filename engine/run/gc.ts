@@ -281,7 +281,7 @@ export function leftovers(root: string, olderThan = 0): Leftover[] {
         const path = join(folder, name);
         // Moving a file does not change its mtime. The folder's mtime shows when the file was put there.
         const isOld = Date.now() - lstatSync(path).mtimeMs >= olderThan;
-        return isOld ? [{ kind, path, ...measured(path) }] : [];
+        return isOld ? [{ kind, path, ...measured(Buffer.from(path)) }] : [];
       }),
   );
 }
@@ -296,9 +296,19 @@ export function isRunning(root: string): boolean {
   return readRecords(root, (records) => records.runs(Number.MAX_SAFE_INTEGER).some(({ state }) => state === 'running')) ?? false;
 }
 
-function measured(path: string): { files: number; bytes: number } {
-  const stat = lstatSync(path);
-  if (!stat.isDirectory()) return { files: 1, bytes: stat.size };
-  const inner = namesIn(path).map((name) => measured(join(path, name)));
-  return { files: inner.reduce((sum, { files }) => sum + files, 0), bytes: inner.reduce((sum, { bytes }) => sum + bytes, 0) };
+/** By bytes, because a name may not be UTF-8. What may not be read counts as empty. */
+function measured(path: Buffer): { files: number; bytes: number } {
+  const total = { files: 0, bytes: 0 };
+  try {
+    const stat = lstatSync(path);
+    if (!stat.isDirectory()) return { files: 1, bytes: stat.size };
+    for (const name of readdirSync(path, 'buffer')) {
+      const { files, bytes } = measured(Buffer.concat([path, Buffer.from('/'), name]));
+      total.files += files;
+      total.bytes += bytes;
+    }
+  } catch {
+    // It was removed in the meantime, or may not be read.
+  }
+  return total;
 }

@@ -136,6 +136,10 @@ export class OutputTransaction {
     const { cell, stage, outputs } = this.journal;
     if (stage === 'undone') return this.#report(this.#remove());
     if (stage === 'done') return this.#report([...(await this.#dropFormer()), ...this.#remove()]);
+    if (await this.#isSuperseded()) {
+      this.#mark('done');
+      return this.#report([...(await this.#dropFormer()), ...this.#remove()]);
+    }
     const returning = outputs.filter(({ name }) => existsAt(this.#former(name)));
     const { left, kept, troubles } = await this.#undo({ recovering: true });
     const returned = returning.filter(({ name, path }) => !existsAt(this.#former(name)) && existsAt(resolve(this.project.root, path)));
@@ -146,6 +150,20 @@ export class OutputTransaction {
     ].filter(Boolean);
     if (parts.length > 0) this.project.notice(`interrupted in an earlier run: ${parts.join('; ')}`, cell);
     this.#report(troubles);
+  }
+
+  /**
+   * Whether all outputs hold what tunesmith recorded last. Then another run that waited for the killed one has made them
+   * since, or the killed one had only its last step left. Moving the former outputs back would undo a success.
+   */
+  async #isSuperseded(): Promise<boolean> {
+    const { root, records, cache } = this.project;
+    const paths = this.journal.outputs.filter(({ parent }) => !parent).map(({ path }) => resolve(root, path));
+    for (const path of paths) {
+      const content = existsAt(path) ? await contentOf(path, cache.fileHashes).catch(() => undefined) : undefined;
+      if (!content || !records.isLastWritten(path, content.hash)) return false;
+    }
+    return paths.length > 0;
   }
 
   /** Moves the former outputs back. If one cannot be moved, the others are still moved. */

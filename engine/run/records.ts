@@ -153,6 +153,15 @@ export class Records {
     return this.#database.get('select 1 from written where path = ? and hash = ?', this.#name(path), hash) !== undefined;
   }
 
+  /** Whether `hash` is the last content that tunesmith wrote at `path`. */
+  isLastWritten(path: string, hash: string): boolean {
+    const last: { hash: string } | undefined = this.#database.get(
+      'select hash from written where path = ? order by rowid desc limit 1',
+      this.#name(path),
+    );
+    return last?.hash === hash;
+  }
+
   everWrote(path: string): boolean {
     return this.#database.get('select 1 from written where path = ? limit 1', this.#name(path)) !== undefined;
   }

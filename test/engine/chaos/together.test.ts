@@ -15,6 +15,33 @@ test('two engines on one project: each cell runs once, outputs as in a clean run
   expect(new Set(Object.values((await p.states('p.yaml')).cells))).toEqual(new Set(['fresh']));
 });
 
+test('a run that takes over the cell of a killed one is not undone by the next run', async () => {
+  const p = faulty({
+    'package.json': '{}',
+    's.yaml': `
+name: s
+params: { w: three }
+steps:
+  a: { run: "touch begun; while [ -e hold ]; do sleep 0.05; done; echo \${{ params.w }} > \${{ outputs.o }}", outputs: { o: out/a.txt } }
+  b: { run: "cat \${{ steps.a.o }} > \${{ outputs.o }}", outputs: { o: out/b.txt } }
+`,
+    'other.yaml': 'steps: { c: { run: "cat ${{ inputs.i }} > ${{ outputs.o }}", inputs: { i: out/a.txt }, outputs: { o: out/c.txt } } }\n',
+  });
+  await p.states('s.yaml');
+  p.remove('begun');
+  p.write('hold', '');
+  const killed = p.start('run', 's.yaml', '-p', 'w=four');
+  await p.until(() => p.exists('begun'));
+  const waits = p.start('run', 's.yaml', '-p', 'w=four', '--plain');
+  await p.until(() => waits.output().includes('waiting'));
+  killed.kill('SIGKILL');
+  await killed.done;
+  p.remove('hold');
+  expect((await waits.done).code).toBe(0);
+  expect((await p.states('other.yaml')).cells).toEqual({ c: 'ran' });
+  expect(['a', 'b', 'c'].map((name) => p.read(`out/${name}.txt`))).toEqual(['four\n', 'four\n', 'four\n']);
+});
+
 test('a cell waits if another run is making its input again', async () => {
   const p = faulty({
     'package.json': '{}',

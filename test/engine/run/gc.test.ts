@@ -1,5 +1,5 @@
 /** `gc`: what is removed and what is kept, and that nothing is removed that is still needed. */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import Sqlite from 'better-sqlite3';
 import { expect, test } from 'vitest';
 import { checkOf } from '../../../cache/database.ts';
@@ -274,6 +274,9 @@ test("kept files and partial outputs are listed with their sizes and removed onl
   const results = objects(p);
   expect((await p.run('gc', '--kept', '--failed')).stdout).toContain('nothing was removed; run the command again with --yes');
   expect((await p.run('gc', '--failed', '--older-than', '1d', '--yes')).stdout).toContain('failed/b: 1 file, 4 bytes, removed only with');
+  // A name that is not UTF-8, as a failed step may leave it.
+  writeFileSync(Buffer.concat([Buffer.from(`${p.folder}/.tunesmith/failed/b/x`), Buffer.from([0xff])]), 'odd');
+  expect((await p.run('gc', '--failed')).stdout).toContain('failed/b: 2 files, 7 bytes');
   expect((await p.run('gc', '--failed', '--yes')).stdout).toMatch(/removed \.tunesmith\/failed\/b\n$/);
   expect([p.exists('.tunesmith/failed/b'), p.exists(mine!)]).toEqual([false, true]);
   expect((await p.run('gc', '--kept', '--yes', '--json')).events).toMatchObject([
