@@ -88,14 +88,27 @@ function makeWritable(folder: string): string | undefined {
   let at = folder;
   try {
     accessSync(existing(folder), constants.W_OK);
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     for (at of [join(folder, 'index.sqlite'), join(folder, 'objects'), join(folder, 'tmp')])
       if (existsSync(at)) accessSync(at, constants.W_OK);
     return undefined;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') return at;
+    if (code === 'ENOENT')
+      throw new CacheError(`the cache ${printablePath(folder)} cannot be created there`, 'Use another cache folder (TUNESMITH_CACHE).');
     throw diskError(error, `creating the cache ${printablePath(folder)}`, existing(folder));
+  }
+}
+
+/** Creates one folder after the other: where a system answers ENOENT although the parent exists, as /proc does, `recursive` never ends. */
+function makeFolder(folder: string): void {
+  if (existsSync(folder)) return;
+  makeFolder(dirname(folder));
+  try {
+    mkdirSync(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error; // another process has created it
   }
 }
 

@@ -133,18 +133,16 @@ export class OutputTransaction {
   }
 
   async #finish(): Promise<void> {
-    const { cell, stage, outputs } = this.journal;
+    const { cell, stage } = this.journal;
     if (stage === 'undone') return this.#report(this.#remove());
     if (stage === 'done') return this.#report([...(await this.#dropFormer()), ...this.#remove()]);
     if (await this.#isSuperseded()) {
       this.#mark('done');
       return this.#report([...(await this.#dropFormer()), ...this.#remove()]);
     }
-    const returning = outputs.filter(({ name }) => existsAt(this.#former(name)));
-    const { left, kept, troubles } = await this.#undo({ recovering: true });
-    const returned = returning.filter(({ name, path }) => !existsAt(this.#former(name)) && existsAt(resolve(this.project.root, path)));
+    const { left, returned, kept, troubles } = await this.#undo({ recovering: true });
     const parts = [
-      returned.length > 0 ? `restored the former ${returned.map(({ path }) => path).join(', ')} before this run` : '',
+      returned.length > 0 ? `restored the former ${returned.join(', ')} before this run` : '',
       ...kept.map(({ path, at }) => `saved the content found at ${path} as ${relative(this.project.root, at)}`),
       left ? `its partial outputs are in ${relative(this.project.root, left)} until the cell succeeds` : '',
     ].filter(Boolean);
@@ -167,7 +165,12 @@ export class OutputTransaction {
   }
 
   /** Moves the former outputs back. If one cannot be moved, the others are still moved. */
-  async #undo({ recovering = false } = {}): Promise<{ left?: string; kept: { path: string; at: string }[]; troubles: string[] }> {
+  async #undo({ recovering = false } = {}): Promise<{
+    left?: string;
+    returned: string[];
+    kept: { path: string; at: string }[];
+    troubles: string[];
+  }> {
     const { root, places, records, cache } = this.project;
     const failed = places.failed(this.journal.cell);
     const troubles: string[] = [];
@@ -182,6 +185,7 @@ export class OutputTransaction {
     const isLater = async (at: string) =>
       recovering && existsAt(at) && records.isOurs(at, (await contentOf(at, cache.fileHashes).catch(() => undefined))?.hash ?? '');
     let left = false;
+    const returned: string[] = [];
     const kept: { path: string; at: string }[] = [];
     const keepFound = (from: string, path: string) =>
       attempt(
@@ -218,7 +222,11 @@ export class OutputTransaction {
         if (recovering && !(await this.#isMade(name, at))) await keepFound(at, path);
         else await leave(at, leftAs(name, path));
       }
-      if (isAside) await attempt(`could not restore ${path}`, () => this.#putBack(former, at));
+      if (isAside)
+        await attempt(`could not restore ${path}`, async () => {
+          await this.#putBack(former, at);
+          returned.push(path);
+        });
     }
     const made = join(this.folder, MADE);
     if (left && existsAt(made)) await attempt(`could not move ${relative(root, made)}`, () => renameSync(made, join(failed, MADE)));
@@ -227,7 +235,7 @@ export class OutputTransaction {
       this.#mark('undone');
       troubles.push(...this.#remove());
     }
-    return { left: left ? failed : undefined, kept, troubles };
+    return { left: left ? failed : undefined, returned, kept, troubles };
   }
 
   /** Whether the file at the path is what this execution recorded as made. */

@@ -183,6 +183,11 @@ test('an empty file becomes an index; a file in the place of the folder is repor
   }
 });
 
+test.skipIf(process.platform !== 'linux')('a cache in a folder that takes no folders is an error, not an endless loop', () => {
+  // /proc answers ENOENT although it exists.
+  expect(() => openCache('/proc/none/cache')).toThrow('the cache /proc/none/cache cannot be created there');
+});
+
 test('read-only access changes nothing and finds results, also those in the log of a killed process', () => {
   const at = folder();
   openCache(join(at, 'none'), { readOnly: true }).close();
