@@ -302,9 +302,13 @@ print(json.dumps({tag: [[e.step, e.value] for e in events.Scalars(tag)] for tag 
 // step.py makes nothing by itself: other scripts import it.
 const scripts = readdirSync(golden, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.py') && name !== 'step.py');
 
-// The output of a script is left out of its copy; what generation.py and reduce.py read is made by others.
-const given = (script: string, file: string) =>
-  (script === 'generation.py' && file.includes('/checkpoint/')) || (script === 'reduce.py' && file.includes('/tokenizer/'));
+// The output of a script is left out of its copy; what these scripts read is made by others.
+const READ: Record<string, RegExp> = {
+  'generation.py': /\/checkpoint\//,
+  'distillation.py': /\/checkpoint\/|\/inputs\.json$/,
+  'reduce.py': /\/tokenizer\//,
+};
+const given = (script: string, file: string) => READ[script]?.test(file) ?? false;
 const copyOf = (script: string) => join(folder, 'golden', script.replaceAll('/', '-'), dirname(script));
 
 describe('golden values', () => {
