@@ -256,7 +256,7 @@ async function cli(options: object = {}) {
   const p = project();
   fs.cpSync(model, p.path('model'), { recursive: true });
   fs.cpSync(await smallTokens(model), p.path('tokens'), { recursive: true });
-  const cell = { uses: 'train', with: { tokens: './tokens', model: './model', ...QUICK, ...options } };
+  const cell = { uses: 'train', resources: { cpu: 1 }, with: { tokens: './tokens', model: './model', ...QUICK, ...options } };
   p.write('p.yaml', `name: p\nsteps:\n  train: ${JSON.stringify(cell)}\n`);
   const start = () => {
     const child = spawn(process.execPath, [join(root, 'dist/engine/cli.js'), 'run', 'p.yaml', '--json'], {
