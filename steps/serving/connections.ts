@@ -123,7 +123,10 @@ const interval = 1000;
 const arrivalMilliseconds = 2000;
 
 const INVALID: Record<string, [status: number, message: string]> = {
-  ERR_HTTP_REQUEST_TIMEOUT: [408, `the request did not arrive in time: its headers within ${patience.headersTimeout / 1000} seconds, and all of it within ${patience.requestTimeout / 1000}`],
+  ERR_HTTP_REQUEST_TIMEOUT: [
+    408,
+    `the request did not arrive in time: its headers within ${patience.headersTimeout / 1000} seconds, and all of it within ${patience.requestTimeout / 1000}`,
+  ],
   HPE_CHUNK_EXTENSIONS_OVERFLOW: [413, 'the chunk extensions of the body are too large'],
   HPE_HEADER_OVERFLOW: [431, `the request line and the headers are larger than ${maxHeaderSize} bytes`],
 };
