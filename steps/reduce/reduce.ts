@@ -1,4 +1,4 @@
-/** A model folder and data → a folder with a smaller model: fewer tokens, fewer layers, or both. */
+/** A model folder and data → a folder with a smaller model: fewer tokens, fewer layers, or weights in half precision. */
 
 import { existsSync } from 'node:fs';
 import { cp, mkdir, writeFile } from 'node:fs/promises';
@@ -8,6 +8,7 @@ import { Database } from '../ml/data/database.ts';
 import { quote } from '../ml/data/sql.ts';
 import { namesOf, requireColumn, tableOf } from '../ml/data/table.ts';
 import type { ConfigFile } from '../ml/models/config.ts';
+import { withFloatType } from '../ml/models/float-types.ts';
 import { listed, readJson, shown } from '../ml/models/json.ts';
 import { readConfig, writeConfig } from '../ml/models/model-folder.ts';
 import { familyOf } from '../ml/models/registry.ts';
@@ -37,19 +38,26 @@ export async function reduce(context: Context): Promise<void> {
   await mkdir(to, { recursive: true });
   await copyOthers(inputs.model, to, data.length > 0);
   const vocabulary = data.length > 0 ? await reduceVocabulary(context, { file, layered, data }) : undefined;
-  const config = vocabulary?.config ?? layered;
+  const smaller = vocabulary?.config ?? layered;
+  const config = options.dtype ? withFloatType(smaller, options.dtype) : smaller;
   await writeConfig(to, config);
 
   const after = configured(config);
   const weights = await openWeights(inputs.model);
   let counts: [before: number, after: number];
   try {
-    const reduction = { family, before, after, rows: vocabulary?.rows, layers: options.layers };
+    const reduction = { family, before, after, rows: vocabulary?.rows, layers: options.layers, dtype: options.dtype };
     if (weights) {
       const tensors = await reducedWeights(weights, reduction);
       counts = [countParameters(weights.tensors, family), countParameters(Object.entries(tensors), family)];
       await writeSafetensors(path.join(to, 'model.safetensors'), tensors, { format: 'pt' });
     } else {
+      if (options.dtype)
+        throw new StepError(
+          `${shown(inputs.model)} has no weights, so they cannot be stored as ${options.dtype}`,
+          'Remove `dtype`, or train the model first.',
+          ['dtype'],
+        );
       log('no model.safetensors: the smaller model has no weights either');
       counts = [before, after].map((one) => countParameters(Object.entries(family.parameters(one)), family)) as [number, number];
     }
@@ -65,19 +73,22 @@ export async function reduce(context: Context): Promise<void> {
   metric('layers', layerCount);
   if (vocabulary) metric('unknown_share', vocabulary.unknownShare, { better: 'lower' });
   result(
-    `${after.vocab_size} of ${before.vocab_size} tokens, ${layerCount} of ${layersOf(before)} layers, ${counts[1]} of ${counts[0]} parameters`,
+    `${after.vocab_size} of ${before.vocab_size} tokens, ${layerCount} of ${layersOf(before)} layers, ${counts[1]} of ${counts[0]} parameters${options.dtype ? ` as ${options.dtype}` : ''}`,
   );
 }
 
-function refuseOptionsOfData({ text, keep, min_count, characters, layers }: Context['options']): void {
+function refuseOptionsOfData({ text, keep, min_count, characters, layers, dtype }: Context['options']): void {
   const needless = Object.entries({ text, keep, min_count: min_count > 1 || undefined, characters: characters === 'all' || undefined });
   const [option] = needless.find(([, value]) => value !== undefined) ?? [];
   if (option !== undefined)
     throw new StepError(`\`${option}\` is about the vocabulary, which stays as it is without \`data\``, 'Give `data`, a table of texts.', [
       option,
     ]);
-  if (!layers)
-    throw new StepError('there is nothing to reduce: neither `data` nor `layers` is given', 'Give `data`, a table of texts, or `layers`.');
+  if (!layers && !dtype)
+    throw new StepError(
+      'there is nothing to reduce: neither `data` nor `layers` nor `dtype` is given',
+      'Give `data`, a table of texts, `layers` or `dtype`.',
+    );
 }
 
 /** Everything besides the config and the weights, and besides the tokenizer if its vocabulary becomes smaller. */

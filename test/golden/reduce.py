@@ -5,6 +5,8 @@ in expected.json what transformers tokenizes and computes with them, before anyt
     python test/golden/reduce.py                    (torch 2.13, transformers 5.23; needs the results of tokenizer.py and unigram.py)
     python test/golden/reduce.py check FOLDER…      whether transformers computes the same with reduced folders; their expected.json
                                                     is that of the model
+    python test/golden/reduce.py dtype FOLDER…      whether transformers reads the folders in the type of their config.json, and every
+                                                    weight as it rounds the family's model itself
 """
 
 import json
@@ -103,6 +105,16 @@ def check(folder):
     print(f"{folder}: {config.vocab_size} tokens, the same logits")
 
 
+def check_dtype(folder):
+    config = tf.AutoConfig.from_pretrained(folder)
+    model_class = FAMILIES[config.model_type][2]
+    now, then = (model_class.from_pretrained(path).state_dict() for path in (folder, here / "reduce" / config.model_type))
+    for name, weight in then.items():
+        if now[name].dtype != config.dtype or not torch.equal(now[name], weight.to(config.dtype)):
+            raise SystemExit(f"{folder}: {name} is not the original's in {config.dtype}")
+    print(f"{folder}: {config.dtype}, the same weights")
+
+
 def write(path, value):
     path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
@@ -110,6 +122,9 @@ def write(path, value):
 if sys.argv[1:2] == ["check"]:
     for folder in sys.argv[2:]:
         check(folder)
+elif sys.argv[1:2] == ["dtype"]:
+    for folder in sys.argv[2:]:
+        check_dtype(folder)
 else:
     for family in FAMILIES:
         make(family)

@@ -1,10 +1,10 @@
 /** Smaller models against transformers: test/golden/reduce.py made the models and the values. */
-import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { openRuntime } from '../../../steps/ml/device/open.ts';
-import { loadModel } from '../../../steps/ml/models/model-folder.ts';
-import { readSafetensors } from '../../../steps/ml/models/safetensors.ts';
+import { loadModel, startModel } from '../../../steps/ml/models/model-folder.ts';
+import { float32, readSafetensors, toFloat32, writeSafetensors } from '../../../steps/ml/models/safetensors.ts';
 import { openTokenizer } from '../../../steps/ml/models/tokenizer.ts';
 import type { HostTensors } from '../../../steps/ml/runtime/runtime.ts';
 import { idsOf as idsIn } from '../../../steps/reduce/reduced-tokenizer.ts';
@@ -126,6 +126,57 @@ describe('layers', () => {
   });
 });
 
+describe('dtype', () => {
+  test.each(['float16', 'bfloat16'] as const)('%s halves the file, and training starts from the rounded weights', async (dtype) => {
+    const { outputs, result } = await reduced(golden('bert'), undefined, { dtype });
+    expect(result).toMatch(new RegExp(` as ${dtype}$`));
+    expect(read(outputs.model!, 'config.json')).toEqual({ ...read(golden('bert'), 'config.json'), dtype });
+    expect(readFileSync(join(outputs.model!, 'tokenizer.json'))).toEqual(readFileSync(join(golden('bert'), 'tokenizer.json')));
+    const [before, after] = [
+      await readSafetensors(join(golden('bert'), 'model.safetensors')),
+      await readSafetensors(join(outputs.model!, 'model.safetensors')),
+    ];
+    expect(Object.keys(after).sort()).toEqual(Object.keys(before).sort());
+    const start = { task: 'masked-lm', labels: [], seed: 1, say: () => {} } as const;
+    const { weights, fresh } = await startModel(outputs.model!, start);
+    expect(fresh).toEqual([]);
+    for (const [name, { data }] of Object.entries(weights)) {
+      expect(after[name]!.bytes.length, name).toBe(before[name]!.bytes.length / 2);
+      expect(Buffer.compare(Buffer.from(data.buffer), Buffer.from(toFloat32(after[name]!)!.buffer)), name).toBe(0);
+      const original = toFloat32(before[name]!)!;
+      const step = dtype === 'float16' ? 2 ** -11 : 2 ** -8;
+      const far = (data as Float32Array).filter((value, i) => Math.abs(value - original[i]!) > step * Math.abs(value) + 2 ** -25);
+      expect(far, name).toHaveLength(0);
+    }
+    const wide = await reduced(outputs.model!, undefined, { dtype: 'float32' });
+    const again = await reduced(wide.outputs.model!, undefined, { dtype });
+    expect(readFileSync(join(again.outputs.model!, 'model.safetensors'))).toEqual(readFileSync(join(outputs.model!, 'model.safetensors')));
+  });
+
+  test('with fewer tokens and layers the logits stay those of the rounded weights', async () => {
+    const half = await reduced(golden('t5'), undefined, { dtype: 'float16', layers: [1, 3] });
+    const both = await reduced(golden('t5'), ['the cat sat on the mat'], { dtype: 'float16', layers: [1, 3] });
+    const [[now], [then]] = [await computed(both.outputs.model!, 'the cat sat'), await computed(half.outputs.model!, 'the cat sat')];
+    expect(now!.tokens).toEqual(then!.tokens);
+    expect(difference(now!.logits, then!.logits)).toBeLessThan(1e-6);
+  });
+
+  test('a number that is too large, and a model without weights, are refused', async () => {
+    const folder = temporary();
+    cpSync(golden('bert'), folder, { recursive: true });
+    const file = join(folder, 'model.safetensors');
+    const tensors = await readSafetensors(file);
+    const name = 'bert.encoder.layer.1.output.LayerNorm.bias';
+    await writeSafetensors(file, { ...tensors, [name]: float32(new Float32Array(16).fill(70_000), [16]) });
+    await expect(reduced(folder, undefined, { dtype: 'float16' })).rejects.toThrow(
+      `model.safetensors: "${name}" contains 70000, which is too large for float16`,
+    );
+    await reduced(folder, undefined, { dtype: 'bfloat16' });
+    rmSync(file);
+    await expect(reduced(folder, undefined, { dtype: 'float16' })).rejects.toThrow('has no weights, so they cannot be stored as float16');
+  });
+});
+
 test('rare tokens go, and the share of tokens that become unknown is told', async () => {
   const texts = ['the cat sat on the mat', 'the cat sat on the mat', 'zebra zoo'];
   const all = await reduced(golden('bert'), texts, { min_count: 2 });
@@ -202,7 +253,11 @@ describe('errors', () => {
   };
 
   test.each([
-    ['nothing to do', () => reduced(golden('bert'), undefined), 'there is nothing to reduce: neither `data` nor `layers` is given'],
+    [
+      'nothing to do',
+      () => reduced(golden('bert'), undefined),
+      'there is nothing to reduce: neither `data` nor `layers` nor `dtype` is given',
+    ],
     [
       'an option without data',
       () => reduced(golden('bert'), undefined, { layers: [1], min_count: 3 }),
