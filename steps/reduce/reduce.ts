@@ -17,7 +17,7 @@ import { checkVocabulary, openTokenizer } from '../ml/models/tokenizer.ts';
 import { tokenizerJson } from '../ml/models/tokenizer-json.ts';
 import { keptTokens } from './kept-tokens.ts';
 import { layersOf, refuseUnknownIds, tokenIds, withLayers, withMovedIds, withVocabulary } from './reduced-config.ts';
-import { idsOf, specialTokens, type TokenizerFile, VOCABULARY_FILES, writeReducedTokenizer } from './reduced-tokenizer.ts';
+import { addedTexts, idsOf, specialTokens, type TokenizerFile, VOCABULARY_FILES, writeReducedTokenizer } from './reduced-tokenizer.ts';
 import { countParameters, reducedWeights } from './reduced-weights.ts';
 import type step from './step.ts';
 
@@ -131,10 +131,19 @@ async function reduceVocabulary(
   checkVocabulary(tokenizer, config.vocab_size);
   const unknownToken = unknownTokenOf(parsed);
 
+  const added = await addedTexts(folder, file);
   const counts = new Uint32Array(tokenizer.size);
-  for await (const texts of textsOf(data, options.text)) count(await tokenizer.encode(texts), counts);
-  const seen = new Set([...counts.keys()].filter((id) => counts[id]! > 0).map((id) => tokenOf.get(id)!));
-  const frequent = [...seen].filter((token) => counts[ids.get(token)!]! >= options.min_count);
+  // A text may begin with another token behind a prefix.
+  const prefixed = new Uint32Array(tokenizer.size);
+  for await (const texts of textsOf(data, options.text)) {
+    count(await tokenizer.encode(texts), counts);
+    if (added.prefix !== '') count(await tokenizer.encode(texts.map((text) => added.prefix + text)), prefixed);
+  }
+  const tokensWhere = (enough: (id: number) => boolean) => [...tokenOf].flatMap(([id, token]) => (enough(id) ? token : []));
+  const seen = new Set(tokensWhere((id) => counts[id]! > 0));
+  const frequent = tokensWhere((id) => counts[id]! >= options.min_count);
+  const wanted = new Set(tokensWhere((id) => Math.max(counts[id]!, prefixed[id]!) >= options.min_count));
+  for (const { ids: some } of await tokenizer.encode(added.texts)) for (const id of some) wanted.add(tokenOf.get(id)!);
   const unheard = (options.keep ?? []).filter((token) => !ids.has(token));
   if (unheard.length > 0)
     throw new StepError(
@@ -143,8 +152,8 @@ async function reduceVocabulary(
       ['keep'],
     );
   const kept = keptTokens(parsed.model, {
-    wanted: new Set([...special, ...frequent, ...(options.keep ?? [])]),
-    seen,
+    wanted: new Set([...special, ...wanted, ...(options.keep ?? [])]),
+    seen: new Set([...seen, ...wanted]),
     allCharacters: options.characters === 'all',
   });
   const rows = [...kept].flatMap((token) => ids.get(token) ?? []).sort((a, b) => a - b);

@@ -206,6 +206,59 @@ test('keep adds tokens, characters: all adds characters', async () => {
   await expect(reduced(golden('bert'), ['the cat'], { keep: ['nosuchtoken'] })).rejects.toThrow('the vocabulary has no token nosuchtoken');
 });
 
+describe('what the model adds to texts is kept', () => {
+  const PREFIX = 'the quick fox jumps: ';
+
+  /** A model whose file `name` has more fields. */
+  const withFields = (family: string, name: string, fields: object): string => {
+    const folder = temporary();
+    cpSync(golden(family), folder, { recursive: true });
+    const former = existsSync(join(folder, name)) ? read(folder, name) : {};
+    writeFileSync(join(folder, name), JSON.stringify({ ...former, ...fields }));
+    return folder;
+  };
+  const tokensOf = async (folder: string, text: string): Promise<string[]> => {
+    const tokenizer = await openTokenizer(folder, {});
+    const [sequence] = await tokenizer.encode([text]);
+    return Promise.all(sequence!.ids.map((id) => tokenizer.decodeToken(id)));
+  };
+
+  test.each([
+    ['the prefix in config.json', 't5', 'config.json', { prefix: PREFIX }],
+    ['the prefix in training.json', 't5', 'training.json', { prefix: PREFIX }],
+    ["the prefixes of T5's tasks", 't5', 'config.json', { task_specific_params: { translation_en_to_de: { prefix: PREFIX } } }],
+    ['a prefix of GPT-2, behind which words begin with a space', 'gpt2', 'config.json', { prefix: 'the quick fox jumps:' }],
+    ['the prompts of sentence-transformers', 'bert', 'config_sentence_transformers.json', { prompts: { query: PREFIX, document: '' } }],
+    [
+      'the words of a chat template',
+      'gpt2',
+      'tokenizer_config.json',
+      { chat_template: `{% for m in messages %}the quick {{ 'fox jumps: ' + m.content }}{% endfor %}` },
+    ],
+    [
+      'the words of several chat templates',
+      'bert',
+      'tokenizer_config.json',
+      { chat_template: [{ name: 'default', template: `{{ "${PREFIX}" }}` }] },
+    ],
+  ])('%s', async (_, family, name, fields) => {
+    const folder = withFields(family, name, fields);
+    const { prefix = PREFIX } = fields as { prefix?: string };
+    const { outputs } = await reduced(folder, ['cat sat', ' sat', ' cat'], { min_count: 1 });
+    for (const text of [`${prefix}cat sat`, `${prefix} cat sat`])
+      expect(await tokensOf(outputs.model!, text)).toEqual(await tokensOf(golden(family), text));
+    const without = await reduced(golden(family), ['cat sat', ' sat', ' cat']);
+    expect(await tokensOf(without.outputs.model!, `${prefix}cat sat`)).not.toEqual(await tokensOf(golden(family), `${prefix}cat sat`));
+  });
+
+  test('however rare it is, and with its first word as the tokenizer splits it there', async () => {
+    const folder = withFields('gpt2', 'config.json', { prefix: 'the cat ' });
+    const { outputs } = await reduced(folder, ['jumps', 'jumps'], { min_count: 2 });
+    for (const text of ['the cat jumps', 'jumps'])
+      expect(await tokensOf(outputs.model!, text)).toEqual(await tokensOf(golden('gpt2'), text));
+  });
+});
+
 test('several columns and tables count, and empty values do not', async () => {
   const one = await table([
     { id: '1', a: 'the cat', b: null },
