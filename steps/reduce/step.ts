@@ -5,7 +5,7 @@ export default defineStep({
   name: 'reduce',
   version: 1,
   description:
-    'Reduces the vocabulary of a model to the tokens that data use, its layers to some of them, and its weights to half precision.',
+    'Makes a model smaller: keeps only the tokens that the data use or only some of the layers, or stores the weights in half precision.',
   options: {
     text: {
       oneOf: [
@@ -13,14 +13,14 @@ export default defineStep({
         { type: 'array', items: { type: 'string', minLength: 1 }, minItems: 1, uniqueItems: true },
       ],
       description:
-        'One or several columns of `data`, of texts or lists of texts. Default: the column that `text` of collect names, otherwise `text`.',
+        'One or several columns of `data` that contain texts or lists of texts. Default: the column that `text` of collect names, otherwise `text`.',
     },
     min_count: {
       type: 'integer',
       minimum: 1,
       default: 1,
       description:
-        'How often a token must occur in the data to be kept. Special and added tokens are always kept, and so is what texts need so that no word becomes unknown: single characters of the data, the bytes of a vocabulary that has them, and the shorter tokens that BPE merges to build a kept token.',
+        'How often a token must occur in the data to be kept. Special and added tokens are always kept. The following tokens are kept too, so that no word of the data becomes unknown: single characters of the data, the bytes of a vocabulary that has them, and the shorter tokens that BPE merges to build a kept token.',
     },
     keep: {
       type: 'array',
@@ -33,7 +33,7 @@ export default defineStep({
       enum: ['used', 'all'],
       default: 'used',
       description:
-        '`used` keeps the single characters that occur in the data, `all` keeps all of the vocabulary, for later texts with other characters. A BPE vocabulary keeps all in any case.',
+        'Which single characters of the vocabulary to keep: `used` keeps those that occur in the data, `all` keeps every one, for later texts with other characters. For a BPE vocabulary every one is always kept.',
     },
     layers: {
       type: 'array',
@@ -65,7 +65,7 @@ export default defineStep({
       kind: 'folder',
       many: true,
       optional: true,
-      description: 'One or several tables. All their rows count, whatever their split. Without it the vocabulary stays as it is.',
+      description: 'One or several tables. The rows of all splits count. Without `data` the vocabulary stays as it is.',
     },
   },
   outputs: { model: { kind: 'folder', description: 'The smaller model, which transformers loads like the original.' } },

@@ -142,7 +142,8 @@ export const optionSchemas = {
         type: 'number',
         exclusiveMinimum: 0,
         default: 1,
-        description: 'Divides the logits of both models before their softmax. Higher values show more of the teacher’s doubts.',
+        description:
+          'Divides the logits of both models before their softmax. Higher values make the probabilities more even, so that the less likely labels or tokens count more.',
       },
       alpha: {
         type: 'number',

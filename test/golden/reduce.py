@@ -67,6 +67,9 @@ def make(family):
     out.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
+    config = json.loads((out / "tokenizer_config.json").read_text())
+    config.pop("local_files_only", None)  # says whether HF_HUB_OFFLINE was set
+    write(out / "tokenizer_config.json", config)
     write(out / "expected.json", computed(tokenizer, model))
 
 
