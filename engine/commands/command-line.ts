@@ -230,6 +230,9 @@ command(
   .addOption(new Option('--max-characters <n>', 'maximum length of an input or a prompt, in characters').argParser(count).default(100_000))
   .addOption(new Option('--max-new-tokens <n>', 'maximum number of tokens to generate for each text').argParser(count).default(1024))
   .addOption(new Option('--max-time <seconds>', 'maximum time of a generation request, in seconds').argParser(count).default(60))
+  .addOption(
+    new Option('--shutdown-seconds <n>', 'after SIGTERM, how long to answer requests before they are dropped').argParser(count).default(25),
+  )
   .usage('BUNDLE [options]');
 
 command('new-step <name>', 'create a custom step and a pipeline that uses it', () => import('./init.ts'), 'newStep').usage('NAME');
