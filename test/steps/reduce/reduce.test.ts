@@ -137,8 +137,7 @@ describe('dtype', () => {
       await readSafetensors(join(outputs.model!, 'model.safetensors')),
     ];
     expect(Object.keys(after).sort()).toEqual(Object.keys(before).sort());
-    const start = { task: 'masked-lm', labels: [], seed: 1, say: () => {} } as const;
-    const { weights, fresh } = await startModel(outputs.model!, start);
+    const { weights, fresh } = await startModel(outputs.model!, { task: 'masked-lm', labels: [], seed: 1, say: () => {} });
     expect(fresh).toEqual([]);
     for (const [name, { data }] of Object.entries(weights)) {
       expect(after[name]!.bytes.length, name).toBe(before[name]!.bytes.length / 2);

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { asFloatType, type FloatType, sharedFloatType, withFloatType } from '../../../../steps/ml/models/float-types.ts';
-import { float32, int64, toFloat32 } from '../../../../steps/ml/models/safetensors.ts';
+import { float32, int64, type StoredTensor, toFloat32 } from '../../../../steps/ml/models/safetensors.ts';
 
 const golden = JSON.parse(readFileSync(join(import.meta.dirname, '../../../golden/float-types.json'), 'utf8')) as Record<string, number[]>;
 const one = (...values: number[]) => float32(Float32Array.from(values), [values.length]);
@@ -20,7 +20,11 @@ describe.each(['float16', 'bfloat16'] as const)('%s', (type) => {
     const finite = Uint16Array.from({ length: 0x10000 }, (_, bits) => bits).filter(
       (bits) => (bits & (type === 'float16' ? 0x7c00 : 0x7f80)) !== (type === 'float16' ? 0x7c00 : 0x7f80),
     );
-    const stored = { dtype: type === 'float16' ? 'F16' : 'BF16', shape: [finite.length], bytes: new Uint8Array(finite.buffer) } as const;
+    const stored = {
+      dtype: type === 'float16' ? ('F16' as const) : ('BF16' as const),
+      shape: [finite.length],
+      bytes: new Uint8Array(finite.buffer),
+    } satisfies StoredTensor;
     const wide = asFloatType(stored, 'float32', 'weight');
     expect(wide.dtype).toBe('F32');
     expect(Buffer.compare(asFloatType(wide, type, 'weight').bytes, stored.bytes)).toBe(0);
