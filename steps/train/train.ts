@@ -59,6 +59,10 @@ async function prepare(context: TrainContext) {
       'Give the trained model as `model`.',
       ['lora'],
     );
+  if (inputs.continue && options.from_scratch)
+    throw new StepError('`continue` cannot be combined with `from_scratch`, because it replaces all weights', 'Remove one of them.', [
+      'from_scratch',
+    ]);
   const data = await openSplit(inputs.tokens, info, 'train');
   const batchSize = options.batch_size * options.gradient_accumulation_steps;
   const extent = extentOf(Math.ceil(data.sequences / batchSize), options);
@@ -72,6 +76,7 @@ async function prepare(context: TrainContext) {
     problem: info.problem_type ?? 'single_label_classification',
     labels: info.labels,
     replaceHead: options.replace_head,
+    fromScratch: options.from_scratch,
     seed,
     dropout: options.dropout,
     loss: { smoothing: options.label_smoothing_factor, classWeights },
