@@ -1,10 +1,11 @@
-/** Makes a model smaller: keeps the tokens that data use, and some of the layers. */
+/** Makes a model smaller: keeps the tokens that data use and some of the layers, and stores the weights in a narrower type. */
 import { aliasesOf, defineStep } from '../../engine/step.ts';
 
 export default defineStep({
   name: 'reduce',
   version: 1,
-  description: 'Makes a model smaller: keeps only the tokens that the data use, only some of the layers, or both.',
+  description:
+    'Makes a model smaller: keeps only the tokens that the data use or only some of the layers, or stores the weights in half precision.',
   options: {
     text: {
       oneOf: [
@@ -42,13 +43,19 @@ export default defineStep({
       description:
         'The layers to keep, in their new order, counted from 1: `[1, 3, 6]`. In an encoder-decoder they apply to both stacks. Default: all.',
     },
+    dtype: {
+      enum: ['float32', 'float16', 'bfloat16'],
+      description:
+        'The type in which the weights are stored, by its name in transformers. `float16` and `bfloat16` halve the file; training and inference still compute in float32. A number that is too large for the type is an error. Default: the type of the original.',
+    },
   },
-  optional: ['text', 'keep', 'layers'],
+  optional: ['text', 'keep', 'layers', 'dtype'],
   aliases: aliasesOf({
     text: 'texts text_column column columns',
     min_count: 'min_frequency min_freq min_tokens',
     keep: 'additional_tokens keep_tokens tokens',
     layers: 'keep_layers layers_to_keep',
+    dtype: 'torch_dtype precision half fp16',
     data: 'dataset',
     model: 'model_name_or_path teacher',
   }),
