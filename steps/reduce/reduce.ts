@@ -1,4 +1,4 @@
-/** A model folder and data → a folder with a smaller model: fewer tokens, fewer layers, or both. */
+/** A model folder and data → a folder with a smaller model: fewer tokens, fewer layers, or weights in half precision. */
 
 import { existsSync } from 'node:fs';
 import { cp, mkdir, writeFile } from 'node:fs/promises';
@@ -8,6 +8,7 @@ import { Database } from '../ml/data/database.ts';
 import { quote } from '../ml/data/sql.ts';
 import { namesOf, requireColumn, tableOf } from '../ml/data/table.ts';
 import type { ConfigFile } from '../ml/models/config.ts';
+import { withFloatType } from '../ml/models/float-types.ts';
 import { listed, readJson, shown } from '../ml/models/json.ts';
 import { readConfig, writeConfig } from '../ml/models/model-folder.ts';
 import { familyOf } from '../ml/models/registry.ts';
@@ -16,7 +17,7 @@ import { checkVocabulary, openTokenizer } from '../ml/models/tokenizer.ts';
 import { tokenizerJson } from '../ml/models/tokenizer-json.ts';
 import { keptTokens } from './kept-tokens.ts';
 import { layersOf, refuseUnknownIds, tokenIds, withLayers, withMovedIds, withVocabulary } from './reduced-config.ts';
-import { idsOf, specialTokens, type TokenizerFile, VOCABULARY_FILES, writeReducedTokenizer } from './reduced-tokenizer.ts';
+import { addedTexts, idsOf, specialTokens, type TokenizerFile, VOCABULARY_FILES, writeReducedTokenizer } from './reduced-tokenizer.ts';
 import { countParameters, reducedWeights } from './reduced-weights.ts';
 import type step from './step.ts';
 
@@ -37,19 +38,26 @@ export async function reduce(context: Context): Promise<void> {
   await mkdir(to, { recursive: true });
   await copyOthers(inputs.model, to, data.length > 0);
   const vocabulary = data.length > 0 ? await reduceVocabulary(context, { file, layered, data }) : undefined;
-  const config = vocabulary?.config ?? layered;
+  const smaller = vocabulary?.config ?? layered;
+  const config = options.dtype ? withFloatType(smaller, options.dtype) : smaller;
   await writeConfig(to, config);
 
   const after = configured(config);
   const weights = await openWeights(inputs.model);
   let counts: [before: number, after: number];
   try {
-    const reduction = { family, before, after, rows: vocabulary?.rows, layers: options.layers };
+    const reduction = { family, before, after, rows: vocabulary?.rows, layers: options.layers, dtype: options.dtype };
     if (weights) {
       const tensors = await reducedWeights(weights, reduction);
       counts = [countParameters(weights.tensors, family), countParameters(Object.entries(tensors), family)];
       await writeSafetensors(path.join(to, 'model.safetensors'), tensors, { format: 'pt' });
     } else {
+      if (options.dtype)
+        throw new StepError(
+          `${shown(inputs.model)} has no weights, so they cannot be stored as ${options.dtype}`,
+          'Remove `dtype`, or train the model first.',
+          ['dtype'],
+        );
       log('no model.safetensors: the smaller model has no weights either');
       counts = [before, after].map((one) => countParameters(Object.entries(family.parameters(one)), family)) as [number, number];
     }
@@ -65,19 +73,22 @@ export async function reduce(context: Context): Promise<void> {
   metric('layers', layerCount);
   if (vocabulary) metric('unknown_share', vocabulary.unknownShare, { better: 'lower' });
   result(
-    `${after.vocab_size} of ${before.vocab_size} tokens, ${layerCount} of ${layersOf(before)} layers, ${counts[1]} of ${counts[0]} parameters`,
+    `${after.vocab_size} of ${before.vocab_size} tokens, ${layerCount} of ${layersOf(before)} layers, ${counts[1]} of ${counts[0]} parameters${options.dtype ? ` as ${options.dtype}` : ''}`,
   );
 }
 
-function refuseOptionsOfData({ text, keep, min_count, characters, layers }: Context['options']): void {
+function refuseOptionsOfData({ text, keep, min_count, characters, layers, dtype }: Context['options']): void {
   const needless = Object.entries({ text, keep, min_count: min_count > 1 || undefined, characters: characters === 'all' || undefined });
   const [option] = needless.find(([, value]) => value !== undefined) ?? [];
   if (option !== undefined)
     throw new StepError(`\`${option}\` is about the vocabulary, which stays as it is without \`data\``, 'Give `data`, a table of texts.', [
       option,
     ]);
-  if (!layers)
-    throw new StepError('there is nothing to reduce: neither `data` nor `layers` is given', 'Give `data`, a table of texts, or `layers`.');
+  if (!layers && !dtype)
+    throw new StepError(
+      'there is nothing to reduce: neither `data` nor `layers` nor `dtype` is given',
+      'Give `data`, a table of texts, `layers` or `dtype`.',
+    );
 }
 
 /** Everything besides the config and the weights, and besides the tokenizer if its vocabulary becomes smaller. */
@@ -120,10 +131,19 @@ async function reduceVocabulary(
   checkVocabulary(tokenizer, config.vocab_size);
   const unknownToken = unknownTokenOf(parsed);
 
+  const added = await addedTexts(folder, file);
   const counts = new Uint32Array(tokenizer.size);
-  for await (const texts of textsOf(data, options.text)) count(await tokenizer.encode(texts), counts);
-  const seen = new Set([...counts.keys()].filter((id) => counts[id]! > 0).map((id) => tokenOf.get(id)!));
-  const frequent = [...seen].filter((token) => counts[ids.get(token)!]! >= options.min_count);
+  // A text may begin with another token behind a prefix.
+  const prefixed = new Uint32Array(tokenizer.size);
+  for await (const texts of textsOf(data, options.text)) {
+    count(await tokenizer.encode(texts), counts);
+    if (added.prefix !== '') count(await tokenizer.encode(texts.map((text) => added.prefix + text)), prefixed);
+  }
+  const tokensWhere = (enough: (id: number) => boolean) => [...tokenOf].flatMap(([id, token]) => (enough(id) ? token : []));
+  const seen = new Set(tokensWhere((id) => counts[id]! > 0));
+  const frequent = tokensWhere((id) => counts[id]! >= options.min_count);
+  const wanted = new Set(tokensWhere((id) => Math.max(counts[id]!, prefixed[id]!) >= options.min_count));
+  for (const { ids: some } of await tokenizer.encode(added.texts)) for (const id of some) wanted.add(tokenOf.get(id)!);
   const unheard = (options.keep ?? []).filter((token) => !ids.has(token));
   if (unheard.length > 0)
     throw new StepError(
@@ -132,8 +152,8 @@ async function reduceVocabulary(
       ['keep'],
     );
   const kept = keptTokens(parsed.model, {
-    wanted: new Set([...special, ...frequent, ...(options.keep ?? [])]),
-    seen,
+    wanted: new Set([...special, ...wanted, ...(options.keep ?? [])]),
+    seen: new Set([...seen, ...wanted]),
     allCharacters: options.characters === 'all',
   });
   const rows = [...kept].flatMap((token) => ids.get(token) ?? []).sort((a, b) => a - b);

@@ -4,7 +4,9 @@ import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
-import { listed, readJson, shown } from '../ml/models/json.ts';
+import type { ConfigFile } from '../ml/models/config.ts';
+import { listed, readJson, readText, shown } from '../ml/models/json.ts';
+import { readEncoding } from '../ml/tasks/encoder.ts';
 import { keptMerges, type VocabularyModel } from './kept-tokens.ts';
 
 /** A parsed tokenizer.json. */
@@ -56,6 +58,33 @@ export async function specialTokens(folder: string, file: TokenizerFile, ids: Re
     }
   }
   return special;
+}
+
+/**
+ * What a model adds to texts. `prefix`: what stands before each text in training and inference. `texts`: this prefix, and
+ * those that the files of the folder offer, such as those of T5's tasks and the words of a chat template.
+ */
+export async function addedTexts(folder: string, config: ConfigFile): Promise<{ prefix: string; texts: string[] }> {
+  const read = async (name: string): Promise<Record<string, unknown>> =>
+    existsSync(path.join(folder, name)) ? readJson(path.join(folder, name)) : {};
+  const { prefix = config.prefix } = await readEncoding(folder);
+  const tasks = Object.values(Object(config.task_specific_params)).map((params) => Object(params).prefix);
+  const { prompts } = await read('config_sentence_transformers.json');
+  const { chat_template } = await read('tokenizer_config.json');
+  const file = path.join(folder, 'chat_template.jinja');
+  const templates = [chat_template, ...(existsSync(file) ? [await readText(file)] : [])].flat();
+  const given = [prefix, ...tasks, ...Object.values(Object(prompts)), ...templates.flatMap(wordsOfTemplate)];
+  const texts = given.filter((text): text is string => typeof text === 'string' && text.trim() !== '');
+  // A space at the end may become part of the next word.
+  return { prefix: typeof prefix === 'string' ? prefix : '', texts: [...new Set(texts.flatMap((text) => [text, text.trimEnd()]))] };
+}
+
+/** What stands outside of a template's tags, and the strings within them. A folder with several templates lists them with their names. */
+function wordsOfTemplate(template: unknown): string[] {
+  const text = typeof template === 'string' ? template : Object(template).template;
+  if (typeof text !== 'string') return [];
+  const strings = [...text.matchAll(/(['"])(.*?)\1/gs)].map(([, , words]) => words!.replaceAll('\\n', '\n'));
+  return [...text.split(/\{[{%#].*?[}%#]\}/s), ...strings];
 }
 
 /** Writes tokenizer.json and tokenizer_config.json with the ids of `moved`, which maps old ids to new ones. */
