@@ -7,8 +7,8 @@ import { loadModel, startModel } from '../../../steps/ml/models/model-folder.ts'
 import { float32, readSafetensors, toFloat32, writeSafetensors } from '../../../steps/ml/models/safetensors.ts';
 import { openTokenizer } from '../../../steps/ml/models/tokenizer.ts';
 import type { HostTensors } from '../../../steps/ml/runtime/runtime.ts';
-import { idsOf as idsIn } from '../../../steps/reduce/reduced-tokenizer.ts';
 import step from '../../../steps/reduce/step.ts';
+import { idsOf as idsIn } from '../../../steps/reduce/vocabulary.ts';
 import { difference, int32 } from '../ml/models/golden.ts';
 import { ranStep, table, temporary } from '../rig.ts';
 
