@@ -77,7 +77,8 @@ export async function reduce(context: Context): Promise<void> {
 async function copyOthers(from: string, to: string, reducesVocabulary: boolean): Promise<void> {
   const leftOut = (name: string) =>
     name === 'config.json' || WEIGHTS.test(name) || (reducesVocabulary && [...VOCABULARY_FILES, ...REWRITTEN].includes(name));
-  await cp(from, to, { recursive: true, filter: (source) => source === from || !leftOut(path.basename(source)) });
+  // The folder of a hub's cache consists of links.
+  await cp(from, to, { recursive: true, dereference: true, filter: (source) => source === from || !leftOut(path.basename(source)) });
 }
 
 /** Weights in any format: those of the larger model must not lie beside the smaller one. */
