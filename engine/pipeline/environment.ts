@@ -168,5 +168,12 @@ function stampOf(path: string): string {
       return []; // it cannot be read, which the step reports
     }
   };
-  return sha256(JSON.stringify([stateOf(path), ...namesIn(path).sort().map((name) => [name, stateOf(join(path, name))])]));
+  return sha256(
+    JSON.stringify([
+      stateOf(path),
+      ...namesIn(path)
+        .sort()
+        .map((name) => [name, stateOf(join(path, name))]),
+    ]),
+  );
 }
