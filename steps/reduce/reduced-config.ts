@@ -1,7 +1,7 @@
 /** Rewrites config.json and generation_config.json for fewer tokens and layers. */
 
 import { StepError } from '../../engine/step.ts';
-import type { ConfigFile } from '../ml/models/config.ts';
+import { type ConfigFile, LAYER_COUNTS } from '../ml/models/config.ts';
 import type { Config, Family } from '../ml/models/family.ts';
 import { listed, shown } from '../ml/models/json.ts';
 
@@ -99,8 +99,6 @@ export function withLayers(
 /** The number of layers; of each stack, in an encoder-decoder. */
 export const layersOf = (config: Config & Record<string, unknown>): number =>
   config[LAYER_COUNTS.find((field) => typeof config[field] === 'number')!] as number;
-
-const LAYER_COUNTS = ['num_hidden_layers', 'num_hidden_groups', 'n_layers', 'n_layer', 'num_layers', 'num_decoder_layers'];
 
 /** `pad_token_id`, `forced_bos_token_id` … */
 const ID_FIELD = /_token_ids?$/;
