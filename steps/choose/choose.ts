@@ -194,7 +194,10 @@ async function estimate(
 ): Promise<Estimate> {
   const { file, tokenizer: _, ...facts } = candidate;
   const { family, config } = architectureOf(file, task);
-  const maxLength = Math.min(request.maxLength ?? USUAL_LENGTHS[task], family.maxLength(config));
+  const maxLength = Math.min(
+    request.maxLength ?? (task === 'question-answering' ? CONTEXT_LENGTH : USUAL_LENGTH),
+    family.maxLength(config),
+  );
   const lengths = await counting.lengths(candidate, task, maxLength);
   const { memory, seconds } = trainingOf(file, task, lengths, { ...request, rows: counting.rows }, speed);
   return {
@@ -210,14 +213,9 @@ async function estimate(
 }
 
 /** Of usual examples; the limit of `tokenize` is that of the model. */
-const USUAL_LENGTHS: Record<Task, number> = {
-  'text-classification': 128,
-  'token-classification': 128,
-  'question-answering': 384,
-  'masked-lm': 128,
-  'causal-lm': 128,
-  seq2seq: 128,
-};
+const USUAL_LENGTH = 128;
+/** A context is longer than other texts. */
+const CONTEXT_LENGTH = 384;
 
 interface TrainingExtent {
   epochs: number;

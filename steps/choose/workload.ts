@@ -145,11 +145,8 @@ export function inputsOfShape(task: Task, typed: boolean, { sequences, length, t
       start_positions: ints(sequences),
       end_positions: ints(sequences),
     };
-  const predicted = {
-    'masked-lm': Math.ceil(MASKED * sequences * length),
-    'causal-lm': sequences * (length - 1),
-    seq2seq: sequences * targetLength,
-  }[task as string]!;
+  const learned = task === 'masked-lm' ? Math.ceil(MASKED * sequences * length) : sequences * (length - 1);
+  const predicted = task === 'seq2seq' ? sequences * targetLength : learned;
   return {
     ...inputs,
     ...(task === 'seq2seq' && { decoder_input_ids: ints(sequences, targetLength) }),
