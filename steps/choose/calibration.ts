@@ -107,12 +107,15 @@ export function speedOf({ runtime, startup, probes }: Measured): Speed {
 const ROUNDS = 50;
 
 /** The memory of a training without that of the process. */
-export function ownBytes({ memory }: Pick<Workload, 'memory'>, runtime: RuntimeName): number {
-  return bytesIn(memory) + (ARENA[runtime] - 1) * memory.activations;
+export function ownBytes({ memory, forward }: Pick<Workload, 'memory' | 'forward'>, runtime: RuntimeName): number {
+  return bytesIn({ ...memory, activations: 0 }) + OF_FORWARD[runtime] * forward;
 }
 
-/** The memory that a runtime takes for activations, as a multiple of what is in use at once: its allocator keeps what was freed. */
-const ARENA: Record<RuntimeName, number> = { onnx: 3.6, tensorflow: 1.9, eager: 1.2 };
+/**
+ * The memory of all activations, as a multiple of what the forward pass computes. A runtime keeps the memory of values that it no
+ * longer needs, so that it takes more than the activations that exist at once. Measured with the models of docs/performance.md.
+ */
+const OF_FORWARD: Record<RuntimeName, number> = { onnx: 1.42, tensorflow: 0.9, eager: 1 };
 
 /** Seconds of one step. */
 export const secondsOf = (work: Work, speed: Speed): number =>

@@ -234,7 +234,7 @@ function trainingOf(file: ConfigFile, task: Task, lengths: CountedLengths, { epo
     const workload = workloadOf(file, task, shape);
     return { at: shape.length + shape.targetLength, workload, seconds: secondsOf({ ...workload.step, weights: 0 }, speed) };
   });
-  const { step, memory } = places[0]!.workload;
+  const { step, memory, forward } = places[0]!.workload;
   const compute = batches.reduce((sum, { sequences, length, targetLength }) => {
     const seconds = interpolated([...places, { at: 0, seconds: 0 }], length + targetLength);
     return sum + (Math.max(0, seconds) * sequences.length) / whole.sequences;
@@ -245,7 +245,7 @@ function trainingOf(file: ConfigFile, task: Task, lengths: CountedLengths, { epo
     sampled * compute + Math.ceil(sampled * batches.length) * update + FORWARD * sampled * compute * (rows.validation / rows.train);
   const seconds =
     speed.startup + COMPILATIONS * step.operations * speed.compile + epochs * epoch + (FILES * 4 * step.weights) / BYTES_PER_SECOND;
-  return { memory: speed.overhead + ownBytes({ memory }, speed.runtime.name), seconds };
+  return { memory: speed.overhead + ownBytes({ memory, forward }, speed.runtime.name), seconds };
 }
 
 /** The share of a step that a forward pass takes. */

@@ -10,7 +10,7 @@ import type { Parameters } from '../ml/models/nn.ts';
 import { familyOf } from '../ml/models/registry.ts';
 import { type Graph, sizeOf } from '../ml/runtime/graph.ts';
 import type { HostTensor, HostTensors, Program, TrainingOptions } from '../ml/runtime/runtime.ts';
-import { type Specs, traceTraining } from '../ml/runtime/trace.ts';
+import { named, type Specs, traceTraining } from '../ml/runtime/trace.ts';
 import { type MemoryEstimate, memoryOf } from '../ml/runtime/training-memory.ts';
 
 /** A model as its config.json describes it. */
@@ -46,6 +46,8 @@ export interface Work {
 export interface Workload {
   step: Work;
   memory: MemoryEstimate;
+  /** All that the forward pass computes, in bytes. */
+  forward: number;
 }
 
 /** `labels`: of a classification. @throws StepError if the model cannot be trained for the task */
@@ -73,7 +75,11 @@ export function workloadOf(file: ConfigFile, task: Task, shape: BatchShape): Wor
   const times = (depths.whole - depths.shallow[0]) / (depths.shallow[1] - depths.shallow[0]);
   const extended = <T extends { [key in keyof T]: number }>(a: T, b: T): T =>
     Object.fromEntries(Object.keys(a).map((key) => [key, a[key as keyof T] + times * (b[key as keyof T] - a[key as keyof T])])) as T;
-  return { step: extended(less.step, more.step), memory: extended(less.memory, more.memory) };
+  return {
+    step: extended(less.step, more.step),
+    memory: extended(less.memory, more.memory),
+    ...extended({ forward: less.forward }, { forward: more.forward }),
+  };
 }
 
 /** With fewer layers, the most memory is needed at another place, because the last layer computes only the first token of a text. */
@@ -106,7 +112,8 @@ function traced({ parameters, program, task, family, config }: Architecture, sha
   );
   const largest = inputsOfShape(task, family.typed(config), shape);
   const { graph } = traceTraining(program, weights, largest, { trained: Object.keys(weights), padding: {} });
-  return { step: workOf(graph, weights), memory: memoryOf({ program, weights }, TRAINING, { largest, parts: 1, keepsBest: false, graph }) };
+  const memory = memoryOf({ program, weights }, TRAINING, { largest, parts: 1, keepsBest: false, graph });
+  return { step: workOf(graph, weights), memory, forward: forwardBytes(graph) };
 }
 
 /** The defaults of train. */
@@ -127,6 +134,13 @@ function workOf(graph: Graph, weights: Specs): Work {
   }
   work.weights = Object.values(weights).reduce((sum, { shape }) => sum + sizeOf(shape), 0);
   return work;
+}
+
+/** The nodes of the forward pass are those up to the loss. */
+function forwardBytes({ nodes, outputs }: Graph): number {
+  const loss = nodes.findIndex(({ outputs: own }) => own.includes(outputs.get(named.output('loss'))!));
+  const values = nodes.slice(0, loss + 1).flatMap(({ kernel, outputs }) => (kernel === 'Reshape' ? [] : outputs));
+  return values.reduce((sum, { shape }) => sum + 4 * sizeOf(shape), 0);
 }
 
 const isConstant = (from: unknown): boolean => typeof from === 'object' && from !== null && 'data' in from;

@@ -62,7 +62,7 @@ test('the cost of each kind of work is found from probes that mix them', () => {
   const probe = (work: Omit<Work, 'operations'>): ProbeResult => {
     const seconds = work.elements * true_.elements + work.products * true_.products + work.weights * true_.weights;
     const memory = { weights: 8, gradients: 4, moments: 8, activations: 10, best: 0, teacher: 0 };
-    return { workload: { step: { ...work, operations: 100 }, memory }, first: seconds + 0.3, seconds, peak: 1000 };
+    return { workload: { step: { ...work, operations: 100 }, memory, forward: 20 }, first: seconds + 0.3, seconds, peak: 1000 };
   };
   const speed = speedOf({
     runtime: { name: 'onnx', description: '' },
