@@ -9,10 +9,9 @@ import { didYouMean } from '../format/did-you-mean.ts';
 import { tableLines } from '../format/table.ts';
 import { colorsFor, printableJson, printLines } from '../format/terminal-text.ts';
 import { bytes, count, moment } from '../format/text.ts';
-import { rootOf } from '../pipeline/index.ts';
 import { makeOwnFolder, type ProjectPaths, projectPaths } from '../run/project.ts';
 import { cellOfName, cellTest } from '../run/select-cells.ts';
-import { recordsRoot } from './pipeline-file.ts';
+import { outerProject, projectRoot } from './pipeline-file.ts';
 
 interface Options {
   file?: string;
@@ -23,7 +22,7 @@ interface Options {
 export default async function cache([what = '', ...words]: string[], options: Options): Promise<unknown> {
   const command = Object.hasOwn(COMMANDS, what) ? COMMANDS[what] : undefined;
   if (!command) throw usage(`cache has no subcommand "${what}"`, didYouMean(what, Object.keys(COMMANDS), 'the subcommands'));
-  const root = recordsRoot() ?? rootOf(process.cwd());
+  const root = projectRoot(options.file);
   return command({ root, places: projectPaths({ root }), words, ...options });
 }
 
@@ -49,8 +48,9 @@ function ls(options: CacheOptions): Promise<void> {
     ]);
     const table = tableLines(['result', 'made', 'size', 'fingerprint'], rows, { ...screen(), right: (c) => c === 2 });
     const empty = options.file === undefined && options.words.length === 0 ? 'the cache is empty' : 'there is no such result in the cache';
+    const outer = outerProject(options.root);
     printLines([
-      ...(rows.length > 0 ? table : [empty]),
+      ...(rows.length > 0 ? table : [empty, ...(outer ? [outer] : [])]),
       ...(results.length > shown.length ? [`+ ${count(results.length - shown.length, 'older one')}`] : []),
     ]);
   });
@@ -130,7 +130,8 @@ async function exportTo(options: CacheOptions): Promise<void> {
     throw usage('cache export needs the name of the file to write', 'For example: tunesmith cache export results.tar');
   await withCache(options, async (cache) => {
     const results = [...cache.index.everything()].filter(named(options, words));
-    if (results.length === 0) throw usage('there is no such result in the cache', '`tunesmith cache ls` lists them.');
+    if (results.length === 0)
+      throw usage('there is no such result in the cache', outerProject(options.root) ?? '`tunesmith cache ls` lists them.');
     const { exportResults } = await import('../../cache/archive.ts');
     const { broken, ...done } = await exportResults(cache, results, resolve(file));
     if (options.json) printLines([printableJson({ type: 'export', file, ...done, broken: broken.map(({ subject }) => subject) })]);

@@ -1,14 +1,15 @@
 /** `tunesmith gc`: removes stored results that are no longer needed. Lists them before it removes them. */
 
 import { once } from 'node:events';
-import { relative } from 'node:path';
+import { existsSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { usage } from '../errors.ts';
 import { tableLines } from '../format/table.ts';
 import { colorsFor, printableJson, printLines } from '../format/terminal-text.ts';
 import { bytes, count, moment } from '../format/text.ts';
 import { type Collection, collect, type GcScope, isRunning, type Leftover, leftovers, planCollection, removeLeftovers } from '../run/gc.ts';
-import { recordsRoot } from './pipeline-file.ts';
+import { outerProject, projectRoot } from './pipeline-file.ts';
 
 interface Options extends GcScope {
   kept?: boolean;
@@ -25,8 +26,8 @@ export default async function gc({ yes, dryRun, json, kept, failed, ...scope }: 
       'gc needs a rule for what to remove',
       'Give --keep-runs N, --older-than 30d or --max-size 10GB. If several are given, a result is removed only if all of them allow it. --kept and --failed remove kept files and partial outputs.',
     );
-  const root = recordsRoot();
-  if (root === undefined) throw usage('there is no project here: no .tunesmith in this folder or above it');
+  const root = projectRoot();
+  if (!existsSync(join(root, '.tunesmith'))) throw usage(`no pipeline has run in the project ${root}`, outerProject(root));
   const planned = wanted ? planCollection(root, scope) : undefined;
   const aside = leftovers(root);
   const going = leftovers(root, scope.olderThan).filter(({ kind }) => (kind === 'kept' ? kept : failed));

@@ -2,11 +2,14 @@
 
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { usage } from '../errors.ts';
 import { packageFolder } from '../files/packages.ts';
+import { printableName, printLines } from '../format/terminal-text.ts';
+import { rootOf } from '../pipeline/index.ts';
 import { pipelineSchema } from '../pipeline/schema.ts';
+import { pathWord, word } from '../pipeline/shell.ts';
 import { builtinNames } from '../registry.ts';
 import { nearPath } from '../report/outcome.ts';
 
@@ -19,11 +22,17 @@ export async function init(folder = '.'): Promise<void> {
     'pipeline.schema.json': schema,
   };
   const written = writeNew(folder, files).filter((path) => !path.includes(MODEL));
-  process.stdout.write(`wrote ${[...written, nearPath(join(folder, MODEL))].join(', ')}\n\n`);
-  if (nearPath(folder) !== '.') process.stdout.write(`  cd ${nearPath(folder)}\n`);
-  process.stdout.write('  tunesmith run starter.yaml                     takes about 15 seconds; a second run has nothing to do\n');
-  process.stdout.write('  tunesmith show starter.yaml test.metrics       shows the metrics of the best model on the test split\n');
-  process.stdout.write('  tunesmith serve .tunesmith/outputs/starter/deploy/bundle\n');
+  const near = nearPath(folder);
+  // In a folder of a project, the outputs are at the root of that project.
+  const outputs = relative(resolve(folder), join(rootOf(resolve(folder)), '.tunesmith/outputs'));
+  printLines([
+    `wrote ${[...written, nearPath(join(folder, MODEL))].map(printableName).join(', ')}`,
+    '',
+    ...(near === '.' ? [] : [`  cd ${word(pathWord(near))}`]),
+    '  tunesmith run starter.yaml                     takes about 15 seconds; a second run has nothing to do',
+    '  tunesmith show starter.yaml test.metrics       shows the metrics of the best model on the test split',
+    `  tunesmith serve ${word(`${outputs}/starter/deploy/bundle`)}`,
+  ]);
 }
 
 const MODEL = 'models/bert-tiny';
@@ -95,11 +104,12 @@ export function newStep(name: string): void {
   const files: Record<string, string> = { [`${name}.ts`]: file('.ts'), [`${name}.yaml`]: file('.yaml') };
   if (!hasTypescriptSettings(resolve('.'))) files['tsconfig.json'] = tsconfig();
   const written = writeNew('.', files);
-  process.stdout.write(`wrote ${written.join(', ')}\n\n  tunesmith run ${name}.yaml\n`);
+  printLines([`wrote ${written.map(printableName).join(', ')}`, '', `  tunesmith run ${name}.yaml`]);
   if (files['tsconfig.json'] !== undefined && !isInstalledHere())
-    process.stdout.write(
-      '\ntsconfig.json points editors to this installation of tunesmith. `npm install --save-dev tunesmith` makes that entry unnecessary.\n',
-    );
+    printLines([
+      '',
+      'tsconfig.json points editors to this installation of tunesmith. `npm install --save-dev tunesmith` makes that entry unnecessary.',
+    ]);
 }
 
 /** An existing file of the user takes precedence and is not changed. */

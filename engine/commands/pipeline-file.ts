@@ -1,10 +1,14 @@
-/** Finds the pipeline of a command: the given file, otherwise the only pipeline in the folder. */
+/**
+ * Finds the pipeline of a command: the given file, otherwise the only pipeline in the folder. Finds the project of a command without
+ * a pipeline.
+ */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import type { Pipeline } from '../cell.ts';
 import { usage } from '../errors.ts';
-import { printLines } from '../format/terminal-text.ts';
-import { readPipeline } from '../pipeline/index.ts';
+import { displayPath } from '../files/paths.ts';
+import { printableName, printLines } from '../format/terminal-text.ts';
+import { readPipeline, rootOf } from '../pipeline/index.ts';
 
 export interface PipelineOptions {
   file?: string;
@@ -52,7 +56,10 @@ export async function choosePipeline(
     if (files.length > 1) throw usage(`there are ${files.length} pipelines here; name one of them`, files.join('\n'));
   }
   const last = executes ? undefined : await lastRun();
-  if (last) return last;
+  if (last) {
+    printLines([`using ${displayPath(last)}, which ran last in this project`], process.stderr);
+    return last;
+  }
   throw usage(none, 'Name the pipeline file, or create an example with `tunesmith init`.');
 }
 
@@ -66,12 +73,23 @@ export function isYaml(word: string): boolean {
   return /\.ya?ml$/i.test(word);
 }
 
-/** The nearest folder with records of runs: the working folder or one above it. */
-export function recordsRoot(): string | undefined {
-  for (let folder = process.cwd(); ; folder = dirname(folder)) {
-    if (existsSync(join(folder, '.tunesmith'))) return folder;
-    if (dirname(folder) === folder) return undefined;
-  }
+/**
+ * The project of a command without a pipeline. It is the project of `file` or of a pipeline in the working folder, so that no command
+ * acts on another project than `run` does. A project that is not the working folder is printed.
+ */
+export function projectRoot(file?: string): string {
+  const root = rootOf(file === undefined ? process.cwd() : dirname(resolve(file)));
+  if (root !== process.cwd()) printLines([`using the project ${printableName(root)}`], process.stderr);
+  return root;
+}
+
+/** A hint for a project in which nothing has run, if it is inside another project with results. */
+export function outerProject(root: string): string | undefined {
+  if (existsSync(join(root, '.tunesmith')) || dirname(root) === root) return undefined;
+  const outer = rootOf(dirname(root));
+  if (!existsSync(join(outer, '.tunesmith'))) return undefined;
+  const mark = ['package.json', '.git'].find((name) => existsSync(join(root, name)));
+  return `This folder is a project of its own, because ${displayPath(join(root, mark!))} exists. To use the project around it, run the command in ${relative(process.cwd(), outer)}.`;
 }
 
 /** YAML files whose text has a `steps:` key. */
@@ -94,8 +112,7 @@ function textOf(path: string): string {
 
 /** Loaded on demand, because opening the database of runs takes time. */
 async function lastRun(among?: string[]): Promise<string | undefined> {
-  const root = recordsRoot();
-  if (root === undefined) return undefined;
+  const root = rootOf(among ? dirname(resolve(among[0]!)) : process.cwd());
   const { pastRuns: runs } = await import('../run/records.ts');
   const files = runs(root, among ? Number.MAX_SAFE_INTEGER : 1).map(({ pipeline }) => resolve(root, pipeline));
   const [last] = among ? files.flatMap((file) => among.filter((one) => resolve(one) === file)) : files;

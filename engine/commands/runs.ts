@@ -1,7 +1,7 @@
 /** Past runs. `tunesmith runs` lists them, `runs show` shows one, `runs diff` compares two, and `logs` prints the logs of cells. */
 
 import { createReadStream, existsSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { resolve } from 'node:path';
 import { pipeline as pipe } from 'node:stream/promises';
 import { stripVTControlCharacters } from 'node:util';
 import { InvalidError, usage } from '../errors.ts';
@@ -18,20 +18,21 @@ import {
   shortened,
 } from '../format/terminal-text.ts';
 import { bytes, count, duration, figure, moment, oneLine, pad, someOf, width } from '../format/text.ts';
+import { readText } from '../pipeline/index.ts';
 import { differenceLines, textLines } from '../report/differences.ts';
 import { type FinalMetrics, metricTables } from '../report/metric-tables.ts';
 import { nearPath, noticeLines, paragraph, resultLines } from '../report/outcome.ts';
 import { type CellCompared, type Change, type ChosenMetric, chosenMetrics, compareRuns, type RunsCompared } from '../run/past-runs.ts';
 import { lastLog, pastRuns, type RunDetails, type RunRecord, readRecords, runDetails } from '../run/records.ts';
 import { cellsNamed, unknownCell } from '../run/select-cells.ts';
-import { fileAmong, openPipeline, type PipelineOptions, recordsRoot } from './pipeline-file.ts';
+import { fileAmong, openPipeline, outerProject, type PipelineOptions, projectRoot } from './pipeline-file.ts';
 
 /** The number of a run, which the user gives as a number, `latest` or `previous`. */
 export function runNamed(root: string, word: string): number {
   const place = ['latest', 'previous'].indexOf(word);
   if (place < 0 && !/^\d{1,15}$/.test(word)) throw usage(`"${word}" is no run`, 'Give the number of a run, latest or previous.');
   const known = pastRuns(root, Number.MAX_SAFE_INTEGER).map(({ id }) => id);
-  if (known.length === 0) throw usage('there are no runs yet');
+  if (known.length === 0) throw usage('there are no runs yet', outerProject(root));
   const id = place < 0 ? Number(word) : known[place];
   if (id === undefined) throw usage('there is no run before the latest', '`tunesmith runs` lists them.');
   if (!known.includes(id)) throw usage(`there is no run ${word}`, '`tunesmith runs` lists them.');
@@ -58,7 +59,9 @@ interface RunsOptions {
 }
 
 export default async function listRuns(words: string[], options: RunsOptions): Promise<void> {
-  const root = options.file ? (await openPipeline(options.file, {})).root : (recordsRoot() ?? dirname(process.cwd()));
+  // The pipeline may be invalid now.
+  if (options.file !== undefined) readText(resolve(options.file), displayPath(resolve(options.file)));
+  const root = projectRoot(options.file);
   const [first, ...rest] = words;
   if (first === 'diff' && rest.length <= 2) return printLines(diffRuns(root, rest, options));
   const shown = first === 'show' ? (rest[0] ?? 'latest') : first;
@@ -74,11 +77,12 @@ export default async function listRuns(words: string[], options: RunsOptions): P
   const metrics = chosenMetrics(root, ids, options.metric);
   if (options.metric !== undefined && all.length > 0 && metrics.size === 0)
     throw usage(`no cell of these runs has a metric "${options.metric}"`, '`tunesmith runs show` lists the metrics of a run.');
-  printLines(options.json ? all.map((run) => printableJson({ ...run, metric: metrics.get(run.id) })) : listLines(all, metrics));
+  if (options.json) return printLines(all.map((run) => printableJson({ ...run, metric: metrics.get(run.id) })));
+  const outer = outerProject(root);
+  printLines(all.length > 0 ? listLines(all, metrics) : ['there are no runs yet', ...(outer ? [outer] : [])]);
 }
 
 function listLines(all: RunRecord[], metrics: Map<number, ChosenMetric>): string[] {
-  if (all.length === 0) return ['there are no runs yet'];
   // If all runs have the same metric, its name appears once, in the heading.
   const names = new Set([...metrics.values()].map(({ name }) => name));
   const alone = names.size === 1 ? [...names][0] : undefined;
@@ -185,7 +189,11 @@ function pairNamed(root: string, [first, second]: string[]): [before: number, af
     return word === 'latest' ? latest.id : (before(latest.id, latest.pipeline) ?? runNamed(root, word));
   };
   if (first !== undefined && second !== undefined) return [idOf(first), idOf(second)];
-  if (!latest) throw usage(all.length === 0 ? 'there are no runs yet' : 'no run has finished yet', '`tunesmith runs` lists them.');
+  if (!latest)
+    throw usage(
+      all.length === 0 ? 'there are no runs yet' : 'no run has finished yet',
+      outerProject(root) ?? '`tunesmith runs` lists them.',
+    );
   const given = first === undefined ? undefined : idOf(first);
   const pipeline = all.find(({ id }) => id === given)?.pipeline ?? latest.pipeline;
   const after = finished.find((run) => run.pipeline === pipeline && (given === undefined || run.id > given))?.id ?? given!;

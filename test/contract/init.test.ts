@@ -25,6 +25,28 @@ test('the example runs without a network, is fresh the second time, and its bund
   expect(['good', 'bad']).toContain(JSON.parse(predicted.stdout).label);
 });
 
+test('every path that init prints works in the folder that it names', async () => {
+  const p = project({ 'package.json': '{}' });
+  const commands = async (cwd: string, ...args: string[]) => {
+    const { stdout } = await p.runIn(cwd, 'init', ...args);
+    return stdout.split('\n').filter((line) => line.startsWith('  '));
+  };
+  // The outputs of a pipeline below a project are at the root of the project.
+  const [cd, run, , serve] = await commands('.', "my demo's/one");
+  expect(cd).toBe("  cd 'my demo'\\''s/one'");
+  expect(run).toMatch(/^ {2}tunesmith run starter\.yaml /);
+  expect(serve).toBe('  tunesmith serve ../../.tunesmith/outputs/starter/deploy/bundle');
+  expect(spawnSync('sh', ['-c', `${cd}; pwd`], { cwd: p.folder, encoding: 'utf8' }).stdout).toBe(`${p.path("my demo's/one")}\n`);
+  p.write('inner/.git/HEAD', '');
+  expect((await commands('inner')).at(-1)).toBe('  tunesmith serve .tunesmith/outputs/starter/deploy/bundle');
+  p.write('inner/sub/x', '');
+  expect((await commands('inner/sub', '../-a')).filter((line) => / (cd|tunesmith serve) /.test(line))).toEqual([
+    '  cd ../-a',
+    '  tunesmith serve ../.tunesmith/outputs/starter/deploy/bundle',
+  ]);
+  expect((await commands('inner', '--', '-b'))[0]).toBe('  cd ./-b');
+});
+
 test.skipIf(!mounts).each([
   ['init', 'init'],
   ['new-step', 'new-step', 'own'],

@@ -276,3 +276,47 @@ test.skipIf(process.platform !== 'linux')(
     expect(p.read('out')).toBe('caf\ufffd\n');
   },
 );
+
+test('commands without a pipeline act on the project that a pipeline in the working folder has', async () => {
+  const PIPELINE = 'steps: { a: { run: "echo > ${{ outputs.o }}", outputs: { o: o.txt } } }\n';
+  const p = project({ 'package.json': '{}', 'p.yaml': PIPELINE, 'sub/x': '', 'inner/package.json': '{}', 'inner/deep/x': '' });
+  await p.states('p.yaml');
+  // In a folder of the project, each command finds the project and prints its root.
+  const using = `using the project ${p.folder}\n`;
+  for (const command of [['runs'], ['cache', 'ls'], ['cache', 'du'], ['gc', '--keep-runs', '1', '--dry-run']]) {
+    expect(await p.runIn('sub', ...command)).toMatchObject({ code: 0, stderr: using });
+    expect(await p.run(...command)).toMatchObject({ code: 0, stderr: '' });
+  }
+  expect((await p.runIn('sub', 'status')).stderr).toBe(`using ${p.path('p.yaml')}, which ran last in this project\n`);
+  // A project inside of it has no results yet. Nothing of the outer project is shown, changed or removed.
+  const before = p.snapshot();
+  const outer = (above: string) =>
+    `This folder is a project of its own, because ${above === '..' ? '' : `${p.path('inner')}/`}package.json exists. To use the project around it, run the command in ${above}.`;
+  for (const [cwd, above, note] of [
+    ['inner', '..', ''],
+    ['inner/deep', '../..', `using the project ${p.path('inner')}\n`],
+  ] as const) {
+    expect(await p.runIn(cwd, 'runs')).toMatchObject({ code: 0, stdout: `there are no runs yet\n${outer(above)}\n`, stderr: note });
+    expect(await p.runIn(cwd, 'cache', 'ls')).toMatchObject({ code: 0, stdout: `the cache is empty\n${outer(above)}\n`, stderr: note });
+    expect(await p.runIn(cwd, 'gc', '--keep-runs', '1', '--yes')).toMatchObject({
+      code: 2,
+      stderr: `${note}error: no pipeline has run in the project ${p.path('inner')}\n  = ${outer(above)}\n`,
+    });
+    for (const command of [['runs', 'show'], ['runs', 'diff'], ['cache', 'export', 'r.tar'], ['logs', 'a'], ['status'], ['show', 'a.o']])
+      expect(await p.runIn(cwd, ...command)).toMatchObject({ code: 2 });
+  }
+  expect(p.snapshot()).toEqual(before);
+  // The pipeline of a project decides, wherever the command is called.
+  expect((await p.run('runs', '-f', 'p.yaml')).stdout).toContain('p.yaml');
+  expect((await p.runIn('inner', 'runs', '-f', '../p.yaml')).stdout).toContain('p.yaml');
+  expect((await p.runIn('inner', 'cache', 'ls', '-f', '../p.yaml')).stdout).toContain('p.yaml a');
+  await p.run('cache', 'export', 'results.tar');
+  expect(await p.runIn('inner', 'cache', 'import', '../results.tar')).toMatchObject({ code: 0, stderr: '' });
+  p.write('inner/q.yaml', PIPELINE);
+  expect(await p.runIn('inner', 'cache', 'ls')).toMatchObject({ code: 0, stdout: expect.stringContaining('p.yaml a'), stderr: '' });
+  expect((await p.runIn('inner', 'run', 'q.yaml', '--plain')).screen).toContain('restored');
+  // An invalid pipeline hides no runs.
+  p.write('p.yaml', 'steps: 5\n');
+  expect(await p.run('runs', '-f', 'p.yaml')).toMatchObject({ code: 0, stdout: expect.stringContaining('p.yaml') });
+  expect((await p.run('runs', '-f', 'no.yaml')).screen).toContain('no.yaml: error: there is no such file');
+});

@@ -24,9 +24,7 @@ const objects = (p: Project, cache = '.tunesmith') => p.find(`${cache}/objects`)
 
 test('gc needs a valid rule', async () => {
   const p = project(FILES);
-  expect((await p.run('gc', '--keep-runs', '1')).screen).toBe(
-    'error: there is no project here: no .tunesmith in this folder or above it\n',
-  );
+  expect((await p.run('gc', '--keep-runs', '1')).screen).toBe('error: no pipeline has run in the project <project>\n');
   mkdirSync(p.path('.tunesmith'));
   const none = await p.run('gc', '--yes');
   expect([none.code, none.screen.split('\n')[0]]).toEqual([2, 'error: gc needs a rule for what to remove']);
