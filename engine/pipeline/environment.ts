@@ -17,8 +17,6 @@ export interface Answers {
   packages: Record<string, string | null>;
   /** SHA-256 of the value; null if the variable is not set. */
   variables: Record<string, string | null>;
-  /** Whether the variable of a secret is set. Its value is not recorded. */
-  secrets: Record<string, boolean>;
   /** The hash of a step's code, by `uses`. Not for built-in steps. */
   modules: Record<string, string>;
 }
@@ -34,7 +32,6 @@ export class Environment {
     looks: Object.create(null),
     packages: Object.create(null),
     variables: Object.create(null),
-    secrets: Object.create(null),
     modules: Object.create(null),
   };
 
@@ -73,12 +70,6 @@ export class Environment {
     return /^~($|\/)/.test(path) ? atHome(path, this.readVariable('HOME')) : path;
   }
 
-  hasSecret(name: string): boolean {
-    const isSet = variableIn(this.env, name) !== undefined;
-    this.answers.secrets[name] = isSet;
-    return isSet;
-  }
-
   /** The module of a step that is not built in; undefined if there is none. */
   resolveModule(uses: string): string | undefined {
     if (isOwnFile(uses)) {
@@ -98,7 +89,7 @@ export class Environment {
     return hash;
   }
 
-  async isUnchanged({ looks, packages, variables, secrets, modules }: Answers): Promise<boolean> {
+  async isUnchanged({ looks, packages, variables, modules }: Answers): Promise<boolean> {
     for (const [question, { count, kind }] of Object.entries(looks)) {
       const found = this.lookUp(question.slice(5), question.startsWith('glob '));
       // Two matches are enough to know that there are several.
@@ -109,7 +100,6 @@ export class Environment {
       this.readVariable(name);
       if (this.answers.variables[name] !== hash) return false;
     }
-    for (const [name, isSet] of Object.entries(secrets)) if (this.hasSecret(name) !== isSet) return false;
     for (const [uses, hash] of Object.entries(modules)) {
       const path = this.resolveModule(uses);
       if (path === undefined) return false;

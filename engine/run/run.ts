@@ -25,8 +25,9 @@ import { StepProcesses } from './process/process-reuse.ts';
 import { maskOf } from './process/secret-masking.ts';
 import type { Usage } from './process/usage.ts';
 import { openProject, type Project } from './project.ts';
+import { checkRequirements, lacksOf } from './requirements.ts';
 import { formerReports, RunRecorder } from './run-recorder.ts';
-import { checkResources, demandOf, longestFirst, type MachineResources, machineFor, Pool, walk } from './scheduler.ts';
+import { demandOf, longestFirst, type MachineResources, machineFor, Pool, walk } from './scheduler.ts';
 import { type Selection, selectCells } from './select-cells.ts';
 import { StepCheckpoints } from './step-checkpoints.ts';
 import { type UpstreamChecks, upstreamChecks } from './upstream-checks.ts';
@@ -69,7 +70,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
     await lockfileCheck?.checkPlan(pipeline, selected, plan);
     const pending = pipeline.cells.filter(({ name }) => selected.has(name) && isPending(plan.get(name)));
     const machine = await machineFor(pending);
-    await checkResources(pending, machine, pipeline);
+    await checkRequirements(pending, plan, machine, pipeline, project);
     const number = recorder.begin(plan.values());
     const cells = pipeline.cells.flatMap(({ name }) => (selected.has(name) ? [name] : []));
     emit({ type: 'start', run: number, pipeline: pipeline.name, cells });
@@ -312,8 +313,10 @@ class Run {
    * be active in this project). After waiting for a lease, it uses the result of the other run if there is one.
    */
   async #execute(cell: Cell, freshness: Freshness, seconds: () => number): Promise<void> {
-    const { project, lockfileCheck } = this.setup;
+    const { project, lockfileCheck, machine } = this.setup;
     const { why } = freshness;
+    const [lack] = lacksOf(cell, machine);
+    if (lack) throw new StepError(lack.message, lack.hint);
     const takeSlot = () => this.#executing.take(this.#order.get(cell.name)!, demandOf(cell, this.#jobs));
     let slot = await takeSlot();
     const leases: Lease[] = [];
