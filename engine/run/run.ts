@@ -179,8 +179,10 @@ class Run {
 
   /** Never rejects, because p-graph would continue but lose track of its tasks. */
   async #finishCell(cell: Cell): Promise<void> {
-    const { plan, selected } = this.setup;
+    const { plan, selected, project } = this.setup;
     const seconds = stopwatch();
+    // An error after the outcome, such as a lease that cannot be returned on a full disk, does not change the outcome.
+    const isOpen = () => selected.has(cell.name) && !this.#outcomes.has(cell.name);
     try {
       if (!selected.has(cell.name)) {
         const problem = await this.#restore(cell, plan.get(cell.name)!.freshness!);
@@ -192,17 +194,18 @@ class Run {
       await this.#bringUpToDate(cell, seconds);
     } catch (error) {
       if (this.#signal.aborted) {
-        if (selected.has(cell.name)) this.#handleCanceled(cell, seconds());
+        if (isOpen()) this.#handleCanceled(cell, seconds());
         return;
       }
       try {
         const verdict = explained(error);
-        if (selected.has(cell.name)) await this.#failBeforeStart(cell, seconds(), verdict);
+        if (isOpen()) await this.#failBeforeStart(cell, seconds(), verdict);
+        else if (selected.has(cell.name)) project.notice([verdict.message, verdict.hint].filter(Boolean).join('. '));
         else this.#unrestored.set(cell.name, verdict.message);
       } catch (bug) {
         this.#bug ??= { error: bug };
         this.#kill.abort();
-        if (selected.has(cell.name)) this.#handleCanceled(cell, seconds());
+        if (isOpen()) this.#handleCanceled(cell, seconds());
       }
     }
   }
