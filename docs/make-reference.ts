@@ -93,7 +93,7 @@ function rows(name: string, schema: Schema, optional: boolean): string[][] {
 }
 
 function described({ description = '', fingerprint }: Schema): string {
-  return fingerprint === false ? `${description} Changing it runs nothing again.` : description;
+  return fingerprint === false ? `${description} If it changes, no cell runs again.` : description;
 }
 
 function type(schema: Schema): string {

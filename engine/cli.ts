@@ -15,7 +15,7 @@ if (major > 23 || (major === 22 && Number(parts[1]) >= 15)) {
   import('./commands/command-line.ts');
 } else {
   process.stderr.write(
-    'error: tunesmith needs Node 22.15 or later, 24 or 26; this is ' + process.version + ' (' + process.execPath + ').\n',
+    'error: tunesmith needs Node 22.15 or later (but not 23); this is ' + process.version + ' (' + process.execPath + ').\n',
   );
   process.exitCode = 1;
 }

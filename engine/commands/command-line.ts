@@ -59,7 +59,7 @@ command('run [file...]', 'run a pipeline; skip cells that are up to date', () =>
   .addOption(
     new Option(
       '--on-failure <what>',
-      'when a cell fails: start no new cells (stop), run the cells that do not depend on it (continue), or stop and end the running cells (kill)',
+      'when a cell fails: start no new cells (stop), run the cells that do not depend on it (continue), or start no new cells and stop the running ones (kill)',
     )
       .choices(['stop', 'continue', 'kill'])
       .default('stop'),
@@ -143,7 +143,7 @@ command('runs [words...]', 'list past runs, show one run, or compare two runs', 
 
 command('gc', 'remove stored results that are no longer needed', () => import('./gc.ts'))
   .addOption(new Option('--keep-runs <n>', 'keep the results of the last N runs of each pipeline in this project').argParser(count))
-  .addOption(new Option('--older-than <time>', 'remove results that were not used for this time: 12h, 30d, 8w').argParser(age))
+  .addOption(new Option('--older-than <time>', 'remove results that no run has used for this long: 12h, 30d, 8w').argParser(age))
   .addOption(
     new Option('--max-size <size>', 'remove the least recently used results until the cache has this size: 500MB, 10GB').argParser(size),
   )
@@ -155,7 +155,7 @@ command('gc', 'remove stored results that are no longer needed', () => import('.
   .addHelpText(
     'after',
     '\nAt least one of the first five options is required.\nIf several of --keep-runs, --older-than and --max-size are given, a result is removed only if all of them allow it.' +
-      '\nFiles in .tunesmith/kept and .tunesmith/failed are listed, but removed only with --kept and --failed (with --older-than, only files of that age).' +
+      '\nFiles in .tunesmith/kept and .tunesmith/failed are listed, but removed only with --kept and --failed (with --older-than, only files that are at least this old).' +
       '\nResults that a lockfile, a run in progress or another project with the same cache refers to are kept (for a deleted project: until 30 days after its last run).',
   )
   .usage('--keep-runs N | --older-than TIME | --max-size SIZE | --kept | --failed [options]');
@@ -228,8 +228,11 @@ command(
   )
   .option('--allow-origin <origin>', 'allow web pages of this origin to send requests (repeatable)', texts)
   .addOption(new Option('--max-characters <n>', 'maximum length of an input or a prompt, in characters').argParser(count).default(100_000))
-  .addOption(new Option('--max-new-tokens <n>', 'maximum number of tokens to generate per request').argParser(count).default(1024))
+  .addOption(new Option('--max-new-tokens <n>', 'maximum number of tokens to generate for each text').argParser(count).default(1024))
   .addOption(new Option('--max-time <seconds>', 'maximum time of a generation request, in seconds').argParser(count).default(60))
+  .addOption(
+    new Option('--shutdown-seconds <n>', 'after SIGTERM, how long to answer requests before they are dropped').argParser(count).default(25),
+  )
   .usage('BUNDLE [options]');
 
 command('new-step <name>', 'create a custom step and a pipeline that uses it', () => import('./init.ts'), 'newStep').usage('NAME');

@@ -68,6 +68,7 @@ interface ServeFlags {
   maxCharacters: number;
   maxNewTokens: number;
   maxTime: number;
+  shutdownSeconds: number;
 }
 
 export async function serve(bundle: string, { maxCharacters, maxNewTokens, maxTime, ...options }: ServeFlags): Promise<void> {

@@ -119,7 +119,7 @@ class Run {
   readonly #outputs = new Map<string, Record<string, Content>>();
   /** Cells outside of the selection whose outputs could not be restored, and why. */
   readonly #unrestored = new Map<string, string>();
-  #upstreamChecks: UpstreamChecks = () => [];
+  #upstreamChecks: UpstreamChecks = async () => [];
   /** The priority of each cell if not all can run at the same time. */
   #order = new Map<string, number>();
   readonly #jobs: number;
@@ -215,7 +215,7 @@ class Run {
     const { plan, selected } = this.setup;
     const successes: (CellState | undefined)[] = ['ran', 'fresh', 'restored'];
     const exists = (name: string) => successes.includes(this.#outcomes.get(name)) || (!selected.has(name) && plan.get(name)!.final);
-    for (const { cell, at, problem } of this.#upstreamChecks(exists))
+    for (const { cell, at, problem } of await this.#upstreamChecks(exists))
       await this.#failBeforeStart(cell, 0, { ...problem, option: problem.option.split('.') }, at);
   }
 

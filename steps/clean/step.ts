@@ -90,7 +90,7 @@ export default defineStep({
       additionalProperties: false,
       minProperties: 1,
       description:
-        'Cleans the labels, in the order `trim`, `case`, `map`, `drop`; `map` and `drop` match labels as the operations before them left them. Changed and dropped rows are counted. In a column of lists every label is cleaned, and `drop` drops the whole row.',
+        'Cleans the labels, in the order `trim`, `case`, `map`, `drop`; each operation gets the labels that the previous one returned. Changed and dropped rows are counted. In a column of lists every label is cleaned, and `drop` drops the whole row.',
     },
     min_length: {
       type: 'integer',

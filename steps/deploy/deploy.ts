@@ -9,9 +9,11 @@ import { carrySources, readSources } from '../ml/data/table.ts';
 import { openRuntime } from '../ml/device/open.ts';
 import { isGenerating } from '../ml/models/config.ts';
 import { modelOnnx } from '../ml/models/family.ts';
+import { type FloatType, sharedFloatType } from '../ml/models/float-types.ts';
 import { listed } from '../ml/models/json.ts';
 import { copyGenerationConfig, loadModel, type Model, saveModel } from '../ml/models/model-folder.ts';
 import { random } from '../ml/models/random.ts';
+import { openWeights } from '../ml/models/safetensors.ts';
 import { copyTokenizer } from '../ml/models/tokenizer.ts';
 import * as ort from '../ml/runtime/onnx/library.ts';
 import type { HostTensors } from '../ml/runtime/runtime.ts';
@@ -40,7 +42,7 @@ export async function deploy({ options, inputs, outputs, threads, log }: Context
     padTokenId: model.config.pad_token_id,
   });
 
-  await saveModel(bundle, model);
+  await saveModel(bundle, model, model.weights, await floatTypeOf(inputs.model));
   await copyTokenizer(inputs.model, bundle);
   await carryPreprocessing(inputs.model, bundle);
   await carrySources(inputs.model, bundle);
@@ -77,6 +79,13 @@ export async function deploy({ options, inputs, outputs, threads, log }: Context
   log(
     `${name}: ${model.family.type} for ${model.task}${model.labels.length > 0 ? `, labels ${listed(model.labels)}` : ''}, ${(size / 1e6).toFixed(1)} MB${isGenerating(model.task) ? '' : '; the ONNX model agrees with it'}`,
   );
+}
+
+/** A model that `reduce` stored in half precision stays so: its numbers are the same, and the file has half the size. */
+async function floatTypeOf(folder: string): Promise<FloatType> {
+  const weights = (await openWeights(folder))!;
+  await weights.close();
+  return sharedFloatType(weights.tensors.values());
 }
 
 /** One evaluation: the output of `evaluate`, or the choice of `select`. */

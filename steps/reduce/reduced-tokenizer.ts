@@ -3,59 +3,37 @@
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { StepError } from '../../engine/step.ts';
-import { listed, readJson, shown } from '../ml/models/json.ts';
+import type { ConfigFile } from '../ml/models/config.ts';
+import { readJson, readText } from '../ml/models/json.ts';
+import { readEncoding } from '../ml/tasks/encoder.ts';
 import { keptMerges, type VocabularyModel } from './kept-tokens.ts';
-
-/** A parsed tokenizer.json. */
-export interface TokenizerFile {
-  model: VocabularyModel;
-  added_tokens?: { id: number; content: string }[];
-  post_processor?: PostProcessor | null;
-  padding?: { pad_id: number; pad_token: string } | null;
-}
-
-interface PostProcessor {
-  type: string;
-  /** Of a `Sequence`. */
-  processors?: PostProcessor[];
-  /** Of BERT's and RoBERTa's. */
-  sep?: [token: string, id: number];
-  cls?: [token: string, id: number];
-  /** Of a `TemplateProcessing`. */
-  special_tokens?: Record<string, { id: string; ids: number[]; tokens: string[] }>;
-}
-
-/** The ids of all tokens, also of those that were added. */
-export function idsOf({ model, added_tokens = [] }: TokenizerFile): Map<string, number> {
-  const ids = new Map<string, number>(
-    model.type === 'Unigram' ? model.vocab.map(([piece], id) => [piece, id]) : Object.entries(model.vocab),
-  );
-  for (const { content, id } of added_tokens) ids.set(content, id);
-  return ids;
-}
+import type { PostProcessor, TokenizerFile } from './vocabulary.ts';
 
 /**
- * The tokens that must be kept because files of the folder name them: added tokens, those around every text, and
- * those with a role.
- * @throws StepError if the vocabulary lacks one of them
+ * What a model adds to texts. `prefix`: what stands before each text in training and inference. `texts`: this prefix, and
+ * those that the files of the folder offer, such as those of T5's tasks and the words of a chat template.
  */
-export async function specialTokens(folder: string, file: TokenizerFile, ids: ReadonlyMap<string, number>): Promise<Set<string>> {
-  const special = new Set((file.added_tokens ?? []).map(({ content }) => content));
-  for (const [token, id] of aroundTexts(file.post_processor)) {
-    if (ids.get(token) !== id) throw missing(`the post_processor of tokenizer.json adds ${token} as ${id}`, token, ids);
-    special.add(token);
-  }
-  for (const name of ['special_tokens_map.json', 'tokenizer_config.json']) {
-    if (!existsSync(path.join(folder, name))) continue;
-    for (const [role, value] of Object.entries(await readJson(path.join(folder, name)))) {
-      const token = typeof value === 'string' ? value : (value as { content?: unknown } | null)?.content;
-      if (!/^(bos|eos|unk|sep|pad|cls|mask)_token$/.test(role) || typeof token !== 'string') continue;
-      if (!ids.has(token)) throw missing(`${name} of ${shown(folder)} names ${token} as ${role}`, token, ids);
-      special.add(token);
-    }
-  }
-  return special;
+export async function addedTexts(folder: string, config: ConfigFile): Promise<{ prefix: string; texts: string[] }> {
+  const read = async (name: string): Promise<Record<string, unknown>> =>
+    existsSync(path.join(folder, name)) ? readJson(path.join(folder, name)) : {};
+  const { prefix = config.prefix } = await readEncoding(folder);
+  const tasks = Object.values(Object(config.task_specific_params)).map((params) => Object(params).prefix);
+  const { prompts } = await read('config_sentence_transformers.json');
+  const { chat_template } = await read('tokenizer_config.json');
+  const file = path.join(folder, 'chat_template.jinja');
+  const templates = [chat_template, ...(existsSync(file) ? [await readText(file)] : [])].flat();
+  const given = [prefix, ...tasks, ...Object.values(Object(prompts)), ...templates.flatMap(wordsOfTemplate)];
+  const texts = given.filter((text): text is string => typeof text === 'string' && text.trim() !== '');
+  // A space at the end may become part of the next word.
+  return { prefix: typeof prefix === 'string' ? prefix : '', texts: [...new Set(texts.flatMap((text) => [text, text.trimEnd()]))] };
+}
+
+/** What stands outside of a template's tags, and the strings within them. A folder with several templates lists them with their names. */
+function wordsOfTemplate(template: unknown): string[] {
+  const text = typeof template === 'string' ? template : Object(template).template;
+  if (typeof text !== 'string') return [];
+  const strings = [...text.matchAll(/(['"])(.*?)\1/gs)].map(([, , words]) => words!.replaceAll('\\n', '\n'));
+  return [...text.split(/\{[{%#].*?[}%#]\}/s), ...strings];
 }
 
 /** Writes tokenizer.json and tokenizer_config.json with the ids of `moved`, which maps old ids to new ones. */
@@ -122,24 +100,4 @@ function movedProcessor(processor: PostProcessor, moved: ReadonlyMap<number, num
       ),
     }),
   };
-}
-
-function aroundTexts(processor: PostProcessor | null | undefined): [token: string, id: number][] {
-  if (!processor) return [];
-  const { processors = [], sep, cls, special_tokens = {} } = processor;
-  return [
-    ...processors.flatMap(aroundTexts),
-    ...(sep ? [sep] : []),
-    ...(cls ? [cls] : []),
-    ...Object.values(special_tokens).flatMap(({ tokens, ids }) => tokens.map((token, i): [string, number] => [token, ids[i]!])),
-  ];
-}
-
-function missing(claim: string, token: string, ids: ReadonlyMap<string, number>): StepError {
-  const known = ids.get(token);
-  const special = [...ids.keys()].filter((other) => /^[[<].*[\]>]$/.test(other));
-  return new StepError(
-    `${claim}, but the vocabulary ${known === undefined ? 'does not contain it' : `has it as ${known}`}`,
-    `Use the tokenizer files that belong together.${special.length > 0 ? ` The vocabulary contains ${listed(special)}.` : ''}`,
-  );
 }

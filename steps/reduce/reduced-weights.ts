@@ -1,7 +1,8 @@
-/** Copies the rows of kept tokens and the kept layers from the files of a model, in the type in which they are stored. */
+/** Copies the rows of kept tokens and the kept layers from the files of a model, in the type in which they are stored or in another. */
 
 import { StepError } from '../../engine/step.ts';
 import type { Config, Family, GeneratingHead, Head } from '../ml/models/family.ts';
+import { asFloatType, type FloatType } from '../ml/models/float-types.ts';
 import { nameFor } from '../ml/models/model-folder.ts';
 import type { StoredTensor, WeightFiles } from '../ml/models/safetensors.ts';
 
@@ -14,10 +15,12 @@ export interface Reduction {
   rows?: number[] | undefined;
   /** The old numbers of the layers, from 1, in their new order; undefined if all are kept. */
   layers?: readonly number[] | undefined;
+  /** The type in which the weights are stored; undefined if it stays. */
+  dtype?: FloatType | undefined;
 }
 
 export async function reducedWeights({ source, tensors }: WeightFiles, reduction: Reduction): Promise<Record<string, StoredTensor>> {
-  const { family, before, rows, layers } = reduction;
+  const { family, before, rows, layers, dtype } = reduction;
   const vocabulary = vocabularyWeights(family, before);
   const own = namesOf(family, before);
   const names = layers ? movedNames([...tensors.keys()], reduction, layers) : new Map([...tensors.keys()].map((name) => [name, name]));
@@ -25,13 +28,17 @@ export async function reducedWeights({ source, tensors }: WeightFiles, reduction
   for (const [to, from] of names) {
     const { file, shape, read } = tensors.get(from)!;
     const name = nameFor(from, family, own);
+    const stored = async () => {
+      const tensor = await read();
+      return dtype ? asFloatType(tensor, dtype, `${file}: "${from}"`) : tensor;
+    };
     if (!rows || !vocabulary.has(name)) {
       if (rows && shape[0] === before.vocab_size && !(name in own) && !layerOf(family, from, before))
         throw new StepError(
           `${file}: "${from}" has ${shape[0]} rows, as many as the vocabulary has tokens, but no ${family.type} model here has this weight`,
           'It may belong to the vocabulary: remove the weight from the file if it is not needed.',
         );
-      reduced[to] = await read();
+      reduced[to] = await stored();
       continue;
     }
     if (shape[0] !== before.vocab_size)
@@ -39,7 +46,7 @@ export async function reducedWeights({ source, tensors }: WeightFiles, reduction
         `${source} does not fit its config.json: ${from} is [${shape}], but the vocabulary has ${before.vocab_size} tokens`,
         'Use the config.json that was saved with the weights.',
       );
-    reduced[to] = rowsOf(await read(), rows);
+    reduced[to] = rowsOf(await stored(), rows);
   }
   return reduced;
 }

@@ -1,10 +1,11 @@
-/** Makes a model smaller: keeps the tokens that data use, and some of the layers. */
+/** Makes a model smaller: keeps the tokens that data use and some of the layers, and stores the weights in a narrower type. */
 import { aliasesOf, defineStep } from '../../engine/step.ts';
 
 export default defineStep({
   name: 'reduce',
   version: 1,
-  description: 'Reduces the vocabulary of a model to the tokens that data use, and its layers to some of them.',
+  description:
+    'Makes a model smaller: keeps only the tokens that the data use or only some of the layers, or stores the weights in half precision.',
   options: {
     text: {
       oneOf: [
@@ -12,14 +13,14 @@ export default defineStep({
         { type: 'array', items: { type: 'string', minLength: 1 }, minItems: 1, uniqueItems: true },
       ],
       description:
-        'One or several columns of `data`, of texts or lists of texts. Default: the column that `text` of collect names, otherwise `text`.',
+        'One or several columns of `data` that contain texts or lists of texts. Default: the column that `text` of collect names, otherwise `text`.',
     },
     min_count: {
       type: 'integer',
       minimum: 1,
       default: 1,
       description:
-        'How often a token must occur in the data to be kept. Special and added tokens are always kept, and so is what texts need so that no word becomes unknown: single characters of the data, the bytes of a vocabulary that has them, and the shorter tokens that BPE merges to build a kept token.',
+        'How often a token must occur in the data to be kept. Special and added tokens are always kept. The following tokens are kept too, so that no word of the data becomes unknown: single characters of the data, the bytes of a vocabulary that has them, and the shorter tokens that BPE merges to build a kept token.',
     },
     keep: {
       type: 'array',
@@ -32,7 +33,7 @@ export default defineStep({
       enum: ['used', 'all'],
       default: 'used',
       description:
-        '`used` keeps the single characters that occur in the data, `all` keeps all of the vocabulary, for later texts with other characters. A BPE vocabulary keeps all in any case.',
+        'Which single characters of the vocabulary to keep: `used` keeps those that occur in the data, `all` keeps every one, for later texts with other characters. For a BPE vocabulary every one is always kept.',
     },
     layers: {
       type: 'array',
@@ -42,13 +43,19 @@ export default defineStep({
       description:
         'The layers to keep, in their new order, counted from 1: `[1, 3, 6]`. In an encoder-decoder they apply to both stacks. Default: all.',
     },
+    dtype: {
+      enum: ['float32', 'float16', 'bfloat16'],
+      description:
+        'The type in which the weights are stored, by its name in transformers. `float16` and `bfloat16` halve the file; training and inference still compute in float32. A number that is too large for the type is an error. Default: the type of the original.',
+    },
   },
-  optional: ['text', 'keep', 'layers'],
+  optional: ['text', 'keep', 'layers', 'dtype'],
   aliases: aliasesOf({
     text: 'texts text_column column columns',
     min_count: 'min_frequency min_freq min_tokens',
     keep: 'additional_tokens keep_tokens tokens',
     layers: 'keep_layers layers_to_keep',
+    dtype: 'torch_dtype precision half fp16',
     data: 'dataset',
     model: 'model_name_or_path teacher',
   }),
@@ -58,12 +65,19 @@ export default defineStep({
       kind: 'folder',
       many: true,
       optional: true,
-      description: 'One or several tables. All their rows count, whatever their split. Without it the vocabulary stays as it is.',
+      description: 'One or several tables. The rows of all splits count. Without `data` the vocabulary stays as it is.',
     },
   },
   outputs: { model: { kind: 'folder', description: 'The smaller model, which transformers loads like the original.' } },
   libraries: ['tokenizers'],
   threads: 'all',
+  foresee: {
+    reads: ['model'],
+    async check(options, _, { model, data }) {
+      const { foresee } = await import('./foresee.ts');
+      return foresee(options, data !== undefined, model?.[0]);
+    },
+  },
   async run(context) {
     const { reduce } = await import('./reduce.ts');
     await reduce(context);

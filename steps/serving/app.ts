@@ -34,8 +34,10 @@ export interface Served extends Serving {
   route: Route;
   room: Room;
   access: Access;
-  /** True during the shutdown: running requests are still answered. */
-  draining(): boolean;
+  /** Aborted when the shutdown begins: received requests are still answered. */
+  draining: AbortSignal;
+  /** Aborted soon after: requests that have not arrived completely are refused. */
+  late: AbortSignal;
 }
 
 export function createApp(served: Served): Hono<Bound> {
@@ -64,7 +66,7 @@ function measureRequests(app: Hono<Bound>, { measurements, draining }: Served, p
     await next();
     const path = paths.includes(c.req.path) ? c.req.path : 'other';
     measurements.request(path, methods.has(c.req.method) ? c.req.method : 'other', c.res.status, (performance.now() - start) / 1000);
-    if (draining()) c.header('connection', 'close');
+    if (draining.aborted) c.header('connection', 'close');
   });
 }
 
@@ -88,7 +90,7 @@ function checkOrigins(app: Hono<Bound>, access: Access): void {
   );
 }
 
-function addModelRoute(app: Hono<Bound>, { route, room, limits }: Served): void {
+function addModelRoute(app: Hono<Bound>, { route, room, limits, late }: Served): void {
   app.post(route.path, async (c) => {
     const { incoming, outgoing } = c.env;
     const ticket = room.enter();
@@ -100,10 +102,10 @@ function addModelRoute(app: Hono<Bound>, { route, room, limits }: Served): void 
     });
     try {
       checkContentType(c.req.header('content-type'), c.req.header('content-encoding'));
-      return await route.answer(await readBody(incoming, limits.body, ticket), c, ticket);
+      return await route.answer(await readBody(incoming, limits.body, ticket, late), c, ticket);
     } catch (error) {
       ticket.leave();
-      await discardBody(incoming, limits.waiting);
+      await discardBody(incoming, limits.waiting, late);
       throw error;
     }
   });
@@ -112,13 +114,8 @@ function addModelRoute(app: Hono<Bound>, { route, room, limits }: Served): void 
 /** The time in which a whole answer must be fetched. */
 const fetchMilliseconds = 60_000;
 
-function addPages(app: Hono<Bound>, { bundle, route, room, measurements, limits, draining }: Served): void {
-  app.get('/health', (c) =>
-    c.json(
-      { status: draining() ? 'draining' : 'ok', model: bundle.name, task: bundle.task, labels: bundle.labels },
-      draining() ? 503 : 200,
-    ),
-  );
+function addPages(app: Hono<Bound>, { bundle, route, room, measurements, limits }: Served): void {
+  app.get('/health', (c) => c.json({ status: 'ok', model: bundle.name, task: bundle.task, labels: bundle.labels }));
   app.get('/metrics', (c) => {
     const now = { queued: route.waiting, waitingBytes: room.taken, mostWaitingBytes: limits.waiting };
     return c.body(measurements.text(now), 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });

@@ -94,38 +94,56 @@ export function checkContentType(type: string | undefined, encoding: string | un
     throw new RequestRefusal(415, `the body must not be compressed, but its content-encoding is ${JSON.stringify(encoding)}`);
 }
 
-/** @throws RequestRefusal if it is too large, or there is no memory for it now: `discardBody` then reads the rest. */
-export async function readBody(incoming: IncomingMessage, mostBytes: number, ticket: Ticket): Promise<Buffer> {
+/** @throws RequestRefusal if it is too large, comes too late, or there is no memory for it now: `discardBody` then reads the rest. */
+export async function readBody(incoming: IncomingMessage, mostBytes: number, ticket: Ticket, late: AbortSignal): Promise<Buffer> {
   const tooLarge = () => new RequestRefusal(413, `the body is larger than ${mostBytes} bytes; send fewer inputs at once`);
   if (Number(incoming.headers['content-length'] ?? 0) > mostBytes) throw tooLarge();
   const chunks: Buffer[] = [];
-  let bytes = 0;
-  // The connection stays open, so that the error can be sent.
-  for await (const chunk of incoming.iterator({ destroyOnReturn: false })) {
-    bytes += chunk.length;
-    if (bytes > mostBytes) throw tooLarge();
-    ticket.take(chunk.length);
-    chunks.push(chunk);
+  const read = async () => {
+    let bytes = 0;
+    // The connection stays open, so that the error can be sent.
+    for await (const chunk of incoming.iterator({ destroyOnReturn: false })) {
+      bytes += chunk.length;
+      if (bytes > mostBytes) throw tooLarge();
+      ticket.take(chunk.length);
+      chunks.push(chunk);
+    }
+  };
+  const { promise: refused, reject } = Promise.withResolvers<never>();
+  const refuse = () => reject(new RequestRefusal(503, 'the server is shutting down, and the request has not arrived completely'));
+  late.addEventListener('abort', refuse);
+  if (late.aborted && !incoming.complete) refuse();
+  try {
+    await Promise.race([read(), refused]);
+  } finally {
+    late.removeEventListener('abort', refuse);
   }
   return Buffer.concat(chunks);
 }
 
 /**
  * Reads the rest of the body of a refused request, and keeps nothing of it: a client that is still sending would find its
- * connection closed, and not see the answer. It gives up after `mostBytes`, or if nothing comes for a while.
+ * connection closed, and not see the answer. It gives up after `mostBytes`, if nothing comes for a while, or at a shutdown.
  */
-export async function discardBody(incoming: IncomingMessage, mostBytes: number): Promise<void> {
-  if (incoming.readableEnded || incoming.destroyed) return;
+export async function discardBody(incoming: IncomingMessage, mostBytes: number, late: AbortSignal): Promise<void> {
+  if (incoming.readableEnded || incoming.destroyed || late.aborted) return;
   await new Promise<void>((resolve) => {
-    const timer = setTimeout(resolve, pauseMilliseconds);
+    const end = () => {
+      incoming.off('data', discard);
+      clearTimeout(timer);
+      late.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = setTimeout(end, pauseMilliseconds);
     let bytes = 0;
-    incoming.on('data', (chunk: Buffer) => {
-      timer.refresh();
+    const discard = (chunk: Buffer) => {
       bytes += chunk.length;
-      if (bytes > mostBytes) resolve();
-    });
-    for (const end of ['end', 'error', 'close']) incoming.once(end, () => resolve());
-    incoming.once('close', () => clearTimeout(timer));
+      if (bytes > mostBytes) end();
+      else timer.refresh();
+    };
+    incoming.on('data', discard);
+    for (const event of ['end', 'error', 'close']) incoming.once(event, end);
+    late.addEventListener('abort', end);
     incoming.resume();
   });
 }

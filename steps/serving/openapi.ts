@@ -20,7 +20,6 @@ export function openApi(bundle: Bundle, limits: Limits) {
           summary: 'Health check',
           responses: {
             200: { description: 'The server accepts requests.', content: json({ $ref: '#/components/schemas/Health' }) },
-            503: { description: 'The server is shutting down.', content: json({ $ref: '#/components/schemas/Health' }) },
           },
         },
       },
@@ -39,7 +38,7 @@ export function openApi(bundle: Bundle, limits: Limits) {
           type: 'object',
           required: ['status', 'model', 'task', 'labels'],
           properties: {
-            status: { type: 'string', enum: ['ok', 'draining'] },
+            status: { type: 'string', enum: ['ok'] },
             model: { type: 'string' },
             task: { type: 'string', enum: [task] },
             labels: { type: 'array', items: { type: 'string' } },
@@ -181,7 +180,7 @@ const refusals = (invalid: string, tooLarge: string) => ({
   413: error(tooLarge),
   415: error('The body is not JSON.'),
   503: {
-    ...error('The server is overloaded; try again later.'),
+    ...error('The server is overloaded or is shutting down; try again later.'),
     headers: { 'Retry-After': { description: 'Seconds.', schema: { type: 'integer' } } },
   },
 });

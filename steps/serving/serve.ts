@@ -1,13 +1,14 @@
 /** `tunesmith serve`: serves a bundle over HTTP until it is stopped. */
-import type { Server, ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { inspect } from 'node:util';
-import { createAdaptorServer } from '@hono/node-server';
+import { getRequestListener, RequestError } from '@hono/node-server';
 import { StepError } from '../../engine/step.ts';
 import { isGenerating } from '../ml/models/config.ts';
 import { type Access, checkAccess, isLoopback } from './access.ts';
 import { createApp, type Serving } from './app.ts';
 import { openBundle, usable } from './bundle.ts';
+import { Connections } from './connections.ts';
 import { defaultLimits, type Limits, Room } from './limits.ts';
 import { openMeasurements } from './measurements.ts';
 import { generateRoute, predictRoute } from './routes.ts';
@@ -21,6 +22,8 @@ export interface ServeOptions {
   /** Origins whose pages may send requests. */
   allowOrigin?: string[];
   limits?: Partial<Limits>;
+  /** How long received requests are answered after a signal; the others are then dropped. Default: 25. */
+  shutdownSeconds?: number;
   /** Prints a line, possibly to a terminal. */
   say?: (line: string, stream?: NodeJS.WriteStream) => void;
 }
@@ -45,42 +48,38 @@ const endings = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 export interface RunningServer {
   name: string;
   url: string;
-  /** Answers running requests, then stops. */
+  /** Answers received requests, then stops. */
   close(): Promise<void>;
 }
 
-/** How long a client may take to send its headers, and its whole request, in milliseconds. */
-const patience = { headersTimeout: 20_000, requestTimeout: 60_000, connectionsCheckingInterval: 5_000 };
-
-/** Hosting platforms wait 30 seconds between SIGTERM and SIGKILL. */
-const drainMilliseconds = 25_000;
-
 export async function startServer(
   folder: string,
-  { port = 8080, host = '127.0.0.1', allowHost: hosts = [], allowOrigin: origins = [], limits = {}, say }: ServeOptions = {},
+  {
+    port = 8080,
+    host = '127.0.0.1',
+    allowHost: hosts = [],
+    allowOrigin: origins = [],
+    limits = {},
+    shutdownSeconds = defaultShutdownSeconds,
+    say,
+  }: ServeOptions = {},
 ): Promise<RunningServer> {
   const bundle = await usable(async () => {
     checkAccess({ hosts, origins });
     return openBundle(folder);
   });
+  const warn = (line: string) => (say ? say(line, process.stderr) : console.error(line));
   const serving: Serving = {
     measurements: openMeasurements(),
     limits: { ...defaultLimits, ...limits },
-    report: (error) => (say ? say(inspect(error), process.stderr) : console.error(error)),
+    report: (error) => warn(inspect(error)),
   };
   const route = await usable(() => (isGenerating(bundle.task) ? generateRoute : predictRoute)(bundle, serving));
-  let draining = false;
   const access: Access = { hosts, origins, loopback: true };
-  const app = createApp({
-    ...serving,
-    bundle,
-    route,
-    room: new Room(serving.limits.waiting),
-    access,
-    draining: () => draining,
-  });
-  const server = createAdaptorServer({ fetch: app.fetch, serverOptions: patience }) as Server;
-  keepHalfOpen(server);
+  const connections = new Connections();
+  const { server, draining, late } = connections;
+  const app = createApp({ ...serving, bundle, route, room: new Room(serving.limits.waiting), access, draining, late });
+  connections.answer(getRequestListener(app.fetch, { errorHandler: refuseUnaddressed }));
   try {
     await listen(server, port, host);
     access.loopback = isLoopback((server.address() as AddressInfo).address);
@@ -92,13 +91,22 @@ export async function startServer(
     name: bundle.name,
     url: urlOf(server, host),
     async close() {
-      draining = true;
-      const late = setTimeout(() => server.closeAllConnections(), drainMilliseconds);
-      await new Promise((resolve) => server.close(resolve));
-      clearTimeout(late);
+      const dropped = await connections.close(1000 * shutdownSeconds);
+      const requests = dropped === 1 ? '1 request was' : `${dropped} requests were`;
+      if (dropped > 0) warn(`${requests} dropped without an answer after ${shutdownSeconds} s`);
       await route.close();
     },
   };
+}
+
+/** Hosting platforms wait 30 seconds between SIGTERM and SIGKILL. */
+export const defaultShutdownSeconds = 25;
+
+/** Requests whose Host header or path makes no URL do not reach the app. Any other error is that of a client that is gone. */
+function refuseUnaddressed(error: unknown): Response {
+  if (!(error instanceof RequestError)) return new Response(null, { status: 499 });
+  const message = error.message.replace(/^[A-Z]/, (first) => first.toLowerCase());
+  return Response.json({ error: { message: `the request has no valid URL: ${message}` } }, { status: 400 });
 }
 
 function listen(server: Server, port: number, host: string): Promise<void> {
@@ -125,32 +133,3 @@ function urlOf(server: Server, host: string): string {
   const reachable = host === '0.0.0.0' || host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host;
   return `http://${reachable}:${port}`;
 }
-
-/**
- * Detects clients that are gone. A client may close its side of the connection after sending its request and still
- * wait for the response (`nc -N`, Go's and Python's CloseWrite). On the network that looks as if it had disconnected.
- * So the server sends such a client an interim response every second while it waits: HTTP allows them, and the
- * machine of a client that is gone replies with a reset.
- */
-function keepHalfOpen(server: Server): void {
-  // Undocumented; without it Node closes a connection as soon as the client has closed its side.
-  (server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true;
-  const pending = new Map<Socket, ServerResponse>();
-  server.on('request', ({ socket, httpVersion }, response) => {
-    // HTTP/1.0 has no interim responses.
-    if (!pending.has(socket) && httpVersion !== '1.0') socket.once('end', () => ask(socket));
-    pending.set(socket, response);
-  });
-  server.on('connection', (socket) => socket.once('close', () => pending.delete(socket)));
-
-  function ask(socket: Socket) {
-    const timer = setInterval(() => {
-      const response = pending.get(socket);
-      // A stream detects it by itself.
-      if (response && !response.headersSent && !response.writableEnded) response.writeProcessing();
-    }, interval).unref();
-    socket.once('close', () => clearInterval(timer));
-  }
-}
-
-const interval = 1000;

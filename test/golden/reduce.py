@@ -5,6 +5,8 @@ in expected.json what transformers tokenizes and computes with them, before anyt
     python test/golden/reduce.py                    (torch 2.13, transformers 5.23; needs the results of tokenizer.py and unigram.py)
     python test/golden/reduce.py check FOLDER…      whether transformers computes the same with reduced folders; their expected.json
                                                     is that of the model
+    python test/golden/reduce.py dtype FOLDER…      whether transformers reads the folders in the type of their config.json, and every
+                                                    weight as it rounds the family's model itself
 """
 
 import json
@@ -65,6 +67,9 @@ def make(family):
     out.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
+    config = json.loads((out / "tokenizer_config.json").read_text())
+    config.pop("local_files_only", None)  # says whether HF_HUB_OFFLINE was set
+    write(out / "tokenizer_config.json", config)
     write(out / "expected.json", computed(tokenizer, model))
 
 
@@ -103,6 +108,20 @@ def check(folder):
     print(f"{folder}: {config.vocab_size} tokens, the same logits")
 
 
+def check_dtype(folder):
+    config = tf.AutoConfig.from_pretrained(folder)
+    model_class = FAMILIES[config.model_type][2]
+    model = model_class.from_pretrained(folder)
+    if model.dtype != config.dtype:
+        raise SystemExit(f"{folder}: the model is read as {model.dtype}")
+    now, then = model.state_dict(), model_class.from_pretrained(here / "reduce" / config.model_type).state_dict()
+    for name, weight in then.items():
+        # transformers reads some weights of T5 into float32 whatever their type is.
+        if not torch.equal(now[name].float(), weight.to(config.dtype).float()):
+            raise SystemExit(f"{folder}: {name} is not the original's in {config.dtype}")
+    print(f"{folder}: {config.dtype}, the same weights")
+
+
 def write(path, value):
     path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
@@ -110,6 +129,9 @@ def write(path, value):
 if sys.argv[1:2] == ["check"]:
     for folder in sys.argv[2:]:
         check(folder)
+elif sys.argv[1:2] == ["dtype"]:
+    for folder in sys.argv[2:]:
+        check_dtype(folder)
 else:
     for family in FAMILIES:
         make(family)

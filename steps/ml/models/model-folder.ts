@@ -12,6 +12,7 @@ import type { Axes, HostTensor, HostTensors, Program } from '../runtime/runtime.
 import { aModel, type ConfigFile, knownTask, labelsOf, type ProblemType, problemOf, type Task, taskFacts, taskOf } from './config.ts';
 import type { Distillation } from './distillation.ts';
 import { axesFor, type Config, type Family, type GeneratingHead, type Head, programFor } from './family.ts';
+import { asFloatType, type FloatType, withFloatType } from './float-types.ts';
 import { listed, readJson, shown } from './json.ts';
 import type { Parameter, Parameters } from './nn.ts';
 import { random, truncatedNormal } from './random.ts';
@@ -41,6 +42,8 @@ export interface ModelStart {
   labels: string[];
   /** Replace a head that was trained for other labels. */
   replaceHead?: boolean;
+  /** Ignore the weights of the folder. */
+  fromScratch?: boolean | undefined;
   /** The seed of the random initialization. */
   seed: number;
   /** For one label of several: the class weights, and label smoothing. */
@@ -53,9 +56,9 @@ export interface ModelStart {
   say: (message: string) => void;
 }
 
-/** Opens a model to be trained: with the folder's weights or, if it has none, random ones. `fresh`: its weights that are in no file. */
+/** Opens a model to be trained: with the folder's weights or, if it has none or is to start from scratch, random ones. `fresh`: its weights that are in no file. */
 export async function startModel(folder: string, start: ModelStart): Promise<Model & { fresh: string[] }> {
-  const { task, problem = 'single_label_classification', labels, seed, dropout, loss, distillation, say } = start;
+  const { task, problem = 'single_label_classification', labels, fromScratch, seed, dropout, loss, distillation, say } = start;
   const file = await readConfig(folder);
   const family = familyOf(file);
   const { parameters: headParameters, labelled, tiedTo } = headOf(family, task, file);
@@ -64,12 +67,12 @@ export async function startModel(folder: string, start: ModelStart): Promise<Mod
   const base = family.parameters(config);
   const program = programFor(family, task, config, problem, loss, distillation);
   const all = headParameters(config, labels.length);
-  const stored = await openNamed(folder, family, task, { ...base, ...all });
+  const stored = fromScratch ? undefined : await openNamed(folder, family, task, { ...base, ...all });
   const head = stored ? withoutTied(all, tiedTo, stored) : all;
   const parameters = { ...base, ...head };
   const model = { family, task, problem, file, config, labels, parameters, program, axes: axesFor(task, problem, labels.length) };
   if (!stored) {
-    say('no model.safetensors: all weights are randomly initialized');
+    say(`${fromScratch ? 'from_scratch' : 'no model.safetensors'}: all weights are randomly initialized`);
     return { ...model, weights: startAll(parameters, config, seed), fresh: Object.keys(parameters) };
   }
   try {
@@ -122,13 +125,18 @@ export async function loadModel(folder: string, wanted?: Task): Promise<Model> {
   }
 }
 
-/** Writes config.json and model.safetensors. `weights`: by default the model's own. */
-export async function saveModel(folder: string, model: Model, weights: HostTensors = model.weights): Promise<void> {
+/** Writes config.json and model.safetensors. `weights`: by default the model's own. `dtype`: the type in which they are stored. */
+export async function saveModel(
+  folder: string,
+  model: Model,
+  weights: HostTensors = model.weights,
+  dtype: FloatType = 'float32',
+): Promise<void> {
   const { family, task, problem, labels } = model;
-  // The weights are float32, whatever they were; without a dtype loaders would take the file's.
+  // With the type of the original weights, loaders would read the new ones in that type.
   const { dtype: _, torch_dtype: __, num_labels: ___, id2label: ____, label2id: _____, problem_type: ______, ...file } = model.file;
   const config = {
-    ...file,
+    ...(dtype === 'float32' ? file : withFloatType(file, dtype)),
     architectures: [headOf(family, task, model.file).architecture],
     model_type: family.type,
     ...(labels.length > 0 && {
@@ -141,7 +149,10 @@ export async function saveModel(folder: string, model: Model, weights: HostTenso
   };
   await mkdir(folder, { recursive: true });
   await writeConfig(folder, config);
-  const stored = Object.entries(weights).map(([name, { data, shape }]) => [name, float32(data as Float32Array, shape)]);
+  const stored = Object.entries(weights).map(([name, { data, shape }]) => [
+    name,
+    asFloatType(float32(data as Float32Array, shape), dtype, name),
+  ]);
   await writeSafetensors(path.join(folder, 'model.safetensors'), Object.fromEntries(stored), { format: 'pt' });
 }
 

@@ -6,6 +6,7 @@ import { checkOnnx } from '../../../steps/deploy/deploy.ts';
 import step from '../../../steps/deploy/step.ts';
 import { modelOnnx } from '../../../steps/ml/models/family.ts';
 import { loadModel } from '../../../steps/ml/models/model-folder.ts';
+import reduce from '../../../steps/reduce/step.ts';
 import { ranStep, temporary } from '../rig.ts';
 import { makeModel, remove } from '../serving/bundle.ts';
 
@@ -53,6 +54,13 @@ test('a bundle contains everything that serving needs, and a card that describes
   });
   for (const words of ['# mails', '| f1 | 0.9624 |', '| **ham** | 390 | 6 |', 'removed: URLs', 'tunesmith serve', '| epochs | 3 |'])
     expect(card).toContain(words);
+});
+
+test('the bundle of a model in half precision stores the same numbers in the same type', async () => {
+  const { outputs } = await ranStep(reduce, { dtype: 'float16' }, { model: await model() });
+  const bundle = (await ranStep(step, {}, { model: outputs.model! })).outputs.bundle!;
+  expect(readFileSync(join(bundle, 'model.safetensors')).equals(readFileSync(join(outputs.model!, 'model.safetensors')))).toBe(true);
+  expect(JSON.parse(readFileSync(join(bundle, 'config.json'), 'utf8')).dtype).toBe('float16');
 });
 
 test('the choice of select also provides the metrics; the card of a model without metrics says so', async () => {

@@ -1,14 +1,14 @@
 /** Smaller models against transformers: test/golden/reduce.py made the models and the values. */
-import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, lstatSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { openRuntime } from '../../../steps/ml/device/open.ts';
-import { loadModel } from '../../../steps/ml/models/model-folder.ts';
-import { readSafetensors } from '../../../steps/ml/models/safetensors.ts';
+import { loadModel, startModel } from '../../../steps/ml/models/model-folder.ts';
+import { float32, readSafetensors, toFloat32, writeSafetensors } from '../../../steps/ml/models/safetensors.ts';
 import { openTokenizer } from '../../../steps/ml/models/tokenizer.ts';
 import type { HostTensors } from '../../../steps/ml/runtime/runtime.ts';
-import { idsOf as idsIn } from '../../../steps/reduce/reduced-tokenizer.ts';
 import step from '../../../steps/reduce/step.ts';
+import { idsOf as idsIn } from '../../../steps/reduce/vocabulary.ts';
 import { difference, int32 } from '../ml/models/golden.ts';
 import { ranStep, table, temporary } from '../rig.ts';
 
@@ -126,6 +126,56 @@ describe('layers', () => {
   });
 });
 
+describe('dtype', () => {
+  test.each(['float16', 'bfloat16'] as const)('%s halves the file, and training starts from the rounded weights', async (dtype) => {
+    const { outputs, result } = await reduced(golden('bert'), undefined, { dtype });
+    expect(result).toMatch(new RegExp(` as ${dtype}$`));
+    expect(read(outputs.model!, 'config.json')).toEqual({ ...read(golden('bert'), 'config.json'), dtype });
+    expect(readFileSync(join(outputs.model!, 'tokenizer.json'))).toEqual(readFileSync(join(golden('bert'), 'tokenizer.json')));
+    const [before, after] = [
+      await readSafetensors(join(golden('bert'), 'model.safetensors')),
+      await readSafetensors(join(outputs.model!, 'model.safetensors')),
+    ];
+    expect(Object.keys(after).sort()).toEqual(Object.keys(before).sort());
+    const { weights, fresh } = await startModel(outputs.model!, { task: 'masked-lm', labels: [], seed: 1, say: () => {} });
+    expect(fresh).toEqual([]);
+    for (const [name, { data }] of Object.entries(weights)) {
+      expect(after[name]!.bytes.length, name).toBe(before[name]!.bytes.length / 2);
+      expect(Buffer.compare(Buffer.from(data.buffer), Buffer.from(toFloat32(after[name]!)!.buffer)), name).toBe(0);
+      const original = toFloat32(before[name]!)!;
+      const step = dtype === 'float16' ? 2 ** -11 : 2 ** -8;
+      const far = (data as Float32Array).filter((value, i) => Math.abs(value - original[i]!) > step * Math.abs(value) + 2 ** -25);
+      expect(far, name).toHaveLength(0);
+    }
+    const wide = await reduced(outputs.model!, undefined, { dtype: 'float32' });
+    const again = await reduced(wide.outputs.model!, undefined, { dtype });
+    expect(readFileSync(join(again.outputs.model!, 'model.safetensors'))).toEqual(readFileSync(join(outputs.model!, 'model.safetensors')));
+  });
+
+  test('with fewer tokens and layers the logits stay those of the rounded weights', async () => {
+    const half = await reduced(golden('t5'), undefined, { dtype: 'float16', layers: [1, 3] });
+    const both = await reduced(golden('t5'), ['the cat sat on the mat'], { dtype: 'float16', layers: [1, 3] });
+    const [[now], [then]] = [await computed(both.outputs.model!, 'the cat sat'), await computed(half.outputs.model!, 'the cat sat')];
+    expect(now!.tokens).toEqual(then!.tokens);
+    expect(difference(now!.logits, then!.logits)).toBeLessThan(1e-6);
+  });
+
+  test('a number that is too large, and a model without weights, are refused', async () => {
+    const folder = temporary();
+    cpSync(golden('bert'), folder, { recursive: true });
+    const file = join(folder, 'model.safetensors');
+    const tensors = await readSafetensors(file);
+    const name = 'bert.encoder.layer.1.output.LayerNorm.bias';
+    await writeSafetensors(file, { ...tensors, [name]: float32(new Float32Array(16).fill(70_000), [16]) });
+    await expect(reduced(folder, undefined, { dtype: 'float16' })).rejects.toThrow(
+      `model.safetensors: "${name}" contains 70000, which is too large for float16`,
+    );
+    await reduced(folder, undefined, { dtype: 'bfloat16' });
+    rmSync(file);
+    await expect(reduced(folder, undefined, { dtype: 'float16' })).rejects.toThrow('has no weights, so they cannot be stored as float16');
+  });
+});
+
 test('rare tokens go, and the share of tokens that become unknown is told', async () => {
   const texts = ['the cat sat on the mat', 'the cat sat on the mat', 'zebra zoo'];
   const all = await reduced(golden('bert'), texts, { min_count: 2 });
@@ -155,6 +205,59 @@ test('keep adds tokens, characters: all adds characters', async () => {
   await expect(reduced(golden('bert'), ['the cat'], { keep: ['nosuchtoken'] })).rejects.toThrow('the vocabulary has no token nosuchtoken');
 });
 
+describe('what the model adds to texts is kept', () => {
+  const PREFIX = 'the quick fox jumps: ';
+
+  /** A model whose file `name` has more fields. */
+  const withFields = (family: string, name: string, fields: object): string => {
+    const folder = temporary();
+    cpSync(golden(family), folder, { recursive: true });
+    const former = existsSync(join(folder, name)) ? read(folder, name) : {};
+    writeFileSync(join(folder, name), JSON.stringify({ ...former, ...fields }));
+    return folder;
+  };
+  const tokensOf = async (folder: string, text: string): Promise<string[]> => {
+    const tokenizer = await openTokenizer(folder, {});
+    const [sequence] = await tokenizer.encode([text]);
+    return Promise.all(sequence!.ids.map((id) => tokenizer.decodeToken(id)));
+  };
+
+  test.each([
+    ['the prefix in config.json', 't5', 'config.json', { prefix: PREFIX }],
+    ['the prefix in training.json', 't5', 'training.json', { prefix: PREFIX }],
+    ["the prefixes of T5's tasks", 't5', 'config.json', { task_specific_params: { translation_en_to_de: { prefix: PREFIX } } }],
+    ['a prefix of GPT-2, behind which words begin with a space', 'gpt2', 'config.json', { prefix: 'the quick fox jumps:' }],
+    ['the prompts of sentence-transformers', 'bert', 'config_sentence_transformers.json', { prompts: { query: PREFIX, document: '' } }],
+    [
+      'the words of a chat template',
+      'gpt2',
+      'tokenizer_config.json',
+      { chat_template: `{% for m in messages %}the quick {{ 'fox jumps: ' + m.content }}{% endfor %}` },
+    ],
+    [
+      'the words of several chat templates',
+      'bert',
+      'tokenizer_config.json',
+      { chat_template: [{ name: 'default', template: `{{ "${PREFIX}" }}` }] },
+    ],
+  ])('%s', async (_, family, name, fields) => {
+    const folder = withFields(family, name, fields);
+    const { prefix = PREFIX } = fields as { prefix?: string };
+    const { outputs } = await reduced(folder, ['cat sat', ' sat', ' cat'], { min_count: 1 });
+    for (const text of [`${prefix}cat sat`, `${prefix} cat sat`])
+      expect(await tokensOf(outputs.model!, text)).toEqual(await tokensOf(golden(family), text));
+    const without = await reduced(golden(family), ['cat sat', ' sat', ' cat']);
+    expect(await tokensOf(without.outputs.model!, `${prefix}cat sat`)).not.toEqual(await tokensOf(golden(family), `${prefix}cat sat`));
+  });
+
+  test('however rare it is, and with its first word as the tokenizer splits it there', async () => {
+    const folder = withFields('gpt2', 'config.json', { prefix: 'the cat ' });
+    const { outputs } = await reduced(folder, ['jumps', 'jumps'], { min_count: 2 });
+    for (const text of ['the cat jumps', 'jumps'])
+      expect(await tokensOf(outputs.model!, text)).toEqual(await tokensOf(golden('gpt2'), text));
+  });
+});
+
 test('several columns and tables count, and empty values do not', async () => {
   const one = await table([
     { id: '1', a: 'the cat', b: null },
@@ -180,6 +283,15 @@ test('other files are carried over, but neither other weights nor the old vocabu
   expect(Object.keys(read(outputs.model!, 'tokenizer_config.json').added_tokens_decoder ?? { [end!]: 1 })).toContain(String(end));
 });
 
+test('a link to a model, whose files are links too, becomes a folder with files', async () => {
+  const [links, link] = [temporary(), join(temporary(), 'model')];
+  for (const name of readdirSync(golden('bert'))) symlinkSync(join(golden('bert'), name), join(links, name));
+  symlinkSync(links, link);
+  const { outputs } = await reduced(link, undefined, { layers: [1] });
+  expect(readdirSync(outputs.model!).sort()).toEqual(readdirSync(golden('bert')).sort());
+  for (const name of readdirSync(outputs.model!)) expect(lstatSync(join(outputs.model!, name)).isFile(), name).toBe(true);
+});
+
 test('a default of transformers that moves is written', async () => {
   const folder = temporary();
   cpSync(golden('albert'), folder, { recursive: true });
@@ -202,7 +314,11 @@ describe('errors', () => {
   };
 
   test.each([
-    ['nothing to do', () => reduced(golden('bert'), undefined), 'there is nothing to reduce: neither `data` nor `layers` is given'],
+    [
+      'nothing to do',
+      () => reduced(golden('bert'), undefined),
+      'there is nothing to reduce: neither `data` nor `layers` nor `dtype` is given',
+    ],
     [
       'an option without data',
       () => reduced(golden('bert'), undefined, { layers: [1], min_count: 3 }),

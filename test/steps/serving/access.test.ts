@@ -180,6 +180,22 @@ test('a text that is longer than the limit is rejected, with its place', async (
   expect(await statusOf(own, JSON.stringify({ inputs: 'a'.repeat(40) }))).toBe(200);
 });
 
+test.each([
+  ['GET /health HTTP/1.1\r\n\r\n', 400, 'the request has no valid URL: missing host header'],
+  ['GET /health HTTP/1.0\r\n\r\n', 400, 'the request has no valid URL: missing host header'],
+  ['GET /health HTTP/1.1\r\nHost: a b\r\n\r\n', 400, 'the request has no valid URL: invalid URL'],
+  [`GET /health HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(200_000)}\r\n\r\n`, 431, 'the request line and the headers are larger than'],
+  [`GET /${'x'.repeat(200_000)} HTTP/1.1\r\nHost: localhost\r\n\r\n`, 431, 'the request line and the headers are larger than'],
+  ['hello\r\n\r\n', 400, 'the request is not valid HTTP: '],
+  [`POST /predict HTTP/1.1\r\n${own.join('\r\n')}\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n`, 400, 'the request is not valid HTTP: '],
+  [requestOf([...own, 'Expect: all']), 417, '"Expect: all" is not supported'],
+  ['CONNECT a:443 HTTP/1.1\r\nHost: localhost\r\n\r\n', 405, 'CONNECT is not supported'],
+])('a request that is not valid HTTP has an answer with a message: %.40j', async (request, status, message) => {
+  const [head, body] = (await raw(request.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n'))).split('\r\n\r\n');
+  expect(head).toMatch(new RegExp(`^HTTP/1\\.1 ${status} [\\s\\S]*content-type: application/json`, 'i'));
+  expect(JSON.parse(body!).error.message).toContain(message);
+});
+
 test('a client that closes its side after its request gets its answer', async () => {
   expect(await raw(requestOf(own), { half: true })).toMatch(/^HTTP\/1\.1 200 [\s\S]*"predictions"/);
   expect(await raw(requestOf(own) + requestOf(own), { half: true })).toMatch(/^HTTP\/1\.1 200 [\s\S]*HTTP\/1\.1 200 [\s\S]*"predictions"/);

@@ -1,6 +1,7 @@
 import { request } from 'node:http';
-import { connect } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { Connections } from '../../../steps/serving/connections.ts';
 import { type RunningServer, startServer } from '../../../steps/serving/serve.ts';
 import { mails } from '../../mails.ts';
 import { project } from '../../rig.ts';
@@ -169,4 +170,59 @@ test('after SIGTERM running requests are answered, and it exits with 0; a port i
   const { code, stderr } = await started.done;
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   await expect(fetch(url)).rejects.toThrow();
+});
+
+test('at a shutdown, requests that have not arrived completely are refused soon', async () => {
+  const p = project();
+  const started = p.start('serve', bundle, '--port', '0');
+  await p.until(() => started.output().includes('http://'));
+  const port = Number(new URL(/http:\/\/\S+/.exec(started.output())![0]).port);
+  const opened = (text: string) => {
+    const socket = connect(port, '127.0.0.1').on('error', () => {});
+    socket.write(text);
+    const answer = { text: '', closed: false };
+    socket.setEncoding('utf8').on('data', (part) => {
+      answer.text += part;
+    });
+    socket.on('close', () => {
+      answer.closed = true;
+    });
+    return answer;
+  };
+  const silent = opened('');
+  const headers = opened('GET /health HTTP/1.1\r\nHo');
+  const json = 'Host: localhost\r\nContent-Type: application/json\r\n';
+  const half = opened(`POST /predict HTTP/1.1\r\n${json}Content-Length: 30\r\n\r\n{"inputs":`);
+  expect(await (await fetch(`http://localhost:${port}/health`)).json()).toMatchObject({ status: 'ok' });
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  started.kill('SIGTERM');
+  await p.until(() => silent.closed && headers.closed && half.closed);
+  expect([silent.text, headers.text]).toEqual(['', '']);
+  expect(half.text).toMatch(
+    /^HTTP\/1\.1 503 [\s\S]*retry-after: 1[\s\S]*"the server is shutting down, and the request has not arrived completely"/,
+  );
+  const { code, stderr } = await started.done;
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+});
+
+test('at a shutdown, received requests are answered, and those that take too long are dropped and counted', async () => {
+  const connections = new Connections();
+  const release = Promise.withResolvers<void>();
+  connections.answer(async ({ url }, response) => {
+    if (url === '/stream') response.write('begun');
+    if (url !== '/quick') return;
+    await release.promise;
+    response.end('done');
+  });
+  await new Promise<void>((resolve) => connections.server.listen(0, '127.0.0.1', resolve));
+  const { port } = connections.server.address() as AddressInfo;
+  const ask = (path: string) => fetch(`http://127.0.0.1:${port}${path}`).then((response) => response.text());
+  const [quick, slow, stream] = [ask('/quick'), ask('/slow'), ask('/stream')].map((answer) => answer.catch(() => 'dropped'));
+  await vi.waitFor(async () => {
+    expect(await new Promise((resolve) => connections.server.getConnections((_, count) => resolve(count)))).toBe(3);
+  });
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  const closed = connections.close(1000);
+  release.resolve();
+  expect(await Promise.all([quick, slow, stream, closed])).toEqual(['done', 'dropped', 'dropped', 2]);
 });

@@ -319,6 +319,11 @@ test.each([
     '`save_optimizer` cannot be combined with `lora`, because the adapters are merged: to train further, give the trained model as `model`',
   ],
   [
+    { from_scratch: true, replace_head: true },
+    'replace_head',
+    '`replace_head` has no effect with `from_scratch: true`, which initializes all weights',
+  ],
+  [
     { sampler: 'balanced', class_weights: 'balanced' },
     'class_weights',
     '`sampler: balanced` and `class_weights: balanced` together would weight each class twice',
