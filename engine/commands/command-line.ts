@@ -101,7 +101,7 @@ command(
   .addOption(param())
   .addOption(params())
   .option('--json', 'print JSON')
-  .addHelpText('after', '\nA fingerprint is a hash of everything that may change the result of a cell: options, inputs, code and versions.')
+  .addHelpText('after', '\nA fingerprint is a hash of what the result of a cell depends on: options, inputs, code and versions.')
   .usage('[FILE] CELL [options]');
 
 command('graph [file]', 'print the pipeline as a graph', () => import('./status.ts'), 'graph')
@@ -185,7 +185,7 @@ command('setup <what>', 'install TensorFlow, which npm cannot install', () => im
 readingOptions(
   command(
     'predict <bundle> <file>',
-    'predict a label or an answer for each input in a file (JSON, CSV, Parquet or plain text, one per line; - reads stdin)',
+    'predict a label or an answer for each input in a file: JSON, CSV, Parquet, or plain text with one input per line (- reads stdin)',
     () => import('./model.ts'),
     'predict',
   ),
@@ -194,6 +194,7 @@ readingOptions(
   .addOption(new Option('--columns <names>', 'input columns to copy to the output, such as id,label (default: id)').argParser(names))
   .option('-o, --output <file>', 'file to write the predictions to; a name that ends in .csv selects CSV')
   .addOption(new Option('--output-format <format>', 'output format (default: jsonl)').choices(['jsonl', 'csv']))
+  .addHelpText('after', otherModels('BUNDLE'))
   .usage('BUNDLE FILE [options]');
 
 const generate = readingOptions(
@@ -207,10 +208,11 @@ const generate = readingOptions(
 )
   .option(
     '--file <file>',
-    'file of prompts in JSON, CSV, Parquet or plain text, one per line (- reads stdin); prints {"text", "tokens"} for each',
+    'file of prompts: JSON, CSV, Parquet, or plain text with one prompt per line (- reads stdin); prints {"text", "tokens"} for each prompt',
   )
   .addOption(new Option('--batch-size <n>', 'number of prompts of a file to process at the same time').argParser(count).default(8))
   .addOption(new Option('--threads <n>', 'number of CPU cores to use (default: all)').argParser(count))
+  .addHelpText('after', otherModels('MODEL'))
   .usage('MODEL "PROMPT" | --file FILE [options]');
 
 command(
@@ -233,6 +235,7 @@ command(
   .addOption(
     new Option('--shutdown-seconds <n>', 'after SIGTERM, how long to answer requests before they are dropped').argParser(count).default(25),
   )
+  .addHelpText('after', otherModels('BUNDLE'))
   .usage('BUNDLE [options]');
 
 command('new-step <name>', 'create a custom step and a pipeline that uses it', () => import('./init.ts'), 'newStep').usage('NAME');
@@ -258,6 +261,11 @@ try {
 function listed(command: Command): string {
   const usage = LISTED[command.name()] ?? command.usage().replace(/ \|.*$| ?\[options\]$/, '');
   return `${command.name()} ${usage}`.trimEnd();
+}
+
+/** What the argument of a command that opens a model can be. */
+function otherModels(argument: string): string {
+  return `\n${argument} is a bundle, the output \`model\` of train, another Hugging Face model folder, or its address (hf://owner/name).`;
 }
 
 type Run = (...args: any[]) => unknown;
