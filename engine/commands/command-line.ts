@@ -10,6 +10,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { escaped } from '../../cache/content.ts';
 import { usage } from '../errors.ts';
 import { makeFoldersAbsolute, pathsAtHome } from '../files/paths.ts';
+import { milliseconds } from '../format/text.ts';
 import { generationSchema } from '../registry.ts';
 
 const { version } = createRequire(import.meta.url)('tunesmith/package.json') as { version: string };
@@ -26,6 +27,8 @@ for (const stream of [process.stdout, process.stderr]) {
 makeFoldersAbsolute(process.env);
 
 /** Commands whose first form is not their usual one. */
+const HOUR = 3_600_000;
+
 const LISTED: Record<string, string> = { runs: '', cache: 'COMMAND', gc: 'OPTIONS', show: 'PATH | CELL.OUTPUT' };
 
 const tunesmith = new Command('tunesmith')
@@ -181,6 +184,34 @@ command('setup <what>', 'install TensorFlow, which npm cannot install', () => im
   .option('--gpu', 'install the build for NVIDIA GPUs (default if an NVIDIA driver is found)')
   .option('--cpu', 'install the build for CPUs')
   .usage('tensorflow [options]');
+
+command(
+  'models [model...]',
+  'list models to start from, with the memory and the time that their training takes here, and recommend one',
+  () => import('./models.ts'),
+  'models',
+)
+  .option(
+    '--task <task>',
+    'list only models that can be trained for this task: text-classification, token-classification, question-answering, masked-lm, causal-lm or seq2seq (default with --data: text-classification)',
+  )
+  .option('--data <file>', 'your data, as collect reads them; the time is then that of training on them')
+  .option('--column <name>', 'column that holds the texts (default: text)')
+  .option('--language <name>', 'language of the texts, such as French (default: English, or another one if the letters show it)')
+  .addOption(new Option('--epochs <n>', 'passes over the data (default: 3, as in train)').argParser(count))
+  .addOption(new Option('--batch-size <n>', 'sequences in a batch (default: 32, as in train)').argParser(count))
+  .addOption(new Option('--max-length <n>', 'maximum number of tokens of a text (default: 128; question-answering: 384)').argParser(count))
+  .addOption(
+    new Option('--max-time <time>', 'longest training of a model that is recommended: 90s, 20m, 2h').argParser(time).default(HOUR, '1h'),
+  )
+  .option('--calibrate', 'measure the speed of this machine again')
+  .option('--json', 'print JSON')
+  .addHelpText(
+    'after',
+    '\nMODEL is a model folder or an address to list as well. The first call measures the speed of this machine for some seconds and keeps the result.' +
+      '\nWithout --data, the time is that of 1,000 texts of the maximum length.',
+  )
+  .usage('[MODEL…] [options]');
 
 readingOptions(
   command(
@@ -397,6 +428,13 @@ function size(text: string): number {
   const bytes = Math.round(Number(number) * (binary ? 1024 : 1000) ** ['', 'k', 'm', 'g', 't'].indexOf(prefix.toLowerCase()));
   if (!Number.isSafeInteger(bytes)) throw new InvalidArgumentError('It must be a size such as 500MB, 10GB or 1.5TB.');
   return bytes;
+}
+
+/** `90s`, `20m`, `1h30m`: milliseconds. */
+function time(text: string): number {
+  const ms = milliseconds(text);
+  if (ms === undefined || ms === 0) throw new InvalidArgumentError('It must be a time such as 90s, 20m or 2h.');
+  return ms;
 }
 
 /** `30d`, `2w`, `12h`: milliseconds. */
