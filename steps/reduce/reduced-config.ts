@@ -1,7 +1,7 @@
 /** Rewrites config.json and generation_config.json for fewer tokens and layers. */
 
 import { StepError } from '../../engine/step.ts';
-import type { ConfigFile } from '../ml/models/config.ts';
+import { type ConfigFile, LAYER_COUNTS } from '../ml/models/config.ts';
 import type { Config, Family } from '../ml/models/family.ts';
 import { listed } from '../ml/models/json.ts';
 
@@ -98,8 +98,6 @@ export function refuseUnknownLayers(file: ConfigFile, layers: readonly number[])
 export const layersOf = (config: Config & Record<string, unknown>): number => config[countsOf(config)[0]!] as number;
 
 const countsOf = (config: Record<string, unknown>): string[] => LAYER_COUNTS.filter((field) => typeof config[field] === 'number');
-
-const LAYER_COUNTS = ['num_hidden_layers', 'num_hidden_groups', 'n_layers', 'n_layer', 'num_layers', 'num_decoder_layers'];
 
 /** `pad_token_id`, `forced_bos_token_id` … */
 const ID_FIELD = /_token_ids?$/;

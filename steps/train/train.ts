@@ -18,13 +18,14 @@ import { copyGenerationConfig, type Model, saveModel, startModel } from '../ml/m
 import { openSplit, readTokensInfo, type Split, type TokensInfo } from '../ml/models/token-dataset.ts';
 import { copyTokenizer, sameTokenizer } from '../ml/models/tokenizer.ts';
 import type { HostTensors, OptimizerOptions, Runtime } from '../ml/runtime/runtime.ts';
+import { memoryOf } from '../ml/runtime/training-memory.ts';
 import { encodingOf } from '../ml/tasks/encoder.ts';
 import { taskInputs } from '../ml/tasks/evaluation.ts';
 import { Checkpoints, continueFrom, type Progress, saveOptimizer } from './checkpoints.ts';
 import { earlyStopping } from './early-stopping.ts';
 import { History } from './history.ts';
 import { type ClassWeights, checkLabels, classesOf, classWeightsOf, lossSharesOf, oneOfSeveral } from './loss-weights.ts';
-import { explainMemory, inWords, memoryOf, refuseTooMuch } from './memory.ts';
+import { explainMemory, inWords, refuseTooMuch } from './memory.ts';
 import { parameterGroups } from './parameter-groups.ts';
 import { extentOf, schedule, stepsIn, warmupOf } from './schedule.ts';
 import type { TrainContext } from './step.ts';
