@@ -9,7 +9,7 @@ import { createRequire } from 'node:module';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { escaped } from '../../cache/content.ts';
 import { usage } from '../errors.ts';
-import { makeFoldersAbsolute, pathsAtHome } from '../files/paths.ts';
+import { makeFoldersAbsolute, pathsAtHome, refuseOtherHomes } from '../files/paths.ts';
 import { generationSchema } from '../registry.ts';
 
 const { version } = createRequire(import.meta.url)('tunesmith/package.json') as { version: string };
@@ -273,6 +273,7 @@ function command<Name extends string = 'default'>(
     .command(words)
     .description(description)
     .action(async (...args: unknown[]) => {
+      refuseOtherHomes(process.env);
       const run = (await load())[name];
       // The last argument is commander's own. The prompts of generate are texts.
       const code = await run(...pathsAtHome(args.slice(0, -1), words.startsWith('generate') ? 1 : -1));

@@ -22,7 +22,7 @@ export function failureLines(failure: Failure, colors: Colors): string[] {
     // A step often logs its error message, too. A log tail with only that line adds nothing.
     ...(tail.length === 1 && tail[0] === failure.message ? [] : tail.map((line) => `  │ ${outputLine(line)}`)),
     // There is no log if the cell failed before its code started.
-    ...(log ? [`  log: ${nearPath(log)}`] : []),
+    ...(log ? [`  log: ${printableName(nearPath(log))}`] : []),
   ];
 }
 
