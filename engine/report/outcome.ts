@@ -137,7 +137,9 @@ export class RunOutcome {
     const paths = this.pipeline.cells
       .filter(({ name }) => ['ran', 'fresh', 'restored'].includes(states[name]!) && !read.has(name))
       .flatMap(({ outputs }) => Object.values(outputs).map(({ path }) => printableName(nearPath(path))));
-    const shown = paths.slice(0, OUTPUTS).map((path, i) => `${i === 0 ? 'output: ' : '        '}${clipMiddle(path, columns - 8)}`);
+    const clipped = paths.slice(0, OUTPUTS).map((path) => clipMiddle(path, columns - 8));
+    const isDistinct = new Set(clipped).size === clipped.length;
+    const shown = clipped.map((path, i) => `${i === 0 ? 'output: ' : '        '}${isDistinct ? path : paths[i]}`);
     if (paths.length > OUTPUTS) shown.push(`        + ${thousands(paths.length - OUTPUTS)} more`);
     return shown;
   }
