@@ -22,6 +22,7 @@ export default defineConfig({
       // The command, or a server, many times.
       'test/engine/pipeline/{large,pipeline-cache,speed,user-steps}.test.ts',
       'test/engine/report/screens.test.ts',
+      'test/steps/reduce/foresee.test.ts',
       'test/engine/fetch/{archives,data,download,kaggle,weather}.test.ts',
       // Every character, every option, or much of it.
       'test/cache/content.test.ts',

@@ -137,7 +137,7 @@ const ROWS: Row[] = [
       { name: `chain ${count}: cold`, ...common, before: 'anew', minimum: count },
       { name: `chain ${count}: no-op`, ...common, ...nothing },
       {
-        name: `chain ${count}: root changed to the same bytes`,
+        name: `chain ${count}: root reordered`,
         ...common,
         // A new order each time, because otherwise an earlier result would match.
         before: (folder) => writeFileSync(join(folder, 'in.txt'), shuffled(text(0)).join('')),

@@ -50,7 +50,7 @@ function aboutStep(name: string, step: NonNullable<Awaited<ReturnType<typeof bui
       ['input', 'kind', 'meaning'],
       Object.entries(inputsOf(step)).map(([role, i]) => [
         code(role),
-        `${i.many ? 'list of ' : ''}${i.kind}${i.optional ? ', optional' : ''}`,
+        `${i.many ? 'list of ' : ''}${i.kind}${need(role, i.optional)}`,
         i.description ?? '',
       ]),
     ),
@@ -62,6 +62,12 @@ function aboutStep(name: string, step: NonNullable<Awaited<ReturnType<typeof bui
     ),
     '',
   ];
+}
+
+/** Whether an input may be left out. The input `distill.teacher` belongs to the option `distill`. */
+function need(role: string, optional = false): string {
+  if (optional) return ', optional';
+  return role.includes('.') ? `, required with ${code(role.split('.', 1)[0]!)}` : '';
 }
 
 /** The parts of a JSON Schema that the page shows. */

@@ -1,5 +1,7 @@
 /** A pipeline after parsing, checking and expansion: cells with concrete values and unique names, in topological order. */
 
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { sha256 } from '../cache/digest.ts';
 import type { Address } from './address.ts';
 import type { Diagnostic } from './errors.ts';
@@ -182,6 +184,26 @@ export const SHARED = 'macOS and Windows may treat them as the same name. Rename
 /** The path of a pipeline's lockfile, which is beside the pipeline file. */
 export function lockfilePath(pipelineFile: string): string {
   return `${pipelineFile.replace(/\.ya?ml$/i, '')}.lock`;
+}
+
+/** The local files and folders of each input that exist, for `foresee` of a step. `folder`: the pipeline's. */
+export function presentPaths(
+  cell: Cell,
+  cells: ReadonlyMap<string, Cell>,
+  exists: (cell: string) => boolean,
+  folder: string,
+): Record<string, string[]> {
+  const sources = Object.values(cell.inputs).flatMap((input) => input.sources);
+  const makers = sources.flatMap((source) => (source.kind === 'output' ? source.cell : []));
+  // A path may lie in an output of another cell, which replaces it.
+  const final = cell.reads.every((name) => makers.includes(name) || exists(name));
+  const pathsOf = (source: InputSource): string[] => {
+    if (source.kind === 'output') return exists(source.cell) ? [cells.get(source.cell)!.outputs[source.output]!.path] : [];
+    if (source.kind !== 'path' || source.glob || !final) return [];
+    const path = resolve(folder, source.pattern);
+    return existsSync(path) ? [path] : [];
+  };
+  return Object.fromEntries(Object.entries(cell.inputs).map(([role, input]) => [role, input.sources.flatMap(pathsOf)]));
 }
 
 /** The cells that a cell's inputs come from, for `foresee` of a step, built on demand. `exists`: whether a cell's outputs exist. */

@@ -46,3 +46,6 @@ export const histories = () => import('../steps/preview/history.ts');
 
 /** The libraries of steps, for `doctor`. */
 export const libraries = () => import('../steps/ml/device/libraries.ts');
+
+/** Memory and time of a training with each known model, for `models`. */
+export const choices = () => import('../steps/choose/choose.ts');

@@ -147,14 +147,19 @@ export interface StepDefinition<
   /** Checks what a schema cannot express, such as options that exclude each other. Pure and fast. For built-in steps only. */
   check?(options: OptionsOf<O>): OptionProblem[];
   /**
-   * Finds errors that follow from the steps before, such as a metric that does not exist for their task. It is called when a
+   * Finds errors that follow from the steps before or from small files, such as a metric that does not exist for their task. It is called when a
    * pipeline is read. During a run, it is called again when all outputs in `reads` exist, before longer cells start. It must
    * be fast and read only small files. For built-in steps only.
    */
   foresee?: {
     /** Inputs whose content it needs, also those of the steps before: `tokens`, `from.tokens`. */
     reads: readonly string[];
-    check(options: OptionsOf<O>, inputs: Record<string, Upstream[]>): ForeseenProblem[];
+    check(
+      options: OptionsOf<O>,
+      inputs: Record<string, Upstream[]>,
+      /** For each input that is given: those of its local files and folders that exist, also outputs of steps that have run. */
+      paths: Record<string, string[]>,
+    ): ForeseenProblem[] | Promise<ForeseenProblem[]>;
   };
   /** Runs the step. It succeeds if this returns, or its promise resolves, and every output exists. */
   run(context: StepContext<O, I, P>): Promise<void> | void;

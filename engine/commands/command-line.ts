@@ -10,6 +10,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { escaped } from '../../cache/content.ts';
 import { usage } from '../errors.ts';
 import { makeFoldersAbsolute, pathsAtHome, refuseOtherHomes } from '../files/paths.ts';
+import { milliseconds } from '../format/text.ts';
 import { generationSchema } from '../registry.ts';
 
 const { version } = createRequire(import.meta.url)('tunesmith/package.json') as { version: string };
@@ -26,6 +27,8 @@ for (const stream of [process.stdout, process.stderr]) {
 makeFoldersAbsolute(process.env);
 
 /** Commands whose first form is not their usual one. */
+const HOUR = 3_600_000;
+
 const LISTED: Record<string, string> = { runs: '', cache: 'COMMAND', gc: 'OPTIONS', show: 'PATH | CELL.OUTPUT' };
 
 const tunesmith = new Command('tunesmith')
@@ -101,7 +104,7 @@ command(
   .addOption(param())
   .addOption(params())
   .option('--json', 'print JSON')
-  .addHelpText('after', '\nA fingerprint is a hash of everything that may change the result of a cell: options, inputs, code and versions.')
+  .addHelpText('after', '\nA fingerprint is a hash of what the result of a cell depends on: options, inputs, code and versions.')
   .usage('[FILE] CELL [options]');
 
 command('graph [file]', 'print the pipeline as a graph', () => import('./status.ts'), 'graph')
@@ -182,10 +185,38 @@ command('setup <what>', 'install TensorFlow, which npm cannot install', () => im
   .option('--cpu', 'install the build for CPUs')
   .usage('tensorflow [options]');
 
+command(
+  'models [model...]',
+  'list models to start from, with the memory and the time that their training takes here, and recommend one',
+  () => import('./models.ts'),
+  'models',
+)
+  .option(
+    '--task <task>',
+    'list only models that can be trained for this task: text-classification, token-classification, question-answering, masked-lm, causal-lm or seq2seq (default with --data: text-classification)',
+  )
+  .option('--data <file>', 'your data, as collect reads them; the time is then that of training on them')
+  .option('--column <name>', 'column that holds the texts (default: text)')
+  .option('--language <name>', 'language of the texts, such as French (default: English, or another one if the letters show it)')
+  .addOption(new Option('--epochs <n>', 'passes over the data (default: 3, as in train)').argParser(count))
+  .addOption(new Option('--batch-size <n>', 'sequences in a batch (default: 32, as in train)').argParser(count))
+  .addOption(new Option('--max-length <n>', 'maximum number of tokens of a text (default: 128; question-answering: 384)').argParser(count))
+  .addOption(
+    new Option('--max-time <time>', 'longest training of a model that is recommended: 90s, 20m, 2h').argParser(time).default(HOUR, '1h'),
+  )
+  .option('--calibrate', 'measure the speed of this machine again')
+  .option('--json', 'print JSON')
+  .addHelpText(
+    'after',
+    '\nMODEL is a model folder or an address to list as well. The first call measures the speed of this machine for some seconds and keeps the result.' +
+      '\nWithout --data, the time is that of 1,000 texts of the maximum length.',
+  )
+  .usage('[MODEL…] [options]');
+
 readingOptions(
   command(
     'predict <bundle> <file>',
-    'predict a label or an answer for each input in a file (JSON, CSV, Parquet or plain text, one per line; - reads stdin)',
+    'predict a label or an answer for each input in a file: JSON, CSV, Parquet, or plain text with one input per line (- reads stdin)',
     () => import('./model.ts'),
     'predict',
   ),
@@ -194,6 +225,7 @@ readingOptions(
   .addOption(new Option('--columns <names>', 'input columns to copy to the output, such as id,label (default: id)').argParser(names))
   .option('-o, --output <file>', 'file to write the predictions to; a name that ends in .csv selects CSV')
   .addOption(new Option('--output-format <format>', 'output format (default: jsonl)').choices(['jsonl', 'csv']))
+  .addHelpText('after', otherModels('BUNDLE'))
   .usage('BUNDLE FILE [options]');
 
 const generate = readingOptions(
@@ -207,10 +239,11 @@ const generate = readingOptions(
 )
   .option(
     '--file <file>',
-    'file of prompts in JSON, CSV, Parquet or plain text, one per line (- reads stdin); prints {"text", "tokens"} for each',
+    'file of prompts: JSON, CSV, Parquet, or plain text with one prompt per line (- reads stdin); prints {"text", "tokens"} for each prompt',
   )
   .addOption(new Option('--batch-size <n>', 'number of prompts of a file to process at the same time').argParser(count).default(8))
   .addOption(new Option('--threads <n>', 'number of CPU cores to use (default: all)').argParser(count))
+  .addHelpText('after', otherModels('MODEL'))
   .usage('MODEL "PROMPT" | --file FILE [options]');
 
 command(
@@ -233,6 +266,7 @@ command(
   .addOption(
     new Option('--shutdown-seconds <n>', 'after SIGTERM, how long to answer requests before they are dropped').argParser(count).default(25),
   )
+  .addHelpText('after', otherModels('BUNDLE'))
   .usage('BUNDLE [options]');
 
 command('new-step <name>', 'create a custom step and a pipeline that uses it', () => import('./init.ts'), 'newStep').usage('NAME');
@@ -258,6 +292,11 @@ try {
 function listed(command: Command): string {
   const usage = LISTED[command.name()] ?? command.usage().replace(/ \|.*$| ?\[options\]$/, '');
   return `${command.name()} ${usage}`.trimEnd();
+}
+
+/** What the argument of a command that opens a model can be. */
+function otherModels(argument: string): string {
+  return `\n${argument} is a bundle, the output \`model\` of train, another Hugging Face model folder, or its address (hf://owner/name).`;
 }
 
 type Run = (...args: any[]) => unknown;
@@ -390,6 +429,13 @@ function size(text: string): number {
   const bytes = Math.round(Number(number) * (binary ? 1024 : 1000) ** ['', 'k', 'm', 'g', 't'].indexOf(prefix.toLowerCase()));
   if (!Number.isSafeInteger(bytes)) throw new InvalidArgumentError('It must be a size such as 500MB, 10GB or 1.5TB.');
   return bytes;
+}
+
+/** `90s`, `20m`, `1h30m`: milliseconds. */
+function time(text: string): number {
+  const ms = milliseconds(text);
+  if (ms === undefined || ms === 0) throw new InvalidArgumentError('It must be a time such as 90s, 20m or 2h.');
+  return ms;
 }
 
 /** `30d`, `2w`, `12h`: milliseconds. */

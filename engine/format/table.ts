@@ -7,6 +7,8 @@ interface TableOptions {
   columns: number;
   /** Number of columns at the left that identify a row (default 1). They are never cut so far that two rows look the same. */
   keys?: number;
+  /** Whether columns of text are cut before columns follow below (default true). */
+  cuts?: boolean;
   /** Columns that are aligned to the right. */
   right?: (column: number) => boolean;
   heading?: (text: string) => string;
@@ -16,10 +18,10 @@ interface TableOptions {
 
 export function tableLines(heads: string[], contents: string[][], options: TableOptions): string[] {
   const [header, ...rows] = [heads, ...contents].map((row) => row.map(printableName)) as [string[], ...string[][]];
-  const { columns, keys = 1, right = () => false, heading = (text) => text, paint = (text) => text } = options;
+  const { columns, keys = 1, cuts = true, right = () => false, heading = (text) => text, paint = (text) => text } = options;
   const texts = header.map((_, c) => [header, ...rows].map((row) => row[c] ?? ''));
   const natural = texts.map((column) => column.reduce((widest, text) => Math.max(widest, width(text)), 0));
-  const widths = fitted(natural, columns, right);
+  const widths = cuts ? fitted(natural, columns, right) : natural.map((n) => Math.min(n, columns));
   for (let c = 0; c < keys; c++) widths[c] = Math.max(widths[c]!, distinctWidth(texts[c]!, natural[c]!, widths[c]!));
 
   const lines: string[] = [];

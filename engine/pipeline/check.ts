@@ -40,7 +40,7 @@ export async function checkPipeline(given: PipelineRequest, options: ReadOptions
   for (const [step, cells] of drafts) if (step.used) await checkOptions(step, cells, context);
   const cells = sortCells(all, drafts, context);
   problems.throwIfAny();
-  checkForesight(all, context);
+  await checkForesight(all, context);
   problems.throwIfAny();
   return {
     name,

@@ -4,7 +4,8 @@
  */
 
 import { existsSync, realpathSync, statSync } from 'node:fs';
-import { isAbsolute, relative, resolve } from 'node:path';
+import { isAbsolute, join, relative, resolve } from 'node:path';
+import { namesIn } from '../../cache/atomic-move.ts';
 import { sha256 } from '../../cache/digest.ts';
 import { matches } from '../files/glob.ts';
 import { packageEntry, packageFolder } from '../files/packages.ts';
@@ -15,10 +16,10 @@ export interface Answers {
   /** `path x` or `glob x`. */
   looks: Record<string, EnvironmentLookup>;
   packages: Record<string, string | null>;
+  /** The state of files and folders whose content was read, by absolute path. */
+  stamps: Record<string, string>;
   /** SHA-256 of the value; null if the variable is not set. */
   variables: Record<string, string | null>;
-  /** Whether the variable of a secret is set. Its value is not recorded. */
-  secrets: Record<string, boolean>;
   /** The hash of a step's code, by `uses`. Not for built-in steps. */
   modules: Record<string, string>;
 }
@@ -33,8 +34,8 @@ export class Environment {
   readonly answers: Answers = {
     looks: Object.create(null),
     packages: Object.create(null),
+    stamps: Object.create(null),
     variables: Object.create(null),
-    secrets: Object.create(null),
     modules: Object.create(null),
   };
 
@@ -63,6 +64,13 @@ export class Environment {
     return packages[name] ?? undefined;
   }
 
+  /** Records the state of a file, or of the files directly in a folder, whose content is read. */
+  stamp(path: string): string {
+    const { stamps } = this.answers;
+    stamps[path] ??= stampOf(path);
+    return stamps[path];
+  }
+
   readVariable(name: string): string | undefined {
     const value = variableIn(this.env, name);
     this.answers.variables[name] = value === undefined ? null : sha256(value);
@@ -71,12 +79,6 @@ export class Environment {
 
   atHome(path: string): string {
     return /^~($|\/)/.test(path) ? atHome(path, this.readVariable('HOME')) : path;
-  }
-
-  hasSecret(name: string): boolean {
-    const isSet = variableIn(this.env, name) !== undefined;
-    this.answers.secrets[name] = isSet;
-    return isSet;
   }
 
   /** The module of a step that is not built in; undefined if there is none. */
@@ -98,18 +100,18 @@ export class Environment {
     return hash;
   }
 
-  async isUnchanged({ looks, packages, variables, secrets, modules }: Answers): Promise<boolean> {
+  async isUnchanged({ looks, packages, stamps, variables, modules }: Answers): Promise<boolean> {
     for (const [question, { count, kind }] of Object.entries(looks)) {
       const found = this.lookUp(question.slice(5), question.startsWith('glob '));
       // Two matches are enough to know that there are several.
       if (Math.min(found.count, 2) !== Math.min(count, 2) || found.kind !== kind) return false;
     }
     for (const [name, folder] of Object.entries(packages)) if ((this.packageFolder(name) ?? null) !== folder) return false;
+    for (const [path, stamp] of Object.entries(stamps)) if (this.stamp(path) !== stamp) return false;
     for (const [name, hash] of Object.entries(variables)) {
       this.readVariable(name);
       if (this.answers.variables[name] !== hash) return false;
     }
-    for (const [name, isSet] of Object.entries(secrets)) if (this.hasSecret(name) !== isSet) return false;
     for (const [uses, hash] of Object.entries(modules)) {
       const path = this.resolveModule(uses);
       if (path === undefined) return false;
@@ -144,4 +146,24 @@ function lookUpPath(path: string): EnvironmentLookup {
   } catch {
     return { count: 0 }; // a folder of the path cannot be read
   }
+}
+
+/** Names, sizes and times of change. */
+function stampOf(path: string): string {
+  const stateOf = (at: string) => {
+    try {
+      const stat = statSync(at, { throwIfNoEntry: false });
+      return [stat?.size, stat?.mtimeMs];
+    } catch {
+      return []; // it cannot be read, which the step reports
+    }
+  };
+  return sha256(
+    JSON.stringify([
+      stateOf(path),
+      ...namesIn(path)
+        .sort()
+        .map((name) => [name, stateOf(join(path, name))]),
+    ]),
+  );
 }

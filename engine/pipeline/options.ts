@@ -1,6 +1,6 @@
 /** Checks the options of cells when their values are known: by their schema and by the step's own `check`. */
 
-import { upstreamOf } from '../cell.ts';
+import { presentPaths, upstreamOf } from '../cell.ts';
 import { knownAlias } from '../format/did-you-mean.ts';
 import type { Json } from '../format/scalars.ts';
 import type { OptionProblem, OptionSchemas, OptionsOf } from '../step.ts';
@@ -41,15 +41,19 @@ function fillMatrixDefaults(options: Record<string, Json>, schemas: OptionSchema
 }
 
 /** Reports options that cannot work with the results of the steps before. `drafts`: the cells of all steps, with checked options. */
-export function checkForesight(drafts: Draft[], context: ParseContext): void {
+export async function checkForesight(drafts: Draft[], context: ParseContext): Promise<void> {
   if (!drafts.some(({ step }) => step.used?.foresee)) return;
   const cells = new Map(drafts.map(({ cell }) => [cell.name, cell]));
   const byName = new Map(drafts.map((draft) => [draft.cell.name, draft]));
   for (const draft of drafts) {
     const { foresee } = draft.step.used ?? {};
     if (!foresee || draft.cell.action.kind !== 'step') continue;
-    const above = upstreamOf(draft.cell, cells, () => false);
-    for (const { upstream, ...problem } of foresee.check(draft.cell.action.options as OptionsOf<OptionSchemas>, above)) {
+    const none = () => false;
+    const above = upstreamOf(draft.cell, cells, none);
+    const paths = presentPaths(draft.cell, cells, none, context.folder);
+    for (const role of foresee.reads) for (const path of paths[role] ?? []) context.environment.stamp(path);
+    const found = await foresee.check(draft.cell.action.options as OptionsOf<OptionSchemas>, above, paths);
+    for (const { upstream, ...problem } of found) {
       const at = upstream === undefined ? draft : byName.get(upstream)!;
       reporter(at.step, at, context)(asMistake(problem));
     }

@@ -10,7 +10,7 @@ import { memoryKills } from '../memory-limit.ts';
 import type { LockfileCheck } from './lockfile.ts';
 import type { CellLog } from './process/cell-log.ts';
 import { type ChildOptions, childEnvironment, runChild } from './process/child-process.ts';
-import { killedMeanwhile, meaningOf, type Verdict } from './process/failure.ts';
+import { hintOnFullDisk, killedMeanwhile, meaningOf, type Verdict } from './process/failure.ts';
 import type { OrphanReaper } from './process/orphan-reaper.ts';
 import type { StepProcesses } from './process/process-reuse.ts';
 import type { Mask } from './process/secret-masking.ts';
@@ -97,16 +97,20 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
     signal: work.signal,
     meter: work.meter,
     onOutput: (stream, bytes) => log.chunk(stream, bytes),
+    onLeftBehind: () => reportLeftBehind(work),
     onMessage,
   });
   if (work.signal.aborted || last?.type === 'done') return undefined;
   if (!last)
     return !death || death.exitCode === 0
-      ? { message: 'ended its process before it was done', hint: 'return from `run` instead of calling process.exit()' }
+      ? {
+          message: 'ended its process before it was done',
+          hint: 'return from `run` instead of calling process.exit() or process.disconnect()',
+        }
       : meaningOf(death, kills, log.tail);
   // The log has the whole stack. The screen shows only the frames in the user's own code.
   const { message, hint, option, stack, frames } = last;
-  return { message: mask(message), hint: hint && mask(hint), option, detail: stack, stack: frames };
+  return { message: mask(message), hint: hint ? mask(hint) : hintOnFullDisk([message]), option, detail: stack, stack: frames };
 }
 
 function jobOf(work: Attempt, { module, options }: StepAction): Omit<StepJob, 'mark' | 'threads'> {
@@ -221,7 +225,8 @@ function writeLists(folder: string, roles: string[], files: (role: string) => st
   }
 }
 
-function childOptions({ cell, pipeline, gpus, orphanReaper, meter, signal, log }: Attempt): ChildOptions {
+function childOptions(work: Attempt): ChildOptions {
+  const { cell, pipeline, gpus, orphanReaper, meter, signal, log } = work;
   return {
     folder: pipeline.folder,
     environment: childEnvironment(cell, gpus),
@@ -229,7 +234,13 @@ function childOptions({ cell, pipeline, gpus, orphanReaper, meter, signal, log }
     orphanReaper,
     meter,
     onOutput: (stream, bytes) => log.chunk(stream, bytes),
+    onLeftBehind: () => reportLeftBehind(work),
   };
+}
+
+function reportLeftBehind({ cell: { name }, emit }: Attempt): void {
+  const message = `a process that ${name} started in another session still runs. Its further output is not recorded. If it is meant to stay, redirect its output: setsid PROGRAM > FILE 2>&1 &`;
+  emit({ type: 'notice', cell: name, message });
 }
 
 /** The hint for a failed command. `tail`: the last lines of its output. `paths`: its inputs and outputs as in the command. */

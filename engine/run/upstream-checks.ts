@@ -1,6 +1,6 @@
 /** Checks before a long cell starts whether existing outputs already make later cells fail. */
 
-import { type Cell, type Pipeline, upstreamOf } from '../cell.ts';
+import { type Cell, type Pipeline, presentPaths, upstreamOf } from '../cell.ts';
 import { builtin } from '../registry.ts';
 import type { OptionProblem, OptionSchemas, OptionsOf, StepDefinition } from '../step.ts';
 
@@ -12,7 +12,7 @@ interface Waiting {
 }
 
 /** Finds the cells that will fail. Checks each cell once, as soon as the outputs of all cells that decide exist. */
-export type UpstreamChecks = (exists: (cell: string) => boolean) => { cell: Cell; at: Cell; problem: OptionProblem }[];
+export type UpstreamChecks = (exists: (cell: string) => boolean) => Promise<{ cell: Cell; at: Cell; problem: OptionProblem }[]>;
 
 export async function upstreamChecks(pending: Cell[], pipeline: Pipeline): Promise<UpstreamChecks> {
   const cells = new Map(pipeline.cells.map((cell) => [cell.name, cell]));
@@ -23,14 +23,15 @@ export async function upstreamChecks(pending: Cell[], pipeline: Pipeline): Promi
     const reads = new Set(foresee?.reads.flatMap((path) => behind(cell, path.split('.'), cells)));
     if (foresee && reads.size > 0) waiting.push({ cell, reads, check: foresee.check });
   }
-  return (exists) => {
+  return async (exists) => {
     const ready = waiting.filter(({ reads }) => [...reads].every(exists));
     waiting = waiting.filter((one) => !ready.includes(one));
-    return ready.flatMap(({ cell, check }) => {
+    const found = ready.map(async ({ cell, check }) => {
       const { options } = cell.action as { options: OptionsOf<OptionSchemas> };
-      const [problem] = check(options, upstreamOf(cell, cells, exists));
+      const [problem] = await check(options, upstreamOf(cell, cells, exists), presentPaths(cell, cells, exists, pipeline.folder));
       return problem ? [{ cell, at: cells.get(problem.upstream ?? cell.name)!, problem }] : [];
     });
+    return (await Promise.all(found)).flat();
   };
 }
 

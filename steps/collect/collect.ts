@@ -41,7 +41,7 @@ export async function collect(context: Context): Promise<void> {
     for (const column of Object.keys(options.decode ?? {})) await decode(database, column, rejected, context);
     await database.confine(data);
     await select(database, options);
-    await keepLetters(database);
+    await keepLetters(database, options.text ?? 'text');
     await refuseNulls(database, options, rejected);
     await rejected.settle(read, options.max_rejected, join(data, 'rejected.jsonl'));
     const kept = await count(database, 'selected');
@@ -204,9 +204,7 @@ async function select(database: Database, options: Options): Promise<void> {
   const expressions = options.select
     ? Object.entries(options.select).sort(([a], [b]) => (a < b ? -1 : 1))
     : columns.map(({ name }) => [name, quote(name)] as const);
-  const list = expressions.map(
-    ([name, expression]) => `(\n${expression}\n)${name === (options.text ?? 'text') ? '::VARCHAR' : ''} AS ${quote(name)}`,
-  );
+  const list = expressions.map(([name, expression]) => `(\n${expression}\n) AS ${quote(name)}`);
   await refuseMixedComparisons(database, options, columns, data);
   // On one thread, SQL that depends on the order of rows, or on random(), gives the same result on every machine.
   await database.run('SET threads = 1; SELECT setseed(0)');
@@ -287,15 +285,15 @@ async function failureOf(database: Database, sql: string): Promise<string | unde
   }
 }
 
-/** Types that Parquet does not have become texts; bytes are an error. */
-async function keepLetters(database: Database): Promise<void> {
+/** The column of texts and types that Parquet does not have become texts; bytes are an error. */
+async function keepLetters(database: Database, text: string): Promise<void> {
   for (const { name, type } of await columnsOf(database, 'selected')) {
     if (/\bBLOB\b/.test(type))
       throw new StepError(
         `the column \`${name}\` contains bytes that are not UTF-8${type === 'BLOB' ? '' : `, in ${type}`}`,
         'Leave it out with `select`, or convert it to a text there: `decode(…)`, `to_base64(…)`.',
       );
-    if (/^U?HUGEINT$|^BIGNUM$/.test(type))
+    if ((name === text && type !== 'VARCHAR') || /^U?HUGEINT$|^BIGNUM$/.test(type))
       await database.run(`ALTER TABLE selected ALTER COLUMN ${quote(name)} TYPE VARCHAR USING ${quote(name)}::VARCHAR`);
   }
 }

@@ -9,17 +9,18 @@ import { quote } from '../ml/data/sql.ts';
 import { namesOf, requireColumn, tableOf } from '../ml/data/table.ts';
 import type { ConfigFile } from '../ml/models/config.ts';
 import { withFloatType } from '../ml/models/float-types.ts';
-import { listed, readJson, shown } from '../ml/models/json.ts';
+import { readJson, shown } from '../ml/models/json.ts';
 import { readConfig, writeConfig } from '../ml/models/model-folder.ts';
 import { familyOf } from '../ml/models/registry.ts';
 import { openWeights, writeSafetensors } from '../ml/models/safetensors.ts';
 import { checkVocabulary, openTokenizer } from '../ml/models/tokenizer.ts';
-import { tokenizerJson } from '../ml/models/tokenizer-json.ts';
+import { refuseOptionsOfData, withoutWeights } from './foresee.ts';
 import { keptTokens } from './kept-tokens.ts';
-import { layersOf, refuseUnknownIds, tokenIds, withLayers, withMovedIds, withVocabulary } from './reduced-config.ts';
-import { addedTexts, idsOf, specialTokens, type TokenizerFile, VOCABULARY_FILES, writeReducedTokenizer } from './reduced-tokenizer.ts';
+import { layersOf, tokenIds, withLayers, withMovedIds, withVocabulary } from './reduced-config.ts';
+import { addedTexts, VOCABULARY_FILES, writeReducedTokenizer } from './reduced-tokenizer.ts';
 import { countParameters, reducedWeights } from './reduced-weights.ts';
 import type step from './step.ts';
+import { readVocabulary, refuseUnknownTokens } from './vocabulary.ts';
 
 type Context = Parameters<(typeof step)['run']>[0];
 
@@ -32,7 +33,7 @@ export async function reduce(context: Context): Promise<void> {
   // Some heads need a padding token, whichever it is.
   const configured = (one: ConfigFile) => family.configure({ ...one, pad_token_id: one.pad_token_id ?? 0 });
   const before = configured(file);
-  const layered = options.layers ? withLayers(file, family, before, options.layers) : file;
+  const layered = options.layers ? withLayers(file, before, options.layers) : file;
 
   const to = outputs.model!;
   await mkdir(to, { recursive: true });
@@ -52,12 +53,7 @@ export async function reduce(context: Context): Promise<void> {
       counts = [countParameters(weights.tensors, family), countParameters(Object.entries(tensors), family)];
       await writeSafetensors(path.join(to, 'model.safetensors'), tensors, { format: 'pt' });
     } else {
-      if (options.dtype)
-        throw new StepError(
-          `${shown(inputs.model)} has no weights, so they cannot be stored as ${options.dtype}`,
-          'Remove `dtype`, or train the model first.',
-          ['dtype'],
-        );
+      if (options.dtype) throw withoutWeights(inputs.model, options.dtype);
       log('no model.safetensors: the smaller model has no weights either');
       counts = [before, after].map((one) => countParameters(Object.entries(family.parameters(one)), family)) as [number, number];
     }
@@ -77,25 +73,12 @@ export async function reduce(context: Context): Promise<void> {
   );
 }
 
-function refuseOptionsOfData({ text, keep, min_count, characters, layers, dtype }: Context['options']): void {
-  const needless = Object.entries({ text, keep, min_count: min_count > 1 || undefined, characters: characters === 'all' || undefined });
-  const [option] = needless.find(([, value]) => value !== undefined) ?? [];
-  if (option !== undefined)
-    throw new StepError(`\`${option}\` is about the vocabulary, which stays as it is without \`data\``, 'Give `data`, a table of texts.', [
-      option,
-    ]);
-  if (!layers && !dtype)
-    throw new StepError(
-      'there is nothing to reduce: neither `data` nor `layers` nor `dtype` is given',
-      'Give `data`, a table of texts, `layers` or `dtype`.',
-    );
-}
-
 /** Everything besides the config and the weights, and besides the tokenizer if its vocabulary becomes smaller. */
 async function copyOthers(from: string, to: string, reducesVocabulary: boolean): Promise<void> {
   const leftOut = (name: string) =>
     name === 'config.json' || WEIGHTS.test(name) || (reducesVocabulary && [...VOCABULARY_FILES, ...REWRITTEN].includes(name));
-  await cp(from, to, { recursive: true, filter: (source) => source === from || !leftOut(path.basename(source)) });
+  // The folder of a hub's cache consists of links.
+  await cp(from, to, { recursive: true, dereference: true, filter: (source) => source === from || !leftOut(path.basename(source)) });
 }
 
 /** Weights in any format: those of the larger model must not lie beside the smaller one. */
@@ -118,18 +101,12 @@ async function reduceVocabulary(
   const folder = inputs.model;
   const family = familyOf(file);
   const config = family.configure(file);
-  const parsed: TokenizerFile = JSON.parse(await tokenizerJson(folder));
-  const ids = idsOf(parsed);
-  const special = await specialTokens(folder, parsed, ids);
-  const tokenOf = new Map([...ids].map(([token, id]) => [id, token]));
-  const named = { 'config.json': tokenIds(file, family, config), 'generation_config.json': await generationIds(folder) };
-  for (const [name, fields] of Object.entries(named)) {
-    refuseUnknownIds(folder, name, fields, new Set(tokenOf.keys()));
-    for (const id of Object.values(fields).flat()) special.add(tokenOf.get(id)!);
-  }
+  const configured = tokenIds(file, family, config);
+  const vocabulary = await readVocabulary(folder, configured);
+  const { ids, tokens, special, unknownToken } = vocabulary;
+  refuseUnknownTokens(options.keep ?? [], vocabulary);
   const tokenizer = await openTokenizer(folder, {});
   checkVocabulary(tokenizer, config.vocab_size);
-  const unknownToken = unknownTokenOf(parsed);
 
   const added = await addedTexts(folder, file);
   const counts = new Uint32Array(tokenizer.size);
@@ -139,19 +116,12 @@ async function reduceVocabulary(
     count(await tokenizer.encode(texts), counts);
     if (added.prefix !== '') count(await tokenizer.encode(texts.map((text) => added.prefix + text)), prefixed);
   }
-  const tokensWhere = (enough: (id: number) => boolean) => [...tokenOf].flatMap(([id, token]) => (enough(id) ? token : []));
+  const tokensWhere = (enough: (id: number) => boolean) => [...tokens].flatMap(([id, token]) => (enough(id) ? token : []));
   const seen = new Set(tokensWhere((id) => counts[id]! > 0));
   const frequent = tokensWhere((id) => counts[id]! >= options.min_count);
   const wanted = new Set(tokensWhere((id) => Math.max(counts[id]!, prefixed[id]!) >= options.min_count));
-  for (const { ids: some } of await tokenizer.encode(added.texts)) for (const id of some) wanted.add(tokenOf.get(id)!);
-  const unheard = (options.keep ?? []).filter((token) => !ids.has(token));
-  if (unheard.length > 0)
-    throw new StepError(
-      `the vocabulary has no token ${listed(unheard)}`,
-      `Write tokens as in tokenizer.json, for example ${listed([...seen].filter((token) => !special.has(token)).slice(0, 4))}.`,
-      ['keep'],
-    );
-  const kept = keptTokens(parsed.model, {
+  for (const { ids: some } of await tokenizer.encode(added.texts)) for (const id of some) wanted.add(tokens.get(id)!);
+  const kept = keptTokens(vocabulary.file.model, {
     wanted: new Set([...special, ...wanted, ...(options.keep ?? [])]),
     seen: new Set([...seen, ...wanted]),
     allCharacters: options.characters === 'all',
@@ -162,7 +132,7 @@ async function reduceVocabulary(
     `${rows.length} of ${ids.size} tokens are kept: the data use ${seen.size}, ${frequent.length} of them at least ${options.min_count} times`,
   );
 
-  await writeReducedTokenizer(folder, outputs.model!, parsed, moved);
+  await writeReducedTokenizer(folder, outputs.model!, vocabulary.file, moved);
   if (existsSync(path.join(folder, 'generation_config.json'))) {
     const generation = withMovedIds(await readJson(path.join(folder, 'generation_config.json')), moved);
     await writeFile(path.join(outputs.model!, 'generation_config.json'), `${JSON.stringify(generation, null, 2)}\n`);
@@ -173,39 +143,18 @@ async function reduceVocabulary(
     const after = new Uint32Array(smaller.size);
     for await (const texts of textsOf(data, options.text)) count(await smaller.encode(texts), after);
     const more = after[smaller.idOf(unknownToken)!]! - counts[ids.get(unknownToken)!]!;
-    const total = counts.reduce((sum, n, id) => sum + (special.has(tokenOf.get(id)!) ? 0 : n), 0);
+    const total = counts.reduce((sum, n, id) => sum + (special.has(tokens.get(id)!) ? 0 : n), 0);
     unknownShare = total > 0 ? Math.max(0, more) / total : 0;
     if (more > 0)
       warn(
         `${more} tokens of the data (${(100 * unknownShare).toFixed(2)}%) become ${unknownToken} with the reduced vocabulary. Set a smaller min_count, or \`keep\` their characters`,
       );
   }
-  return { config: withVocabulary(layered, named['config.json'], moved), rows, unknownShare };
+  return { config: withVocabulary(layered, configured, moved), rows, unknownShare };
 }
 
 function count(sequences: { ids: number[] }[], counts: Uint32Array): void {
   for (const { ids } of sequences) for (const id of ids) counts[id]!++;
-}
-
-function unknownTokenOf({ model }: TokenizerFile): string | undefined {
-  if (model.type === 'Unigram') return model.unk_id == null ? undefined : model.vocab[model.unk_id]?.[0];
-  const token = model.unk_token ?? undefined;
-  if (token !== undefined && !Object.hasOwn(model.vocab, token))
-    throw new StepError(
-      `tokenizer.json: the vocabulary does not contain ${token}, its unknown token (unk_token)`,
-      'Take a tokenizer.json with its special tokens.',
-    );
-  return token;
-}
-
-async function generationIds(folder: string): Promise<Record<string, number[]>> {
-  if (!existsSync(path.join(folder, 'generation_config.json'))) return {};
-  const file = await readJson(path.join(folder, 'generation_config.json'));
-  return Object.fromEntries(
-    Object.entries(file).flatMap(([field, value]) =>
-      /_token_ids?$/.test(field) ? [[field, [value].flat().filter((id): id is number => typeof id === 'number' && id >= 0)]] : [],
-    ),
-  );
 }
 
 /** The texts of some columns of tables, in groups. */

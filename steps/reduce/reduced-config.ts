@@ -1,9 +1,9 @@
 /** Rewrites config.json and generation_config.json for fewer tokens and layers. */
 
 import { StepError } from '../../engine/step.ts';
-import type { ConfigFile } from '../ml/models/config.ts';
+import { type ConfigFile, LAYER_COUNTS } from '../ml/models/config.ts';
 import type { Config, Family } from '../ml/models/family.ts';
-import { listed, shown } from '../ml/models/json.ts';
+import { listed } from '../ml/models/json.ts';
 
 /**
  * The ids of special tokens, by field: those of config.json, and the defaults of transformers for fields that it
@@ -12,26 +12,17 @@ import { listed, shown } from '../ml/models/json.ts';
 export function tokenIds(file: ConfigFile, family: Family, config: Config): Record<string, number[]> {
   const defaults = { ...DEFAULT_IDS[family.type], ...only(config, ['pad_token_id', 'eos_token_id', 'decoder_start_token_id']) };
   const inVocabulary = Object.entries(defaults).filter(([, id]) => id < config.vocab_size);
-  const given = Object.entries(file).filter(([field]) => ID_FIELD.test(field));
-  const all = Object.fromEntries([...inVocabulary, ...given]);
-  return Object.fromEntries(
-    Object.entries(all).flatMap(([field, value]) => {
-      const ids = [value].flat().filter((id): id is number => Number.isSafeInteger(id) && (id as number) >= 0);
-      return ids.length > 0 ? [[field, ids]] : [];
-    }),
-  );
+  return { ...idsIn(Object.fromEntries(inVocabulary)), ...idsIn(file) };
 }
 
-/** @throws StepError if a field names an id that no token has */
-export function refuseUnknownIds(folder: string, name: string, ids: Record<string, number[]>, known: ReadonlySet<number>): void {
-  for (const [field, values] of Object.entries(ids)) {
-    const unknown = values.find((id) => !known.has(id));
-    if (unknown !== undefined)
-      throw new StepError(
-        `${name} of ${shown(folder)}: ${field} is ${unknown}, but the tokenizer has no token with this id`,
-        'config.json and tokenizer.json belong to different models, or tokenizer.json lacks the special tokens: take both from the same one.',
-      );
-  }
+/** The ids of tokens that a configuration names, by field. */
+export function idsIn(file: Record<string, unknown>): Record<string, number[]> {
+  return Object.fromEntries(
+    Object.entries(file).flatMap(([field, value]) => {
+      const ids = [value].flat().filter((id): id is number => Number.isSafeInteger(id) && (id as number) >= 0);
+      return ID_FIELD.test(field) && ids.length > 0 ? [[field, ids]] : [];
+    }),
+  );
 }
 
 /** Every id in the fields of a configuration that name tokens, in its new place. Lists lose tokens that are gone. */
@@ -64,22 +55,29 @@ export function withVocabulary(file: ConfigFile, ids: Record<string, number[]>, 
   };
 }
 
-/** @throws StepError if the family has no layers to choose, or the model has fewer */
-export function withLayers(
-  file: ConfigFile,
-  family: Family,
-  config: Config & Record<string, unknown>,
-  layers: readonly number[],
-): ConfigFile {
-  if (family.sharesLayers?.(config))
-    throw new StepError(
-      `the layers of this ${family.type} model share their weights, so that none can be left out`,
-      'Leave `layers` out.',
-      ['layers'],
-    );
-  const counts = LAYER_COUNTS.filter((field) => typeof config[field] === 'number');
-  for (const field of counts) {
-    const count = config[field] as number;
+/** `config`: with the family's defaults. */
+export function withLayers(file: ConfigFile, config: Config & Record<string, unknown>, layers: readonly number[]): ConfigFile {
+  refuseUnknownLayers({ ...config, model_type: file.model_type }, layers);
+  const types = config.layer_types as unknown[] | undefined;
+  return {
+    ...file,
+    ...Object.fromEntries(countsOf(config).map((field) => [field, layers.length])),
+    ...(types && { layer_types: layers.map((layer) => types[layer - 1]) }),
+  };
+}
+
+/**
+ * As far as config.json says, which may leave out what transformers has a default for.
+ * @throws StepError if the family has no layers to choose, or the model has fewer
+ */
+export function refuseUnknownLayers(file: ConfigFile, layers: readonly number[]): void {
+  const type = file.model_type;
+  if (type === 'albert' && Number(file.num_hidden_groups ?? 1) < Number(file.num_hidden_layers ?? 12))
+    throw new StepError('the layers of this albert model share their weights, so that none can be left out', 'Leave `layers` out.', [
+      'layers',
+    ]);
+  for (const field of countsOf(file)) {
+    const count = file[field] as number;
     const unknown = layers.filter((layer) => layer > count).map(String);
     if (unknown.length > 0)
       throw new StepError(
@@ -88,19 +86,18 @@ export function withLayers(
         ['layers'],
       );
   }
-  const types = config.layer_types as unknown[] | undefined;
-  return {
-    ...file,
-    ...Object.fromEntries(counts.map((field) => [field, layers.length])),
-    ...(types && { layer_types: layers.map((layer) => types[layer - 1]) }),
-  };
+  if (type === 'modernbert' && layers[0] !== 1)
+    throw new StepError(
+      `layer ${layers[0]} cannot become the first: in a modernbert model the first layer has other weights than the others`,
+      'Begin `layers` with 1.',
+      ['layers'],
+    );
 }
 
 /** The number of layers; of each stack, in an encoder-decoder. */
-export const layersOf = (config: Config & Record<string, unknown>): number =>
-  config[LAYER_COUNTS.find((field) => typeof config[field] === 'number')!] as number;
+export const layersOf = (config: Config & Record<string, unknown>): number => config[countsOf(config)[0]!] as number;
 
-const LAYER_COUNTS = ['num_hidden_layers', 'num_hidden_groups', 'n_layers', 'n_layer', 'num_layers', 'num_decoder_layers'];
+const countsOf = (config: Record<string, unknown>): string[] => LAYER_COUNTS.filter((field) => typeof config[field] === 'number');
 
 /** `pad_token_id`, `forced_bos_token_id` … */
 const ID_FIELD = /_token_ids?$/;

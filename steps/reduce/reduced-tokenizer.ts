@@ -3,62 +3,11 @@
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { StepError } from '../../engine/step.ts';
 import type { ConfigFile } from '../ml/models/config.ts';
-import { listed, readJson, readText, shown } from '../ml/models/json.ts';
+import { readJson, readText } from '../ml/models/json.ts';
 import { readEncoding } from '../ml/tasks/encoder.ts';
 import { keptMerges, type VocabularyModel } from './kept-tokens.ts';
-
-/** A parsed tokenizer.json. */
-export interface TokenizerFile {
-  model: VocabularyModel;
-  added_tokens?: { id: number; content: string }[];
-  post_processor?: PostProcessor | null;
-  padding?: { pad_id: number; pad_token: string } | null;
-}
-
-interface PostProcessor {
-  type: string;
-  /** Of a `Sequence`. */
-  processors?: PostProcessor[];
-  /** Of BERT's and RoBERTa's. */
-  sep?: [token: string, id: number];
-  cls?: [token: string, id: number];
-  /** Of a `TemplateProcessing`. */
-  special_tokens?: Record<string, { id: string; ids: number[]; tokens: string[] }>;
-}
-
-/** The ids of all tokens, also of those that were added. */
-export function idsOf({ model, added_tokens = [] }: TokenizerFile): Map<string, number> {
-  const ids = new Map<string, number>(
-    model.type === 'Unigram' ? model.vocab.map(([piece], id) => [piece, id]) : Object.entries(model.vocab),
-  );
-  for (const { content, id } of added_tokens) ids.set(content, id);
-  return ids;
-}
-
-/**
- * The tokens that must be kept because files of the folder name them: added tokens, those around every text, and
- * those with a role.
- * @throws StepError if the vocabulary lacks one of them
- */
-export async function specialTokens(folder: string, file: TokenizerFile, ids: ReadonlyMap<string, number>): Promise<Set<string>> {
-  const special = new Set((file.added_tokens ?? []).map(({ content }) => content));
-  for (const [token, id] of aroundTexts(file.post_processor)) {
-    if (ids.get(token) !== id) throw missing(`the post_processor of tokenizer.json adds ${token} as ${id}`, token, ids);
-    special.add(token);
-  }
-  for (const name of ['special_tokens_map.json', 'tokenizer_config.json']) {
-    if (!existsSync(path.join(folder, name))) continue;
-    for (const [role, value] of Object.entries(await readJson(path.join(folder, name)))) {
-      const token = typeof value === 'string' ? value : (value as { content?: unknown } | null)?.content;
-      if (!/^(bos|eos|unk|sep|pad|cls|mask)_token$/.test(role) || typeof token !== 'string') continue;
-      if (!ids.has(token)) throw missing(`${name} of ${shown(folder)} names ${token} as ${role}`, token, ids);
-      special.add(token);
-    }
-  }
-  return special;
-}
+import type { PostProcessor, TokenizerFile } from './vocabulary.ts';
 
 /**
  * What a model adds to texts. `prefix`: what stands before each text in training and inference. `texts`: this prefix, and
@@ -151,24 +100,4 @@ function movedProcessor(processor: PostProcessor, moved: ReadonlyMap<number, num
       ),
     }),
   };
-}
-
-function aroundTexts(processor: PostProcessor | null | undefined): [token: string, id: number][] {
-  if (!processor) return [];
-  const { processors = [], sep, cls, special_tokens = {} } = processor;
-  return [
-    ...processors.flatMap(aroundTexts),
-    ...(sep ? [sep] : []),
-    ...(cls ? [cls] : []),
-    ...Object.values(special_tokens).flatMap(({ tokens, ids }) => tokens.map((token, i): [string, number] => [token, ids[i]!])),
-  ];
-}
-
-function missing(claim: string, token: string, ids: ReadonlyMap<string, number>): StepError {
-  const known = ids.get(token);
-  const special = [...ids.keys()].filter((other) => /^[[<].*[\]>]$/.test(other));
-  return new StepError(
-    `${claim}, but the vocabulary ${known === undefined ? 'does not contain it' : `has it as ${known}`}`,
-    `Use the tokenizer files that belong together.${special.length > 0 ? ` The vocabulary contains ${listed(special)}.` : ''}`,
-  );
 }

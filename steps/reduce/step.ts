@@ -71,6 +71,13 @@ export default defineStep({
   outputs: { model: { kind: 'folder', description: 'The smaller model, which transformers loads like the original.' } },
   libraries: ['tokenizers'],
   threads: 'all',
+  foresee: {
+    reads: ['model'],
+    async check(options, _, { model, data }) {
+      const { foresee } = await import('./foresee.ts');
+      return foresee(options, data !== undefined, model?.[0]);
+    },
+  },
   async run(context) {
     const { reduce } = await import('./reduce.ts');
     await reduce(context);

@@ -6,7 +6,7 @@ import { openRuntime } from '../ml/device/open.ts';
 import { type GeneratedText, type Generator, openGenerator } from '../ml/generation/generator.ts';
 import { checkOptions, type GenerationOptions } from '../ml/generation/options.ts';
 import { usable } from './bundle.ts';
-import { type InputOptions, readInputs } from './inputs.ts';
+import { atPlace, type InputOptions, readInputs } from './inputs.ts';
 import { printer } from './predict.ts';
 
 /** Streams the text, followed by a newline. */
@@ -47,7 +47,6 @@ export async function generateAll(
     let prompts: number[][] = [];
     // A raw row of the training data is a valid input too.
     const known = { prompt: ['prompt', ...(generator.column === undefined ? [] : [generator.column])] };
-    let count = 0;
     const flush = async (): Promise<void> => {
       const given = prompts;
       prompts = [];
@@ -58,9 +57,8 @@ export async function generateAll(
     };
     try {
       for await (const inputs of readInputs(file, [{ name: 'prompt' }], { known, ...reading })) {
-        for (const { input } of inputs) {
-          count++;
-          prompts.push(await encoded(generator, input.prompt!, options, `prompt ${count} of ${file === '-' ? 'standard input' : file}`));
+        for (const { input, place } of inputs) {
+          prompts.push(await encoded(generator, input.prompt!, options, place));
           if (prompts.length >= WINDOW * batchSize) await flush();
         }
       }
@@ -99,11 +97,11 @@ async function withGenerator(
   }
 }
 
-async function encoded(generator: Generator, prompt: string, options: GenerationOptions, name: string): Promise<number[]> {
+async function encoded(generator: Generator, prompt: string, options: GenerationOptions, place: string): Promise<number[]> {
   try {
     return await generator.encode(prompt, options);
   } catch (error) {
-    if (error instanceof StepError) throw new StepError(`${name}: ${error.message}`, error.hint);
+    if (error instanceof StepError) throw atPlace(error, place);
     throw error;
   }
 }

@@ -43,7 +43,15 @@ export interface InputRow {
   input: Input;
   /** The copied columns, as they are in the file. */
   kept: Record<string, Json>;
+  /** `FILE:LINE`, or `FILE: row N` in JSON and Parquet. */
+  place: string;
 }
+
+type RowContent = Omit<InputRow, 'place'>;
+
+/** The error of an input, with its place in the file. */
+export const atPlace = ({ message, hint }: Error & { hint?: string }, place: string): StepError =>
+  new StepError(`${place}: ${message}`, hint);
 
 /** Yields groups of inputs from a path or, with `-`, standard input. @throws StepError with the line, after all inputs before it */
 export async function* readInputs(file: string, fields: TaskKind['fields'], options: InputOptions = {}): AsyncGenerator<InputRow[]> {
@@ -164,8 +172,9 @@ async function* fromLines(bytes: AsyncIterable<Buffer>, source: Source): AsyncGe
     first = false;
     const bad = lines.findIndex((line) => !isUtf8(line.bytes));
     const good = bad < 0 ? lines : lines.slice(0, bad);
-    yield good.map((line) => ({ input: { [field]: line.bytes.toString() }, kept: {} }));
-    if (bad >= 0) throw new StepError(`${source.name}:${lines[bad]!.number}: not ${encodingOf(source)}`, NOT_UTF8);
+    const placeOf = ({ number }: Line) => `${source.name}:${number}`;
+    yield good.map((line) => ({ input: { [field]: line.bytes.toString() }, kept: {}, place: placeOf(line) }));
+    if (bad >= 0) throw new StepError(`${placeOf(lines[bad]!)}: not ${encodingOf(source)}`, NOT_UTF8);
   }
 }
 
@@ -182,7 +191,7 @@ interface Mistake {
 /** Yields the inputs of groups of rows. A mistake ends it, after all inputs before it were yielded. */
 async function* readRows<R>(
   groups: AsyncIterable<R[]>,
-  read: (row: R) => InputRow | Mistake | undefined,
+  read: (row: R) => RowContent | Mistake | undefined,
   placeOf: (row: R) => string,
 ): AsyncGenerator<InputRow[]> {
   for await (const rows of groups) {
@@ -193,7 +202,7 @@ async function* readRows<R>(
         yield inputs;
         throw new StepError(`${placeOf(row)}: ${result.message}`, result.hint);
       }
-      if (result) inputs.push(result);
+      if (result) inputs.push({ ...result, place: placeOf(row) });
     }
     yield inputs;
   }
@@ -216,7 +225,7 @@ const exampleOf = (source: Source): string =>
     .map((key) => `"${key}": "…"`)
     .join(', ')}}`;
 
-function inputOf({ fields: row, json, row: number }: JsonRow & { problem?: undefined }, source: Source): InputRow | Mistake {
+function inputOf({ fields: row, json, row: number }: JsonRow & { problem?: undefined }, source: Source): RowContent | Mistake {
   const letters = readLetters(json, new Map(), { source: source.name, row: number });
   if ('twice' in letters) return { message: `the field \`${letters.twice}\` occurs twice`, hint: 'Remove one of them.' };
   const input: Input = {};
@@ -272,7 +281,7 @@ async function* fromCsv(bytes: AsyncIterable<Buffer>, source: Source, delimiter?
     encoding: encodingOf(source),
   });
   let header: Header | undefined;
-  const read = (record: CsvRecord): InputRow | Mistake | undefined => {
+  const read = (record: CsvRecord): RowContent | Mistake | undefined => {
     const problem = record.problem ?? (header && lengthProblem(record, header));
     if (problem === `not ${encodingOf(source)}`) return { message: problem, hint: NOT_UTF8 };
     if (problem !== undefined) return { message: problem, hint: 'Quote a field that contains the delimiter, a quote or a newline.' };
@@ -327,7 +336,7 @@ function lengthProblem(record: CsvRecord, { width }: Header): string | undefined
   return `${record.fields.length} ${record.fields.length === 1 ? 'field' : 'fields'} instead of ${width}`;
 }
 
-const rowOf = ({ fields, kept }: Header, cells: (string | null)[]): InputRow => ({
+const rowOf = ({ fields, kept }: Header, cells: (string | null)[]): RowContent => ({
   input: Object.fromEntries(fields.map(([name, place]) => [name, cells[place] ?? ''])),
   kept: Object.fromEntries(kept.map(([name, place]) => [name, cells[place]!])),
 });
@@ -374,7 +383,7 @@ function decoded(name: string, type: string): string {
 }
 
 /** A missing text is empty, as in CSV. A missing list of words is an error, as in JSONL. */
-function parquetRow(row: Row, { fields, kept }: Header, columns: TableColumn[], source: Source): InputRow | Mistake {
+function parquetRow(row: Row, { fields, kept }: Header, columns: TableColumn[], source: Source): RowContent | Mistake {
   const input: Input = {};
   for (const [i, [name, place]] of fields.entries()) {
     const field = source.fields.find((one) => one.name === name)!;

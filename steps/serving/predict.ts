@@ -9,7 +9,7 @@ import { isGenerating } from '../ml/models/config.ts';
 import type { Encoding } from '../ml/models/token-dataset.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
 import { openBundle, tokensOfRun, usable } from './bundle.ts';
-import { type InputOptions, type InputRow, readInputs } from './inputs.ts';
+import { atPlace, type InputOptions, type InputRow, readInputs } from './inputs.ts';
 import { Queue, type QueueOutcome } from './queue.ts';
 import { startWorkers } from './workers.ts';
 
@@ -100,7 +100,7 @@ async function answerAll(bundle: string, file: string, options: PredictOptions, 
     for (const [i, outcome] of (await outcomes).entries()) {
       if (!('prediction' in outcome!)) {
         await print(text);
-        throw 'refused' in outcome! ? outcome.refused : outcome!.failed;
+        throw 'refused' in outcome! ? atPlace(outcome.refused, rows[i]!.place) : outcome!.failed;
       }
       text += lines(rows[i]!.kept, outcome.prediction);
     }

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { StepError } from '../../engine/step.ts';
-import { type Database, QueryError, type TableColumn } from '../ml/data/database.ts';
+import { type Database, QueryError } from '../ml/data/database.ts';
 import { literal, quote } from '../ml/data/sql.ts';
 
 /** What identifies rows. */
@@ -37,16 +37,15 @@ export const madeOf = (columns: string[]): string => columns.join(', ');
 export async function readPrevious(database: Database, previous: string, splits: string[], identity: Identity): Promise<Former> {
   const file = existsSync(path.join(previous, 'data.parquet')) ? path.join(previous, 'data.parquet') : previous;
   if ((await stat(file)).isDirectory())
-    throw new StepError(
-      'previous: the folder contains no data.parquet',
-      'Give the `data` or the `assignment` of a split step, or one file.',
-    );
+    throw refusal('previous: the folder contains no data.parquet', 'Give the `data` or the `assignment` of a split step, or one file.');
   const relation = await relationOf(file);
-  const columns = (await columnsOf(database, relation, file)).map(({ name }) => name);
+  const columns = (await readable(file, () => database.columns(relation))).map(({ name }) => name);
   if (!columns.includes('split'))
-    throw new StepError(`previous: ${path.basename(file)} has no column \`split\``, `Its columns are ${columns.join(', ')}.`);
-  await database.run(`CREATE TABLE former AS ${await formerRows(database, relation, columns, identity)}`);
-  await refuseOdd(database, splits);
+    throw refusal(`previous: ${path.basename(file)} has no column \`split\``, `Its columns are ${columns.join(', ')}.`);
+  const numbered = `(SELECT *, row_number() OVER () AS __row FROM ${relation})`;
+  await readable(file, () => refuseOdd(database, numbered, splits));
+  await database.run(`CREATE TABLE former AS ${await formerRows(database, numbered, columns, identity)}`);
+  await refuseTorn(database);
   const key = columns.includes('unit') ? await refuseOtherUnits(database, relation, columns, identity) : undefined;
   const byId = !columns.includes('unit') && ![...identity.group, ...identity.key].every((name) => columns.includes(name));
   return { byId, ...(key !== undefined && { key }), ...(columns.includes('id') && { ids: relation }) };
@@ -65,7 +64,7 @@ async function refuseOtherUnits(database: Database, relation: string, columns: s
     const [was, is] = [former[other], other === 'group' ? group : key].map((names) =>
       names === '' ? `no \`${other}\`` : `\`${other}\` ${names}`,
     );
-    throw new StepError(
+    throw refusal(
       `previous was made with ${was}, and this split has ${is}: its rows cannot be identified`,
       `Set \`${other}\` as it was, or give the earlier output \`data\` as \`previous\`: it contains the columns themselves.`,
     );
@@ -114,12 +113,15 @@ export async function warnOfUnknown(database: Database, { ids, byId }: Former, {
 const number = (value: number) => value.toLocaleString('en-US');
 const count = (n: number, one: string, many = `${one}s`): string => `${number(n)} ${n === 1 ? one : many}`;
 
-async function columnsOf(database: Database, relation: string, file: string): Promise<TableColumn[]> {
+/** The error points to `previous` in the pipeline. */
+const refusal = (message: string, hint: string): StepError => new StepError(message, hint, ['previous']);
+
+async function readable<T>(file: string, read: () => Promise<T>): Promise<T> {
   try {
-    return await database.columns(relation);
+    return await read();
   } catch (error) {
     if (!(error instanceof QueryError)) throw error;
-    throw new StepError(
+    throw refusal(
       `previous: ${path.basename(file)} cannot be read: ${error.message}`,
       'Give the output `assignment` of a split step, or a CSV, JSON lines or Parquet file.',
     );
@@ -139,36 +141,45 @@ async function relationOf(file: string): Promise<string> {
   }
 }
 
-async function formerRows(database: Database, relation: string, columns: string[], { unit, group, key }: Identity): Promise<string> {
+/** Each unit with its split and the first row of the file that assigns it to that split. */
+async function formerRows(database: Database, numbered: string, columns: string[], { unit, group, key }: Identity): Promise<string> {
   const own = [...group, ...key];
-  if (columns.includes('unit')) return `SELECT DISTINCT unit::VARCHAR AS unit, split::VARCHAR AS split FROM ${relation}`;
+  const rows = (units: string) => `SELECT unit, split::VARCHAR AS split, min(__row) AS row FROM (${units}) GROUP BY ALL`;
+  if (columns.includes('unit')) return rows(`SELECT unit::VARCHAR AS unit, split, __row FROM ${numbered}`);
   if (own.every((name) => columns.includes(name))) {
     const types = new Map((await database.columns('input')).map(({ name, type }) => [name, type]));
     const typed = own.map((name) => `TRY_CAST(${quote(name)} AS ${types.get(name)}) AS ${quote(name)}`);
-    return `SELECT DISTINCT ${unit} AS unit, split::VARCHAR AS split FROM (SELECT ${typed.join(', ')}, split FROM ${relation})`;
+    return rows(`SELECT ${unit} AS unit, split, __row FROM (SELECT ${typed.join(', ')}, split, __row FROM ${numbered})`);
   }
   if (columns.includes('id'))
-    return `SELECT DISTINCT unit, former.split::VARCHAR AS split FROM ${relation} AS former JOIN hashed ON hashed.id = former.id::VARCHAR`;
-  throw new StepError(
+    return rows(`SELECT unit, former.split AS split, __row FROM ${numbered} AS former JOIN hashed ON hashed.id = former.id::VARCHAR`);
+  throw refusal(
     `previous has none of the columns that identify rows: \`unit\`, ${own.map((name) => `\`${name}\``).join(' and ')}, or \`id\``,
     `Its columns are ${columns.join(', ')}. The output \`assignment\` of a split step has \`unit\`.`,
   );
 }
 
-async function refuseOdd(database: Database, splits: string[]): Promise<void> {
-  const names = await database.rows<{ split: string | null; rows: number }>('SELECT split, count(*) AS rows FROM former GROUP BY split');
+async function refuseOdd(database: Database, numbered: string, splits: string[]): Promise<void> {
+  const names = await database.rows<{ split: string | null; rows: number; first: number }>(
+    `SELECT split::VARCHAR AS split, count(*) AS rows, min(__row) AS first FROM ${numbered} GROUP BY ALL ORDER BY first`,
+  );
   const odd = names.find(({ split }) => !splits.includes(split ?? ''));
   if (odd)
-    throw new StepError(
-      `previous has ${odd.rows} ${odd.rows === 1 ? 'row' : 'rows'} in the split ${JSON.stringify(odd.split)}, but \`ratios\` defines ${splits.join(', ')}`,
+    throw refusal(
+      `previous has ${count(odd.rows, 'row')} in the split ${JSON.stringify(odd.split)}${odd.rows > 1 ? ', first in' : ':'} row ${odd.first}, but \`ratios\` defines ${splits.join(', ')}`,
       'Two ratios are train and test; three are train, validation and test.',
     );
-  const { torn } = await database.row<{ torn: number }>(
-    'SELECT count(*) AS torn FROM (SELECT unit FROM former GROUP BY unit HAVING count(*) > 1)',
+}
+
+async function refuseTorn(database: Database): Promise<void> {
+  const [first] = await database.rows<{ torn: number; splits: string[]; rows: number[] }>(
+    `SELECT count(*) OVER () AS torn, list(split ORDER BY row) AS splits, list(row ORDER BY row) AS rows
+     FROM former GROUP BY unit HAVING count(*) > 1 ORDER BY min(row) LIMIT 1`,
   );
-  if (torn > 0)
-    throw new StepError(
-      `previous assigns ${torn} ${torn === 1 ? 'content or group' : 'contents or groups'} to more than one split`,
-      'Rows of one unit must be in the same split: correct the file, or set `group` and `key` as they were.',
-    );
+  if (!first) return;
+  const places = first.rows.map((row, i) => `row ${row} (${first.splits[i]})`);
+  throw refusal(
+    `previous assigns ${count(first.torn, 'content or group', 'contents or groups')} to more than one split${first.torn > 1 ? ', for example' : ':'} ${places.join(' and ')}`,
+    'Rows of one unit must be in the same split: correct the file, or set `group` and `key` as they were.',
+  );
 }

@@ -18,6 +18,11 @@ export const optionSchemas = {
     description:
       'Replaces a head that was trained for other labels with a newly initialized one. Without it, different labels are an error.',
   },
+  from_scratch: {
+    type: 'boolean',
+    description:
+      'Starts from random weights, although the model folder has trained ones, for example to measure what pre-training is worth. Default: false.',
+  },
   epochs: { type: 'integer', minimum: 1, default: 3, description: 'Number of passes over the training split.' },
   max_steps: {
     type: 'integer',
@@ -320,6 +325,7 @@ export const optional = [
   'metric_for_best_model',
   'positive',
   'mlm_probability',
+  'from_scratch',
   'whole_word_mask',
   'logging_steps',
   'save_steps',
@@ -405,8 +411,13 @@ function optimizerProblems(options: Options): OptionProblem[] {
 }
 
 /** Options that would do the same thing twice. */
-function doubledProblems({ lora, freeze, save_optimizer, sampler, class_weights }: Options): OptionProblem[] {
+function doubledProblems({ lora, freeze, save_optimizer, sampler, class_weights, from_scratch, replace_head }: Options): OptionProblem[] {
   return [
+    ...problemIf(
+      from_scratch && replace_head,
+      'replace_head',
+      '`replace_head` has no effect with `from_scratch: true`, which initializes all weights',
+    ),
     ...problemIf(lora && freeze, 'freeze', '`lora` trains only its adapters and the head: all other weights are frozen already'),
     ...problemIf(
       lora && save_optimizer,

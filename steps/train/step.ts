@@ -45,6 +45,7 @@ const step = defineStep({
       metric_for_best_model: 'monitor best_metric metric_to_monitor early_stopping_metric',
       positive: 'pos_label positive_class positive_label',
       distill: 'distillation knowledge_distillation distil teacher teacher_model teacher_model_name_or_path',
+      from_scratch: 'random_init random_weights pretrained use_pretrained init_weights reinitialize',
       whole_word_mask: 'whole_word wwm whole_word_masking',
       mlm_probability: 'mlm_prob masking_probability mask_prob masked_lm_prob mask_rate masking_rate',
       logging_steps: 'log_every_n_steps log_every log_interval log_steps logging_interval disp_freq',

@@ -18,13 +18,14 @@ import { copyGenerationConfig, type Model, saveModel, startModel } from '../ml/m
 import { openSplit, readTokensInfo, type Split, type TokensInfo } from '../ml/models/token-dataset.ts';
 import { copyTokenizer, sameTokenizer } from '../ml/models/tokenizer.ts';
 import type { HostTensors, OptimizerOptions, Runtime } from '../ml/runtime/runtime.ts';
+import { memoryOf } from '../ml/runtime/training-memory.ts';
 import { encodingOf } from '../ml/tasks/encoder.ts';
 import { taskInputs } from '../ml/tasks/evaluation.ts';
 import { Checkpoints, continueFrom, type Progress, saveOptimizer } from './checkpoints.ts';
 import { earlyStopping } from './early-stopping.ts';
 import { History } from './history.ts';
 import { type ClassWeights, checkLabels, classesOf, classWeightsOf, lossSharesOf, oneOfSeveral } from './loss-weights.ts';
-import { explainMemory, inWords, memoryOf, refuseTooMuch } from './memory.ts';
+import { explainMemory, inWords, refuseTooMuch } from './memory.ts';
 import { parameterGroups } from './parameter-groups.ts';
 import { extentOf, schedule, stepsIn, warmupOf } from './schedule.ts';
 import type { TrainContext } from './step.ts';
@@ -53,12 +54,7 @@ async function prepare(context: TrainContext) {
   const { options, inputs, seed, threads, log } = context;
   const info = await readTokensInfo(inputs.tokens);
   refuseOptions(info, options);
-  if (inputs.continue && options.lora)
-    throw new StepError(
-      '`continue` cannot be combined with `lora`, whose adapters are merged when a training ends',
-      'Give the trained model as `model`.',
-      ['lora'],
-    );
+  if (inputs.continue) refuseContinued(options);
   const data = await openSplit(inputs.tokens, info, 'train');
   const batchSize = options.batch_size * options.gradient_accumulation_steps;
   const extent = extentOf(Math.ceil(data.sequences / batchSize), options);
@@ -72,6 +68,7 @@ async function prepare(context: TrainContext) {
     problem: info.problem_type ?? 'single_label_classification',
     labels: info.labels,
     replaceHead: options.replace_head,
+    fromScratch: options.from_scratch,
     seed,
     dropout: options.dropout,
     loss: { smoothing: options.label_smoothing_factor, classWeights },
@@ -253,6 +250,19 @@ function refuseOptions({ task, problem_type = 'single_label_classification' }: T
   refuse(options.replace_head && !labels, 'replace_head', 'Its head has no labels and is always kept. Remove it.');
   const two = 'It applies only to text-classification with two labels. Remove it.';
   refuse(options.positive !== undefined && task !== 'text-classification', 'positive', two);
+}
+
+function refuseContinued({ lora, from_scratch }: TrainContext['options']): void {
+  if (lora)
+    throw new StepError(
+      '`continue` cannot be combined with `lora`, whose adapters are merged when a training ends',
+      'Give the trained model as `model`.',
+      ['lora'],
+    );
+  if (from_scratch)
+    throw new StepError('`continue` cannot be combined with `from_scratch`, because it replaces all weights', 'Remove one of them.', [
+      'from_scratch',
+    ]);
 }
 
 /** Checks that tokens and model were made for each other. Otherwise the training would learn nonsense or crash. */

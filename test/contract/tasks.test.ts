@@ -214,7 +214,12 @@ const UNUSABLE: [row: object, tokenize: string, message: RegExp][] = [
   [
     { ...questions[0]!, question: 'x '.repeat(40) },
     'task: question-answering',
-    /row [\w-]+: the question has 40 tokens, so a sequence of 24 tokens leaves no room for its context/,
+    /row [\w-]+: the question has 40 tokens, so a sequence of 24 tokens leaves no room for its context[\s\S]*\^\^\n +Shorten the question/,
+  ],
+  [
+    { text: 'x '.repeat(40), text_pair: 'y', label: 1.5 },
+    'problem_type: regression, text_pair: text_pair, truncation: only_second',
+    /truncation only_second shortens only the second text, but the first has 40 tokens, and both together have room for 21[\s\S]*\^{11}\n +Shorten the first text, leave the row out/,
   ],
   [{ tokens: ['a', 'b'], tags: ['O'] }, 'task: token-classification', /row [\w-]+ has 2 words in `tokens` and 1 tags in `tags`/],
   [{ text: 'a', label: 'much' }, 'problem_type: regression', /row [\w-]+: `label` is "much", not a number/],

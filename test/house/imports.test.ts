@@ -49,6 +49,7 @@ test.each([
   ['steps/ml/metrics/', [CONTRACT, 'steps/ml/models/', 'steps/ml/runtime/']],
   ['steps/ml/tasks/', [CONTRACT, 'steps/ml/']],
   ['steps/ml/generation/', [CONTRACT, 'steps/ml/']],
+  ['steps/choose/', [CONTRACT, 'steps/ml/']],
   ['steps/preview/', [CONTRACT, 'steps/ml/']],
   ['steps/serving/', [CONTRACT, 'steps/ml/']],
   ...stepFolders.map((folder) => [`steps/${folder}/`, [CONTRACT, 'steps/ml/']] as const),

@@ -142,7 +142,7 @@ export function knownChoice(wanted: RuntimeRequirements): RuntimeChoice | undefi
     if (missing) return { name, why: `only ${name} supports ${missing}` };
   }
   if (!tensorflowIsSetUp()) return { name: 'onnx', why: 'TensorFlow is not set up' };
-  const measured = readKept()[keyOf(wanted)];
+  const measured = readKept()[machineKey(wanted)];
   return measured && decide(measured);
 }
 
@@ -158,8 +158,8 @@ function decide({ onnx, tensorflow }: Pair): RuntimeChoice {
 
 const SAME_LOSS = 1e-3;
 
-/** Everything that the figures depend on. */
-function keyOf({ threads, device }: RuntimeRequirements): string {
+/** Everything that the speed of a training depends on. */
+export function machineKey({ threads, device }: Pick<RuntimeRequirements, 'threads' | 'device'>): string {
   const onnx = (createRequire(import.meta.url)('onnxruntime-node/package.json') as { version: string }).version;
   const { tensorflow, build, binding } = installedTensorflow() ?? {};
   return [
@@ -195,7 +195,7 @@ function keep(wanted: RuntimeRequirements, measured: Pair): void {
   const file = keptFile();
   mkdirSync(dirname(file), { recursive: true });
   const partial = `${file}.${process.pid}`;
-  writeFileSync(partial, `${JSON.stringify({ ...readKept(), [keyOf(wanted)]: measured }, null, 2)}\n`);
+  writeFileSync(partial, `${JSON.stringify({ ...readKept(), [machineKey(wanted)]: measured }, null, 2)}\n`);
   renameSync(partial, file);
 }
 

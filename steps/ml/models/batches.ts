@@ -4,6 +4,9 @@ import { type HostTensors, IGNORE_INDEX } from '../runtime/runtime.ts';
 import { random, shuffle } from './random.ts';
 import type { Split, TokensInfo } from './token-dataset.ts';
 
+/** The lengths of all sequences. */
+export type Lengths = Pick<Split, 'sequences' | 'length'>;
+
 export interface Batch {
   /** Indices into the split. */
   sequences: Int32Array;
@@ -21,7 +24,7 @@ interface Drawing {
 }
 
 /** The batches of an epoch in their order: a pure function of (seed, epoch). */
-export function trainingBatches(split: Split, size: number, { seed, epoch, classes }: Drawing): Batch[] {
+export function trainingBatches(split: Lengths, size: number, { seed, epoch, classes }: Drawing): Batch[] {
   const uniform = random('batches', seed, epoch);
   const order = classes ? balanced(classes, uniform) : shuffle(range(split.sequences), uniform);
   const whole = order.length - (order.length % size);
@@ -35,7 +38,7 @@ export function trainingBatches(split: Split, size: number, { seed, epoch, class
 }
 
 /** Divides a batch into parts of at most `size` sequences. `alike`: all are padded like the batch, for a loss that depends on padding. */
-export function partsOf(split: Split, { sequences, length }: Batch, size: number, alike = false): Batch[] {
+export function partsOf(split: Lengths, { sequences, length }: Batch, size: number, alike = false): Batch[] {
   const parts = chunks(split, byLength(split, sequences), size);
   return alike ? parts.map((part) => ({ ...part, length })) : parts;
 }
@@ -45,7 +48,7 @@ export function partsOf(split: Split, { sequences, length }: Batch, size: number
  * order of the split needs only one pool in memory. The longest come first in a pool, so that a lack of memory shows
  * at once.
  */
-export function evaluationBatches(split: Split, size: number): Batch[][] {
+export function evaluationBatches(split: Lengths, size: number): Batch[][] {
   const pools: Batch[][] = [];
   for (let from = 0; from < split.sequences; from += POOL * size) {
     const pool = range(Math.min(POOL * size, split.sequences - from)).map((i) => from + i);
@@ -85,7 +88,7 @@ export const realTokens = (split: Split, { sequences }: Batch): number =>
 export const computedTokens = ({ sequences, length, targetLength }: Batch): number => sequences.length * (length + targetLength);
 
 /** A batch of `size` sequences as if the longest sequence and the longest target of the split met. */
-export function largestBatch(split: Split, size: number): Batch {
+export function largestBatch(split: Lengths, size: number): Batch {
   const longest = (kind: 'token' | 'target') =>
     range(split.sequences).reduce((most, sequence) => (split.length(sequence, kind) > split.length(most, kind) ? sequence : most), 0);
   const [sequence, target] = [longest('token'), longest('target')];
@@ -121,16 +124,16 @@ function balanced(classes: Int32Array, uniform: () => number): Int32Array {
 const range = (count: number): Int32Array => Int32Array.from({ length: count }, (_, i) => i);
 
 /** A stable sort, longest first; among equals those with the longest targets. */
-const byLength = (split: Split, sequences: Int32Array): Int32Array =>
+const byLength = (split: Lengths, sequences: Int32Array): Int32Array =>
   Int32Array.from(
     [...sequences].sort((a, b) => split.length(b) - split.length(a) || split.length(b, 'target') - split.length(a, 'target')),
   );
 
-const chunks = (split: Split, sequences: Int32Array, size: number): Batch[] =>
+const chunks = (split: Lengths, sequences: Int32Array, size: number): Batch[] =>
   Array.from({ length: Math.ceil(sequences.length / size) }, (_, i) => batchOf(split, sequences.subarray(i * size, (i + 1) * size)));
 
 /** As long as the longest of its sequences. */
-const batchOf = (split: Split, sequences: Int32Array): Batch => ({
+const batchOf = (split: Lengths, sequences: Int32Array): Batch => ({
   sequences,
   length: sequences.reduce((most, sequence) => Math.max(most, split.length(sequence)), 1),
   targetLength: sequences.reduce((most, sequence) => Math.max(most, split.length(sequence, 'target')), 0),

@@ -129,6 +129,9 @@ export const aModel = (type: string): string => `${/^[aeiou]/.test(type) ? 'an' 
 /** A config.json as it is. */
 export type ConfigFile = Record<string, unknown>;
 
+/** The fields with a number of layers; an encoder-decoder has one for each stack. */
+export const LAYER_COUNTS = ['num_hidden_layers', 'num_hidden_groups', 'n_layers', 'n_layer', 'num_layers', 'num_decoder_layers'] as const;
+
 /** Reads fields with transformers' defaults, and rejects values that are not supported. */
 export class ConfigReader {
   readonly #file: ConfigFile;

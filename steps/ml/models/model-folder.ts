@@ -42,6 +42,8 @@ export interface ModelStart {
   labels: string[];
   /** Replace a head that was trained for other labels. */
   replaceHead?: boolean;
+  /** Ignore the weights of the folder. */
+  fromScratch?: boolean | undefined;
   /** The seed of the random initialization. */
   seed: number;
   /** For one label of several: the class weights, and label smoothing. */
@@ -54,9 +56,9 @@ export interface ModelStart {
   say: (message: string) => void;
 }
 
-/** Opens a model to be trained: with the folder's weights or, if it has none, random ones. `fresh`: its weights that are in no file. */
+/** Opens a model to be trained: with the folder's weights or, if it has none or is to start from scratch, random ones. `fresh`: its weights that are in no file. */
 export async function startModel(folder: string, start: ModelStart): Promise<Model & { fresh: string[] }> {
-  const { task, problem = 'single_label_classification', labels, seed, dropout, loss, distillation, say } = start;
+  const { task, problem = 'single_label_classification', labels, fromScratch, seed, dropout, loss, distillation, say } = start;
   const file = await readConfig(folder);
   const family = familyOf(file);
   const { parameters: headParameters, labelled, tiedTo } = headOf(family, task, file);
@@ -65,12 +67,12 @@ export async function startModel(folder: string, start: ModelStart): Promise<Mod
   const base = family.parameters(config);
   const program = programFor(family, task, config, problem, loss, distillation);
   const all = headParameters(config, labels.length);
-  const stored = await openNamed(folder, family, task, { ...base, ...all });
+  const stored = fromScratch ? undefined : await openNamed(folder, family, task, { ...base, ...all });
   const head = stored ? withoutTied(all, tiedTo, stored) : all;
   const parameters = { ...base, ...head };
   const model = { family, task, problem, file, config, labels, parameters, program, axes: axesFor(task, problem, labels.length) };
   if (!stored) {
-    say('no model.safetensors: all weights are randomly initialized');
+    say(`${fromScratch ? 'from_scratch' : 'no model.safetensors'}: all weights are randomly initialized`);
     return { ...model, weights: startAll(parameters, config, seed), fresh: Object.keys(parameters) };
   }
   try {

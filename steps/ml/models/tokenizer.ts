@@ -234,9 +234,14 @@ function keptLengths(lengths: number[], room: number, strategy: Truncation): num
     const shorter = Math.min(first, second, Math.floor(room / 2));
     return first > second ? [room - shorter, shorter] : [shorter, room - shorter];
   }
+  const [long, short] = strategy === 'only_second' ? ['first', 'second'] : ['second', 'first'];
   throw new StepError(
-    `truncation ${strategy} cannot shorten a pair of ${lengths.join(' and ')} tokens enough: there is room for ${room}`,
-    strategy === 'longest_first' ? 'Set a greater max_length.' : 'Use longest_first, or a greater max_length.',
+    strategy === 'longest_first'
+      ? `a pair of ${lengths.join(' and ')} tokens does not fit: there is room for ${room}`
+      : `truncation ${strategy} shortens only the ${short} text, but the ${long} has ${strategy === 'only_second' ? first : second} tokens, and both together have room for ${room}`,
+    strategy === 'longest_first'
+      ? 'Set a greater max_length.'
+      : `Shorten the ${long} text, leave the row out in collect with \`where\`, use longest_first, or set a greater max_length.`,
     ['truncation'],
   );
 }

@@ -8,12 +8,12 @@ import { type Attributes, type Graph, graphOf, isNode, type Node, type Spec, sam
 import { kernels } from './kernels.ts';
 import { paddingRows } from './ops.ts';
 import { Recorder } from './recorder.ts';
-import type { Dropout, HostTensors, Program } from './runtime.ts';
+import type { Dropout, Program } from './runtime.ts';
 import { onBackend, tf } from './tfjs.ts';
 
 export type Specs = Record<string, Spec>;
 
-export const specsOf = (tensors: HostTensors): Specs =>
+export const specsOf = (tensors: Specs): Specs =>
   Object.fromEntries(Object.entries(tensors).map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
 
 export interface TracedGradient {

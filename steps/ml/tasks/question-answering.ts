@@ -150,6 +150,7 @@ async function refuseMissing({ database, table, columns }: PreparationContext, q
     throw new StepError(
       `row ${wrong[0]!.id} has no ${wrong[0]!.question === null ? 'question' : 'context'}`,
       'Leave it out in collect with `where`.',
+      [wrong[0]!.question === null ? 'question' : 'context'],
     );
 }
 
@@ -247,7 +248,8 @@ function questionWindows(whole: Sequence, windowing: Windowing): Sequence[] {
   if (whole.ids.length > windowing.maxLength && others >= windowing.maxLength)
     throw new StepError(
       `the question has ${question} tokens, so a sequence of ${windowing.maxLength} tokens leaves no room for its context`,
-      'Shorten the question, or set a greater max_length.',
+      'Shorten the question, leave the row out in collect with `where`, or set a greater max_length.',
+      ['max_length'],
     );
   return windowsOf(whole, windowing);
 }

@@ -153,6 +153,7 @@ async function refuseUneven({ database, table }: PreparationContext, words: stri
       ? `row ${row.id}: a word or a tag is null`
       : `row ${row.id} has ${row.words ?? 'no'} words in \`${words}\` and ${row.tags ?? 'no'} tags in \`${tags}\``,
     'Each word needs one tag. Correct the row, or leave it out in collect with `where`.',
+    ['tags'],
   );
 }
 

@@ -154,6 +154,24 @@ test.skipIf(!mounts)('a disk that is full at the end of a run: the summary is st
   expect(screen).toMatch(/disk (is )?full|full disk/);
 });
 
+test.skipIf(!mounts)('a cell that fills the disk is reported once, with what to remove', async () => {
+  const p = faulty({});
+  if (!mount('-t', 'tmpfs', '-o', 'size=3m', 'none', p.folder)) throw new Error('cannot mount');
+  onTestFinished(() => void spawnSync('umount', ['-l', p.folder]));
+  p.write('package.json', '{}');
+  p.write('p.yaml', 'name: p\nsteps: { a: { run: "head -c 9m /dev/zero > ${{ outputs.o }}", outputs: { o: o } } }\n');
+  const { code, screen } = await p.run('run', 'p.yaml', '--plain');
+  expect(code, screen).toBe(1);
+  expect(screen.match(/^a: failed/gm), screen).toHaveLength(1);
+  expect(screen).toContain('No space left on device');
+  expect(screen).toContain('`tunesmith gc --failed` removes partial outputs of failed cells.');
+  // That works on a full disk.
+  expect(p.find('.tunesmith/failed')).toEqual(['.tunesmith/failed/a/o']);
+  expect(await p.run('gc', '--failed', '--yes')).toMatchObject({ code: 0 });
+  p.write('p.yaml', 'name: p\nsteps: { a: { run: "head -c 9k /dev/zero > ${{ outputs.o }}", outputs: { o: o } } }\n');
+  expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
+});
+
 test('a read-only cache: its results are restored, other cells run and are not stored; with permission, they are stored again', async () => {
   const p = faulty();
   const cache = faulty({});

@@ -180,6 +180,22 @@ test('a step with a top-level await that never settles is refused before the run
   expect(stderr).toContain('it awaits a promise at its top level that never settles');
 });
 
+test('a step that ends its process or closes its channel is reported as that', async () => {
+  const step = (body: string) =>
+    `export default { name: 's', version: 1, outputs: {}, async run() { ${body}; await new Promise((done) => setTimeout(done, 5000)); } };`;
+  const p = engine('steps: { a: { uses: ./a.mjs }, b: { uses: ./b.mjs } }', {
+    'a.mjs': step('process.disconnect()'),
+    'b.mjs': step('process.exit()'),
+  });
+  const { failures } = await p.go({ onFailure: 'continue' });
+  for (const { message, hint } of Object.values(failures))
+    expect([message, hint]).toEqual([
+      'ended its process before it was done',
+      'return from `run` instead of calling process.exit() or process.disconnect()',
+    ]);
+  expect(Object.keys(failures)).toEqual(['a', 'b']);
+});
+
 test('any thrown value is reported', async () => {
   const thrown = {
     text: `'just a text'`,

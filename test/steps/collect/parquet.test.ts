@@ -72,6 +72,8 @@ test('bytes that are UTF-8 are texts; others are rejected if they are kept', asy
   await expect(collected({}, { select: { text: 'text', picture: 'picture' } }, [others])).rejects.toThrow(
     'the column `picture` contains bytes that are not UTF-8',
   );
+  const bytes = await parquet(`SELECT * FROM (VALUES (encode('café')), ('caf\\xE9'::BLOB)) AS t(text)`);
+  await expect(collected({}, {}, [bytes])).rejects.toThrow('the column `text` contains bytes that are not UTF-8');
   expect(values(await collected({}, { select: { text: 'text', size: 'octet_length(picture)' } }, [others]), 'size')).toEqual([4]);
 });
 

@@ -1,5 +1,5 @@
 /** Smaller models against transformers: test/golden/reduce.py made the models and the values. */
-import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, lstatSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { openRuntime } from '../../../steps/ml/device/open.ts';
@@ -7,8 +7,8 @@ import { loadModel, startModel } from '../../../steps/ml/models/model-folder.ts'
 import { float32, readSafetensors, toFloat32, writeSafetensors } from '../../../steps/ml/models/safetensors.ts';
 import { openTokenizer } from '../../../steps/ml/models/tokenizer.ts';
 import type { HostTensors } from '../../../steps/ml/runtime/runtime.ts';
-import { idsOf as idsIn } from '../../../steps/reduce/reduced-tokenizer.ts';
 import step from '../../../steps/reduce/step.ts';
+import { idsOf as idsIn } from '../../../steps/reduce/vocabulary.ts';
 import { difference, int32 } from '../ml/models/golden.ts';
 import { ranStep, table, temporary } from '../rig.ts';
 
@@ -281,6 +281,15 @@ test('other files are carried over, but neither other weights nor the old vocabu
   expect(read(outputs.model!, 'generation_config.json').eos_token_id).toBe(end);
   expect(read(outputs.model!, 'config.json').eos_token_id).toBe(end);
   expect(Object.keys(read(outputs.model!, 'tokenizer_config.json').added_tokens_decoder ?? { [end!]: 1 })).toContain(String(end));
+});
+
+test('a link to a model, whose files are links too, becomes a folder with files', async () => {
+  const [links, link] = [temporary(), join(temporary(), 'model')];
+  for (const name of readdirSync(golden('bert'))) symlinkSync(join(golden('bert'), name), join(links, name));
+  symlinkSync(links, link);
+  const { outputs } = await reduced(link, undefined, { layers: [1] });
+  expect(readdirSync(outputs.model!).sort()).toEqual(readdirSync(golden('bert')).sort());
+  for (const name of readdirSync(outputs.model!)) expect(lstatSync(join(outputs.model!, name)).isFile(), name).toBe(true);
 });
 
 test('a default of transformers that moves is written', async () => {

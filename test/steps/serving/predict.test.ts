@@ -1,8 +1,10 @@
-import { cpSync } from 'node:fs';
+import { cpSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Writable } from 'node:stream';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { answerLines } from '../../../steps/serving/predict.ts';
+import { answerLines, predict } from '../../../steps/serving/predict.ts';
 import { project } from '../../rig.ts';
-import { makeBundle, makeModel, referenceScores, remove } from './bundle.ts';
+import { folderOf, makeBundle, makeModel, referenceScores, remove, small } from './bundle.ts';
 
 let model: string;
 let bundle: string;
@@ -102,6 +104,24 @@ test('an invalid line ends it with 1, after the lines before it', async () => {
   expect(stdout.trim().split('\n')).toHaveLength(2);
   expect(stderr).toContain('a.jsonl:3: "text" is null, not a string');
   expect(stderr).not.toMatch(/^\s+at /m);
+});
+
+test.each([
+  ['a.txt', 'the [MASK] sat\n\nno mask\nthe [MASK]\n', 'a.txt:2: there is no [MASK] in ""'],
+  ['a.csv', 'id,text\n1,"the\n[MASK] sat"\n2,no mask\n', 'a.csv:4: there is no [MASK] in "no mask"'],
+  ['a.jsonl', '{"text":"the [MASK] sat"}\n\n{"text":"no mask"}\n', 'a.jsonl:3: there is no [MASK] in "no mask"'],
+  ['a.json', '[{"text":"the [MASK] sat"},{"text":"no mask"}]', 'a.json: row 2: there is no [MASK] in "no mask"'],
+])('an input that the model cannot read is reported with its place: %s', async (name, content, message) => {
+  const folder = await folderOf({
+    config: { ...small, model_type: 'bert' },
+    tokenizer: 'bert-uncased',
+    start: { task: 'masked-lm', labels: [] },
+  });
+  const answers: string[] = [];
+  const output = new Writable({ write: (text, _, done) => done(void answers.push(String(text))) });
+  writeFileSync(join(folder, name), content);
+  await expect(predict(folder, join(folder, name), {}, output)).rejects.toThrow(message);
+  expect(answers.join('').trim().split('\n')).toHaveLength(1);
 });
 
 test('a folder that is not a bundle is rejected with one sentence', async () => {

@@ -127,12 +127,18 @@ test('an unusable previous split is rejected', async () => {
     );
   };
   expect(await fails('id,split\nr1,train\nr2,dev\n')).toBe(
-    'previous has 1 row in the split "dev", but `ratios` defines train, validation, test',
+    'previous has 1 row in the split "dev": row 2, but `ratios` defines train, validation, test',
+  );
+  expect(await fails('id,split\nr1,train\nelsewhere,\nr3,\n')).toBe(
+    'previous has 2 rows in the split null, first in row 2, but `ratios` defines train, validation, test',
   );
   expect(await fails('id,part\nr1,train\n')).toBe('previous: previous has no column `split`');
   expect(await fails('name,split\nr1,train\n')).toBe('previous has none of the columns that identify rows: `unit`, `text`, or `id`');
-  expect(await fails('text,split\ntext number 1,train\ntext number 1,test\n')).toBe(
-    'previous assigns 1 content or group to more than one split',
+  expect(await fails('text,split\ntext number 2,test\ntext number 1,train\ntext number 1,test\n')).toBe(
+    'previous assigns 1 content or group to more than one split: row 2 (train) and row 3 (test)',
+  );
+  expect(await fails('text,split\na,train\nb,test\na,train\nb,train\na,test\n')).toBe(
+    'previous assigns 2 contents or groups to more than one split, for example row 1 (train) and row 5 (test)',
   );
   expect(await fails('{"id": "r1", ')).toMatch(/^previous: previous cannot be read: /);
 });

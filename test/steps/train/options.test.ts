@@ -12,8 +12,8 @@ import { modernBert } from '../../../steps/ml/models/modernbert.ts';
 import { readSafetensors, toFloat32 } from '../../../steps/ml/models/safetensors.ts';
 import { t5 } from '../../../steps/ml/models/t5.ts';
 import type { TrainingOptions } from '../../../steps/ml/runtime/runtime.ts';
+import { memoryOf } from '../../../steps/ml/runtime/training-memory.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
-import { memoryOf } from '../../../steps/train/memory.ts';
 import { parameterGroups } from '../../../steps/train/parameter-groups.ts';
 import step from '../../../steps/train/step.ts';
 import { adamW } from '../ml/runtime/options.ts';
@@ -317,6 +317,11 @@ test.each([
     { lora: {}, save_optimizer: true },
     'save_optimizer',
     '`save_optimizer` cannot be combined with `lora`, because the adapters are merged: to train further, give the trained model as `model`',
+  ],
+  [
+    { from_scratch: true, replace_head: true },
+    'replace_head',
+    '`replace_head` has no effect with `from_scratch: true`, which initializes all weights',
   ],
   [
     { sampler: 'balanced', class_weights: 'balanced' },

@@ -205,6 +205,10 @@ test('epochs are added to a finished training as if it had been one; incompatibl
     message: '`continue` cannot be combined with `lora`, whose adapters are merged when a training ends',
     option: ['lora'],
   });
+  await expect(train({}, { epochs: 4, from_scratch: true }, more)).rejects.toMatchObject({
+    message: '`continue` cannot be combined with `from_scratch`, because it replaces all weights',
+    option: ['from_scratch'],
+  });
   const wider = smallModel({ intermediate_size: 64 });
   await expect(train({}, { epochs: 4 }, { ...more, model: wider })).rejects.toThrow(
     /does not fit this training: bert.encoder.layer.0.intermediate.dense.weight is \[32,16\], but in the model it is \[64,16\]$/,

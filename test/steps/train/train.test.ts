@@ -76,6 +76,14 @@ test('training starts from the weights of a folder; the classifier is replaced f
   expect(three.metrics.validation_macro_f1).toBeGreaterThan(0.8);
 });
 
+test('from_scratch trains a folder that has weights as the same folder without them', async () => {
+  const options = { epochs: 1, runtime: 'onnx' };
+  const blank = await trained(options);
+  const { log, weights } = await trained({ ...options, from_scratch: true }, { ...blank.inputs, model: blank.outputs.model! });
+  expect(log[0]).toBe('from_scratch: all weights are randomly initialized');
+  expect(weights).toBe(blank.weights);
+});
+
 test('early stopping ends a training that no longer improves, and keeps its best epoch', async () => {
   const { record, history, log, metrics } = await trained({
     epochs: 30,
