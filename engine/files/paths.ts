@@ -7,7 +7,6 @@ import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { namesIn } from '../../cache/atomic-move.ts';
-import { usage } from '../errors.ts';
 import { nearest } from '../format/did-you-mean.ts';
 
 /** Expands `~` and `~/x` to the user's home folder. Other paths stay unchanged. */
@@ -50,34 +49,26 @@ export function unexpanded(path: string, what: string): [message: string, hint: 
   ];
 }
 
-/** Refuses environment variables that would create a folder such as `~name`. */
-export function refuseOtherHomes(env: NodeJS.ProcessEnv): void {
-  for (const name of [...OWN_FOLDERS, ...OTHER_FOLDERS]) {
-    const path = env[name] ?? '';
-    if (otherHome(path) !== undefined) throw usage(...unexpanded(path, name));
-  }
+/** The environment variables that hold folders, with their values. */
+export function folderVariables(env: NodeJS.ProcessEnv): [name: string, path: string][] {
+  return [...OWN_FOLDERS, ...OTHER_FOLDERS].map((name) => [name, env[name] ?? '']);
 }
 
 /** Debian's home folder for users without one. It does not exist and cannot be created. */
 const HOMELESS = '/nonexistent';
 
-/** Expands `~` in the arguments and options of a command. `texts`: index of an argument that holds texts, not paths. */
-export function pathsAtHome(args: unknown[], texts: number): unknown[] {
+/** Applies `expand` to the paths in the arguments and options of a command. `texts`: index of an argument that holds texts. */
+export function expandPaths(args: unknown[], texts: number, expand: (path: string) => string): unknown[] {
   return args.map((arg, i) => {
-    if (typeof arg === 'string') return argumentAtHome(arg);
-    if (Array.isArray(arg)) return i === texts ? arg : arg.map((one) => (typeof one === 'string' ? argumentAtHome(one) : one));
+    if (typeof arg === 'string') return expand(arg);
+    if (Array.isArray(arg)) return i === texts ? arg : arg.map((one) => (typeof one === 'string' ? expand(one) : one));
     if (arg === null || typeof arg !== 'object') return arg;
     const options = Object.entries(arg).map(([name, value]) => [
       name,
-      PATHS.has(name) && typeof value === 'string' ? argumentAtHome(value) : value,
+      PATHS.has(name) && typeof value === 'string' ? expand(value) : value,
     ]);
     return Object.fromEntries(options);
   });
-}
-
-function argumentAtHome(path: string): string {
-  if (otherHome(path) !== undefined) throw usage(...unexpanded(path, path));
-  return atHome(path);
 }
 
 const PATHS = new Set(['file', 'params', 'output', 'out', 'tensorboard']);
