@@ -245,9 +245,8 @@ function reportLeftBehind({ cell: { name }, emit }: Attempt): void {
 
 /** The hint for a failed command. `tail`: the last lines of its output. `paths`: its inputs and outputs as in the command. */
 export function commandHint(command: string, shell: 'sh' | 'bash', tail: readonly string[], paths: readonly string[]): string | undefined {
-  const [bashism] = BASHISMS.find(([, pattern]) => pattern.test(command)) ?? [];
-  if (shell === 'sh' && bashism !== undefined && tail.some((line) => COMPLAINT.test(line)))
-    return `${bashism} needs bash, but commands run in /bin/sh. Write \`shell: bash\` in this step.`;
+  const bashism = shell === 'sh' ? bashismIn(command, tail) : undefined;
+  if (bashism !== undefined) return `${bashism} needs bash, but commands run in /bin/sh. Write \`shell: bash\` in this step.`;
   const folder = folderIn(command);
   const lost = paths.find((path) =>
     tail.some((line) => line.includes(path) && /no such file|nonexistent|not found|cannot (open|create)/i.test(line)),
@@ -255,22 +254,33 @@ export function commandHint(command: string, shell: 'sh' | 'bash', tail: readonl
   return folder !== undefined && lost !== undefined ? afterChange(folder, lost) : undefined;
 }
 
-/** Syntax that only bash supports, with its name. */
-const BASHISMS: [what: string, pattern: RegExp][] = [
+/** The syntax in a failed command that only bash supports. `tail`: the last lines of its output. */
+function bashismIn(command: string, tail: readonly string[]): string | undefined {
+  for (const [what, pattern, complaint = COMPLAINT] of BASHISMS) {
+    const found = pattern.exec(command);
+    if (found && tail.some((line) => complaint.test(line))) return what ?? found.at(-1);
+  }
+  return undefined;
+}
+
+/** Syntax that only bash supports. Without a name, the last group of the pattern is the name. */
+const BASHISMS: [what: string | undefined, pattern: RegExp, complaint?: RegExp][] = [
   ['[[ … ]]', /(^|[\s;&|(!])\[\[\s/],
   ['<( … )', /[<>]\(/],
   ['<<<', /<<</],
   ['an array', /(^|[\s;&|])\w+\+?=\(/],
   ['&>', /&>/],
   ['pipefail', /\bset\s+-[a-z]*o\s+pipefail|\bpipefail\b/],
-  ['source', /(^|[\s;&|(])source\s/],
   ['$' + '{x//…}', /\$\{!?\w+(\/|\^|,|:\d|\[)/],
   ["$'…'", /\$'/],
-  ['declare', /(^|[\s;&|(])(declare|typeset|shopt|mapfile|readarray)\s/],
-  ['let', /(^|[\s;&|(])let\s/],
-  ['pushd', /(^|[\s;&|(])(pushd|popd)\b/],
+  [undefined, /(?:^|[\s;&|(])(source|declare|typeset|shopt|mapfile|readarray|let|pushd|popd)(?=\s|$)/m],
+  [undefined, /(?:^|[\s;&|])(function|select)\s+\w+/m],
   ['for ((…))', /\bfor\s*\(\(/],
-  ['function', /(^|[\s;&|])function\s+\w+/],
+  ['((…))', /(^|[\s;&|(])\(\(/m],
+  ['|&', /\|&/],
+  ['x+=…', /(^|[\s;&|(])\w+\+=/m, /\w\+=.*: not found/],
+  ['== in [ … ]', /(^|[\s;&|(!])(\[|test)\s.*\s==\s/m, /sh: .*unexpected operator/],
+  [undefined, /(?:^|[\s;&|(])(read\s+(?:-[rp]+\s+)*-\w+)/m, /sh: .*read: [Ii]llegal option/],
 ];
 
 /** How a shell other than bash reports such syntax. */

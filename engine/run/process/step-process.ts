@@ -8,6 +8,7 @@ import { writeFileSync } from 'node:fs';
 import { enableCompileCache } from 'node:module';
 import { inspect } from 'node:util';
 import { isNativeError } from 'node:util/types';
+import { systemError } from '../../../cache/error.ts';
 import { type Frame, userStack } from '../../errors.ts';
 import type { Json } from '../../format/scalars.ts';
 import { memoryLimit } from '../../memory-limit.ts';
@@ -52,12 +53,14 @@ process.on('SIGTERM', () => {
 });
 // A terminal sends Ctrl-C to all processes. Ignore it here, because the engine handles it.
 process.on('SIGINT', () => {});
-const engine = process.ppid;
-process.once('disconnect', () => {
-  // The engine is alive, so the step itself has closed the channel on which it reports.
-  if (!idle && process.ppid === engine) process.exit(0);
-  process.kill(-process.pid, 'SIGKILL');
-});
+/** Whether the step itself has closed the channel on which it reports. Node calls the same function if the engine has died. */
+let isClosedByStep = false;
+const { disconnect } = process;
+process.disconnect = () => {
+  isClosedByStep = !/\bonread \(node:internal/.test(String(new Error().stack));
+  disconnect?.call(process);
+};
+process.once('disconnect', () => (isClosedByStep ? process.exit(0) : process.kill(-process.pid, 'SIGKILL')));
 process.once('uncaughtException', fail);
 process.once('unhandledRejection', fail);
 process.on('message', (job: StepJob) => void serve(job));
@@ -197,11 +200,12 @@ function fail(thrown: unknown): void {
   // Compare the name, not the class, because a step may import another copy of tunesmith.
   const explained = error.name === 'StepError';
   const mistake = explained ? undefined : own;
+  const trouble = explained ? undefined : systemError(error);
   finish({
     type: 'error',
-    message: mistake ? described(error) : String(error.message) || `${error.name} without a message`,
+    message: mistake ? described(error) : (trouble?.message ?? (String(error.message) || `${error.name} without a message`)),
     // Errors of other libraries may use these field names with another meaning.
-    hint: typeof hint === 'string' ? hint : mistake ? causes(error) : undefined,
+    hint: typeof hint === 'string' ? hint : mistake ? causes(error) : trouble?.hint,
     option: Array.isArray(option) && option.every((key) => typeof key === 'string') ? option : undefined,
     stack: explained ? undefined : stack,
     frames: mistake ? userStack(stack, mistake) : undefined,
@@ -215,9 +219,10 @@ function described({ name, message }: Error): string {
   return text === '' ? `${name} without a message` : `${name}: ${text}`;
 }
 
-/** The causes of an error, because `fetch failed` alone explains little. */
+/** The causes of an error, because `fetch failed` and `All promises were rejected` alone explain little. */
 function causes(error: Error): string | undefined {
-  const lines: string[] = [];
+  const errors = error instanceof AggregateError && Array.isArray(error.errors) ? error.errors : [];
+  const lines = errors.slice(0, 3).map((one) => `caused by ${described(asError(one))}`);
   for (let at: unknown = error.cause; at !== undefined && lines.length < 3; at = at instanceof Error ? at.cause : undefined)
     lines.push(`caused by ${described(asError(at))}`);
   return lines.length > 0 ? lines.join('\n') : undefined;

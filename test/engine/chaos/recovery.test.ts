@@ -149,6 +149,7 @@ test('folders without permissions of a failed step are moved away and removed la
       expect({ code, screen }).toMatchObject({ code: 1, screen: expect.stringContaining('a: failed') });
       expect(screen).not.toMatch(/bug of its own|permission denied/);
       expect(p.find('out')).toEqual([]);
+      expect((await p.run('cache', 'du')).code).toBe(0);
     }
     await cutOff(p, 'out/a', `${leave}echo > begun; sleep 60`);
     expect(await othersRun(p)).toContain('saved the content found at out/a as .tunesmith/kept/');

@@ -107,12 +107,14 @@ steps:
   later: { uses: ./later.mjs }
   exit: { uses: ./exit.mjs }
   half: { uses: ./half.mjs }
+  several: { uses: ./several.mjs }
 `,
     {
       'told.mjs': `import { StepError } from 'tunesmith'; ${step("throw new StepError('no column label', 'name one of text, spam')")}`,
       'bug.mjs': step('null.x'),
       'later.mjs': step("setTimeout(() => { throw new Error('later') }, 10); await new Promise((r) => setTimeout(r, 5000))"),
       'exit.mjs': step('process.exit(0)'),
+      'several.mjs': step("await Promise.any([Promise.reject(new TypeError('one')), Promise.reject('two')])"),
       'half.mjs': `import { mkdirSync, writeFileSync } from 'node:fs'; ${step("mkdirSync(outputs.o); writeFileSync(outputs.o + '/part', '1'); throw new Error('half')")}`,
     },
   );
@@ -126,6 +128,10 @@ steps:
   expect(failures.told!.stack).toBeUndefined();
   expect(p.read('.tunesmith/logs/1/bug.log')).toMatch(/TypeError: Cannot read.*\n\s+at /);
   expect(failures.later!.message).toBe('later');
+  expect(failures.several).toMatchObject({
+    message: 'AggregateError: All promises were rejected',
+    hint: 'caused by TypeError: one\ncaused by two',
+  });
   expect(failures.exit!.message).toBe('ended its process before it was done');
   expect(p.find('.tunesmith/failed')).toEqual(['.tunesmith/failed/half/o/part']);
   expect(p.find('.tunesmith/outputs')).toEqual([]);
