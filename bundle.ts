@@ -1,7 +1,8 @@
 /**
  * Joins the compiled engine and cache into one file for each kind of process. Finding and linking two hundred files takes Node
  * longer than a small plan. A module in a joined file still runs only when it is imported, and so do Node's modules and packages.
- * The step contract is a file of its own, which steps and the engine share. Steps stay as the compiler wrote them.
+ * The step contract is a file of its own, which steps and the engine share. Steps stay as the compiler wrote them, except two files,
+ * which become one with the large package that they import.
  */
 import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { builtinModules } from 'node:module';
@@ -40,6 +41,20 @@ export const urlInDist = (name) => dist + name;
 export const folderInDist = (name) => fileURLToPath(dist + name);
 export const requireInDist = (name) => createRequire(dist)(name);
 `;
+/**
+ * The only files of the steps that import DuckDB and TensorFlow.js. These packages are hundreds of files, and most of TensorFlow.js
+ * is for browsers, files of models and layers. Loading what is needed, from one file, takes half as long.
+ */
+const WITH_PACKAGE = ['steps/ml/data/database', 'steps/ml/runtime/tfjs'];
+/** What becomes part of those files. NOTICE contains their licences. */
+export const BUNDLED_IN_STEPS = ['@duckdb/node-api', '@tensorflow/tfjs', '@tensorflow/tfjs-backend-cpu', '@tensorflow/tfjs-core', 'long'];
+/** Packages that TensorFlow.js loads, and that only functions use which tunesmith never calls. */
+const UNUSED = /^(@tensorflow\/tfjs-(backend-webgl|converter|data|layers)|seedrandom)$/;
+/** DuckDB's native part, which only its own package is sure to find. */
+const NATIVE = '@duckdb/node-bindings';
+const NATIVE_FOUND = `module.exports = requireFrom(require.resolve('@duckdb/node-api'))('${NATIVE}');`;
+const REQUIRE = `import { createRequire as requireFrom } from 'node:module';
+const require = requireFrom(import.meta.url);`;
 const JOINED: BuildOptions = { bundle: true, platform: 'node', target: 'node22.15', minifyWhitespace: true, logLevel: 'warning' };
 
 export async function bundle(dist: string): Promise<void> {
@@ -86,6 +101,37 @@ export async function bundle(dist: string): Promise<void> {
   const stdin = { contents: "export { execa } from 'execa'", resolveDir: dist };
   const { metafile } = await build({ ...JOINED, stdin, format: 'cjs', outfile: join(dist, EXECA), metafile: true });
   writeFileSync(join(dist, EXECA_LICENSES), licencesOf(Object.keys(metafile.inputs)));
+  await joinPackages(dist);
+}
+
+/** Replaces files of steps by ones that contain their package. */
+async function joinPackages(dist: string): Promise<void> {
+  await build({
+    ...JOINED,
+    entryPoints: WITH_PACKAGE.map((name) => join(dist, `${name}.js`)),
+    format: 'esm',
+    outdir: dist,
+    outbase: dist,
+    allowOverwrite: true,
+    banner: { js: REQUIRE },
+    plugins: [
+      {
+        name: 'packages',
+        setup({ onResolve, onLoad }) {
+          onResolve({ filter: /.*/ }, ({ path, kind, importer }) => {
+            if (kind === 'entry-point') return undefined;
+            if (UNUSED.test(path)) return { path, namespace: 'unused' };
+            if (path === NATIVE) return { path, namespace: 'native' };
+            const own = !importer.includes('node_modules');
+            if (path.startsWith('.')) return own ? { path, external: true } : undefined;
+            return BUNDLED_IN_STEPS.some((name) => path === name || path.startsWith(`${name}/`)) ? undefined : { path, external: true };
+          });
+          onLoad({ filter: /.*/, namespace: 'unused' }, () => ({ contents: '' }));
+          onLoad({ filter: /.*/, namespace: 'native' }, () => ({ contents: NATIVE_FOUND }));
+        },
+      },
+    ],
+  });
 }
 
 function licencesOf(files: string[]): string {

@@ -11,7 +11,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type Sqlite from 'better-sqlite3';
-import { CacheError, freeSpace } from './error.ts';
+import { CacheError, freeSpace, ROOM } from './error.ts';
 
 export interface DatabaseSchema {
   /** The name of the database in messages: "the index". */
@@ -176,12 +176,14 @@ export class SqliteDatabase {
     try {
       return work();
     } catch (error) {
-      throw isOfSqlite(error) ? this.#explain(error) : error;
+      throw isOfSqlite(error) || isOfFolder(error) ? this.#explain(error) : error;
     }
   }
 
-  #explain({ code, message }: SqliteError): CacheError {
+  #explain({ code, message }: Pick<SqliteError, 'code' | 'message'>): CacheError {
     const { file } = this;
+    if (statSync(file, { throwIfNoEntry: false })?.isDirectory())
+      return new CacheError(`${this.schema.what} ${file} is a folder, but must be a file`, `Move it away and run again; ${this.#anew}`);
     if (DAMAGED.test(code)) {
       const what = code === 'SQLITE_NOTADB' ? 'is not an SQLite database' : `is damaged (${message})`;
       return new CacheError(`${this.schema.what} ${file} ${what}`, `Move it away and run again; ${this.#anew}`);
@@ -194,7 +196,7 @@ export class SqliteDatabase {
       );
     }
     if (code === 'SQLITE_FULL' || (code.startsWith('SQLITE_IOERR') && free < 1 << 20)) {
-      return new CacheError(`disk full while writing ${file}`, 'Free space and run again. Results that were stored before are safe.');
+      return new CacheError(`disk full while writing ${file}`, ROOM);
     }
     if (code.startsWith('SQLITE_BUSY')) {
       return new CacheError(
@@ -253,6 +255,11 @@ function openOwn(file: string): Sqlite.Database {
     }
   }
   return new (sqliteModule())(file, { timeout: BUSY });
+}
+
+/** Reading a folder as a file fails. */
+function isOfFolder(error: unknown): error is Error & { code: string } {
+  return (error as NodeJS.ErrnoException).code === 'EISDIR';
 }
 
 function openCopy(content: Buffer): Sqlite.Database {

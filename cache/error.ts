@@ -1,5 +1,6 @@
 /** Errors of the cache. Each has a message and a hint for the user and is printed without a stack trace. */
-import { accessSync, constants, statfsSync, statSync } from 'node:fs';
+import { accessSync, constants, lstatSync, statfsSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 
 export class CacheError extends Error {
   override name = 'CacheError';
@@ -48,7 +49,7 @@ export function diskError(error: unknown, doing: string, folder: string, needed?
     const limit = code === 'EDQUOT' ? 'disk quota used up' : 'disk full';
     return new CacheError(
       `${limit} while ${doing}: ${needed === undefined ? '' : `${bytes(needed)} needed, `}${bytes(freeSpace(folder))} free at ${folder}`,
-      'Free space and run again. No data was lost, and no partial files are left.',
+      `Free space and run again. No data was lost, and no partial files are left. ${WHAT_TO_REMOVE}`,
     );
   }
   if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
@@ -68,11 +69,23 @@ export function systemError(error: unknown): { message: string; hint: string } |
   const known = SYSTEM[code];
   if (!known) return undefined;
   const [what, hint] = known;
+  // The path of the error is often below the file that causes it.
+  for (const wanted of OF_FOLDERS.has(code) ? [path, dest] : []) {
+    const found = typeof wanted === 'string' ? fileAbove(wanted) : undefined;
+    if (found === undefined) continue;
+    return {
+      message: `${printablePath(found)} is not a folder`,
+      hint: `Move it away, or use another path than ${printablePath(wanted!)}.`,
+    };
+  }
   const where = [path, dest].filter((name) => typeof name === 'string').map(printablePath);
   return { message: where.length > 0 ? `${what}: ${where.join(' → ')}` : `${what}: ${(error as Error).message}`, hint };
 }
 
-const ROOM = 'Free space and run again. Results that were stored before are safe.';
+/** A folder of tunesmith that is often large and that nothing else empties. */
+const WHAT_TO_REMOVE = '`tunesmith gc --failed` removes partial outputs of failed cells.';
+/** The hint for a full disk. */
+export const ROOM = `Free space and run again. Results that were stored before are safe. ${WHAT_TO_REMOVE}`;
 const OWNER = 'Check its owner and permissions.';
 const DESCRIPTORS = 'Run fewer cells at the same time (-j 1), or raise the limit (ulimit -n).';
 
@@ -98,6 +111,31 @@ const SYSTEM: Record<string, [what: string, hint: string]> = {
   ENFILE: ['too many open files on this machine', DESCRIPTORS],
   ENOMEM: ['there is not enough memory', 'Run fewer cells at the same time with -j 1.'],
 };
+
+/** Codes that a file in the place of a folder can cause. */
+const OF_FOLDERS = new Set(['ENOTDIR', 'EEXIST', 'ENOENT']);
+
+/** The file or the broken link that is in the place of a folder above the path. */
+function fileAbove(path: string): string | undefined {
+  const folder = dirname(path);
+  return folder === path ? undefined : (fileAbove(folder) ?? (isInPlaceOfFolder(folder) ? folder : undefined));
+}
+
+/** Throws if something else is in the place of one of these folders of tunesmith, so that no work is done in vain. */
+export function refuseFilesAt(folders: string[]): void {
+  const found = folders.find(isInPlaceOfFolder);
+  if (found !== undefined)
+    throw new CacheError(`${printablePath(found)} is not a folder`, 'Move it away, because tunesmith needs a folder in its place.');
+}
+
+/** Whether there is something at the path, but no folder. A link to a folder is a folder. */
+function isInPlaceOfFolder(path: string): boolean {
+  try {
+    return !(statSync(path, { throwIfNoEntry: false }) ?? lstatSync(path)).isDirectory();
+  } catch {
+    return false; // it does not exist, or it cannot be reached
+  }
+}
 
 /** Explains "permission denied" by the first of these folders that is not writable; undefined if all are. */
 export function lockedFolder(folders: string[]): CacheError | undefined {

@@ -9,7 +9,7 @@
 import { accessSync, constants, existsSync, mkdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type DatabaseSchema, SqliteDatabase } from './database.ts';
-import { CacheError, cacheErrorOf, diskError, printablePath } from './error.ts';
+import { CacheError, cacheErrorOf, diskError, printablePath, refuseFilesAt } from './error.ts';
 import { CHECKED_HASHES_TABLE, FileHashCache, HASHES_TABLE } from './file-hash-cache.ts';
 import { GcLock, GcRoots, USES_TABLES } from './gc.ts';
 import { CHECKED_RESULTS, RESULTS_TABLE, ResultIndex } from './index.ts';
@@ -89,8 +89,9 @@ function makeWritable(folder: string): string | undefined {
   try {
     accessSync(existing(folder), constants.W_OK);
     makeFolder(folder);
-    for (at of [join(folder, 'index.sqlite'), join(folder, 'objects'), join(folder, 'tmp')])
-      if (existsSync(at)) accessSync(at, constants.W_OK);
+    const folders = [join(folder, 'objects'), join(folder, 'tmp')];
+    for (at of [join(folder, 'index.sqlite'), ...folders]) if (existsSync(at)) accessSync(at, constants.W_OK);
+    refuseFilesAt(folders);
     return undefined;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;

@@ -157,17 +157,15 @@ function isBare(text: string): boolean {
 }
 
 /**
- * A key that is equal for names that some file system treats as one. macOS and Windows ignore case, and macOS ignores the
- * composition of Unicode characters. tunesmith refuses such pairs of names on every system.
+ * A key that is equal for names that some file system treats as one. macOS and Windows ignore case. macOS also ignores the
+ * composition of Unicode characters, and its full case folding makes `ß` equal to `ss`. tunesmith refuses such pairs of names
+ * on every system.
  */
 export function placeKey(name: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: all of ASCII
   if (/^[\x00-\x7f]*$/.test(name)) return name.toLowerCase();
-  const capitals = [...name.normalize('NFD')].map((character) => {
-    const capital = character.toUpperCase();
-    return capital.length === character.length ? capital : character;
-  });
-  return capitals.join('').toLowerCase().normalize('NFD');
+  // Not every lower-case character is the lower case of its own upper case: `ẞ` is `ß` in lower case, which is `SS` in upper case.
+  return name.normalize('NFD').toLowerCase().toUpperCase().toLowerCase().normalize('NFD');
 }
 
 export function onlyDiffer(a: string, b: string): string {

@@ -59,9 +59,10 @@ interface ReadCode {
 const readings = createRunCache<Promise<ReadCode>>();
 
 async function readCode(entry: string, root: string | undefined): Promise<ReadCode> {
-  // The version of an installed package stands for its content.
-  const installed = /^(.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+))[\\/]/.exec(realpathSync(entry));
-  if (installed) return { code: withHash({}, { [installed[2]!.replaceAll(sep, '/')]: packageVersion(installed[1]!) }) };
+  // The version of an installed package stands for its content. A package may contain several steps.
+  const [, folder, name, module] = /^(.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+))[\\/](.*)$/.exec(realpathSync(entry)) ?? [];
+  if (folder !== undefined)
+    return { code: withHash({}, { [name!.replaceAll(sep, '/')]: packageVersion(folder) }, module!.replaceAll(sep, '/')) };
 
   const memory = root === undefined ? undefined : join(root, '.tunesmith', 'code', `${sha256(entry)}.json`);
   const recalled = memory === undefined ? undefined : readCachedCode(memory, dirname(entry));
@@ -169,10 +170,11 @@ function hashAt(path: string): string | undefined {
   return existsSync(path) ? sha256(readFileSync(path)) : undefined;
 }
 
-function withHash(files: Record<string, string>, packages: Record<string, string>): Code {
+/** `module`: the path of an installed step in its package. */
+function withHash(files: Record<string, string>, packages: Record<string, string>, module?: string): Code {
   const sorted = (map: Record<string, string>) => Object.fromEntries(Object.entries(map).sort(([a], [b]) => (a < b ? -1 : 1)));
   const code = { files: sorted(files), packages: sorted(packages) };
-  return { ...code, hash: sha256(JSON.stringify(code)) };
+  return { ...code, hash: sha256(JSON.stringify({ ...code, module })) };
 }
 
 /** `@scope/name/sub` → `@scope/name`. Undefined for Node's own modules and for tunesmith, which cannot change a step's result. */

@@ -1,7 +1,8 @@
 /** `tunesmith cache`: lists, measures, verifies, exports and imports stored results. */
 
-import { existsSync, lstatSync, readdirSync } from 'node:fs';
+import { existsSync, lstatSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
+import { namesIn } from '../../cache/atomic-move.ts';
 import type { ResultEntry } from '../../cache/index.ts';
 import { type Cache, openCache } from '../../cache/open.ts';
 import { usage } from '../errors.ts';
@@ -201,7 +202,7 @@ function sizeOf(path: string): number {
   const stat = lstatSync(path, { throwIfNoEntry: false });
   if (!stat) return 0;
   if (!stat.isDirectory()) return stat.size;
-  return readdirSync(path).reduce((sum, name) => sum + sizeOf(join(path, name)), 0);
+  return namesIn(path).reduce((sum, name) => sum + sizeOf(join(path, name)), 0);
 }
 
 function screen() {

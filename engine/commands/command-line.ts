@@ -9,7 +9,7 @@ import { createRequire } from 'node:module';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { escaped } from '../../cache/content.ts';
 import { usage } from '../errors.ts';
-import { makeFoldersAbsolute, pathsAtHome } from '../files/paths.ts';
+import { atHome, expandPaths, folderVariables, makeFoldersAbsolute, otherHome, unexpanded } from '../files/paths.ts';
 import { milliseconds } from '../format/text.ts';
 import { generationSchema } from '../registry.ts';
 
@@ -312,11 +312,18 @@ function command<Name extends string = 'default'>(
     .command(words)
     .description(description)
     .action(async (...args: unknown[]) => {
+      for (const [variable, path] of folderVariables(process.env)) expanded(path, variable);
       const run = (await load())[name];
       // The last argument is commander's own. The prompts of generate are texts.
-      const code = await run(...pathsAtHome(args.slice(0, -1), words.startsWith('generate') ? 1 : -1));
+      const code = await run(...expandPaths(args.slice(0, -1), words.startsWith('generate') ? 1 : -1, expanded));
       process.exitCode = typeof code === 'number' ? code : 0;
     });
+}
+
+/** A path with `~` expanded. Refuses `~name`, so that no folder with such a name is created. `what`: where the path is written. */
+function expanded(path: string, what = path): string {
+  if (otherHome(path) !== undefined) throw usage(...unexpanded(path, what));
+  return atHome(path);
 }
 
 async function failed(error: unknown): Promise<number> {

@@ -125,15 +125,11 @@ async function* postgresRows(address: QueryAddress): QueryRows {
   const client = new pg.Client({ connectionString: address.url, application_name: 'tunesmith' });
   client.on('error', () => {}); // The interrupted query reports the error.
   const where = new URL(address.url.replace(/^\w+:\/\/(?=[/?]|$)/, '$&localhost')).host || 'the database';
-  const explained = <T>(work: Promise<T>, what: string, hint?: string) =>
-    work.catch((error: Error) => {
-      throw error instanceof StepError ? error : new StepError(`${what}: ${error.message || (error as NodeJS.ErrnoException).code}`, hint);
+  const explained = <T>(work: Promise<T>, what: string, hint?: (code?: string) => string | undefined) =>
+    work.catch((error: NodeJS.ErrnoException) => {
+      throw error instanceof StepError ? error : new StepError(`${what}: ${error.message || error.code}`, hint?.(error.code));
     });
-  await explained(
-    client.connect(),
-    `PostgreSQL at ${where}`,
-    'Set PGUSER and PGPASSWORD in the environment, or create a ~/.pgpass file. Do not write them in a pipeline.',
-  );
+  await explained(client.connect(), `PostgreSQL at ${where}`, connectionHint);
   try {
     await explained(client.query(SESSION), `PostgreSQL at ${where}`);
     const cursor = client.query(new Cursor(address.query, [], { rowMode: 'array', types: { getTypeParser: () => String } } as never));
@@ -154,6 +150,14 @@ async function* postgresRows(address: QueryAddress): QueryRows {
   } finally {
     await client.end().catch(() => {}); // The transaction has already ended.
   }
+}
+
+/** `code`: of the operating system, or of PostgreSQL (SQLSTATE); none if the password is missing. */
+function connectionHint(code = ''): string | undefined {
+  if (/^(ECONN|ENOTFOUND|EAI_|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOENT)/.test(code))
+    return 'Check the host and the port in the URL, and that the server is running.';
+  if (code === '3D000') return 'Check the name of the database in the URL.';
+  return 'Set PGUSER and PGPASSWORD in the environment, or create a ~/.pgpass file. Do not write them in a pipeline.';
 }
 
 /** One consistent snapshot of the data and one format for dates, whatever the server's settings are. */

@@ -70,6 +70,7 @@ const JUNK = new Set(['__MACOSX', '.DS_Store', 'pax_global_header']);
 const MOST_TIMES = 200;
 const LEAST = 1e9;
 const LONGEST_NAME = 255;
+const LONGEST_PATH = 4095;
 
 class Guard {
   #bytes = 0;
@@ -94,6 +95,12 @@ class Guard {
     if (longest > LONGEST_NAME)
       throw new StepError(
         `cannot unpack ${this.what}: its entry ${path} has a name of ${longest} bytes, but file systems allow ${LONGEST_NAME}`,
+        'Create it again with shorter names, or unpack it in a separate step.',
+      );
+    const bytes = Buffer.byteLength(join(this.folder, name));
+    if (bytes > LONGEST_PATH)
+      throw new StepError(
+        `cannot unpack ${this.what}: its entry ${path} would have a path of ${bytes} bytes, but the system allows ${LONGEST_PATH}`,
         'Create it again with shorter names, or unpack it in a separate step.',
       );
     // If a link is part of the path, the name does not show where the file ends up.

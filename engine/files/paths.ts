@@ -23,28 +23,49 @@ export function makeFoldersAbsolute(env: NodeJS.ProcessEnv): void {
   } catch {
     env.HOME = HOMELESS; // The user is not in the list, as in a container with an arbitrary user id.
   }
-  for (const name of ['TUNESMITH_CACHE', 'TUNESMITH_HOME', 'KAGGLE_CONFIG_DIR']) {
+  for (const name of OWN_FOLDERS) {
     const path = env[name];
-    if (path) env[name] = resolve(atHome(path));
+    if (path && otherHome(path) === undefined) env[name] = resolve(atHome(path));
   }
-  for (const name of ['XDG_DATA_HOME', 'XDG_CACHE_HOME', 'HF_HOME', 'HF_HUB_CACHE']) {
+  for (const name of OTHER_FOLDERS) {
     const path = env[name];
     if (path) env[name] = atHome(path);
   }
 }
 
+const OWN_FOLDERS = ['TUNESMITH_CACHE', 'TUNESMITH_HOME', 'KAGGLE_CONFIG_DIR'];
+const OTHER_FOLDERS = ['XDG_DATA_HOME', 'XDG_CACHE_HOME', 'HF_HOME', 'HF_HUB_CACHE'];
+
+/** The `~name` at the beginning of a path, which a shell replaces by the home folder of another user. */
+export function otherHome(path: string): string | undefined {
+  return /^(~[^/]+)\//.exec(path)?.[1];
+}
+
+/** The error about such a path. `what`: the variable, flag or output that has it. */
+export function unexpanded(path: string, what: string): [message: string, hint: string] {
+  return [
+    `${what} begins with ${otherHome(path)}, which tunesmith does not expand`,
+    `Write the full path, or ./${path} for a folder of that name.`,
+  ];
+}
+
+/** The environment variables that hold folders, with their values. */
+export function folderVariables(env: NodeJS.ProcessEnv): [name: string, path: string][] {
+  return [...OWN_FOLDERS, ...OTHER_FOLDERS].map((name) => [name, env[name] ?? '']);
+}
+
 /** Debian's home folder for users without one. It does not exist and cannot be created. */
 const HOMELESS = '/nonexistent';
 
-/** Expands `~` in the arguments and options of a command. `texts`: index of an argument that holds texts, not paths. */
-export function pathsAtHome(args: unknown[], texts: number): unknown[] {
+/** Applies `expand` to the paths in the arguments and options of a command. `texts`: index of an argument that holds texts. */
+export function expandPaths(args: unknown[], texts: number, expand: (path: string) => string): unknown[] {
   return args.map((arg, i) => {
-    if (typeof arg === 'string') return atHome(arg);
-    if (Array.isArray(arg)) return i === texts ? arg : arg.map((one) => (typeof one === 'string' ? atHome(one) : one));
+    if (typeof arg === 'string') return expand(arg);
+    if (Array.isArray(arg)) return i === texts ? arg : arg.map((one) => (typeof one === 'string' ? expand(one) : one));
     if (arg === null || typeof arg !== 'object') return arg;
     const options = Object.entries(arg).map(([name, value]) => [
       name,
-      PATHS.has(name) && typeof value === 'string' ? atHome(value) : value,
+      PATHS.has(name) && typeof value === 'string' ? expand(value) : value,
     ]);
     return Object.fromEntries(options);
   });

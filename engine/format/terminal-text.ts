@@ -21,10 +21,12 @@ export function printableInColor(text: string): string {
   return text.replace(SGR_OR_UNPRINTABLE, (found) => (found === '\n' || found === '\t' || found.length > 1 ? found : escaped(found)));
 }
 
-/** JSON on one line. JSON.stringify escapes only some control characters; this escapes the others. */
+/** JSON on one line. JSON.stringify escapes only some control characters; this escapes the others. Infinite numbers become texts. */
 export function printableJson(value: unknown): string {
-  return inJson(JSON.stringify(value));
+  return inJson(JSON.stringify(value, (_, inner) => (isInfinite(inner) ? String(inner) : inner)));
 }
+
+const isInfinite = (value: unknown): boolean => value === Number.POSITIVE_INFINITY || value === Number.NEGATIVE_INFINITY;
 
 export function inJson(json: string): string {
   return json.replace(UNPRINTABLE, (found) => `\\u${hex(found, 4)}`);

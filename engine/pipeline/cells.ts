@@ -2,6 +2,7 @@
 
 import { join, resolve } from 'node:path';
 import { type Cell, type CellOutput, cellName, fileName } from '../cell.ts';
+import { otherHome, unexpanded } from '../files/paths.ts';
 import type { Json } from '../format/scalars.ts';
 import { bytesFrom, milliseconds } from '../format/text.ts';
 import type { Draft, Drafts, ParseContext, Point, Step, Steps } from './drafts.ts';
@@ -200,11 +201,7 @@ function* writtenOutputs(scope: CellScope): Generator<[string, CellOutput]> {
     if (typeof path !== 'string' || path === '') wrong(`output "${name}" takes a path, found ${displayValue(path)}`);
     else if (/[*?]/.test(path))
       wrong(`output "${name}" is a glob`, 'An output is one file or folder. Name the folder that holds the files.');
-    else if (/^~[^/]+\//.test(path))
-      wrong(
-        `output "${name}" begins with ${path.split('/', 1)[0]}, which tunesmith does not expand`,
-        `Write the full path, or ./${path} for a folder of that name.`,
-      );
+    else if (otherHome(path) !== undefined) wrong(...unexpanded(path, `output "${name}"`));
     else yield [name, { declaration: ANY, path: resolve(context.folder, context.environment.atHome(path)) }];
   }
 }

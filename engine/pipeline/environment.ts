@@ -20,8 +20,6 @@ export interface Answers {
   stamps: Record<string, string>;
   /** SHA-256 of the value; null if the variable is not set. */
   variables: Record<string, string | null>;
-  /** Whether the variable of a secret is set. Its value is not recorded. */
-  secrets: Record<string, boolean>;
   /** The hash of a step's code, by `uses`. Not for built-in steps. */
   modules: Record<string, string>;
 }
@@ -38,7 +36,6 @@ export class Environment {
     packages: Object.create(null),
     stamps: Object.create(null),
     variables: Object.create(null),
-    secrets: Object.create(null),
     modules: Object.create(null),
   };
 
@@ -84,12 +81,6 @@ export class Environment {
     return /^~($|\/)/.test(path) ? atHome(path, this.readVariable('HOME')) : path;
   }
 
-  hasSecret(name: string): boolean {
-    const isSet = variableIn(this.env, name) !== undefined;
-    this.answers.secrets[name] = isSet;
-    return isSet;
-  }
-
   /** The module of a step that is not built in; undefined if there is none. */
   resolveModule(uses: string): string | undefined {
     if (isOwnFile(uses)) {
@@ -109,7 +100,7 @@ export class Environment {
     return hash;
   }
 
-  async isUnchanged({ looks, packages, stamps, variables, secrets, modules }: Answers): Promise<boolean> {
+  async isUnchanged({ looks, packages, stamps, variables, modules }: Answers): Promise<boolean> {
     for (const [question, { count, kind }] of Object.entries(looks)) {
       const found = this.lookUp(question.slice(5), question.startsWith('glob '));
       // Two matches are enough to know that there are several.
@@ -121,7 +112,6 @@ export class Environment {
       this.readVariable(name);
       if (this.answers.variables[name] !== hash) return false;
     }
-    for (const [name, isSet] of Object.entries(secrets)) if (this.hasSecret(name) !== isSet) return false;
     for (const [uses, hash] of Object.entries(modules)) {
       const path = this.resolveModule(uses);
       if (path === undefined) return false;

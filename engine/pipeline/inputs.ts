@@ -85,6 +85,8 @@ function collect(value: Tree, path: Path, into: Sources, scope: CellScope): bool
   }
   const looked = scope.evaluate(text.single, [...scope.step.path, ...path]);
   if (looked === UNKNOWN) return false;
+  // A parameter that is unset or empty counts as an input that is not given, wherever it is set.
+  if (looked === '') return true;
   const found = typedPaths(looked, scope) ?? looked;
   if (!Array.isArray(found)) return addPath(found, path, into, scope, reference?.kind === 'npm' ? false : undefined);
   into.list = true;
@@ -152,7 +154,7 @@ function collectText(parts: (string | Expression)[], path: Path, into: Sources, 
   return addPath(literal, path, into, scope, glob, pattern);
 }
 
-/** Adds one path. A parameter that is unset or empty counts as an input that is not given. */
+/** Adds one path. Null and an empty typed text count as an input that is not given. */
 function addPath(given: Tree, path: Path, into: Sources, scope: CellScope, glob?: boolean, pattern?: string): boolean {
   const isTyped = given instanceof Literal && given.typed;
   const found = isTyped ? given.text : given;

@@ -137,6 +137,12 @@ class Outputs {
     }
   }
 
+  /** The output at a path that some file system treats as this one. */
+  alike(path: string): OutputPath | undefined {
+    const found = this.#byKey.get(placeKey(path));
+    return found?.path === path ? undefined : found;
+  }
+
   inside(folder: string): OutputPath[] {
     this.#sorted ??= this.#all.map(({ path }) => path).sort();
     const prefix = folder.endsWith('/') ? folder : `${folder}/`;
@@ -237,7 +243,15 @@ function connectInput(draft: Draft, role: string, { sources, declaration }: Cell
       draft.pathEdges ??= new Map();
       draft.pathEdges.set(maker.cell.name, place);
     }
-    const problem = made.length > 0 ? undefined : missingInput(role, source, declaration, context);
+    if (made.length > 0) continue;
+    const path = resolve(context.folder, source.pattern);
+    const alike = source.glob ? undefined : outputs.alike(path);
+    if (alike)
+      wrong(
+        `the input ${context.relative(path)} and the output ${context.relative(alike.path)} of ${alike.draft.cell.name} ${onlyDiffer(path, alike.path)}`,
+        SHARED,
+      );
+    const problem = alike ? undefined : missingInput(role, source, declaration, context);
     if (problem) wrong(...problem);
   }
   cell.reads = [...reads];

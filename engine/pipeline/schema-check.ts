@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { Ajv, ErrorObject, Options, ValidateFunction } from 'ajv';
 import { didYouMean } from '../format/did-you-mean.ts';
 import { exactNumber } from '../format/scalars.ts';
-import { Literal } from './literals.ts';
+import { Literal, typedCollection } from './literals.ts';
 import type { JsonSchema } from './schema.ts';
 import type { Path } from './source.ts';
 
@@ -212,8 +212,12 @@ function typeHint({ type, properties }: JsonSchema, found: unknown): string | un
   ) {
     return exactNumber(found) === undefined ? 'As a number, it would lose digits.' : 'Write it without quotes.';
   }
-  if ((type === 'array' || type === 'object') && typeof found === 'string' && /^\s*[[{]/.test(found))
-    return 'The text is not a list or map in JSON or YAML. Check its brackets and quotes.';
+  if ((type === 'array' || type === 'object') && typeof found === 'string' && /^\s*[[{]/.test(found)) {
+    const collection = typedCollection(found);
+    if (collection === undefined) return 'The text is not a list or map in JSON or YAML. Check its brackets and quotes.';
+    if (Array.isArray(collection) === (type === 'array')) return 'Write it without quotes.';
+    return type === 'array' ? 'It is a map. Write a list, such as [a, b].' : 'It is a list. Write a map, such as {name: value}.';
+  }
   if (type === 'array') return `Write a list: [${/^[\w.-]+$/.test(String(found)) ? found : displayValue(found)}]`;
   return type === 'object' && properties ? `It takes a map of ${Object.keys(properties).join(', ')}.` : undefined;
 }

@@ -223,7 +223,8 @@ export const stepSchema = {
       items: VARIABLE,
       uniqueItems: true,
       title: 'a list of names of variables',
-      description: 'Names of environment variables that are passed to the step and masked in logs. They do not enter the fingerprint.',
+      description:
+        'Names of environment variables that are passed to the step and masked in logs. They do not enter the fingerprint. They must be set when the step executes.',
     },
     matrix: {
       type: 'object',

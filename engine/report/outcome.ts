@@ -22,7 +22,7 @@ export function failureLines(failure: Failure, colors: Colors): string[] {
     // A step often logs its error message, too. A log tail with only that line adds nothing.
     ...(tail.length === 1 && tail[0] === failure.message ? [] : tail.map((line) => `  │ ${outputLine(line)}`)),
     // There is no log if the cell failed before its code started.
-    ...(log ? [`  log: ${nearPath(log)}`] : []),
+    ...(log ? [`  log: ${printableName(nearPath(log))}`] : []),
   ];
 }
 
@@ -137,7 +137,9 @@ export class RunOutcome {
     const paths = this.pipeline.cells
       .filter(({ name }) => ['ran', 'fresh', 'restored'].includes(states[name]!) && !read.has(name))
       .flatMap(({ outputs }) => Object.values(outputs).map(({ path }) => printableName(nearPath(path))));
-    const shown = paths.slice(0, OUTPUTS).map((path, i) => `${i === 0 ? 'output: ' : '        '}${clipMiddle(path, columns - 8)}`);
+    const clipped = paths.slice(0, OUTPUTS).map((path) => clipMiddle(path, columns - 8));
+    const isDistinct = new Set(clipped).size === clipped.length;
+    const shown = clipped.map((path, i) => `${i === 0 ? 'output: ' : '        '}${isDistinct ? path : paths[i]}`);
     if (paths.length > OUTPUTS) shown.push(`        + ${thousands(paths.length - OUTPUTS)} more`);
     return shown;
   }

@@ -10,7 +10,7 @@ import { memoryKills } from '../memory-limit.ts';
 import type { LockfileCheck } from './lockfile.ts';
 import type { CellLog } from './process/cell-log.ts';
 import { type ChildOptions, childEnvironment, runChild } from './process/child-process.ts';
-import { killedMeanwhile, meaningOf, type Verdict } from './process/failure.ts';
+import { hintOnFullDisk, killedMeanwhile, meaningOf, type Verdict } from './process/failure.ts';
 import type { OrphanReaper } from './process/orphan-reaper.ts';
 import type { StepProcesses } from './process/process-reuse.ts';
 import type { Mask } from './process/secret-masking.ts';
@@ -97,16 +97,20 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
     signal: work.signal,
     meter: work.meter,
     onOutput: (stream, bytes) => log.chunk(stream, bytes),
+    onLeftBehind: () => reportLeftBehind(work),
     onMessage,
   });
   if (work.signal.aborted || last?.type === 'done') return undefined;
   if (!last)
     return !death || death.exitCode === 0
-      ? { message: 'ended its process before it was done', hint: 'return from `run` instead of calling process.exit()' }
+      ? {
+          message: 'ended its process before it was done',
+          hint: 'return from `run` instead of calling process.exit() or process.disconnect()',
+        }
       : meaningOf(death, kills, log.tail);
   // The log has the whole stack. The screen shows only the frames in the user's own code.
   const { message, hint, option, stack, frames } = last;
-  return { message: mask(message), hint: hint && mask(hint), option, detail: stack, stack: frames };
+  return { message: mask(message), hint: hint ? mask(hint) : hintOnFullDisk([message]), option, detail: stack, stack: frames };
 }
 
 function jobOf(work: Attempt, { module, options }: StepAction): Omit<StepJob, 'mark' | 'threads'> {
@@ -221,7 +225,8 @@ function writeLists(folder: string, roles: string[], files: (role: string) => st
   }
 }
 
-function childOptions({ cell, pipeline, gpus, orphanReaper, meter, signal, log }: Attempt): ChildOptions {
+function childOptions(work: Attempt): ChildOptions {
+  const { cell, pipeline, gpus, orphanReaper, meter, signal, log } = work;
   return {
     folder: pipeline.folder,
     environment: childEnvironment(cell, gpus),
@@ -229,14 +234,19 @@ function childOptions({ cell, pipeline, gpus, orphanReaper, meter, signal, log }
     orphanReaper,
     meter,
     onOutput: (stream, bytes) => log.chunk(stream, bytes),
+    onLeftBehind: () => reportLeftBehind(work),
   };
+}
+
+function reportLeftBehind({ cell: { name }, emit }: Attempt): void {
+  const message = `a process that ${name} started in another session still runs. Its further output is not recorded. If it is meant to stay, redirect its output: setsid PROGRAM > FILE 2>&1 &`;
+  emit({ type: 'notice', cell: name, message });
 }
 
 /** The hint for a failed command. `tail`: the last lines of its output. `paths`: its inputs and outputs as in the command. */
 export function commandHint(command: string, shell: 'sh' | 'bash', tail: readonly string[], paths: readonly string[]): string | undefined {
-  const [bashism] = BASHISMS.find(([, pattern]) => pattern.test(command)) ?? [];
-  if (shell === 'sh' && bashism !== undefined && tail.some((line) => COMPLAINT.test(line)))
-    return `${bashism} needs bash, but commands run in /bin/sh. Write \`shell: bash\` in this step.`;
+  const bashism = shell === 'sh' ? bashismIn(command, tail) : undefined;
+  if (bashism !== undefined) return `${bashism} needs bash, but commands run in /bin/sh. Write \`shell: bash\` in this step.`;
   const folder = folderIn(command);
   const lost = paths.find((path) =>
     tail.some((line) => line.includes(path) && /no such file|nonexistent|not found|cannot (open|create)/i.test(line)),
@@ -244,22 +254,33 @@ export function commandHint(command: string, shell: 'sh' | 'bash', tail: readonl
   return folder !== undefined && lost !== undefined ? afterChange(folder, lost) : undefined;
 }
 
-/** Syntax that only bash supports, with its name. */
-const BASHISMS: [what: string, pattern: RegExp][] = [
+/** The syntax in a failed command that only bash supports. `tail`: the last lines of its output. */
+function bashismIn(command: string, tail: readonly string[]): string | undefined {
+  for (const [what, pattern, complaint = COMPLAINT] of BASHISMS) {
+    const found = pattern.exec(command);
+    if (found && tail.some((line) => complaint.test(line))) return what ?? found.at(-1);
+  }
+  return undefined;
+}
+
+/** Syntax that only bash supports. Without a name, the last group of the pattern is the name. */
+const BASHISMS: [what: string | undefined, pattern: RegExp, complaint?: RegExp][] = [
   ['[[ … ]]', /(^|[\s;&|(!])\[\[\s/],
   ['<( … )', /[<>]\(/],
   ['<<<', /<<</],
   ['an array', /(^|[\s;&|])\w+\+?=\(/],
   ['&>', /&>/],
   ['pipefail', /\bset\s+-[a-z]*o\s+pipefail|\bpipefail\b/],
-  ['source', /(^|[\s;&|(])source\s/],
   ['$' + '{x//…}', /\$\{!?\w+(\/|\^|,|:\d|\[)/],
   ["$'…'", /\$'/],
-  ['declare', /(^|[\s;&|(])(declare|typeset|shopt|mapfile|readarray)\s/],
-  ['let', /(^|[\s;&|(])let\s/],
-  ['pushd', /(^|[\s;&|(])(pushd|popd)\b/],
+  [undefined, /(?:^|[\s;&|(])(source|declare|typeset|shopt|mapfile|readarray|let|pushd|popd)(?=\s|$)/m],
+  [undefined, /(?:^|[\s;&|])(function|select)\s+\w+/m],
   ['for ((…))', /\bfor\s*\(\(/],
-  ['function', /(^|[\s;&|])function\s+\w+/],
+  ['((…))', /(^|[\s;&|(])\(\(/m],
+  ['|&', /\|&/],
+  ['x+=…', /(^|[\s;&|(])\w+\+=/m, /\w\+=.*: not found/],
+  ['== in [ … ]', /(^|[\s;&|(!])(\[|test)\s.*\s==\s/m, /sh: .*unexpected operator/],
+  [undefined, /(?:^|[\s;&|(])(read\s+(?:-[rp]+\s+)*-\w+)/m, /sh: .*read: [Ii]llegal option/],
 ];
 
 /** How a shell other than bash reports such syntax. */

@@ -8,6 +8,7 @@ import { join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { existsAt, placeAtomically, removeTree } from '../../cache/atomic-move.ts';
 import { type Content, contentOf, modesOf } from '../../cache/content.ts';
+import { systemError } from '../../cache/error.ts';
 import type { Cell, Pipeline } from '../cell.ts';
 import type { Failure } from '../events.ts';
 import type { FetchProgress } from '../fetch/fetched-store.ts';
@@ -86,7 +87,11 @@ export class CellExecution {
     } finally {
       checkpoints?.release();
       log.close();
-      if (log.trouble) project.notice(`the log ${relative(project.root, path)} is incomplete: ${log.trouble.message}`, cell.name);
+      if (log.trouble)
+        project.notice(
+          `the log ${relative(project.root, path)} is incomplete: ${(systemError(log.trouble) ?? log.trouble).message}`,
+          cell.name,
+        );
     }
   }
 

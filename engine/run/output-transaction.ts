@@ -174,11 +174,15 @@ export class OutputTransaction {
     const { root, places, records, cache } = this.project;
     const failed = places.failed(this.journal.cell);
     const troubles: string[] = [];
-    const attempt = async (what: string, work: () => unknown) => {
+    let triesAgain = false;
+    /** Returns the message of a failure; empty on success. */
+    const attempt = async (what: string, work: () => unknown): Promise<string> => {
       try {
         await work();
+        return '';
       } catch (error) {
-        troubles.push(troubleWith(what, error));
+        triesAgain ||= isPassing(error);
+        return troubleWith(what, error);
       }
     };
     /** Whether a later execution has made this output, because the journal could not be marked. */
@@ -199,17 +203,11 @@ export class OutputTransaction {
       attempt(
         `could not move the partial output ${relative(root, from)} of ${this.journal.cell} to ${relative(root, failed)}`,
         async () => {
-          try {
-            left = (await moveAside(from, join(failed, name))) !== undefined || left;
-          } catch (error) {
-            if (isPassing(error)) throw error;
-            const kept = await moveAside(from, keptAs(this.project, join('failed', name))).catch(() => undefined);
-            throw kept ? new Error(`${messageOf(error)}; it was saved as ${relative(root, kept)}`) : error;
-          }
+          left = (await this.#moveToFailed(from, name)) || left;
         },
       );
-    await attempt(`could not remove ${relative(root, failed)}, which is from an earlier failure`, () => removeTree(failed));
-    for (const name of namesIn(join(this.folder, 'staged'))) await leave(this.staged(name), name);
+    troubles.push(await attempt(`could not remove ${relative(root, failed)}, which is from an earlier failure`, () => removeTree(failed)));
+    for (const name of namesIn(join(this.folder, 'staged'))) troubles.push(await leave(this.staged(name), name));
     // Move parents back last, because the outputs below them must be moved away first.
     for (const { name, path, had, parent } of [...this.journal.outputs].sort((a, b) => Number(a.parent ?? 0) - Number(b.parent ?? 0))) {
       const at = resolve(root, path);
@@ -218,24 +216,37 @@ export class OutputTransaction {
       // The former output is still in its place.
       if (!isAside && (had || (await isLater(at)))) continue;
       if (parent || recovering) removeEmpty(at);
-      if (!parent && existsAt(at)) {
-        if (recovering && !(await this.#isMade(name, at))) await keepFound(at, path);
-        else await leave(at, leftAs(name, path));
-      }
-      if (isAside)
-        await attempt(`could not restore ${path}`, async () => {
-          await this.#putBack(former, at);
-          returned.push(path);
-        });
+      const isFound = recovering && !parent && existsAt(at) && !(await this.#isMade(name, at));
+      const stuck = parent || !existsAt(at) ? '' : await (isFound ? keepFound(at, path) : leave(at, leftAs(name, path)));
+      const restore = async () => {
+        await this.#putBack(former, at);
+        returned.push(path);
+      };
+      const unreturned = isAside ? await attempt(stuck ? `The former ${path} is not restored` : `could not restore ${path}`, restore) : '';
+      // One message for one path: what is in the way, and where the former output is.
+      troubles.push(`${stuck} ${unreturned}`.trim());
     }
     const made = join(this.folder, MADE);
-    if (left && existsAt(made)) await attempt(`could not move ${relative(root, made)}`, () => renameSync(made, join(failed, MADE)));
+    if (left && existsAt(made))
+      troubles.push(await attempt(`could not move ${relative(root, made)}`, () => renameSync(made, join(failed, MADE))));
     // If the disk is full, everything stays in place until there is space.
-    if (!troubles.some((trouble) => trouble.endsWith(AGAIN))) {
+    if (!triesAgain) {
       this.#mark('undone');
       troubles.push(...this.#remove());
     }
-    return { left: left ? failed : undefined, returned, kept, troubles };
+    return { left: left ? failed : undefined, returned, kept, troubles: troubles.filter((trouble) => trouble !== '') };
+  }
+
+  /** Returns whether there was something to move. If it cannot be moved to `failed/`, it is saved in `kept/`, and this throws. */
+  async #moveToFailed(from: string, name: string): Promise<boolean> {
+    const { root, places } = this.project;
+    try {
+      return (await moveAside(from, join(places.failed(this.journal.cell), name))) !== undefined;
+    } catch (error) {
+      if (isPassing(error)) throw error;
+      const kept = await moveAside(from, keptAs(this.project, join('failed', name))).catch(() => undefined);
+      throw kept ? new Error(`${messageOf(error)}; it was saved as ${relative(root, kept)}`) : error;
+    }
   }
 
   /** Whether the file at the path is what this execution recorded as made. */

@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { type Content, contentOf } from '../../cache/content.ts';
-import { type Cell, fileName, type Pipeline } from '../cell.ts';
+import { type Cell, fileName, lockfilePath, onlyDiffer, type Pipeline, placeKey } from '../cell.ts';
 import { InvalidError, unplaced, usage } from '../errors.ts';
 import type { PlannedState } from '../events.ts';
 import { matcher, within } from '../files/glob.ts';
@@ -166,37 +166,57 @@ function outsideSelection(pipeline: Pipeline, missing: Cell[], plan: Map<string,
 
 /**
  * Refuses a second pipeline of the same name in one project, because both would write the outputs of built-in steps to
- * `.tunesmith/outputs/<name of the pipeline>/`. `others`: files of pipelines that need not have run here.
+ * `.tunesmith/outputs/<name of the pipeline>/`; and a second pipeline with the same lockfile. `others`: files of pipelines that
+ * need not have run here.
  */
 export function refuseSharedOutputs(
   { name, file, cells }: Pipeline,
   { root, places, records }: Pick<Project, 'root' | 'places' | 'records'>,
   others: string[] = [],
 ): void {
+  refuseSharedLockfile(file, root);
   const own = join(places.own, 'outputs');
   if (!cells.some(({ outputs }) => Object.values(outputs).some(({ path }) => within(path, own)))) return;
   const here = relative(root, file);
   for (const other of new Set([...records.pipelines(), ...others.map((path) => relative(root, resolve(path)))])) {
-    if (other === here || !sharesName(join(root, other), name)) continue;
+    if (other === here) continue;
+    const same = sameName(join(root, other), name);
+    if (same === undefined) continue;
+    const names = same === name ? `have the same name, ${name}` : `have names that ${onlyDiffer(same, name)}, ${same} and ${name}`;
     throw usage(
-      `${other} and ${here} have the same name, ${name}, so their outputs would overwrite each other in ${relative(root, own)}/${fileName(name)}`,
+      `${other} and ${here} ${names}, so their outputs would overwrite each other in ${relative(root, own)}/${fileName(same)}`,
       `Give one of them another name, for example \`name: ${basename(dirname(resolve(file))) || 'other'}-${name}\` in ${here}.`,
     );
   }
 }
 
-/** Reads the line without a YAML parser, which a run with nothing to do does not load. */
-function sharesName(file: string, name: string): boolean {
-  let text: string;
+/** `x.yaml` and `x.yml` in one folder would both use `x.lock`. */
+function refuseSharedLockfile(file: string, root: string): void {
+  const twin = /\.yaml$/.test(file) ? file.replace(/\.yaml$/, '.yml') : file.replace(/\.yml$/, '.yaml');
+  if (twin === file || !/^["']?steps["']?[ \t]*:/m.test(textOf(twin) ?? '')) return;
+  const [here, other, lockfile] = [file, twin, lockfilePath(file)].map((path) => relative(root, path));
+  throw usage(`${other} and ${here} would overwrite each other's lockfile, ${lockfile}`, 'Rename one of them.');
+}
+
+function textOf(file: string): string | undefined {
   try {
-    text = readFileSync(file, 'utf8');
+    return readFileSync(file, 'utf8');
   } catch {
-    return false; // renamed or removed, so the new pipeline with this name owns the outputs
+    return undefined;
   }
-  if (!/\buses\b/.test(text)) return false;
+}
+
+/**
+ * The name of the pipeline in a file, if its outputs would be in the same folder as those of the pipeline `name`. Reads the line
+ * without a YAML parser, which a run with nothing to do does not load.
+ */
+function sameName(file: string, name: string): string | undefined {
+  const text = textOf(file);
+  // If the file was renamed or removed, the new pipeline with this name owns the outputs.
+  if (text === undefined || !/\buses\b/.test(text)) return undefined;
   const [, quoted = '', bare = ''] = /^["']?name["']?:[ \t]+(?:(["'].*["'])|(.*?))[ \t]*(?:[ \t]#.*)?\r?$/m.exec(text) ?? [];
   const written = quoted.slice(1, -1) || bare || basename(file).replace(/\.ya?ml$/, '');
-  return fileName(written) === fileName(name);
+  return placeKey(fileName(written)) === placeKey(fileName(name)) ? written : undefined;
 }
 
 /** All differences between a cell and its most similar earlier result. */

@@ -3,7 +3,7 @@
 import { existsSync, lstatSync, mkdirSync, realpathSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
-import { CacheError, printablePath } from '../../cache/error.ts';
+import { CacheError, printablePath, refuseFilesAt } from '../../cache/error.ts';
 import type { GcRootOwner } from '../../cache/gc.ts';
 import type { Lease } from '../../cache/lease.ts';
 import { type Cache, openCache } from '../../cache/open.ts';
@@ -142,7 +142,7 @@ export function userOf(root: string, { memo }: Pick<ProjectPaths, 'memo'>): GcRo
 }
 
 /** Creates `.tunesmith/`, ignored by git. */
-export function makeOwnFolder({ own }: ProjectPaths): void {
+export function makeOwnFolder({ own, work }: ProjectPaths): void {
   try {
     mkdirSync(own, { recursive: true });
   } catch (error) {
@@ -153,6 +153,8 @@ export function makeOwnFolder({ own }: ProjectPaths): void {
       'Move it away, because tunesmith stores results, records and logs in this folder.',
     );
   }
+  // Every execution needs it. A file in the place of another folder only breaks what needs that folder.
+  refuseFilesAt([work]);
   const ignore = join(own, '.gitignore');
   if (!existsSync(ignore)) writeFileSync(ignore, '*\n');
 }

@@ -125,7 +125,7 @@ export class Records {
       const metric = statement('insert into metrics (run, cell, name, step, value, better) values (?, ?, ?, ?, ?, ?)');
       // SQLite has no NaN.
       for (const { cell: name, name: of, step, value, better } of metrics)
-        metric.run(run, name, of, step ?? null, Number.isFinite(value) ? value : null, better ?? null);
+        metric.run(run, name, of, step ?? null, Number.isNaN(value) ? null : value, better ?? null);
     });
   }
 

@@ -25,8 +25,9 @@ import { StepProcesses } from './process/process-reuse.ts';
 import { maskOf } from './process/secret-masking.ts';
 import type { Usage } from './process/usage.ts';
 import { openProject, type Project } from './project.ts';
+import { checkRequirements, lacksOf } from './requirements.ts';
 import { formerReports, RunRecorder } from './run-recorder.ts';
-import { checkResources, demandOf, longestFirst, type MachineResources, machineFor, Pool, walk } from './scheduler.ts';
+import { demandOf, longestFirst, type MachineResources, machineFor, Pool, walk } from './scheduler.ts';
 import { type Selection, selectCells } from './select-cells.ts';
 import { StepCheckpoints } from './step-checkpoints.ts';
 import { type UpstreamChecks, upstreamChecks } from './upstream-checks.ts';
@@ -69,7 +70,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions, emit:
     await lockfileCheck?.checkPlan(pipeline, selected, plan);
     const pending = pipeline.cells.filter(({ name }) => selected.has(name) && isPending(plan.get(name)));
     const machine = await machineFor(pending);
-    await checkResources(pending, machine, pipeline);
+    await checkRequirements(pending, plan, machine, pipeline, project);
     const number = recorder.begin(plan.values());
     const cells = pipeline.cells.flatMap(({ name }) => (selected.has(name) ? [name] : []));
     emit({ type: 'start', run: number, pipeline: pipeline.name, cells });
@@ -178,8 +179,10 @@ class Run {
 
   /** Never rejects, because p-graph would continue but lose track of its tasks. */
   async #finishCell(cell: Cell): Promise<void> {
-    const { plan, selected } = this.setup;
+    const { plan, selected, project } = this.setup;
     const seconds = stopwatch();
+    // An error after the outcome, such as a lease that cannot be returned on a full disk, does not change the outcome.
+    const isOpen = () => selected.has(cell.name) && !this.#outcomes.has(cell.name);
     try {
       if (!selected.has(cell.name)) {
         const problem = await this.#restore(cell, plan.get(cell.name)!.freshness!);
@@ -191,17 +194,18 @@ class Run {
       await this.#bringUpToDate(cell, seconds);
     } catch (error) {
       if (this.#signal.aborted) {
-        if (selected.has(cell.name)) this.#handleCanceled(cell, seconds());
+        if (isOpen()) this.#handleCanceled(cell, seconds());
         return;
       }
       try {
         const verdict = explained(error);
-        if (selected.has(cell.name)) await this.#failBeforeStart(cell, seconds(), verdict);
+        if (isOpen()) await this.#failBeforeStart(cell, seconds(), verdict);
+        else if (selected.has(cell.name)) project.notice([verdict.message, verdict.hint].filter(Boolean).join('. '));
         else this.#unrestored.set(cell.name, verdict.message);
       } catch (bug) {
         this.#bug ??= { error: bug };
         this.#kill.abort();
-        if (selected.has(cell.name)) this.#handleCanceled(cell, seconds());
+        if (isOpen()) this.#handleCanceled(cell, seconds());
       }
     }
   }
@@ -312,8 +316,10 @@ class Run {
    * be active in this project). After waiting for a lease, it uses the result of the other run if there is one.
    */
   async #execute(cell: Cell, freshness: Freshness, seconds: () => number): Promise<void> {
-    const { project, lockfileCheck } = this.setup;
+    const { project, lockfileCheck, machine } = this.setup;
     const { why } = freshness;
+    const [lack] = lacksOf(cell, machine);
+    if (lack) throw new StepError(lack.message, lack.hint);
     const takeSlot = () => this.#executing.take(this.#order.get(cell.name)!, demandOf(cell, this.#jobs));
     let slot = await takeSlot();
     const leases: Lease[] = [];

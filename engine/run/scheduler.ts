@@ -6,8 +6,7 @@
 import { execFile } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { promisify } from 'node:util';
-import type { Cell, Pipeline } from '../cell.ts';
-import { type Diagnostic, InvalidError } from '../errors.ts';
+import type { Cell } from '../cell.ts';
 import { memoryLimit } from '../memory-limit.ts';
 
 /** `edges`: the cells that must end before a cell starts. `visit` must not reject. */
@@ -142,25 +141,6 @@ export async function machineFor(cells: Cell[]): Promise<MachineResources> {
   return { cpu: availableParallelism(), memory: memoryLimit(), gpus: needsGpu ? await gpus() : [] };
 }
 
-/** Throws InvalidError if a cell asks for more than the machine has, because it would wait forever. */
-export async function checkResources(cells: Cell[], machine: MachineResources, pipeline: Pipeline): Promise<void> {
-  const mistakes: Diagnostic[] = [];
-  const reported = new Set<string>();
-  for (const { name, step, resources } of cells) {
-    for (const { key, wanted, has, hint } of [
-      { key: 'cpu', wanted: resources.cpu ?? 0, has: machine.cpu, hint: 'Ask for fewer.' },
-      { key: 'gpu', wanted: resources.gpu ?? 0, has: machine.gpus.length, hint: '`tunesmith doctor` lists the GPUs.' },
-      { key: 'memory', wanted: resources.memory ?? 0, has: machine.memory, hint: 'Ask for less.' },
-    ]) {
-      if (wanted <= has || reported.has(`${step} ${key}`)) continue;
-      reported.add(`${step} ${key}`);
-      const message = `${name} asks for ${amount(key, wanted)}, but this machine has ${has === 0 ? 'none' : amount(key, has)}`;
-      mistakes.push(await pipeline.locate(step, ['resources', key], message, hint));
-    }
-  }
-  if (mistakes.length > 0) throw new InvalidError(mistakes);
-}
-
 /** The resources of a running cell. A step that uses all cores runs alone, unless the pipeline declares its number of cores. */
 export function demandOf({ resources: { cpu, gpu = 0, memory = 0 }, action }: Cell, jobs: number): Demand {
   const alone = cpu === undefined && action.kind === 'step' && action.definition.threads === 'all';
@@ -182,10 +162,4 @@ async function gpuCount(): Promise<number> {
   } catch {
     return 0; // no driver
   }
-}
-
-function amount(key: string, count: number): string {
-  if (key === 'memory') return `${(count / 1e9).toFixed(1)} GB of memory`;
-  const one = key === 'gpu' ? 'GPU' : 'core';
-  return `${count.toLocaleString('en-US')} ${one}${count === 1 ? '' : 's'}`;
 }

@@ -23,6 +23,7 @@ import { explained } from './process/failure.ts';
 import { OrphanReaper } from './process/orphan-reaper.ts';
 import { StepProcesses } from './process/process-reuse.ts';
 import { openProject, type Project, projectPaths } from './project.ts';
+import { lacksOf } from './requirements.ts';
 import { machineFor } from './scheduler.ts';
 import { cellsNamed, unknownCell } from './select-cells.ts';
 
@@ -155,7 +156,10 @@ class Verifier {
       return { state: 'unknown', why: `it has changed since: ${await whyOther(entry.fingerprint, cell, known, this.setup.project)}` };
 
     const freshness = { ...known, state: 'run' as const, why: 'verify', differing: [] };
-    const gpus = (await machineFor([here])).gpus.slice(0, here.resources.gpu ?? 0);
+    const machine = await machineFor([here]);
+    const [lack] = lacksOf(here, machine);
+    if (lack) return { state: 'unknown', why: lack.message };
+    const gpus = machine.gpus.slice(0, here.resources.gpu ?? 0);
     const context = { ...this.setup, pipeline: moved, project, run: 1, outputsOf, gpus, leases: [], emit: () => {} };
     const first = await new CellExecution(here, freshness, context).run();
     if (first.state === 'failed') return { state: 'unknown', why: `it failed: ${first.failure.message}`, tail: first.failure.tail };

@@ -1,10 +1,9 @@
 /** Streams the texts through the cleaning function, then drops rows with SQL. */
 
 import { mkdir } from 'node:fs/promises';
-import { VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
 import { type CleaningOptions, cleanText, type Removed, removables } from '../ml/data/cleaning.ts';
-import { Database, type TableColumn } from '../ml/data/database.ts';
+import { Database, type TableColumn, VARCHAR } from '../ml/data/database.ts';
 import { addPreprocessing } from '../ml/data/preprocessing.ts';
 import { literal, quote } from '../ml/data/sql.ts';
 import { carrySources, namesOf, requireColumn, tableOf, writeTable } from '../ml/data/table.ts';

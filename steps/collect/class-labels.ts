@@ -6,7 +6,6 @@
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { parse } from 'yaml';
 import { StepError } from '../../engine/step.ts';
 import { type Database, QueryError } from '../ml/data/database.ts';
 import type { SourceFile } from '../ml/data/encodings.ts';
@@ -131,6 +130,7 @@ async function parquetFeatures(database: Database, files: SourceFile[]): Promise
 
 /** The card's YAML may describe several configurations: the one that fits the columns is used. */
 async function cardFeatures(card: SourceFile, columns: string[]): Promise<Features> {
+  const { parse } = await import('yaml');
   const described = (await parsed(card, (text) => {
     const [, front] = /^\ufeff?---\r?\n([\s\S]*?)\r?\n---/.exec(text) ?? [];
     return front === undefined ? {} : parse(front);

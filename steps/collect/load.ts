@@ -2,10 +2,9 @@
 
 import { isUtf8 } from 'node:buffer';
 import { basename, dirname } from 'node:path';
-import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
 import { type CsvRecord, openCsv } from '../ml/data/csv.ts';
-import { type Appender, type Database, QueryError, type TableColumn } from '../ml/data/database.ts';
+import { type Appender, BIGINT, type Database, QueryError, type TableColumn, VARCHAR } from '../ml/data/database.ts';
 import { bytesOf, linesOf, refuseNul, refuseUtf16, type SourceFile, type TextEncoding, wholeFiles } from '../ml/data/encodings.ts';
 import {
   elementsOf,

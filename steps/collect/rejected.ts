@@ -2,9 +2,8 @@
 
 import { createWriteStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
-import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
-import type { Appender, Database } from '../ml/data/database.ts';
+import { type Appender, BIGINT, type Database, VARCHAR } from '../ml/data/database.ts';
 import { likelyUtf16 } from '../ml/data/encodings.ts';
 
 export class Rejected {

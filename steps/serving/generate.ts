@@ -46,7 +46,7 @@ export async function generateAll(
     const print = printer(output);
     let prompts: number[][] = [];
     // A raw row of the training data is a valid input too.
-    const known = { prompt: ['prompt', ...(generator.column === undefined ? [] : [generator.column])] };
+    const known = { prompt: ['prompt', ...generator.columns] };
     const flush = async (): Promise<void> => {
       const given = prompts;
       prompts = [];

@@ -7,9 +7,8 @@
 import { createWriteStream } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { finished } from 'node:stream/promises';
-import { BIGINT, VARCHAR } from '@duckdb/node-api';
 import { StepError } from '../../engine/step.ts';
-import { Database } from '../ml/data/database.ts';
+import { BIGINT, Database, VARCHAR } from '../ml/data/database.ts';
 import { carryPreprocessing } from '../ml/data/preprocessing.ts';
 import { asJson, literal, quote } from '../ml/data/sql.ts';
 import { carrySources, namesOf, requireColumn, tableOf, writeTable } from '../ml/data/table.ts';

@@ -128,7 +128,7 @@ export const optionSchemas = {
         items: { type: 'string', minLength: 1 },
         minItems: 1,
         description:
-          'The linear layers that get an adapter, given by the ends of their names. Default: query and value (q_lin and v_lin in DistilBERT, Wqkv in ModernBERT).',
+          'The linear layers that get an adapter, given by the ends of their names. Default: query and value (q_lin and v_lin in DistilBERT, Wqkv in ModernBERT, c_attn in GPT-2, q and v in T5).',
       },
       merge: {
         type: 'boolean',
@@ -209,7 +209,7 @@ export const optionSchemas = {
     enum: ['epoch', 'steps', 'no'],
     default: 'epoch',
     description:
-      'When to evaluate on the validation split: after each epoch, after every `eval_steps` steps and after the last one, or never.',
+      'When to evaluate on the validation split. `epoch`: after each epoch. `steps`: after every `eval_steps` steps and after the last step. `no`: never.',
   },
   eval_steps: { type: 'integer', minimum: 1, description: 'Number of steps between two evaluations. Needs `eval_strategy: steps`.' },
   early_stopping: {
@@ -231,7 +231,7 @@ export const optionSchemas = {
         type: 'number',
         minimum: 0,
         default: 0,
-        description: 'A value counts as an improvement only if it is better than the last improvement by more than this.',
+        description: 'A value counts as an improvement only if it is better than the last improvement by more than `min_delta`.',
       },
     },
     additionalProperties: false,

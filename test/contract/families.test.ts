@@ -23,8 +23,8 @@ steps:
       epochs: 4
       batch_size: 8
       learning_rate: 0.01
-  test: { uses: evaluate, with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}", split: test } }
-  deploy: { uses: deploy, with: { model: "\${{ steps.train.model }}", metrics: "\${{ steps.test.metrics }}" } }
+  test: { uses: evaluate, resources: { cpu: 1 }, with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}", split: test } }
+  deploy: { uses: deploy, resources: { cpu: 1 }, with: { model: "\${{ steps.train.model }}", metrics: "\${{ steps.test.metrics }}" } }
 `;
 
 const TEXTS = { a: 'the quick cat sat on the mat', b: 'Meeting moved to Monday, bring the notes' };

@@ -103,15 +103,18 @@ test('sampled texts depend only on the seed; stop strings and several texts', as
 });
 
 test('T5 generates a text from a text', async () => {
-  const p = project({ 'in.jsonl': '{"prompt": "the cat"}\n{"prompt": "a longer text than that", "id": 2}\n' });
+  const p = project({ 'in.jsonl': '{"prompt": "the cat"}\n{"prompt": "a longer text than that", "id": 2}\n{"prompt": "on"}\n' });
   await randomModel(p, 'seq2seq');
   const { code, stdout } = await p.run('generate', 'model', '--file', 'in.jsonl', '--num-beams', '2', '--max-new-tokens', '5');
   expect(code).toBe(0);
-  expect(lines(stdout)).toHaveLength(2);
+  expect(lines(stdout)).toHaveLength(3);
 
   // Rows of the training data are valid inputs.
-  p.write('model/training.json', '{"fields": {"text": "body"}, "max_length": 20}');
-  p.write('rows.jsonl', '{"body": "the cat", "id": 7}\n{"prompt": "a longer text than that", "body": "no"}\n');
+  p.write('model/training.json', '{"fields": {"text": "body"}, "files": {"text": "doc"}, "max_length": 20}');
+  p.write(
+    'rows.jsonl',
+    '{"body": "the cat", "id": 7}\n{"prompt": "a longer text than that", "body": "no", "doc": "no"}\n{"doc": "on", "body": "no"}\n',
+  );
   const rows = await p.run('generate', 'model', '--file', 'rows.jsonl', '--num-beams', '2', '--max-new-tokens', '5');
   expect(rows.stdout, rows.stderr).toBe(stdout);
   rmSync(p.path('model/training.json'));

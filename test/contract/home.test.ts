@@ -80,3 +80,23 @@ test("an empty or relative HOME is ignored: the user's home comes from the syste
   }
   expect(p.find('.', { all: true }).filter((path) => !path.startsWith('.tunesmith'))).toEqual(['p.lock', 'p.yaml', 'x']);
 });
+
+test("another user's home folder in a variable or an argument is refused, and no folder is created", async () => {
+  const p = project({ 'p.yaml': 'steps: { a: { run: echo } }\n' });
+  for (const name of ['TUNESMITH_CACHE', 'TUNESMITH_HOME', 'XDG_CACHE_HOME', 'HF_HOME']) {
+    p.env[name] = '~somebody/folder';
+    const { code, stderr } = await p.run('run', 'p.yaml');
+    expect([code, stderr]).toEqual([2, expect.stringContaining(`${name} begins with ~somebody, which tunesmith does not expand`)]);
+    delete p.env[name];
+  }
+  for (const command of [
+    ['init', '~somebody/x'],
+    ['schema', '-o', '~somebody/x.json'],
+    ['cache', 'export', '~somebody/x.tar'],
+    ['validate', '~somebody/p.yaml'],
+  ]) {
+    const { code, stderr } = await p.run(...command);
+    expect([code, stderr]).toEqual([2, expect.stringContaining('begins with ~somebody, which tunesmith does not expand')]);
+  }
+  expect(p.find('.', { all: true })).toEqual(['p.yaml']);
+});

@@ -17,8 +17,8 @@ steps:
     uses: train
     resources: { cpu: 1 }
     with: { tokens: "\${{ steps.tokenize.tokens }}", model: "\${{ params.base }}", task: text-classification, epochs: 1, batch_size: 8, learning_rate: 1e-3 }
-  test: { uses: evaluate, with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}" } }
-  deploy: { uses: deploy, with: { model: "\${{ steps.train.model }}", metrics: "\${{ steps.test.metrics }}" } }
+  test: { uses: evaluate, resources: { cpu: 1 }, with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}" } }
+  deploy: { uses: deploy, resources: { cpu: 1 }, with: { model: "\${{ steps.train.model }}", metrics: "\${{ steps.test.metrics }}" } }
 `;
 
 const PEEK = `

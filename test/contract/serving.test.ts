@@ -17,9 +17,11 @@ steps:${MAIL_STEPS}
     with: { tokens: "\${{ steps.tokenize.tokens }}", model: ./model, task: text-classification, epochs: 3, batch_size: 4, learning_rate: 3e-3 }
   test:
     uses: evaluate
+    resources: { cpu: 1 }
     with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}" }
   deploy:
     uses: deploy
+    resources: { cpu: 1 }
     with: { model: "\${{ steps.train.model }}", metrics: "\${{ steps.test.metrics }}", name: served }
 `;
 

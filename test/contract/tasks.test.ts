@@ -50,8 +50,8 @@ const steps = (name: string, model: string, { tokenize, train }: Options) => `
     uses: train
     resources: { cpu: 1 }
     with: { tokens: "\${{ steps.tokenize-${name}.tokens }}", model: ${model}, seed: 1, ${train} }
-  test-${name}: { uses: evaluate, with: { model: "\${{ steps.train-${name}.model }}", tokens: "\${{ steps.tokenize-${name}.tokens }}" } }
-  deploy-${name}: { uses: deploy, with: { model: "\${{ steps.train-${name}.model }}", metrics: "\${{ steps.test-${name}.metrics }}" } }
+  test-${name}: { uses: evaluate, resources: { cpu: 1 }, with: { model: "\${{ steps.train-${name}.model }}", tokens: "\${{ steps.tokenize-${name}.tokens }}" } }
+  deploy-${name}: { uses: deploy, resources: { cpu: 1 }, with: { model: "\${{ steps.train-${name}.model }}", metrics: "\${{ steps.test-${name}.metrics }}" } }
 `;
 
 interface Options {

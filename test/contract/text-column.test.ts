@@ -13,7 +13,7 @@ steps:
 `;
 
 const TRAIN =
-  '  train: { uses: train, with: { tokens: "${{ steps.tokenize.tokens }}", model: ./model, task: text-classification, epochs: 1 } }\n';
+  '  train: { uses: train, resources: { cpu: 1 }, with: { tokens: "${{ steps.tokenize.tokens }}", model: ./model, task: text-classification, epochs: 1 } }\n';
 
 function made(pipeline: string) {
   const rows = Array.from({ length: 40 }, (_, i) => `${i},Text number ${i},${i % 2 ? 'spam' : 'ham'}\n`);

@@ -21,7 +21,7 @@ steps:
     uses: train
     resources: { cpu: 1 }
     with: { tokens: "\${{ steps.tokenize.tokens }}", model: model, batch_size: 8, learning_rate: 0.003, seed: 1, ${train} }
-  test: { uses: evaluate, with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}" } }
+  test: { uses: evaluate, resources: { cpu: 1 }, with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}" } }
 `;
 
 function made(tokenize: string, train: string) {

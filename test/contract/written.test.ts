@@ -33,7 +33,7 @@ steps:
     uses: train
     resources: { cpu: 1 }
     with: { tokens: "\${{ steps.tokenize.tokens }}", model: model, batch_size: 8, seed: 1, ${train} }
-  test: { uses: evaluate, with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}", ${test} } }
+  test: { uses: evaluate, resources: { cpu: 1 }, with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}", ${test} } }
 `;
 
 function made(task: 'causal-lm' | 'seq2seq', data: object[], steps: Steps) {

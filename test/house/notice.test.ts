@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { BUNDLED, EXECA_LICENSES } from '../../bundle.ts';
+import { BUNDLED, BUNDLED_IN_STEPS, EXECA_LICENSES } from '../../bundle.ts';
 import { root } from '../rig.ts';
 
 const words = (file: string) => readFileSync(join(root, file), 'utf8').replace(/\s+/g, ' ').trim();
@@ -10,6 +10,27 @@ const words = (file: string) => readFileSync(join(root, file), 'utf8').replace(/
 test.each(BUNDLED)('NOTICE contains the licence of %s', (name) => {
   expect(words('NOTICE')).toContain(words(`node_modules/${name}/LICENSE`));
 });
+
+test.each(BUNDLED_IN_STEPS)('NOTICE mentions %s, and contains its licence unless it is that of tunesmith', (name) => {
+  expect(words('NOTICE')).toContain(`\`${name}\``);
+  const { license } = JSON.parse(readFileSync(join(root, `node_modules/${name}/package.json`), 'utf8'));
+  if (license !== JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).license)
+    expect(words('NOTICE')).toContain(words(`node_modules/${name}/LICENSE`));
+});
+
+test('the files of steps that contain a package load no other copy of it', () => {
+  for (const name of BUNDLED_IN_STEPS) {
+    const steps = readdirSync(join(root, 'dist/steps'), { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.js'));
+    const importing = new RegExp(`(from|import|import\\() ?['"]${name}['"/]`);
+    expect(steps.filter((file) => importing.test(readFileSync(join(root, 'dist/steps', file), 'utf8')))).toEqual(ALONE[name] ?? []);
+  }
+});
+
+/** `doctor` loads each package in a process of its own. */
+const ALONE: Record<string, string[]> = {
+  '@duckdb/node-api': ['ml/device/libraries.js'],
+  '@tensorflow/tfjs': ['ml/device/libraries.js'],
+};
 
 /** A package and all that it uses. */
 function closure(name: string, found = new Set<string>()): Set<string> {

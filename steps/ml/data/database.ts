@@ -1,11 +1,12 @@
 /**
  * DuckDB as the steps use it: in memory, never on the network, spilling to a folder of the caller, with errors of one
- * line.
+ * line. All files import it from here, because the build makes one file of this one and the library.
  */
 
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import {
+  BIGINT,
   type DuckDBConnection,
   DuckDBDataChunk,
   DuckDBDecimalValue,
@@ -20,6 +21,8 @@ import { literal } from './sql.ts';
 
 // The library decodes texts with a TextDecoder, which would drop a U+FEFF at the start of each as a byte order mark.
 Object.assign(accessors, { textDecoder: new TextDecoder('utf-8', { ignoreBOM: true }) });
+
+export { BIGINT, VARCHAR };
 
 export type Row = Record<string, Json>;
 

@@ -3,8 +3,7 @@
  * breaks every rule of mail, so it extracts whatever it can.
  */
 
-import { compile } from 'html-to-text';
-import PostalMime from 'postal-mime';
+import type { HtmlToTextOptions } from 'html-to-text';
 
 interface Mail {
   text: string;
@@ -25,8 +24,9 @@ export async function decodeMail(source: Uint8Array | string): Promise<Mail> {
 const DEEPEST = 3;
 
 async function decodeOnce(source: Uint8Array | string): Promise<Mail> {
+  const { default: PostalMime } = await import('postal-mime');
   const mail = await PostalMime.parse(typeof source === 'string' ? escapeCharacters(withoutEnvelope(source)) : source);
-  const text = mail.text?.trim() ? mail.text : mail.html ? htmlToText(mail.html) : '';
+  const text = mail.text?.trim() ? mail.text : mail.html ? await htmlToText(mail.html) : '';
   const finish = typeof source === 'string' ? unescapeCharacters : (part: string) => part;
   return {
     text: finish(text).replace(/\r\n?/g, '\n').trim(),
@@ -80,7 +80,15 @@ const [opening, closing] = ['\x01', '\x02'];
 
 const escaped = new RegExp(`${opening}([0-9a-f]{2,6})${closing}`, 'g');
 
-const htmlToText = compile({
+let converter: ((html: string) => string) | undefined;
+
+/** Its library is a hundred files, which a step that reads no HTML does not load. */
+async function htmlToText(html: string): Promise<string> {
+  converter ??= (await import('html-to-text')).compile(CONVERSION);
+  return converter(html);
+}
+
+const CONVERSION: HtmlToTextOptions = {
   wordwrap: false,
   // Deeper nesting is an attack on the reader.
   limits: { maxDepth: 500, maxInputLength: undefined },
@@ -89,4 +97,4 @@ const htmlToText = compile({
     { selector: 'img', format: 'skip' },
     ...['h1', 'h2', 'h3', 'h4', 'h5', 'h6'].map((selector) => ({ selector, options: { uppercase: false } })),
   ],
-});
+};

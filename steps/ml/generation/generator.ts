@@ -55,8 +55,8 @@ export async function generatorOf(
   };
 
   return {
-    /** The column of the training data that the prompts came from, if it is known. */
-    column: encoding.fields?.text,
+    /** The column of the prompts of the training data, in the files and in the table, if it is known. */
+    columns: [encoding.files?.text, encoding.fields?.text].filter((name) => name !== undefined),
     config: configOf,
 
     /** @throws StepError for a prompt that nothing can be generated from */

@@ -101,8 +101,26 @@ const PROBES: [number[], number[]][] = [
   ],
 ];
 
-/** The product, `factor` times powers of the axes, that is `size` in the graph and `twinSize` in its twin. @throws Error if no product of the axes gives both */
-export function productOf(size: number, twinSize: number, axes: readonly FreeAxis[]): { factor: number; powers: number[] } {
+/** `factor` times powers of the axes. */
+interface Product {
+  factor: number;
+  powers: number[];
+}
+
+/** The products that were found, by the two sizes: a session asks for the same ones at every run. */
+const found = new WeakMap<readonly FreeAxis[], Map<string, Product>>();
+
+/** The product that is `size` in the graph and `twinSize` in its twin. @throws Error if no product of the axes gives both */
+export function productOf(size: number, twinSize: number, axes: readonly FreeAxis[]): Product {
+  const products = found.get(axes) ?? new Map<string, Product>();
+  found.set(axes, products);
+  const sizes = `${size} ${twinSize}`;
+  const product = products.get(sizes) ?? findProduct(size, twinSize, axes);
+  products.set(sizes, product);
+  return product;
+}
+
+function findProduct(size: number, twinSize: number, axes: readonly FreeAxis[]): Product {
   for (const powers of combinations(axes.length)) {
     const here = axes.reduce((n, axis, i) => n * axis.size ** powers[i]!, 1);
     const there = axes.reduce((n, axis, i) => n * axis.twinSize ** powers[i]!, 1);

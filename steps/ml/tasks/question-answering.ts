@@ -399,6 +399,7 @@ async function baseline({ options, methods, read }: BaselineRequest): Promise<Ba
 /** The first of the sentences that share most words with the question; none if no sentence shares any. */
 function nearestSentence({ question, context }: QuestionAndContext): string {
   const words = wordsOf(question);
+  sentences ??= new Intl.Segmenter('en', { granularity: 'sentence' });
   let nearest = { sentence: '', shared: 0 };
   for (const { segment } of sentences.segment(context)) {
     const shared = [...wordsOf(segment)].filter((word) => words.has(word)).length;
@@ -407,6 +408,7 @@ function nearestSentence({ question, context }: QuestionAndContext): string {
   return nearest.sentence;
 }
 
-const sentences = new Intl.Segmenter('en', { granularity: 'sentence' });
+/** Made when it is needed, because every process that loads this file would wait for it. */
+let sentences: Intl.Segmenter | undefined;
 
 const wordsOf = (text: string): Set<string> => new Set(text.toLowerCase().match(/[\p{L}\p{N}]+/gu));

@@ -66,6 +66,21 @@ test('-p with an unclosed list', async () => {
   `);
 });
 
+test('-p with a map for a list, and a list for a map', async () => {
+  expect(await refusal(TRAIN, {}, '-p', 'rates={a: 1}')).toMatchInlineSnapshot(`
+    "
+    -p rates={a: 1}: error: "matrix.rate" takes a list (of a scalar or a map), found a map
+    "
+  `);
+  const map = 'params: { m: { text: a } }\nsteps: { c: { uses: collect, with: { files: x, select: "${{ params.m }}" } } }\n';
+  expect(await refusal(map, { x: '' }, '-p', 'm=[a]')).toMatchInlineSnapshot(`
+    "
+    -p m=[a]: error: "select" takes a map, found "[a]"
+      = It is a list. Write a map, such as {name: value}.
+    "
+  `);
+});
+
 test('--params with an invalid value for an option: the caret points into that file', async () => {
   expect(await refusal(TRAIN, { 'my.yaml': '# mine\nepochs: many\n' }, '--params', 'my.yaml')).toMatchInlineSnapshot(`
     "

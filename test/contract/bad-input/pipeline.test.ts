@@ -1054,17 +1054,6 @@ steps:
   `);
 });
 
-test('a secret that is not set', async () => {
-  expect(await refusal('steps:\n  a: { run: echo, secrets: [TUNESMITH_TEST_SECRET] }\n')).toMatchInlineSnapshot(`
-    "
-    p.yaml:2:29: error: the environment variable TUNESMITH_TEST_SECRET is not set
-      2 |   a: { run: echo, secrets: [TUNESMITH_TEST_SECRET] }
-        |                             ^^^^^^^^^^^^^^^^^^^^^
-      = Set it before the run: export TUNESMITH_TEST_SECRET=…
-    "
-  `);
-});
-
 test('`when` that is neither true nor false', async () => {
   expect(await refusal('params: { on: sometimes }\nsteps:\n  a: { run: echo, when: "${{ params.on }}" }\n')).toMatchInlineSnapshot(`
     "

@@ -99,6 +99,23 @@ test.skipIf(!mounts)('changed files in failed/ are not used as a result; success
   expect(p.find('.tunesmith/failed')).toEqual([]);
 });
 
+test.skipIf(!mounts)('a built-in step that fills the disk reports it with a hint', async () => {
+  const p = faulty({
+    'p.yaml': `steps:
+  m: { run: "echo '{ \\"metrics\\": { \\"f1\\": 1 } }' > \${{ outputs.m }}; head -c 3m /dev/zero > \${{ outputs.model }}", outputs: { m: out/m.json, model: out/model } }
+  s: { uses: select, with: { from: "\${{ steps.m.m }}", maximize: f1, pick: "\${{ steps.m.model }}" } }
+`,
+  });
+  const cache = faulty({});
+  p.env.TUNESMITH_CACHE = cache.folder;
+  expect((await p.states('p.yaml', '--only', 'm')).cells).toEqual({ m: 'ran' });
+  if (!mount('-t', 'tmpfs', '-o', 'size=1m', 'none', p.path('.tunesmith/work'))) throw new Error('cannot mount');
+  onTestFinished(() => void spawnSync('umount', ['-l', p.path('.tunesmith/work')]));
+  const { code, screen } = await p.run('run', 'p.yaml', '--plain', '--only', 's');
+  expect({ code, screen }).toMatchObject({ code: 1, screen: expect.stringMatching(/s: failed after <time>: the disk is full: /) });
+  expect(screen.replace(/\s+/g, ' ')).toContain('Free space and run again.');
+});
+
 test.skipIf(!mounts)('a disk that is temporarily full does not stop a running step', async () => {
   const p = faulty({});
   if (!mount('-t', 'tmpfs', '-o', 'size=2m', 'none', p.folder)) throw new Error('cannot mount');
@@ -135,6 +152,24 @@ test.skipIf(!mounts)('a disk that is full at the end of a run: the summary is st
   expect(code).toBe(1);
   expect(screen).toMatch(/p: 1 failed/);
   expect(screen).toMatch(/disk (is )?full|full disk/);
+});
+
+test.skipIf(!mounts)('a cell that fills the disk is reported once, with what to remove', async () => {
+  const p = faulty({});
+  if (!mount('-t', 'tmpfs', '-o', 'size=3m', 'none', p.folder)) throw new Error('cannot mount');
+  onTestFinished(() => void spawnSync('umount', ['-l', p.folder]));
+  p.write('package.json', '{}');
+  p.write('p.yaml', 'name: p\nsteps: { a: { run: "head -c 9m /dev/zero > ${{ outputs.o }}", outputs: { o: o } } }\n');
+  const { code, screen } = await p.run('run', 'p.yaml', '--plain');
+  expect(code, screen).toBe(1);
+  expect(screen.match(/^a: failed/gm), screen).toHaveLength(1);
+  expect(screen).toContain('No space left on device');
+  expect(screen).toContain('`tunesmith gc --failed` removes partial outputs of failed cells.');
+  // That works on a full disk.
+  expect(p.find('.tunesmith/failed')).toEqual(['.tunesmith/failed/a/o']);
+  expect(await p.run('gc', '--failed', '--yes')).toMatchObject({ code: 0 });
+  p.write('p.yaml', 'name: p\nsteps: { a: { run: "head -c 9k /dev/zero > ${{ outputs.o }}", outputs: { o: o } } }\n');
+  expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
 });
 
 test('a read-only cache: its results are restored, other cells run and are not stored; with permission, they are stored again', async () => {

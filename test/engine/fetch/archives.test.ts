@@ -281,4 +281,6 @@ test('only executable bits are preserved; an entry with a name that is too long 
   const name = 'x'.repeat(260);
   const refused = await listed(server.put('/long.zip', zipOf([{ path: `in/${name}`, content: '' }])));
   expect(refused).toContain(`long.zip: its entry in/${name} has a name of 260 bytes, but file systems allow 255`);
+  const deep = await listed(server.put('/deep.zip', zipOf([{ path: `${'d/'.repeat(2100)}a`, content: '' }])));
+  expect(deep).toMatch(/deep\.zip: its entry [d/]+a would have a path of \d+ bytes, but the system allows 4095/);
 });

@@ -395,6 +395,7 @@ test('env: names or values; unset differs from empty', async () => {
     { kind: 'output', cell: 's', output: 'o', path: `${project.folder}/out/s`, matrix: {} },
   ]);
   expect(cells.c!.env).toEqual({ FROM: 'param' });
+  // An unset secret is no error of the pipeline: only executing the cell needs it.
   delete process.env.TUNESMITH_TEST_SECRET;
   expect(
     await project.screen(
@@ -415,16 +416,6 @@ test('env: names or values; unset differs from empty', async () => {
     p.yaml:3:28: error: "env[1]" takes the name of an environment variable (letters, digits and _), found "1B"
       3 |   a: { run: echo, env: [A, 1B], secrets: [TUNESMITH_TEST_SECRET, A] }
         |                            ^^
-
-    p.yaml:3:43: error: the environment variable TUNESMITH_TEST_SECRET is not set
-      3 |   a: { run: echo, env: [A, 1B], secrets: [TUNESMITH_TEST_SECRET, A] }
-        |                                           ^^^^^^^^^^^^^^^^^^^^^
-      = Set it before the run: export TUNESMITH_TEST_SECRET=…
-
-    p.yaml:3:66: error: the environment variable A is not set
-      3 |   a: { run: echo, env: [A, 1B], secrets: [TUNESMITH_TEST_SECRET, A] }
-        |                                                                  ^
-      = Set it before the run: export A=…
 
     p.yaml:4:29: error: "env.A" takes text, a number, true or false, found a list
       4 |   b: { run: echo, env: { A: [1], B: "a\\0b" }, secrets: A }

@@ -333,3 +333,15 @@ test.each([
 ])('%s may match %s: %s', (pattern, path, expected) => {
   expect(matcher(pattern, '/base/folder')(join('/base/folder', path))).toBe(expected);
 });
+
+test('an input whose parameter is empty or unset is not given, wherever the parameter is set', async () => {
+  const project = new Project({ 'data/x': '', data2: '' });
+  const yaml = (prev: string) =>
+    `params: { prev: ${prev} }\nsteps: { s: { uses: split, with: { data: data, previous: "\${{ params.prev }}" } } }\n`;
+  const inputs = async (prev: string, ...set: string[]) => Object.keys((await project.read(yaml(prev), { set })).cells[0]!.inputs);
+  for (const prev of ['""', 'null', '']) expect(await inputs(prev)).toEqual(['data']);
+  expect(await inputs('data2', 'prev=')).toEqual(['data']);
+  expect(await inputs('data2')).toEqual(['data', 'previous']);
+  const required = 'params: { data: "" }\nsteps: { s: { uses: split, with: { data: "${{ params.data }}" } } }\n';
+  expect(await project.screen(required)).toContain('error: input "data" has no file');
+});

@@ -76,9 +76,35 @@ test('names that differ in more than case are allowed', async () => {
   const pipeline = await new Project().read(
     text`
     steps:
-      a: { matrix: { o: [SGD, sgd2, straße, strasse] }, run: "echo > $\{{ outputs.o }}", outputs: { o: "Out/$\{{ matrix.o }}" } }
+      a: { matrix: { o: [SGD, sgd2, straße, strase] }, run: "echo > $\{{ outputs.o }}", outputs: { o: "Out/$\{{ matrix.o }}" } }
       ab: { matrix: { o: [1, "1", true, "true"] }, run: "echo > $\{{ outputs.o }}", outputs: { o: out/y } }
   `.replace('"echo > ${{ outputs.o }}", outputs: { o: out/y }', 'echo'),
   );
   expect(names(pipeline)).toHaveLength(8);
+});
+
+test('macOS folds `ß` to `ss`, in both cases', async () => {
+  const [small, capital] = ['stra\u00dfe', 'stra\u1e9ee'];
+  for (const [one, two] of [
+    [small, 'STRASSE'],
+    ['strasse', capital],
+    [small, capital],
+    ['\u03c3', '\u03c2'],
+    ['\ufb01n', 'FIN'],
+  ]) {
+    const step = (output: string) => `{ run: "echo > $\{{ outputs.o }}", outputs: { o: "out/${output}" } }`;
+    const screen = await new Project().screen(`steps: { a: ${step(one!)}, b: ${step(two!)} }`.replaceAll('$\\', '$'));
+    expect(screen, `${one}, ${two}`).toContain(`error: the outputs out/${one} and out/${two} differ only in case`);
+  }
+});
+
+test('an input whose name an output has in another case', async () => {
+  const p = new Project({ 'Data/Train.csv': '' });
+  expect(
+    await p.screen(
+      'steps: { a: { run: "cat $' +
+        '{{ inputs.i }} > $' +
+        '{{ outputs.o }}", inputs: { i: Data/Train.csv }, outputs: { o: data/train.csv } } }',
+    ),
+  ).toContain('error: the input Data/Train.csv and the output data/train.csv of a differ only in case\n');
 });

@@ -5,6 +5,7 @@ import { expect, test } from 'vitest';
 import { sealed, unsealed } from '../../../cache/database.ts';
 import { describeStep } from '../../../engine/pipeline/resolve-step.ts';
 import { codeOf } from '../../../engine/step-code.ts';
+import { project } from '../../rig.ts';
 import { byName, options, Project, text } from './project.ts';
 
 const STEP =
@@ -321,4 +322,26 @@ test("a step's code: its files, its imports, and the versions of packages", asyn
   expect(code.packages).toEqual({ '@s/dep': '4.5.6', dep: '1.2.3', gone: 'not installed' });
   expect(code.hash).toMatch(/^[0-9a-f]{64}$/);
   expect(await codeOf(at('node_modules/pkg/x.js'))).toMatchObject({ files: {}, packages: { pkg: '7.8.9' } });
+});
+
+test('two steps of one package are different code, even if they declare the same name', async () => {
+  const step = (method: string, option: string) =>
+    `import { readFileSync, writeFileSync } from 'node:fs';
+     export default { name: 'case', version: 1, options: { ${option}: { type: 'string', default: '' } }, inputs: { text: 'file' }, outputs: { text: 'file' },
+       run({ inputs, outputs }) { writeFileSync(outputs.text, readFileSync(inputs.text, 'utf8').${method}()); } };`;
+  const pipeline = (option: string) =>
+    `steps: { up: { uses: pair/up, with: { text: in.txt, ${option} } }, low: { uses: pair/low, with: { text: in.txt } } }`;
+  const p = project({
+    'package.json': '{}',
+    'in.txt': 'Hello',
+    'p.yaml': pipeline(''),
+    'node_modules/pair/package.json': '{"name": "pair", "version": "1.0.0", "type": "module", "exports": {"./*": "./*.js"}}',
+    'node_modules/pair/up.js': step('toUpperCase', 'a'),
+    'node_modules/pair/low.js': step('toLowerCase', 'b'),
+  });
+  expect((await p.states('p.yaml')).cells).toEqual({ up: 'ran', low: 'ran' });
+  expect(['up', 'low'].map((cell) => p.read(`.tunesmith/outputs/p/${cell}/text`))).toEqual(['HELLO', 'hello']);
+  // Their descriptions are stored apart, too.
+  p.write('p.yaml', pipeline('c: x'));
+  expect((await p.run('validate', 'p.yaml')).stderr).toContain('pair/up takes: text, a');
 });

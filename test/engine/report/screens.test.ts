@@ -112,6 +112,19 @@ steps:
   expect((await p.run('run', 'p.yaml')).screen).toBe('many: 61 fresh · <time>\n\noutput: all\n');
 });
 
+test('paths of outputs that would look the same when shortened are shown in full', async () => {
+  const cells = (length: number) => `steps:
+  a:
+    matrix: { name: [${'x'.repeat(length)}-1-${'y'.repeat(length)}, ${'x'.repeat(length)}-2-${'y'.repeat(length)}] }
+    run: "echo > \${{ outputs.o }}"
+    outputs: { o: "\${{ matrix.name }}.txt" }
+`;
+  const p = project({ 'p.yaml': cells(60) });
+  Object.assign(p.env, terminal(p, 80, 24));
+  const { stdout } = await p.run('run', 'p.yaml', '--plain');
+  for (const n of [1, 2]) expect(stdout).toContain(`${'x'.repeat(60)}-${n}-${'y'.repeat(60)}.txt\n`);
+});
+
 for (const [columns, rows] of [
   [80, 24],
   [40, 10],

@@ -1,7 +1,8 @@
 /** Damaged caches and disks: each gives one clear message or runs the cell again, and no data is lost. */
-import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { systemError } from '../../../cache/error.ts';
 import { engine } from './rig.ts';
 
 const ONE = 'steps: { a: { run: "cat in.txt > ${{ outputs.o }}", inputs: { data: in.txt }, outputs: { o: out/o.txt } } }';
@@ -54,13 +55,71 @@ test.each(['state.sqlite', 'index.sqlite'])('%s that is not a database is report
   expect(readFileSync(file)).toEqual(before);
 });
 
+test.each(['objects', 'tmp', 'work'])(
+  'a file or a broken link in the place of .tunesmith/%s is reported by its path before a cell runs',
+  async (name) => {
+    const p = engine(ONE, FILES);
+    await p.go();
+    const path = p.path(`.tunesmith/${name}`);
+    for (const put of [() => writeFileSync(path, 'mine'), () => symlinkSync('nowhere', path)]) {
+      rmSync(path, { recursive: true, force: true });
+      put();
+      p.write('in.txt', 'other text\n');
+      await expect(p.go()).rejects.toMatchObject({ message: `${path} is not a folder`, hint: expect.stringMatching(/^Move it away/) });
+      expect(Object.keys(await p.plan())).toEqual(['a']);
+      expect(p.read('out/o.txt')).toBe('some text\n');
+    }
+    // A link to a folder is a folder.
+    rmSync(path);
+    mkdirSync(p.path('elsewhere'));
+    symlinkSync('../elsewhere', path);
+    expect((await p.go()).states).toEqual({ a: 'ran' });
+  },
+);
+
+test.each(['state.sqlite', 'index.sqlite'])('a folder in the place of %s is reported by its path', async (name) => {
+  const p = engine(ONE, FILES);
+  const path = p.path(`.tunesmith/${name}`);
+  mkdirSync(path, { recursive: true });
+  for (const work of [() => p.go(), () => p.plan()])
+    await expect(work()).rejects.toMatchObject({
+      message: expect.stringContaining(`${path} is a folder, but must be a file`),
+      hint: expect.stringMatching(/^Move it away/),
+    });
+});
+
+test('an error below a file in the place of a folder names that file', () => {
+  const p = engine(ONE, { file: '' });
+  const below = p.path('file/deep/below');
+  for (const work of [
+    () => mkdirSync(below, { recursive: true }),
+    () => writeFileSync(below, ''),
+    () => renameSync(p.path('p.yaml'), below),
+  ])
+    expect(systemError(errorOf(work))).toEqual({
+      message: `${p.path('file')} is not a folder`,
+      hint: `Move it away, or use another path than ${below}.`,
+    });
+  mkdirSync(p.path('folder'));
+  expect(systemError(errorOf(() => mkdirSync(p.path('folder'))))?.message).toBe(`the target already exists: ${p.path('folder')}`);
+});
+
+function errorOf(work: () => void): unknown {
+  try {
+    work();
+  } catch (error) {
+    return error;
+  }
+  return undefined;
+}
+
 test('a result that cannot be stored fails the cell; the former file returns', async () => {
   const p = engine(ONE, FILES);
   await p.go();
   p.write('in.txt', 'other text\n');
-  // A file in the place of the folder for objects acts like a disk that refuses writes.
+  // Files in the places of the folders for objects act like a disk that refuses writes.
   p.remove('.tunesmith/objects');
-  p.write('.tunesmith/objects', '');
+  for (let n = 0; n < 256; n++) p.write(`.tunesmith/objects/${n.toString(16).padStart(2, '0')}`, '');
   const run = await p.go();
   expect(run.states).toEqual({ a: 'failed' });
   expect(p.read('out/o.txt')).toBe('some text\n');

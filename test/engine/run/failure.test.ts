@@ -1,7 +1,7 @@
 /** Failures: messages, former outputs, and the effect on other cells when a cell fails, is interrupted or is killed. */
 import { existsSync } from 'node:fs';
 import { relative } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { engine } from './rig.ts';
 
 test('the former output returns, partial outputs are moved away, the end of the log is shown', async () => {
@@ -95,6 +95,31 @@ test('background processes of a step end with it', async () => {
   const p = engine('steps: { a: { run: "(while :; do sleep 0.05; echo a >> beats; done) & sleep 0.2" } }');
   expect((await p.go()).states).toEqual({ a: 'ran' });
   expect(await still(p, 'beats')).toBe(true);
+});
+
+test.skipIf(process.platform !== 'linux')('a process in another session does not delay the end of its cell, and is reported', async () => {
+  const p = engine(
+    `
+steps:
+  shell: { run: "setsid sh -c 'echo $$ >> pids; exec sleep 60' & echo said; echo x > \${{ outputs.o }}", outputs: { o: o.txt } }
+  step: { uses: ./own.mjs }
+  quiet: { run: "setsid sh -c 'echo $$ >> pids; exec sleep 60' > log 2>&1 &" }
+`,
+    {
+      'own.mjs': `import { spawn } from 'node:child_process';
+export default { name: 'own', version: 1, outputs: {}, run() { spawn('sh', ['-c', 'echo $$ >> pids; exec sleep 60'], { detached: true, stdio: 'inherit' }).unref(); } };`,
+    },
+  );
+  onTestFinished(() => {
+    for (const pid of p.read('pids').split('\n').filter(Boolean)) process.kill(Number(pid));
+  });
+  const run = await p.go({ jobs: 1 });
+  expect(run.states).toEqual({ shell: 'ran', step: 'ran', quiet: 'ran' });
+  expect(p.read('.tunesmith/logs/1/shell.log')).toBe('said\n');
+  expect(run.notices.sort()).toEqual(
+    ['shell', 'step'].map((cell) => expect.stringMatching(`^a process that ${cell} started in another session still runs\\.`)),
+  );
+  for (const cell of run.of('cell')) expect([cell.cell, cell.seconds < 5]).toEqual([cell.cell, true]);
 });
 
 test('Ctrl-C ends children cleanly; former outputs return; the next run continues', async () => {

@@ -17,7 +17,15 @@ test.each<[command: string, line: string, what: string]>([
   ['set -o pipefail; ls', '/bin/sh: 1: set: Illegal option -o pipefail', 'pipefail'],
   ['source env.sh', '/bin/sh: 1: source: not found', 'source'],
   ['echo ${x//a/b}', '/bin/sh: 1: Bad substitution', '${x//…}'],
-  ['shopt -s globstar', '/bin/sh: 1: shopt: not found', 'declare'],
+  ['shopt -s globstar', '/bin/sh: 1: shopt: not found', 'shopt'],
+  ['mapfile -t x < p.yaml', '/bin/sh: 1: mapfile: not found', 'mapfile'],
+  ['function f { ls; }; f', '/bin/sh: 1: Syntax error: "}" unexpected', 'function'],
+  ['select x in a b; do break; done', '/bin/sh: 1: Syntax error: "do" unexpected', 'select'],
+  ['((x++))', '/bin/sh: 1: x++: not found', '((…))'],
+  ['ls |& cat', '/bin/sh: 1: Syntax error: "&" unexpected', '|&'],
+  ['a=b; a+=c', '/bin/sh: 1: a+=c: not found', 'x+=…'],
+  ['[ "$a" == b ]', '/bin/sh: 1: [: a: unexpected operator', '== in [ … ]'],
+  ['read -r -a words < f', '/bin/sh: 1: read: Illegal option -a', 'read -r -a'],
   ['let n=1', '/bin/sh: 1: let: not found', 'let'],
   ['pushd sub', '/bin/sh: 1: pushd: not found', 'pushd'],
   ['for ((i = 0; i < 3; i++)); do ls; done', '/bin/sh: 1: Syntax error: Bad for loop variable', 'for ((…))'],
@@ -38,7 +46,17 @@ test('a command that changes the folder and then uses a path of the pipeline', (
 });
 
 test('no hint without bash syntax or a change of the folder', () => {
-  for (const command of ['[ 1 = 1 ]', 'echo "$x"', 'f() { ls; }', 'ls 2>&1', "echo 'a[[b'"])
+  for (const command of [
+    '[ 1 = 1 ]',
+    "awk 'BEGIN { x+=1 }'",
+    'if lss a == b; then ls; fi',
+    'read -r a',
+    'echo $((1 + 2))',
+    'echo "$x"',
+    'f() { ls; }',
+    'ls 2>&1',
+    "echo 'a[[b'",
+  ])
     expect(commandHint(command, 'sh', ['/bin/sh: 1: lss: not found'], []), command).toBeUndefined();
   expect(misplacedHint(['echo > out/o'], 'out/o', '/')).toBeUndefined();
 });

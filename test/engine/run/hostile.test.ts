@@ -8,7 +8,7 @@ test('whatever a step sends, other cells run, and its own cell ends', async () =
     'odd.mjs': `import { writeFileSync } from 'node:fs';
 export default { name: 'odd', version: 1, options: { n: { type: 'number' } }, outputs: { o: 'file' }, async run({ metric, progress, log, warn, result, options, outputs }) {
   const all = [
-    () => { metric('a', { x: 1 }); metric({ y: 1 }, 1); metric('b', '0.5'); metric('c', 1, { z: 1 }); metric(undefined, undefined); metric('good', 2); metric('nan', NaN); },
+    () => { metric('a', { x: 1 }); metric({ y: 1 }, 1); metric('b', '0.5'); metric('c', 1, { z: 1 }); metric(undefined, undefined); metric('good', 2); metric('nan', NaN); metric('inf', Infinity); metric('low', -Infinity); metric('list', [Infinity]); },
     () => { progress('x', {}, 7); progress(1, 2, { a: { b: 1 }, c: null, d: 3 }); log(undefined); warn({}); result(['x']); },
     () => { for (const said of [null, 'x', [1], {}, { type: 'metric' }, { type: 'progress', values: null }, { type: 'log' }, { type: 'cell', state: 'ran' }]) process.send(said); },
     () => process.send({ type: 'error', message: 5, hint: 7, option: 'x', frames: [{}] }),
@@ -29,10 +29,20 @@ steps:
   expect(metrics).toEqual([
     ['good', 2],
     ['nan', null],
+    ['inf', 'Infinity'],
+    ['low', '-Infinity'],
   ]);
+  const recorded = (await p.run('runs', 'show', '--json')).events[0].metrics;
+  expect(recorded.filter(({ cell }: { cell: string }) => cell === 'odd[n=0]').map(({ value }: { value: unknown }) => value)).toEqual([
+    2,
+    null,
+    'Infinity',
+    '-Infinity',
+  ]);
+  expect((await p.run('run', 'p.yaml', '--plain')).screen).toMatch(/\n0 +2 +NaN +Infinity +-Infinity\n/);
   const notices = events.filter(({ type, cell }) => type === 'notice' && cell === 'odd[n=0]').map(({ message }) => message);
   expect(notices).toContain('ignored the metric a = {"x":1}: a metric needs a name and a number');
-  expect(notices).toHaveLength(5);
+  expect(notices).toHaveLength(6);
 });
 
 test('messages match the contract or are ignored', () => {

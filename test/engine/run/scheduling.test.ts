@@ -61,6 +61,16 @@ steps:
   expect((await p.run('validate', 'p.yaml')).code, 'another machine may have it').toBe(0);
 });
 
+test('a result is restored on a machine without the resources that made it', async () => {
+  const yaml = `steps: { a: { run: 'echo > a.txt', outputs: { o: a.txt }, resources: { gpu: 1 } } }\n`;
+  const p = project({ 'p.yaml': yaml }, { TUNESMITH_GPUS: '1' });
+  expect((await p.states('p.yaml')).cells).toEqual({ a: 'ran' });
+  p.remove('a.txt');
+  p.env.TUNESMITH_GPUS = '0';
+  expect((await p.states('p.yaml')).cells).toEqual({ a: 'restored' });
+  expect((await p.run('run', 'p.yaml', '--force')).screen).toContain('a asks for 1 GPU, but this machine has none');
+});
+
 test('each GPU is used by one cell at a time, by index; a cell that asks for none sees none', async () => {
   const p = project(
     {

@@ -107,12 +107,14 @@ steps:
   later: { uses: ./later.mjs }
   exit: { uses: ./exit.mjs }
   half: { uses: ./half.mjs }
+  several: { uses: ./several.mjs }
 `,
     {
       'told.mjs': `import { StepError } from 'tunesmith'; ${step("throw new StepError('no column label', 'name one of text, spam')")}`,
       'bug.mjs': step('null.x'),
       'later.mjs': step("setTimeout(() => { throw new Error('later') }, 10); await new Promise((r) => setTimeout(r, 5000))"),
       'exit.mjs': step('process.exit(0)'),
+      'several.mjs': step("await Promise.any([Promise.reject(new TypeError('one')), Promise.reject('two')])"),
       'half.mjs': `import { mkdirSync, writeFileSync } from 'node:fs'; ${step("mkdirSync(outputs.o); writeFileSync(outputs.o + '/part', '1'); throw new Error('half')")}`,
     },
   );
@@ -126,6 +128,10 @@ steps:
   expect(failures.told!.stack).toBeUndefined();
   expect(p.read('.tunesmith/logs/1/bug.log')).toMatch(/TypeError: Cannot read.*\n\s+at /);
   expect(failures.later!.message).toBe('later');
+  expect(failures.several).toMatchObject({
+    message: 'AggregateError: All promises were rejected',
+    hint: 'caused by TypeError: one\ncaused by two',
+  });
   expect(failures.exit!.message).toBe('ended its process before it was done');
   expect(p.find('.tunesmith/failed')).toEqual(['.tunesmith/failed/half/o/part']);
   expect(p.find('.tunesmith/outputs')).toEqual([]);
@@ -172,6 +178,22 @@ test('a step with a top-level await that never settles is refused before the run
   const { code, stderr } = await p.run('validate', 'p.yaml');
   expect(code).toBe(2);
   expect(stderr).toContain('it awaits a promise at its top level that never settles');
+});
+
+test('a step that ends its process or closes its channel is reported as that', async () => {
+  const step = (body: string) =>
+    `export default { name: 's', version: 1, outputs: {}, async run() { ${body}; await new Promise((done) => setTimeout(done, 5000)); } };`;
+  const p = engine('steps: { a: { uses: ./a.mjs }, b: { uses: ./b.mjs } }', {
+    'a.mjs': step('process.disconnect()'),
+    'b.mjs': step('process.exit()'),
+  });
+  const { failures } = await p.go({ onFailure: 'continue' });
+  for (const { message, hint } of Object.values(failures))
+    expect([message, hint]).toEqual([
+      'ended its process before it was done',
+      'return from `run` instead of calling process.exit() or process.disconnect()',
+    ]);
+  expect(Object.keys(failures)).toEqual(['a', 'b']);
 });
 
 test('any thrown value is reported', async () => {

@@ -52,6 +52,7 @@ function workshop() {
       shared,
       signal,
       meter,
+      onLeftBehind() {},
       onOutput: (stream, bytes) => {
         output[stream] += Buffer.from(bytes).toString();
       },
