@@ -31,9 +31,10 @@ export async function checkRequirements(
   const reported = new Set<string>();
   for (const cell of cells) {
     const { state } = plan.get(cell.name)!;
-    if (state === 'restore') continue;
+    const lacks = lacksOf(cell, machine);
+    if (state === 'restore' || lacks.length === 0) continue;
     const isCertain = state === 'run' || cache.index.history(subjectOf(cell, pipeline), 1).length === 0;
-    for (const { path, message, hint } of lacksOf(cell, machine)) {
+    for (const { path, message, hint } of lacks) {
       const id = JSON.stringify([cell.step, path, isCertain]);
       if (reported.has(id)) continue;
       reported.add(id);

@@ -33,7 +33,7 @@ export default defineStep({
       enum: ['used', 'all'],
       default: 'used',
       description:
-        'Which single characters of the vocabulary to keep: `used` keeps those that occur in the data, `all` keeps every one, for later texts with other characters. For a BPE vocabulary every one is always kept.',
+        'Which single characters of the vocabulary to keep: `used` keeps the characters that occur in the data, `all` keeps all of them, for later texts with other characters. A BPE vocabulary always keeps all.',
     },
     layers: {
       type: 'array',

@@ -33,7 +33,7 @@ export default defineStep({
     label: {
       oneOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' }, minItems: 1, uniqueItems: true }],
       description:
-        'The column of labels, for text-classification. With `multi_label_classification`, a column of lists, or several columns that hold 0 and 1, or false and true; any other value is an error. Default: `label`.',
+        'The column of labels, for text-classification. With `multi_label_classification`: a column of lists, or several columns. The values of several columns must be 0 and 1, or false and true. Default: `label`.',
     },
     missing: {
       enum: ['refuse', 'drop'],

@@ -231,7 +231,7 @@ export const optionSchemas = {
         type: 'number',
         minimum: 0,
         default: 0,
-        description: 'A value counts as an improvement only if it is better than the last improvement by more than this.',
+        description: 'A value counts as an improvement only if it is better than the last improvement by more than `min_delta`.',
       },
     },
     additionalProperties: false,

@@ -112,7 +112,7 @@ const step = defineStep({
       kind: 'folder',
       optional: true,
       description:
-        'The model of a train step with `save_optimizer: true`. Training resumes with its weights and optimizer state, until `epochs` or `max_steps`, which include those already done.',
+        'The model of a train step with `save_optimizer: true`. Training continues with its weights and optimizer state, up to `epochs` or `max_steps`. Both include what is already done.',
     },
     'distill.teacher': {
       kind: 'folder',

@@ -53,12 +53,14 @@ process.on('SIGTERM', () => {
 });
 // A terminal sends Ctrl-C to all processes. Ignore it here, because the engine handles it.
 process.on('SIGINT', () => {});
-const engine = process.ppid;
-process.once('disconnect', () => {
-  // The engine is alive, so the step itself has closed the channel on which it reports.
-  if (!idle && process.ppid === engine) process.exit(0);
-  process.kill(-process.pid, 'SIGKILL');
-});
+/** Whether the step itself has closed the channel on which it reports. Node calls the same function if the engine has died. */
+let isClosedByStep = false;
+const { disconnect } = process;
+process.disconnect = () => {
+  isClosedByStep = !/\bonread \(node:internal/.test(String(new Error().stack));
+  disconnect?.call(process);
+};
+process.once('disconnect', () => (isClosedByStep ? process.exit(0) : process.kill(-process.pid, 'SIGKILL')));
 process.once('uncaughtException', fail);
 process.once('unhandledRejection', fail);
 process.on('message', (job: StepJob) => void serve(job));
