@@ -8,7 +8,7 @@ export default defineConfig({
       'test/engine/{fetch,pipeline,report}/*.test.ts',
       'test/engine/address.test.ts',
       'test/pipelines/*.test.ts',
-      'test/steps/{baseline,clean,collect,preview,reduce,select,split,tokenize}/*.test.ts',
+      'test/steps/{baseline,choose,clean,collect,preview,reduce,select,split,tokenize}/*.test.ts',
       'test/steps/ml/*.test.ts',
       'test/steps/ml/{data,generation,metrics,models}/*.test.ts',
       'test/steps/serving/{inputs,queue}.test.ts',

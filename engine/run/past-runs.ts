@@ -120,7 +120,7 @@ export function chosenMetrics(root: string, runs: readonly number[], wanted: str
   const chosen = new Map<number, ChosenMetric>();
   readRecords(root, (records) => {
     // By fingerprint, because runs share many results.
-    const judged = new Map<string, string | undefined>();
+    const judged = new Map<string, Judging | undefined>();
     const withMetrics = records.cellsWithMetrics();
     for (const run of runs) {
       const metric = chosenOf(records, run, wanted, { judged, withMetrics });
@@ -130,39 +130,46 @@ export function chosenMetrics(root: string, runs: readonly number[], wanted: str
   return chosen;
 }
 
-/** The metric of the last `select` step; otherwise the best value if the metric has a direction, and the last one if not. */
+/** The metric of the last `select` step; otherwise that of the first `evaluate` step: its best value if the metric has a direction, else the last one. */
 function chosenOf(
   records: Records,
   run: number,
   wanted: string | undefined,
-  { judged, withMetrics }: { judged: Map<string, string | undefined>; withMetrics: Set<string> },
+  { judged, withMetrics }: { judged: Map<string, Judging | undefined>; withMetrics: Set<string> },
 ): ChosenMetric | undefined {
-  const candidates: (ChosenMetric & { better?: MetricDirection })[] = [];
+  const candidates: (ChosenMetric & { better?: MetricDirection; selects: boolean })[] = [];
   for (const [cell, fingerprint] of [...records.fingerprints(run)].sort(([a], [b]) => compareBytes(a, b))) {
     if (!withMetrics.has(cell)) continue;
-    if (!judged.has(fingerprint)) judged.set(fingerprint, wanted ?? judgedBy(records.components(fingerprint)));
-    const name = judged.get(fingerprint);
-    if (name === undefined) continue;
-    const metric = records.finalMetrics(cell, fingerprint).find((metric) => metric.name === name.replace(SELECT, ''));
-    if (metric && Number.isFinite(metric.value)) candidates.push({ name, value: metric.value, cell, better: metric.better });
+    if (!judged.has(fingerprint))
+      judged.set(fingerprint, wanted === undefined ? judgingOf(records.components(fingerprint)) : { metric: wanted, selects: false });
+    const judging = judged.get(fingerprint);
+    if (!judging) continue;
+    const all = records.finalMetrics(cell, fingerprint);
+    const metric = judging.metric === undefined ? all[0] : all.find(({ name }) => name === judging.metric);
+    if (!metric || !Number.isFinite(metric.value)) continue;
+    candidates.push({ name: metric.name, value: metric.value, cell, better: metric.better, selects: judging.selects });
   }
-  const selected = candidates.filter(({ name }) => name.startsWith(SELECT)).at(-1);
-  const direction = candidates[0]?.better;
+  const selected = candidates.filter(({ selects }) => selects).at(-1);
+  const comparable = candidates.filter(({ name }) => name === candidates[0]!.name);
+  const direction = comparable[0]?.better;
   const isBetter = (a: ChosenMetric, b: ChosenMetric) => (direction === 'higher' ? a.value > b.value : a.value < b.value);
-  const chosen = selected ?? (direction ? candidates.reduce((best, one) => (isBetter(one, best) ? one : best)) : candidates.at(-1));
-  return chosen && { name: chosen.name.replace(SELECT, ''), value: chosen.value, cell: chosen.cell };
+  const chosen = selected ?? (direction ? comparable.reduce((best, one) => (isBetter(one, best) ? one : best)) : comparable.at(-1));
+  return chosen && { name: chosen.name, value: chosen.value, cell: chosen.cell };
 }
 
-/** Marks the metric of a `select` step, which takes precedence over others. */
-const SELECT = 'select ';
+/** The metric that a step names, or undefined for the first one that it reports. A `select` step takes precedence over others. */
+interface Judging {
+  metric: string | undefined;
+  selects: boolean;
+}
 
-function judgedBy({ step, options = {} }: Partial<Components> = {}): string | undefined {
-  if (step === 'select') return named(options.maximize ?? options.minimize, SELECT);
-  if (step === 'evaluate') return named(Array.isArray(options.metrics) ? options.metrics[0] : undefined);
+function judgingOf({ step, options = {} }: Partial<Components> = {}): Judging | undefined {
+  if (step === 'select') return { metric: textOf(options.maximize ?? options.minimize), selects: true };
+  if (step === 'evaluate') return { metric: Array.isArray(options.metrics) ? textOf(options.metrics[0]) : undefined, selects: false };
   return undefined;
 }
 
-const named = (value: Json | undefined, mark = ''): string | undefined => (typeof value === 'string' ? mark + value : undefined);
+const textOf = (value: Json | undefined): string | undefined => (typeof value === 'string' ? value : undefined);
 
 export interface PastOutputs {
   /** `path`: of the copy. */

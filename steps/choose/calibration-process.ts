@@ -11,7 +11,7 @@ import { architectureOf, axesOf, type BatchShape, inputsOfShape, TRAINING, type 
 
 /** What the parent gets. */
 export interface Measured {
-  runtime: { name: Runtime['name']; description: string };
+  runtime: Pick<Runtime, 'name' | 'description' | 'device'>;
   /** Seconds from the start of the process until the runtime is open. */
   startup: number;
   probes: ProbeResult[];
@@ -26,9 +26,10 @@ export interface ProbeResult {
   peak: number;
 }
 
-/** The training of each probe is dominated by another kind of work: other operations, matrix products, weights. */
+/** The training of each probe is dominated by another kind of work, in the order of `KINDS`. The first takes little memory of its own. */
 const PROBES: { config: ConfigFile; shape: BatchShape }[] = [
-  { config: bert(64, 8, { num_hidden_layers: 2 }), shape: { sequences: 8, length: 192, targetLength: 0 } },
+  { config: bert(16, 1, { num_hidden_layers: 4 }), shape: { sequences: 1, length: 8, targetLength: 0 } },
+  { config: bert(64, 8, { num_hidden_layers: 2 }), shape: { sequences: 16, length: 256, targetLength: 0 } },
   { config: bert(768, 12, { num_hidden_layers: 2 }), shape: { sequences: 4, length: 128, targetLength: 0 } },
   { config: bert(64, 1, { num_hidden_layers: 1, vocab_size: 200_000 }), shape: { sequences: 1, length: 16, targetLength: 0 } },
 ];
@@ -42,7 +43,8 @@ async function measure(threads: number): Promise<Measured> {
   const startup = (Date.now() - performance.timeOrigin) / 1000;
   const probes: ProbeResult[] = [];
   for (const { config, shape } of PROBES) probes.push(await measureProbe(runtime, config, shape));
-  return { runtime: { name: runtime.name, description: runtime.description }, startup, probes };
+  const { name, description, device } = runtime;
+  return { runtime: { name, description, device }, startup, probes };
 }
 
 async function measureProbe(runtime: Runtime, config: ConfigFile, shape: BatchShape): Promise<ProbeResult> {
@@ -73,6 +75,7 @@ const median = (numbers: number[]): number => numbers.toSorted((a, b) => a - b)[
 
 const LEAST_STEPS = 6;
 const MOST_STEPS = 40;
-const PROBE_SECONDS = 1.2;
+const PROBE_SECONDS = 1;
 
+process.once('disconnect', () => process.exit());
 process.send!(await measure(Number(process.argv[2])), () => process.exit());

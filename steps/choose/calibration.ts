@@ -15,14 +15,13 @@ import type { Work, Workload } from './workload.ts';
 
 export interface Speed {
   /** Of the runtime that was measured. */
-  runtime: { name: RuntimeName; description: string };
+  runtime: Measured['runtime'];
   /** Seconds until a process is ready to train. */
   startup: number;
-  /** Seconds for each operation of a step: to compile it once, and to compute each product, element and weight. */
+  /** Seconds to compile an operation of a graph. */
   compile: number;
-  products: number;
-  elements: number;
-  weights: number;
+  /** Seconds that a step takes for each unit of its work. */
+  step: Work;
   /** Memory of the process besides what the model needs, in bytes. */
   overhead: number;
 }
@@ -41,14 +40,22 @@ export async function calibrate({ threads, file, again, say }: CalibrationOption
   const key = `${machineKey({ threads, device: 'auto' })}, Node ${process.versions.node}, tunesmith ${version}`;
   const known = readKept(file);
   const found = again ? undefined : known[key];
-  if (found) return found;
+  if (found?.step && Number.isFinite(found.overhead + secondsOf(found.step, found.step))) return found;
   say('measuring the speed of this machine, which takes some seconds once');
   const speed = speedOf(await measureInProcess(threads));
+  try {
+    keep(file, { ...readKept(file), [key]: speed });
+  } catch (error) {
+    say(`the result is not kept: ${(error as Error).message}`);
+  }
+  return speed;
+}
+
+function keep(file: string, speeds: Record<string, Speed>): void {
   mkdirSync(dirname(file), { recursive: true });
   const partial = `${file}.${process.pid}`;
-  writeFileSync(partial, `${JSON.stringify({ ...readKept(file), [key]: speed }, null, 2)}\n`);
+  writeFileSync(partial, `${JSON.stringify(speeds, null, 2)}\n`);
   renameSync(partial, file);
-  return speed;
 }
 
 function readKept(file: string): Record<string, Speed> {
@@ -82,28 +89,23 @@ async function measureInProcess(threads: number): Promise<Measured> {
   );
 }
 
-/** Each probe decides one of the three costs; what the others contribute to its time is subtracted, until nothing changes. */
+/** Each probe decides one of the costs; what the others contribute to its time is subtracted, until nothing changes. */
 export function speedOf({ runtime, startup, probes }: Measured): Speed {
-  const kinds = ['elements', 'products', 'weights'] as const; // in the order of the probes
-  const cost: Pick<Work, 'elements' | 'products' | 'weights'> = { elements: 0, products: 0, weights: 0 };
+  const step: Work = { elements: 0, products: 0, weights: 0, operations: 0 };
   for (let round = 0; round < ROUNDS; round++)
-    for (const [i, kind] of kinds.entries()) {
+    for (const [i, kind] of KINDS.entries()) {
       const { workload, seconds } = probes[i]!;
-      const others = kinds.reduce((sum, other) => sum + (other === kind ? 0 : cost[other] * workload.step[other]), 0);
+      const others = secondsOf({ ...workload.step, [kind]: 0 }, step);
       // Noise must not make a cost negative.
-      cost[kind] = Math.max(0.02 * seconds, seconds - others) / workload.step[kind];
+      step[kind] = Math.max(0.02 * seconds, seconds - others) / workload.step[kind];
     }
-  const compile = Math.max(...probes.map(({ first, seconds, workload }) => (first - seconds) / workload.step.operations));
+  const compile = Math.max(0, ...probes.map(({ first, seconds, workload }) => (first - seconds) / workload.step.operations));
   const [first] = probes as [ProbeResult];
-  return {
-    runtime,
-    startup,
-    compile: Math.max(0, compile),
-    ...cost,
-    overhead: Math.max(0, first.peak - ownBytes(first.workload, runtime.name)),
-  };
+  return { runtime, startup, compile, step, overhead: Math.max(0, first.peak - ownBytes(first.workload, runtime.name)) };
 }
 
+/** In the order of the probes. */
+const KINDS = ['operations', 'elements', 'products', 'weights'] as const;
 const ROUNDS = 50;
 
 /** The memory of a training without that of the process. */
@@ -118,5 +120,4 @@ export function ownBytes({ memory, forward }: Pick<Workload, 'memory' | 'forward
 const OF_FORWARD: Record<RuntimeName, number> = { onnx: 1.42, tensorflow: 0.9, eager: 1 };
 
 /** Seconds of one step. */
-export const secondsOf = (work: Work, speed: Speed): number =>
-  work.products * speed.products + work.elements * speed.elements + work.weights * speed.weights;
+export const secondsOf = (work: Work, cost: Speed['step']): number => KINDS.reduce((sum, kind) => sum + work[kind] * cost[kind], 0);

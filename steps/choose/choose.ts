@@ -79,6 +79,10 @@ interface Candidate extends Pick<Estimate, 'model' | 'source' | 'bytes' | 'langu
 export async function choose(request: ChoiceRequest): Promise<Choices> {
   const speed = await calibrate({ threads: request.threads, file: request.kept, again: request.again, say: request.say });
   const candidates = (await candidatesOf(request)).map((candidate) => ({ candidate, tasks: tasksOf(candidate.file) }));
+  // A folder that was given is not left out without a word.
+  for (const { candidate, tasks } of candidates)
+    if (candidate.source === 'folder' && !tasks.includes(request.task ?? tasks[0]!))
+      architectureOf(candidate.file, request.task ?? 'masked-lm');
   const suitable = candidates.filter(({ tasks }) => (request.task ? tasks.includes(request.task) : tasks.length > 0));
   if (suitable.length === 0) throw new StepError(`no model can be trained for ${request.task}`, `Tasks: ${TASK_NAMES.join(', ')}.`);
   const models: Estimate[] = [];
@@ -96,7 +100,12 @@ export async function choose(request: ChoiceRequest): Promise<Choices> {
     rows: counting.rows,
     memory_limit: limit,
     runtime: speed.runtime.description,
-    notes: counting.notes,
+    notes: [
+      ...counting.notes,
+      ...(speed.runtime.device === 'gpu'
+        ? ['the runtime uses the GPU: the memory is estimated as for a CPU, and the GPU may have less']
+        : []),
+    ],
   };
 }
 
@@ -232,7 +241,11 @@ function trainingOf(file: ConfigFile, task: Task, lengths: CountedLengths, { epo
   const places = [1, 0.5].map((share) => {
     const shape = { ...whole, length: Math.ceil(share * whole.length), targetLength: Math.ceil(share * whole.targetLength) };
     const workload = workloadOf(file, task, shape);
-    return { at: shape.length + shape.targetLength, workload, seconds: secondsOf({ ...workload.step, weights: 0 }, speed) };
+    return {
+      at: shape.length + shape.targetLength,
+      workload,
+      seconds: secondsOf({ ...workload.step, weights: 0, operations: 0 }, speed.step),
+    };
   });
   const { step, memory, forward } = places[0]!.workload;
   const compute = batches.reduce((sum, { sequences, length, targetLength }) => {
@@ -240,9 +253,9 @@ function trainingOf(file: ConfigFile, task: Task, lengths: CountedLengths, { epo
     return sum + (Math.max(0, seconds) * sequences.length) / whole.sequences;
   }, 0);
   const sampled = rows.train / lengths.rows;
-  const update = secondsOf({ products: 0, elements: 0, operations: 0, weights: step.weights }, speed);
+  const fixed = secondsOf({ ...step, products: 0, elements: 0 }, speed.step);
   const epoch =
-    sampled * compute + Math.ceil(sampled * batches.length) * update + FORWARD * sampled * compute * (rows.validation / rows.train);
+    sampled * compute + Math.ceil(sampled * batches.length) * fixed + FORWARD * sampled * compute * (rows.validation / rows.train);
   const seconds =
     speed.startup + COMPILATIONS * step.operations * speed.compile + epochs * epoch + (FILES * 4 * step.weights) / BYTES_PER_SECOND;
   return { memory: speed.overhead + ownBytes({ memory, forward }, speed.runtime.name), seconds };
@@ -281,7 +294,7 @@ function recommend(models: Estimate[], { maxSeconds, language }: ChoiceRequest, 
     reason:
       inTime.length === 1
         ? `it is ${count} that fits into memory and trains in the given time`
-        : `it computes the most for each token ${count} that fit into memory and train in the given time, and such models are usually the most accurate`,
+        : `it is the largest ${count} that fit into memory and train in the given time; larger ones are usually more accurate`,
   };
 }
 

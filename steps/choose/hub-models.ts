@@ -208,6 +208,6 @@ export const HUB_MODELS: readonly HubModel[] = [
 export const BOX_MODELS: Readonly<Record<string, { languages: string; licence: string }>> = {
   'tunesmith-small': { languages: 'English', licence: 'Apache-2.0' },
   'bert-tiny': { languages: 'English', licence: 'Apache-2.0' },
-  'gpt2-tiny': { languages: 'English', licence: 'Apache-2.0' },
-  't5-tiny': { languages: 'English', licence: 'Apache-2.0' },
+  'gpt2-tiny': { languages: 'English', licence: 'Apache-2.0, WordNet' },
+  't5-tiny': { languages: 'English', licence: 'Apache-2.0, WordNet' },
 };

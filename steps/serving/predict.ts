@@ -1,6 +1,6 @@
 /** `tunesmith predict`: predicts for every input of a file, and prints one line for each, JSON or CSV, in the order of the file. */
 
-import { createWriteStream, statSync } from 'node:fs';
+import { createWriteStream } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
@@ -8,7 +8,7 @@ import { type Json, StepError } from '../../engine/step.ts';
 import { isGenerating } from '../ml/models/config.ts';
 import type { Encoding } from '../ml/models/token-dataset.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
-import { type Bundle, openBundle, tokensOfRun, usable } from './bundle.ts';
+import { openBundle, tokensOfRun, usable } from './bundle.ts';
 import { atPlace, type InputOptions, type InputRow, readInputs } from './inputs.ts';
 import { Queue, type QueueOutcome } from './queue.ts';
 import { startWorkers } from './workers.ts';
@@ -64,8 +64,7 @@ async function answerAll(bundle: string, file: string, options: PredictOptions, 
     (field) => opened.fields.find(({ name }) => name === field.name) ?? { ...field, optional: true },
   );
   const source = readInputs(file, fields, { known: columnsOf(opened.encoding), ...options });
-  const cores = isLittle(file, opened) ? 1 : availableParallelism();
-  const queue = new Queue(await usable(() => startWorkers(opened, cores)), { tokens: tokensOfRun(opened, tokensTogether) });
+  const queue = new Queue(await usable(() => startWorkers(opened)), { tokens: tokensOfRun(opened, tokensTogether) });
   const print = printer(output);
   const lines = answerLines(options.outputFormat ?? (/\.csv$/i.test(options.output ?? '') ? 'csv' : 'jsonl'));
   const progress = countProgress(output);
@@ -109,18 +108,6 @@ async function answerAll(bundle: string, file: string, options: PredictOptions, 
     return print(text);
   }
 }
-
-/** Whether one thread answers the file sooner than another one starts: if a token takes two operations for each weight. */
-function isLittle(file: string, { modelBytes }: Bundle): boolean {
-  const stats = file === '-' ? undefined : statSync(file, { throwIfNoEntry: false });
-  if (!stats?.isFile() || /\.parquet$/i.test(file)) return false; // a small compressed file may contain many rows
-  return (stats.size / BYTES_PER_TOKEN) * (modelBytes / BYTES_PER_WEIGHT) * 2 < LITTLE;
-}
-
-const BYTES_PER_TOKEN = 4;
-const BYTES_PER_WEIGHT = 4;
-/** Operations that a core does in about a tenth of a second. */
-const LITTLE = 2e9;
 
 /** Possible names of the fields in a file: those in the collected files, then those in the training table. */
 function columnsOf({ files = {}, fields = {} }: Partial<Encoding>): Record<string, string[]> {

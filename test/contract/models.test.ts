@@ -4,7 +4,22 @@ import { sharedProject } from '../rig.ts';
 
 const text = (i: number) => `${'a parcel that arrived late '.repeat(1 + (i % 9))}and was fine`;
 const csv = (rows: number) => ['text,label', ...Array.from({ length: rows }, (_, i) => `${text(i)},${i % 2 ? 'good' : 'bad'}`)].join('\n');
-const p = sharedProject({ 'reviews.csv': csv(400), 'more.csv': csv(4000), 'other.csv': 'body\nfirst\nsecond\n' });
+const mine = {
+  model_type: 't5',
+  vocab_size: 100,
+  d_model: 64,
+  d_kv: 16,
+  d_ff: 128,
+  num_layers: 2,
+  num_heads: 4,
+  decoder_start_token_id: 0,
+};
+const p = sharedProject({
+  'mine/config.json': JSON.stringify(mine),
+  'reviews.csv': csv(400),
+  'more.csv': csv(4000),
+  'other.csv': 'body\nfirst\nsecond\n',
+});
 p.env.XDG_CACHE_HOME = p.path('caches');
 
 const listed = async (...args: string[]) => JSON.parse((await p.run('models', '--json', ...args)).stdout);
@@ -42,7 +57,7 @@ test('the table fits into 80 columns, explains its notes and ends with a recomme
   expect(stdout).not.toContain('t5-');
   expect(stdout).toMatch(/^note 1: has no weights: its training starts from random ones$/m);
   expect(stdout).toMatch(/^Estimates for causal-lm: 3 epochs over 1,000 texts of 64 tokens/m);
-  expect(stdout).toMatch(/^recommended: openai-community\/gpt2: it computes the most/m);
+  expect(stdout).toMatch(/^recommended: openai-community\/gpt2: it is the largest of the 2/m);
 });
 
 test('with --data, the time is that of the data', async () => {
@@ -61,8 +76,6 @@ test('with --data, the time is that of the data', async () => {
 });
 
 test('a model folder of the user is listed too; if no model trains in time, the fastest is recommended', async () => {
-  const sizes = { hidden_size: 64, num_attention_heads: 4, intermediate_size: 128, num_hidden_layers: 2, vocab_size: 100 };
-  p.write('mine/config.json', JSON.stringify({ model_type: 't5', ...sizes, decoder_start_token_id: 0 }));
   const found = await listed('mine', '--task', 'seq2seq', '--max-time', '1s');
   expect(named(found, 'mine')).toMatchObject({ source: 'folder', family: 't5', note: expect.stringContaining('no weights') });
   expect(found.recommended.reason).toContain('it is the fastest');
@@ -74,6 +87,7 @@ test.each([
   [['--column', 'body'], '--column needs --data'],
   [['--data', 'other.csv', '--task', 'seq2seq'], 'the data have no column `text`'],
   [['--max-time', 'soon'], 'It must be a time such as 90s, 20m or 2h'],
+  [['mine', '--task', 'text-classification'], 'a t5 model cannot be trained for text-classification'],
 ])('models %j is an error', async (args, message) => {
   const { code, stderr } = await p.run('models', ...args);
   expect(code).toBeGreaterThan(0);

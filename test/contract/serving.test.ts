@@ -41,6 +41,9 @@ test('50 raw mails posted to the server get the labels and scores of evaluate', 
     predictions: `${outputs}/test/predictions`,
     count: 50,
   });
+  // Without `select` and `metrics`, the first metric of evaluate stands for the run.
+  const [metric] = Object.entries(JSON.parse(p.read(`${outputs}/test/metrics`)).metrics);
+  expect((await p.run('runs', '--json')).events[0].metric).toEqual({ name: metric![0], value: metric![1], cell: 'test' });
   const left = ['tmp', 'home'].flatMap((folder) => readdirSync(p.path(folder), { recursive: true, encoding: 'utf8' }));
   expect(left.filter((name) => /mat-debug|onnxruntime/i.test(name))).toEqual([]);
 });

@@ -78,7 +78,7 @@ export function refuseUnknown(counts: LabelCount[], known: string[], option: str
   if (unknown.length === 0) return;
   const rows = unknown.reduce((sum, one) => sum + one.rows, 0);
   throw new StepError(
-    `the model does not know the label ${listed(unknown.map(({ label }) => label))}, which the data have ${rows} times`,
+    `the model does not know the label ${listed(unknown.map(({ label }) => label))}, which ${rows} ${rows === 1 ? 'row has' : 'rows have'}`,
     `Its labels are ${listed(known)}. Rename the others in collect with \`select\`, or leave their rows out with \`where\`.`,
     [option],
   );

@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { speedOf } from '../../../steps/choose/calibration.ts';
+import { secondsOf, speedOf } from '../../../steps/choose/calibration.ts';
 import type { ProbeResult } from '../../../steps/choose/calibration-process.ts';
 import { HUB_MODELS } from '../../../steps/choose/hub-models.ts';
 import { lengthsOf, readSample } from '../../../steps/choose/lengths.ts';
@@ -58,22 +58,23 @@ test.each([
 });
 
 test('the cost of each kind of work is found from probes that mix them', () => {
-  const true_ = { elements: 4e-11, products: 3e-12, weights: 4e-9 };
-  const probe = (work: Omit<Work, 'operations'>): ProbeResult => {
-    const seconds = work.elements * true_.elements + work.products * true_.products + work.weights * true_.weights;
-    const memory = { weights: 8, gradients: 4, moments: 8, activations: 10, best: 0, teacher: 0 };
-    return { workload: { step: { ...work, operations: 100 }, memory, forward: 20 }, first: seconds + 0.3, seconds, peak: 1000 };
+  const cost: Work = { elements: 4e-11, products: 3e-12, weights: 4e-9, operations: 6e-6 };
+  const memory = { weights: 8, gradients: 4, moments: 8, activations: 10, best: 0, teacher: 0 };
+  const probe = (work: Work): ProbeResult => {
+    const seconds = secondsOf(work, cost);
+    return { workload: { step: work, memory, forward: 20 }, first: seconds + 0.003 * work.operations, seconds, peak: 1000 };
   };
   const speed = speedOf({
-    runtime: { name: 'onnx', description: '' },
+    runtime: { name: 'onnx', description: '', device: 'cpu' },
     startup: 1,
     probes: [
-      probe({ elements: 2e8, products: 2e9, weights: 2e5 }),
-      probe({ elements: 1.5e8, products: 4e10, weights: 15e6 }),
-      probe({ elements: 1e6, products: 1e6, weights: 13e6 }),
+      probe({ elements: 1e5, products: 1e5, weights: 3e4, operations: 400 }),
+      probe({ elements: 2e8, products: 2e9, weights: 2e5, operations: 200 }),
+      probe({ elements: 1.5e8, products: 4e10, weights: 15e6, operations: 200 }),
+      probe({ elements: 1e6, products: 1e6, weights: 13e6, operations: 150 }),
     ],
   });
-  for (const kind of ['elements', 'products', 'weights'] as const) expect(speed[kind] / true_[kind]).toBeCloseTo(1, 3);
+  for (const [kind, value] of Object.entries(cost)) expect(speed.step[kind as keyof Work] / value, kind).toBeCloseTo(1, 3);
   expect(speed.compile).toBeCloseTo(0.003);
 });
 

@@ -149,7 +149,7 @@ test('a model is evaluated on an external file: labels by name, unknown ones rej
   // A single label can be evaluated too.
   expect((await tokenized(await outside(['odd']), {}, model)).info.labels).toEqual(['bad', 'good', 'odd']);
   await expect(tokenized(await outside(['good', 'great']), {}, model)).rejects.toMatchObject({
-    message: 'the model does not know the label great, which the data have 3 times',
+    message: 'the model does not know the label great, which 3 rows have',
     hint: expect.stringContaining('Its labels are bad, good, odd.'),
     option: ['label'],
   });
