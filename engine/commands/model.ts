@@ -7,7 +7,7 @@ import { maybeMany, readAddress } from '../address.ts';
 import { usage } from '../errors.ts';
 import { RemoteSources } from '../fetch/fetch.ts';
 import type { FetchProgress } from '../fetch/fetched-store.ts';
-import { inJson, printable, printLines, resultOutput } from '../format/terminal-text.ts';
+import { inJsonLines, printable, printLines, resultOutput } from '../format/terminal-text.ts';
 import { bytes as bytesOf } from '../format/text.ts';
 import { generation, prediction, serving } from '../registry.ts';
 
@@ -85,7 +85,7 @@ export async function predict(
   options: NonNullable<Parameters<Awaited<ReturnType<typeof prediction>>['predict']>[2]>,
 ): Promise<void> {
   const { predict } = await prediction();
-  await predict(await modelFolder(bundle), file, options, resultOutput(inJson));
+  await predict(await modelFolder(bundle), file, options, resultOutput(options.outputFormat === 'csv' ? printable : inJsonLines));
 }
 
 /* `tunesmith generate MODEL "PROMPT"` streams the text. With --file, it prints one JSON line for each prompt, in order. */
@@ -118,7 +118,7 @@ export async function generate(model: string, [prompt, ...more]: string[], optio
   const folder = await modelFolder(model);
   const { generateOne, generateAll } = await generation();
   if (file === undefined) await generateOne(folder, prompt!, generationOptions, { threads }, resultOutput(printable));
-  else await generateAll(folder, file, generationOptions, { batchSize, threads, ...reading }, resultOutput(inJson));
+  else await generateAll(folder, file, generationOptions, { batchSize, threads, ...reading }, resultOutput(inJsonLines));
 }
 
 /** maxNewTokens → max_new_tokens, the name in generation_config.json. */

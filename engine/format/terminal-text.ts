@@ -32,6 +32,11 @@ export function inJson(json: string): string {
   return json.replace(UNPRINTABLE, (found) => `\\u${hex(found, 4)}`);
 }
 
+/** JSON lines. The newlines between them stay. */
+export function inJsonLines(lines: string): string {
+  return lines.split('\n').map(inJson).join('\n');
+}
+
 /** Cuts the text to `characters`; `rest` says where the full text is. */
 export function shortened(text: string, characters: number, rest = ''): string {
   if (text.length <= characters) return text;

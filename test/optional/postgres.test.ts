@@ -172,6 +172,18 @@ test('the password is in no file of the project, and the error for a wrong one d
   expect(screen).not.toContain('falsch-und-lang');
 });
 
+test('without a server or database, the hint is about the URL and not about the password', async () => {
+  for (const [to, hint] of [
+    [':1/postgres', 'Check the host and the port in the URL, and that the server is running.'],
+    [`:${PORT}/nowhere`, 'Check the name of the database in the URL.'],
+  ] as const) {
+    const p = project({ 'p.yaml': pipeline("SELECT 'a' AS text").replace(`:${PORT}/postgres`, to) }, WHO);
+    const { screen } = await p.run('run', 'p.yaml', '--plain');
+    expect(screen).toContain(hint);
+    expect(screen).not.toContain('PGPASSWORD');
+  }
+});
+
 test("a query cannot write, and PostgreSQL's error messages are reported", async () => {
   await sql('DROP TABLE IF EXISTS kept; CREATE TABLE kept AS SELECT 1 AS n');
   const failing = async (query: string) => (await project({ 'p.yaml': pipeline(query) }, WHO).run('run', 'p.yaml', '--plain')).screen;

@@ -4,6 +4,7 @@ import { Writable } from 'node:stream';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { answerLines, predict } from '../../../steps/serving/predict.ts';
 import { project } from '../../rig.ts';
+import { terminal } from '../../terminal.ts';
 import { folderOf, makeBundle, makeModel, referenceScores, remove, small } from './bundle.ts';
 
 let model: string;
@@ -63,6 +64,16 @@ test('id and other columns are copied, as JSON lines or as CSV, to the screen or
   expect(csv[1]).toMatch(new RegExp(`^007,1\\.10,${plain[0].label},[\\d.e-]+,[\\d.e-]+$`));
   expect(csv[2]).toMatch(/^8,"x ""y""",/);
   expect((await p.run('predict', bundle, 'a.csv', '-o', 'no/folder.csv')).stderr).toContain('no/folder.csv cannot be written');
+});
+
+test('on a terminal every answer has its own line, and control characters are escaped', async () => {
+  const p = project({ 'a.jsonl': '{"id":"\\u001b[31m1","text":"one"}\n{"id":"two\\nlines","text":"two"}\n' });
+  Object.assign(p.env, terminal(p, 80, 24));
+  const json = (await p.run('predict', bundle, 'a.jsonl')).stdout.trimEnd().split('\n');
+  expect(json.map((line) => JSON.parse(line).id)).toEqual(['\u001b[31m1', 'two\nlines']);
+  const csv = (await p.run('predict', bundle, 'a.jsonl', '--output-format', 'csv')).stdout;
+  expect(csv).toMatch(/^id,label,.*\n\\x1b\[31m1,.*\n"two\nlines",/);
+  for (const text of [...json, csv]) expect(text).not.toContain('\u001b');
 });
 
 test('answers as CSV: nested fields are columns, an empty text is quoted', () => {
