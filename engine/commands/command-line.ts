@@ -248,7 +248,7 @@ const generate = readingOptions(
 
 command(
   'serve <bundle>',
-  'serve a bundle over HTTP: POST /predict {"inputs": string | string[]}, or POST /generate {"prompt"} for a model that generates text',
+  'serve a bundle over HTTP: POST /predict {"inputs": [input, …]}, or POST /generate {"prompt"} for a model that generates text',
   () => import('./model.ts'),
   'serve',
 )

@@ -64,7 +64,8 @@ export default defineStep({
       items: { enum: METRIC_NAMES },
       minItems: 1,
       uniqueItems: true,
-      description: "The metrics to compute, as in evaluate, except those that need probabilities. Default: the task's usual ones.",
+      description:
+        "The metrics to compute, as in evaluate. Baselines give no probabilities: for text-classification, roc_auc, log_loss and ece are errors, and for seq2seq perplexity and accuracy. Default: the task's usual ones.",
     },
     positive: {
       type: 'string',

@@ -62,7 +62,8 @@ export async function collect(context: Context): Promise<void> {
     if (sources) await writeSources(data, { rows: card.rows, sources });
 
     const then = left > 0 ? `, ${number(left)} excluded by \`where\`` : left < 0 ? `, converted to ${number(kept)} by \`select\`` : '';
-    context.log(`${say(read, 'row')} from ${say(files.length, 'file')} (${format})${then}`);
+    const origin = context.inputs.sql !== undefined ? 'the database' : `${say(files.length, 'file')} (${format})`;
+    context.log(`${say(read, 'row')} from ${origin}${then}`);
     if (card.labels)
       context.log(`labels: ${labelsOf(card.labels)}${card.unlabelled ? `; ${say(card.unlabelled, 'row')} without a label` : ''}`);
     for (const note of notes) context.warn(note);

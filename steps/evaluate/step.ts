@@ -33,7 +33,7 @@ export default defineStep({
     positive: {
       type: 'string',
       description:
-        'The positive class of two labels, for precision, recall and f1. Default: the last label in sort order (numbers by value).',
+        'The positive class of two labels, for precision, recall, f1 and roc_auc. Default: the last label in sort order (numbers by value).',
     },
     generation: {
       type: 'object',

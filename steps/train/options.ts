@@ -249,7 +249,7 @@ export const optionSchemas = {
   positive: {
     type: 'string',
     description:
-      'The positive class of two labels, for precision, recall and f1. Default: the last label in sort order (numbers by value).',
+      'The positive class of two labels, for precision, recall, f1 and roc_auc. Default: the last label in sort order (numbers by value).',
   },
   mlm_probability: {
     type: 'number',

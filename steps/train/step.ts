@@ -106,7 +106,8 @@ const step = defineStep({
     tokens: { kind: 'folder', description: 'The tokens from a tokenize step.' },
     model: {
       kind: 'folder',
-      description: 'A Hugging Face model folder. Without model.safetensors, training starts from a random initialization.',
+      description:
+        'A Hugging Face model folder. Without weights (`model.safetensors`, whole or in shards), training starts from a random initialization.',
     },
     continue: {
       kind: 'folder',

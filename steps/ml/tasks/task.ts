@@ -113,7 +113,7 @@ export interface Measuring {
   problem: ProblemType;
   /** Names of the metrics. */
   metrics: readonly string[];
-  /** The positive class of two labels, for precision, recall and f1. */
+  /** The positive class of two labels, for precision, recall, f1 and roc_auc. */
   positive?: number | undefined;
   split: Split;
   /** Maps the tokens' labels to those of the model. */
