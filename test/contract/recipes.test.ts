@@ -113,6 +113,14 @@ const recipes: Record<string, { files: Files; step?: string; rows: object[] }> =
       { tags: ['O', 'B-LOC'], tokens: ['In', 'Rome'] },
     ],
   },
+  Splits: {
+    files: { 'data/train-0.csv': 'text,label\nFine.,1\nSlow.,0\n', 'data/test-0.csv': 'text,label\nGrim.,0\n' },
+    rows: [
+      { split: 'train', text: 'Fine.' },
+      { split: 'validation', text: 'Slow.' },
+      { split: 'test', text: 'Grim.' },
+    ],
+  },
   HTML: {
     files: { 'data/posts.csv': 'text,label\n<p>List&lt;String&gt; names</p>,code\nplain words,prose\n' },
     step: 'clean',
