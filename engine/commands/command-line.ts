@@ -97,7 +97,7 @@ command('status [file]', 'show which cells are up to date and why the others are
 
 command(
   'explain <cell...>',
-  'show why a cell is up to date or not: its fingerprint, and the differences from its most similar earlier result',
+  'show why a cell is up to date or not: its fingerprint, and the differences from its most similar other result',
   () => import('./explain.ts'),
 )
   .addOption(file())
@@ -197,12 +197,15 @@ command(
   )
   .option('--data <file>', 'your data, as collect reads them; the time is then that of training on them')
   .option('--column <name>', 'column that holds the texts (default: text)')
-  .option('--language <name>', 'language of the texts, such as French (default: English, or another one if the letters show it)')
+  .option(
+    '--language <name>',
+    'language of the texts, such as French (default: English, or several languages if the texts contain many other letters)',
+  )
   .addOption(new Option('--epochs <n>', 'passes over the data (default: 3, as in train)').argParser(count))
   .addOption(new Option('--batch-size <n>', 'sequences in a batch (default: 32, as in train)').argParser(count))
   .addOption(new Option('--max-length <n>', 'maximum number of tokens of a text (default: 128; question-answering: 384)').argParser(count))
   .addOption(
-    new Option('--max-time <time>', 'longest training of a model that is recommended: 90s, 20m, 2h').argParser(time).default(HOUR, '1h'),
+    new Option('--max-time <time>', 'recommend only models that train within this time: 90s, 20m, 2h').argParser(time).default(HOUR, '1h'),
   )
   .option('--calibrate', 'measure the speed of this machine again')
   .option('--json', 'print JSON')

@@ -1,4 +1,4 @@
-/** `tunesmith explain CELL`: the parts of a cell's fingerprint, and how they differ from the most similar earlier result. */
+/** `tunesmith explain CELL`: the parts of a cell's fingerprint, and how they differ from the most similar other result. */
 
 import { usage } from '../errors.ts';
 import type { Json } from '../format/scalars.ts';

@@ -105,7 +105,7 @@ export function sameContent(a: Content | undefined, b: Content | undefined): boo
   return a !== undefined && b !== undefined && a.hash === b.hash && a.kind === b.kind && a.executable === b.executable;
 }
 
-/** How the cell differs from its most similar earlier result. */
+/** How the cell differs from its most similar other result. */
 async function whyRun(cell: Cell, { pipeline, project }: FreshnessContext, known: Fingerprinted): Promise<string> {
   const history = project.cache.index.history(subjectOf(cell, pipeline), 20);
   const last = project.records.lastFingerprint(pipeline.file, cell.name);

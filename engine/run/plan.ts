@@ -219,7 +219,7 @@ function sameName(file: string, name: string): string | undefined {
   return placeKey(fileName(written)) === placeKey(fileName(name)) ? written : undefined;
 }
 
-/** All differences between a cell and its most similar earlier result. */
+/** All differences between a cell and its most similar other result. */
 export interface Explanation {
   cell: string;
   state: PlannedState | 'off';

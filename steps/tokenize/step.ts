@@ -59,7 +59,8 @@ export default defineStep({
     },
     prompt: {
       type: 'string',
-      description: 'The column of prompts, for causal-lm with a `completion`. The loss ignores prompts. Default: `prompt`.',
+      description:
+        'The column of prompts, for causal-lm with a `completion`. The loss ignores prompts unless `completion_only_loss` is false. Default: `prompt`.',
     },
     completion: {
       type: 'string',

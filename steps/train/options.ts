@@ -36,7 +36,7 @@ export const optionSchemas = {
     minimum: 1,
     default: 1,
     description:
-      'Number of batches whose gradients are accumulated for one optimizer step. It needs less memory than one batch of batch_size × gradient_accumulation_steps. Without dropout the result is the same; with dropout the masks differ.',
+      'Number of batches whose gradients are accumulated for one optimizer step. It needs less memory than one batch of batch_size × gradient_accumulation_steps. Without dropout the result is the same up to rounding; with dropout the masks differ.',
   },
   gradient_checkpointing: {
     type: 'boolean',
@@ -240,7 +240,8 @@ export const optionSchemas = {
   load_best_model_at_end: {
     type: 'boolean',
     default: false,
-    description: 'Trains to the end, and keeps the best weights that were evaluated. `early_stopping` implies it.',
+    description:
+      'Trains to the end, and keeps the best weights that were evaluated. Not together with `early_stopping`, which also keeps the best weights.',
   },
   metric_for_best_model: {
     enum: ['loss', ...METRIC_NAMES],
