@@ -101,17 +101,17 @@ test.skipIf(process.platform !== 'linux')('a process in another session does not
   const p = engine(
     `
 steps:
-  shell: { run: "setsid sh -c 'echo $$ >> pids; exec sleep 60' & echo said; echo x > \${{ outputs.o }}", outputs: { o: o.txt } }
+  shell: { run: "setsid sh -c 'echo $$ > shell.pid; exec sleep 60' & until [ -s shell.pid ]; do sleep 0.02; done; echo said; echo x > \${{ outputs.o }}", outputs: { o: o.txt } }
   step: { uses: ./own.mjs }
-  quiet: { run: "setsid sh -c 'echo $$ >> pids; exec sleep 60' > log 2>&1 &" }
+  quiet: { run: "setsid sh -c 'echo $$ > quiet.pid; exec sleep 60' > log 2>&1 & until [ -s quiet.pid ]; do sleep 0.02; done" }
 `,
     {
       'own.mjs': `import { spawn } from 'node:child_process';
-export default { name: 'own', version: 1, outputs: {}, run() { spawn('sh', ['-c', 'echo $$ >> pids; exec sleep 60'], { detached: true, stdio: 'inherit' }).unref(); } };`,
+export default { name: 'own', version: 1, outputs: {}, run() { spawn('sh', ['-c', 'echo $$ > step.pid; exec sleep 60'], { detached: true, stdio: 'inherit' }).unref(); } };`,
     },
   );
   onTestFinished(() => {
-    for (const pid of p.read('pids').split('\n').filter(Boolean)) process.kill(Number(pid));
+    for (const cell of ['shell', 'step', 'quiet']) process.kill(Number(p.read(`${cell}.pid`)));
   });
   const run = await p.go({ jobs: 1 });
   expect(run.states).toEqual({ shell: 'ran', step: 'ran', quiet: 'ran' });
