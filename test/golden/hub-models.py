@@ -1,14 +1,14 @@
 """Counts the parameters of the models in steps/choose/hub-models.ts with transformers, and writes hub-models.json.
 
-    node --import tsx -e "import('./steps/choose/hub-models.ts').then((m) => console.log(JSON.stringify(m.HUB_MODELS)))" |
-      python test/golden/hub-models.py
+    python test/golden/hub-models.py           (torch 2.13, transformers 5.23; needs `npm ci`)
 
-Needs torch and transformers. The weights exist only as shapes, so nothing is downloaded.
+The weights exist only as shapes, so nothing is downloaded.
 """
 
 import json
-import pathlib
-import sys
+import os
+import subprocess
+from pathlib import Path
 
 import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, ElectraForPreTraining
@@ -27,5 +27,8 @@ def parameters(config):
     return model.num_parameters() + (own.vocab_size * own.d_model if tied and config.get("tie_word_embeddings") is False else 0)
 
 
-counts = {model["name"]: parameters(model["config"]) for model in json.load(sys.stdin)}
-pathlib.Path(__file__).with_suffix(".json").write_text(json.dumps(counts, indent=2) + "\n")
+root = Path(os.environ.get("TUNESMITH_GOLDEN", Path(__file__).parent)).parent.parent
+table = "import('./steps/choose/hub-models.ts').then((m) => console.log(JSON.stringify(m.HUB_MODELS)))"
+models = subprocess.run(["node_modules/.bin/node", "--import", "tsx", "-e", table], cwd=root, stdout=subprocess.PIPE, check=True).stdout
+counts = {model["name"]: parameters(model["config"]) for model in json.loads(models)}
+Path(__file__).with_suffix(".json").write_text(json.dumps(counts, indent=2) + "\n")

@@ -193,7 +193,7 @@ test('a step that ends its process or closes its channel is reported as that', a
       'ended its process before it was done',
       'return from `run` instead of calling process.exit() or process.disconnect()',
     ]);
-  expect(Object.keys(failures)).toEqual(['a', 'b']);
+  expect(Object.keys(failures).sort()).toEqual(['a', 'b']);
 });
 
 test('any thrown value is reported', async () => {
