@@ -32,7 +32,7 @@ export async function reference(): Promise<string> {
     '',
     '## Built-in steps',
     '',
-    'Inputs and outputs have a kind: `file`, `folder`, or `any` (a file or a folder). Both inputs and options are given under `with`.',
+    'Inputs and outputs have a kind: `file`, `folder`, or `any` (a file or a folder). In the pipeline, give both the inputs and the options of a built-in step under `with`.',
     '',
     ...steps.flat(),
   ].join('\n');

@@ -145,7 +145,9 @@ command('runs [words...]', 'list past runs, show one run, or compare two runs', 
   .usage('[show RUN | diff [RUN [RUN]]] [options]');
 
 command('gc', 'remove stored results that are no longer needed', () => import('./gc.ts'))
-  .addOption(new Option('--keep-runs <n>', 'keep the results of the last N runs of each pipeline in this project').argParser(count))
+  .addOption(
+    new Option('--keep-runs <n>', 'remove results that the last N runs of each pipeline in this project did not use').argParser(count),
+  )
   .addOption(new Option('--older-than <time>', 'remove results that no run has used for this long: 12h, 30d, 8w').argParser(age))
   .addOption(
     new Option('--max-size <size>', 'remove the least recently used results until the cache has this size: 500MB, 10GB').argParser(size),
@@ -157,7 +159,7 @@ command('gc', 'remove stored results that are no longer needed', () => import('.
   .option('--json', 'print JSON')
   .addHelpText(
     'after',
-    '\nAt least one of the first five options is required.\nIf several of --keep-runs, --older-than and --max-size are given, a result is removed only if all of them allow it.' +
+    '\nAt least one of the first five options is required.\nIf several of --keep-runs, --older-than and --max-size are given, a result is removed only if each of them selects it.' +
       '\nFiles in .tunesmith/kept and .tunesmith/failed are listed, but removed only with --kept and --failed (with --older-than, only files that are at least this old).' +
       '\nResults that a lockfile, a run in progress or another project with the same cache refers to are kept (for a deleted project: until 30 days after its last run).',
   )
@@ -171,7 +173,7 @@ command('cache <what...>', 'list, measure, verify, export or import stored resul
     'after',
     `
 ls [CELL…]            list the results, newest first
-du                    show the disk usage of each step
+du                    show the disk space of the results of each step, and of everything else in .tunesmith/
 verify                check the hash of every object; move damaged objects out of the cache
 export FILE [CELL…]   write results and their objects to an archive
 import FILE           add the results of an archive to this cache, checking the hash of every object`,
@@ -187,7 +189,7 @@ command('setup <what>', 'install TensorFlow, which npm cannot install', () => im
 
 command(
   'models [model...]',
-  'list models to start from, with the memory and the time that their training takes here, and recommend one',
+  'list models to start from, with the memory and the time that training them needs on this machine, and recommend one',
   () => import('./models.ts'),
   'models',
 )
@@ -227,7 +229,12 @@ readingOptions(
 )
   .addOption(new Option('--columns <names>', 'input columns to copy to the output, such as id,label (default: id)').argParser(names))
   .option('-o, --output <file>', 'file to write the predictions to; a name that ends in .csv selects CSV')
-  .addOption(new Option('--output-format <format>', 'output format (default: jsonl)').choices(['jsonl', 'csv']))
+  .addOption(
+    new Option(
+      '--output-format <format>',
+      'output format (default: csv if the name of the output file ends in .csv, otherwise jsonl)',
+    ).choices(['jsonl', 'csv']),
+  )
   .addHelpText('after', otherModels('BUNDLE'))
   .usage('BUNDLE FILE [options]');
 
@@ -259,7 +266,7 @@ command(
   .addOption(new Option('--port <port>', 'port to listen on; 0 selects a free port').argParser(port).default(8080))
   .option(
     '--allow-host <name>',
-    'also accept requests with this Host header (repeatable; default: loopback names if the server listens on a loopback address, otherwise any name)',
+    'accept requests with this Host header too (repeatable). By default the server accepts loopback names if it listens on a loopback address, otherwise any name',
     texts,
   )
   .option('--allow-origin <origin>', 'allow web pages of this origin to send requests (repeatable)', texts)

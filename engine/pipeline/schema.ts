@@ -212,7 +212,7 @@ export const stepSchema = {
     },
     env: {
       title: 'a list of names, or a map of names and values',
-      description: 'Environment variables of the step: names, or names with values. They enter its fingerprint.',
+      description: 'Environment variables of the step: names, or names with values. The values enter the fingerprint.',
       anyOf: [
         { type: 'array', items: VARIABLE, uniqueItems: true },
         { type: 'object', propertyNames: VARIABLE, additionalProperties: SCALAR },
@@ -224,7 +224,7 @@ export const stepSchema = {
       uniqueItems: true,
       title: 'a list of names of variables',
       description:
-        'Names of environment variables that are passed to the step and masked in logs. They do not enter the fingerprint. They must be set when the step executes.',
+        'Names of environment variables that are passed to the step and masked in logs. Their values do not enter the fingerprint. The variables must be set when a cell of the step runs.',
     },
     matrix: {
       type: 'object',
@@ -286,7 +286,7 @@ export const stepSchema = {
       },
       additionalProperties: false,
       description:
-        'Resources that a cell uses while it runs, {cpu, gpu, memory}. Cells run at the same time as long as their resources fit on the machine. Does not enter the fingerprint.',
+        'Resources that a cell uses while it runs, {cpu, gpu, memory}. Cells run at the same time as long as their resources fit on the machine. `resources` does not enter the fingerprint.',
     },
     frozen: {
       type: 'boolean',

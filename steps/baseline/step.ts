@@ -39,7 +39,7 @@ export default defineStep({
       minItems: 1,
       uniqueItems: true,
       description:
-        "The baselines to evaluate. text-classification: `majority` always predicts the most frequent label of the training split; `bag_of_words` is scikit-learn's TfidfVectorizer and LogisticRegression with their defaults. token-classification: `majority`; `commonest_tag` predicts for each word its most frequent tag in the training split. question-answering: `no_answer` never answers; `nearest_sentence` answers with the sentence of the context that shares most words with the question. causal-lm, with the tokens of the model: `unigram` is the frequency of each token; `bigram` is the frequency of each token after the previous token, with Kneser-Ney smoothing. seq2seq: `commonest` always predicts the most frequent target of the training split; `copy` repeats the input text; `lead` takes the first words of the input text, as many as the training targets have on average, rounded up. Default: all methods of the task.",
+        "The baselines to evaluate. Default: all baselines of the task. For text-classification: `majority` always predicts the most frequent label of the training split; `bag_of_words` is scikit-learn's TfidfVectorizer and LogisticRegression with their defaults. For token-classification: `majority` always predicts the most frequent tag of the training split; `commonest_tag` predicts for each word its most frequent tag in the training split. For question-answering: `no_answer` never answers; `nearest_sentence` answers with the sentence of the context that shares most words with the question. For causal-lm (with the tokens of the model): `unigram` predicts each token by its frequency; `bigram` predicts each token by its frequency after the previous token, with Kneser-Ney smoothing. For seq2seq: `commonest` always predicts the most frequent target of the training split; `copy` repeats the input text; `lead` takes the first words of the input text, as many as the training targets have on average, rounded up.",
     },
     text: {
       type: 'string',
@@ -65,7 +65,7 @@ export default defineStep({
       minItems: 1,
       uniqueItems: true,
       description:
-        "The metrics to compute, as in evaluate. Baselines give no probabilities: for text-classification, roc_auc, log_loss and ece are errors, and for seq2seq perplexity and accuracy. Default: the task's usual ones.",
+        "The metrics to compute, as in evaluate. Baselines give no probabilities, so these metrics are errors: roc_auc, log_loss and ece for text-classification; perplexity and accuracy for seq2seq. Default: the task's usual ones.",
     },
     positive: {
       type: 'string',

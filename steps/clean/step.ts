@@ -29,7 +29,7 @@ export default defineStep({
       minItems: 1,
       uniqueItems: true,
       description:
-        'The columns of texts to clean. Default: the column that `text` of collect names, otherwise `text`. At inference, exactly the fields that come from these columns are cleaned in the same way. A column in which answers are given by position (`context`, `words`) cannot be cleaned.',
+        'The columns of texts to clean. Default: the column that `text` of collect names, otherwise `text`. At inference, the fields that come from these columns are cleaned in the same way; other fields are not cleaned. A column in which answers are given by position (`context`, `words`) cannot be cleaned.',
     },
     remove: {
       type: 'array',

@@ -62,7 +62,7 @@ export default defineStep({
       additionalProperties: { enum: ['text', 'number', 'boolean'] },
       minProperties: 1,
       description:
-        'Column types, such as `{ zip: text, price: number }`. By default a column becomes a number or boolean only if every value, parsed and written again, gives exactly the text in the file. Otherwise it stays text, and the log reports the first value for which this fails. A row whose value does not fit the given type is rejected.',
+        'Column types, such as `{ zip: text, price: number }`. By default a column becomes a number or boolean only if no value changes when it is parsed and written back. For example, 007 would become 7. Otherwise the column stays text, and the log reports the first value that would change. A row whose value does not fit the given type is rejected.',
     },
     header: { type: 'boolean', default: true, description: 'Whether the first line of CSV and TSV files contains the column names.' },
     columns: {
@@ -77,7 +77,7 @@ export default defineStep({
       additionalProperties: { enum: ['mail'] },
       minProperties: 1,
       description:
-        'Columns that contain whole mails: `{ text: mail }` removes headers, decodes MIME and converts HTML to plain text. Decoding precedes `select` and `where`.',
+        'Columns that contain whole mails: `{ text: mail }` removes headers, decodes MIME and converts HTML to plain text. tunesmith decodes the columns before it applies `select` and `where`.',
     },
     select: {
       type: 'object',

@@ -20,7 +20,7 @@ export default defineStep({
       default: 'test',
       defaultInMatrix: 'validation',
       description:
-        'The split to predict. The cells of a matrix are compared on `validation`, so that `test` stays unseen until a model is chosen.',
+        'The split to evaluate. The cells of a matrix are compared on `validation`, so that `test` stays unseen until a model is chosen.',
     },
     metrics: {
       type: 'array',

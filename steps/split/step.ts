@@ -25,7 +25,7 @@ export default defineStep({
       kind: 'any',
       optional: true,
       description:
-        'An earlier split to extend: a copy of this step’s output `assignment` or `data`, or a CSV, JSON lines or Parquet file with a column `split`. Rows in it keep their split, and only new rows are assigned. An assignment with another `group` or `key` is an error.',
+        'An earlier split to extend: a copy of this step’s output `assignment` or `data`, or a CSV, JSON lines or Parquet file with a column `split`. Rows of the earlier split stay in their split, and only new rows are assigned. An `assignment` that was made with another `group` or `key` is an error.',
     },
   },
   outputs: {

@@ -10,7 +10,7 @@ import { SCHEDULES } from './schedule.ts';
 export const optionSchemas = {
   task: {
     enum: TASK_NAMES,
-    description: 'The task to train for. It must be the task that the tokens were made for, which is also the default.',
+    description: 'The task to train for. Default: the task of the tokens. Another task is an error.',
   },
   replace_head: {
     type: 'boolean',
@@ -232,7 +232,8 @@ export const optionSchemas = {
         type: 'number',
         minimum: 0,
         default: 0,
-        description: 'A value counts as an improvement only if it is better than the last improvement by more than `min_delta`.',
+        description:
+          'A value counts as an improvement only if it is better by more than `min_delta` than the last value that counted as an improvement.',
       },
     },
     additionalProperties: false,

@@ -113,7 +113,7 @@ const step = defineStep({
       kind: 'folder',
       optional: true,
       description:
-        'The model of a train step with `save_optimizer: true`. Training continues with its weights and optimizer state, up to `epochs` or `max_steps`. Both include what is already done.',
+        'The model of a train step with `save_optimizer: true`. Training continues with its weights and optimizer state, up to `epochs` or `max_steps`. Both count from the start of the first training.',
     },
     'distill.teacher': {
       kind: 'folder',

@@ -15,7 +15,7 @@ export const generationOptions = {
     type: 'integer',
     minimum: 1,
     description:
-      'maximum number of new tokens (default: 20; with max_length, as many as it allows; for a trained seq2seq model, its max_target_length)',
+      'maximum number of new tokens. Default: 20. If max_length is set: as many as max_length allows. For a seq2seq model that tunesmith trained: its max_target_length',
   },
   max_length: { type: 'integer', minimum: 1, description: 'maximum number of tokens, prompt included; max_new_tokens takes precedence' },
   min_new_tokens: { type: 'integer', minimum: 0, description: 'minimum number of new tokens' },
