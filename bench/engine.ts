@@ -170,9 +170,9 @@ const ROWS: Row[] = [
   }),
   { name: 'fan-out, join 10000: no-op', shape: fan(10_000), files: fanFiles(10_000), ...nothing },
   { name: 'matrix of 256: plan', shape: fan(256), files: fanFiles(256), before: 'nothing', minimum: 0, plan: true },
-  { name: '1 GB: first', shape: sizeOfBig, files: big, before: 'anew', minimum: 1, floor: ['sha256sum', 'in/big'] },
+  { name: '1 GB: cold', shape: sizeOfBig, files: big, before: 'anew', minimum: 1, floor: ['sha256sum', 'in/big'] },
   { name: '1 GB: no-op', shape: sizeOfBig, files: big, ...nothing },
-  { name: '15,000 files: first', shape: countOfSmall, files: small, before: 'anew', minimum: 1 },
+  { name: '15,000 files: cold', shape: countOfSmall, files: small, before: 'anew', minimum: 1 },
   { name: '15,000 files: no-op', shape: countOfSmall, files: small, ...nothing },
 ];
 

@@ -97,7 +97,7 @@ command('status [file]', 'show which cells are up to date and why the others are
 
 command(
   'explain <cell...>',
-  'show why a cell is up to date or not: its fingerprint, and the differences from its most similar other result',
+  'show why a cell is up to date or not: its fingerprint, and what differs from the most similar stored result',
   () => import('./explain.ts'),
 )
   .addOption(file())

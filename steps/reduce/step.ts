@@ -20,7 +20,7 @@ export default defineStep({
       minimum: 1,
       default: 1,
       description:
-        'How often a token must occur in the data to be kept. Special and added tokens are always kept, and so are those of texts that the model adds, such as its prefix. The following tokens are kept too, so that no word of the data becomes unknown: single characters of the data, the bytes of a vocabulary that has them, and the shorter tokens that BPE merges to build a kept token.',
+        'How often a token must occur in the data to be kept. Special and added tokens are always kept. If the model puts a prefix or another text before your texts, the tokens of that text are kept as well. The following tokens are also kept, so that no word of the data becomes unknown: single characters of the data, the bytes of a vocabulary that has them, and the shorter tokens that BPE merges to build a kept token.',
     },
     keep: {
       type: 'array',

@@ -138,7 +138,8 @@ export const optionSchemas = {
       },
     },
     additionalProperties: false,
-    description: 'Trains low-rank adapters (LoRA, as in PEFT) and the head, and freezes all other weights.',
+    description:
+      'Trains low-rank adapters (LoRA, as in PEFT) and the head, and freezes all other weights. The heads of masked-lm, causal-lm and seq2seq are frozen too.',
   },
   distill: {
     type: 'object',
