@@ -55,7 +55,8 @@ test('the package contains code and docs, no mails and no tests, and is small', 
   ]);
   expect(packed.files.filter(({ path }) => /\.test\.|^test\/|spam-assassin|\.tmp\.|\.sqlite|\.safetensors/.test(path))).toEqual([]);
   expect(packed.files.find(({ path }) => path === 'dist/engine/cli.js')!.mode & 0o111).toBe(0o111);
-  expect(packed.size).toBeLessThan(1_000_000);
+  // A quarter of a megabyte are DuckDB and TensorFlow.js, each in one file, so that a step starts in half the time.
+  expect(packed.size).toBeLessThan(1_500_000);
 });
 
 test('the package contains exactly the declarations that the types of `tunesmith` reach', () => {
