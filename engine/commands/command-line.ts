@@ -29,7 +29,7 @@ makeFoldersAbsolute(process.env);
 /** Commands whose first form is not their usual one. */
 const HOUR = 3_600_000;
 
-const LISTED: Record<string, string> = { runs: '', cache: 'COMMAND', gc: 'OPTIONS', show: 'PATH | CELL.OUTPUT' };
+const LISTED: Record<string, string> = { runs: '', cache: 'COMMAND', gc: 'OPTIONS', show: 'PATH | CELL[.OUTPUT]' };
 
 const tunesmith = new Command('tunesmith')
   .usage('COMMAND …')
