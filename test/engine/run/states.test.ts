@@ -143,10 +143,10 @@ test('an input that changes while the step runs: the result is used but not stor
   expect((await p.go()).states).toEqual({ a: 'ran' });
 });
 
-test('equal cells run once; `when` also skips the readers of a cell', async () => {
+test('`when` also skips the readers of a cell', async () => {
   const p = engine(`
 steps:
-  one: { run: "echo x >> runs; sleep 0.2; echo 1 > out.txt; mv out.txt \${{ outputs.o }}", matrix: { x: [a, b] }, outputs: { o: "out/\${{ matrix.x }}" } }
+  one: { run: "echo 1 > \${{ outputs.o }}", matrix: { x: [a, b] }, outputs: { o: "out/\${{ matrix.x }}" } }
   off: { run: "echo > \${{ outputs.o }}", when: false, outputs: { o: off.txt } }
   reads: { run: "cat \${{ steps.off.o }}" }
   waits: { run: "true", needs: off }
