@@ -117,10 +117,7 @@ test.skipIf(!mounts)('a built-in step that fills the disk reports it with a hint
 });
 
 test.skipIf(!mounts)('a disk that is temporarily full does not stop a running step', async () => {
-  const p = faulty({});
-  if (!mount('-t', 'tmpfs', '-o', 'size=2m', 'none', p.folder)) throw new Error('cannot mount');
-  onTestFinished(() => void spawnSync('umount', ['-l', p.folder]));
-  p.write('package.json', '{}');
+  const p = onSmallDisk('2m');
   p.write(
     'p.yaml',
     `
@@ -143,10 +140,7 @@ steps:
 });
 
 test.skipIf(!mounts)('a disk that is full at the end of a run: the summary is still printed', async () => {
-  const p = faulty({});
-  if (!mount('-t', 'tmpfs', '-o', 'size=2m', 'none', p.folder)) throw new Error('cannot mount');
-  onTestFinished(() => void spawnSync('umount', ['-l', p.folder]));
-  p.write('package.json', '{}');
+  const p = onSmallDisk('2m');
   p.write('p.yaml', 'name: p\nsteps: { fills: { run: "head -c 9m /dev/zero > filler 2> /dev/null || true" } }\n');
   const { code, screen } = await p.run('run', 'p.yaml', '--plain');
   expect(code).toBe(1);
@@ -155,10 +149,7 @@ test.skipIf(!mounts)('a disk that is full at the end of a run: the summary is st
 });
 
 test.skipIf(!mounts)('a cell that fills the disk is reported once, with what to remove', async () => {
-  const p = faulty({});
-  if (!mount('-t', 'tmpfs', '-o', 'size=3m', 'none', p.folder)) throw new Error('cannot mount');
-  onTestFinished(() => void spawnSync('umount', ['-l', p.folder]));
-  p.write('package.json', '{}');
+  const p = onSmallDisk('3m');
   p.write('p.yaml', 'name: p\nsteps: { a: { run: "head -c 9m /dev/zero > ${{ outputs.o }}", outputs: { o: o } } }\n');
   const { code, screen } = await p.run('run', 'p.yaml', '--plain');
   expect(code, screen).toBe(1);
@@ -253,4 +244,13 @@ function readOnly(p: Project): () => void {
   const give = () => all(0o755);
   onTestFinished(give);
   return give;
+}
+
+/** A project on a file system of its own. */
+function onSmallDisk(size: string): Project {
+  const p = faulty({});
+  if (!mount('-t', 'tmpfs', '-o', `size=${size}`, 'none', p.folder)) throw new Error('cannot mount');
+  onTestFinished(() => void spawnSync('umount', ['-l', p.folder]));
+  p.write('package.json', '{}');
+  return p;
 }
