@@ -6,7 +6,7 @@ import { check, optional, optionSchemas, teacherProblem } from './options.ts';
 const step = defineStep({
   name: 'train',
   version: 5,
-  description: 'Fine-tunes a model. If the model folder has no weights, trains it from a random initialization.',
+  description: 'Fine-tunes a model. If the model folder has no weights, trains it from random weights.',
   options: optionSchemas,
   optional,
   // transformers, Keras, Lightning, PyTorch, scikit-learn, axolotl
@@ -107,7 +107,7 @@ const step = defineStep({
     model: {
       kind: 'folder',
       description:
-        'A Hugging Face model folder. Without weights (`model.safetensors`, whole or in shards), training starts from a random initialization.',
+        'A Hugging Face model folder. Without weights (`model.safetensors`, whole or in shards), training starts from random weights.',
     },
     continue: {
       kind: 'folder',
