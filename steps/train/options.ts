@@ -301,7 +301,7 @@ export const optionSchemas = {
     type: 'integer',
     minimum: 0,
     default: 0,
-    description: 'The seed of the random initialization, the order of the rows and the dropout masks.',
+    description: 'The seed of random weights, the order of the rows and the dropout masks.',
   },
 } as const satisfies OptionSchemas;
 
