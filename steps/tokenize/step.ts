@@ -75,7 +75,7 @@ export default defineStep({
     target: { type: 'string', description: 'The column of target texts, for seq2seq. Default: `target`.' },
     prefix: {
       type: 'string',
-      description: "A prefix of each input text, for seq2seq, used in training and inference, such as T5's `summarize: `.",
+      description: "A text before each input text, for seq2seq, in training and inference, such as T5's `summarize: `.",
     },
     max_target_length: {
       type: 'integer',
