@@ -87,7 +87,7 @@ export default defineStep({
       type: 'integer',
       minimum: 8,
       description:
-        "The maximum number of tokens of a sequence, including special tokens. Longer texts are truncated for text-classification, seq2seq and prompts with completions, and divided into windows for the other tasks. Default: the model's own limit. For data without a split `train`: the value that the model was trained with, as for `truncation`, `stride`, `prefix` and `max_target_length`.",
+        "The maximum number of tokens of a sequence, including special tokens. Longer texts are truncated for text-classification, seq2seq and prompts with completions, and divided into windows for the other tasks. Default: the model's own limit. If the data have no split `train`, the default is the value that the model was trained with. In this case, `truncation`, `stride`, `prefix` and `max_target_length` also default to the values of that training.",
     },
     truncation: {
       enum: ['longest_first', 'only_first', 'only_second'],
