@@ -20,11 +20,12 @@ const bundle = join(outputs, 'deploy/bundle');
 const MAIL =
   'Congratulations! You have been selected to receive a FREE $1000 prize. Click here now to claim your cash, this offer expires today!!!';
 
+const all = process.argv.includes('--all');
 const args = process.argv.slice(2).flatMap((argument) => (argument === '--all' ? ['-p', 'part=100'] : [argument]));
 
-console.log(`Fine-tunes a small pre-trained BERT to find spam in real mails.
-Trains the same BERT from random weights to compare, and serves the better model.
-On two cores this takes about three minutes. A second demo takes about two seconds, because no step runs again.
+console.log(`Fine-tunes a small pre-trained BERT to find spam in real mails. Also trains the same BERT from random
+weights, to show what pre-training is worth. Serves the better model.
+On two cores this takes about ${all ? 'ten' : 'three'} minutes. A second demo takes about two seconds, because no step runs again.
 `);
 await run(['run', join(root, 'pipelines/spam.yaml'), ...args]);
 const answer = await ask(MAIL);
