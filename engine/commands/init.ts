@@ -27,7 +27,7 @@ export async function init(folder = '.'): Promise<void> {
     `wrote ${written.map(printableName).join(', ')}`,
     '',
     ...(near === '.' ? [] : [`  cd ${word(pathWord(near))}`]),
-    '  tunesmith run starter.yaml                     takes about 15 seconds; a second run has nothing to do',
+    '  tunesmith run starter.yaml                     takes about 20 seconds; a second run has nothing to do',
     '  tunesmith show starter.yaml test.metrics       shows the metrics of the best model on the test split',
     `  tunesmith serve ${word(`${outputs}/starter/deploy/bundle`)}`,
   ]);
