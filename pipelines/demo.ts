@@ -22,10 +22,10 @@ const MAIL =
 const all = process.argv.includes('--all');
 const args = process.argv.slice(2).flatMap((argument) => (argument === '--all' ? ['-p', 'part=100'] : [argument]));
 
-console.log(`Fine-tunes a small pre-trained BERT to find spam in real mails. To compare, trains the
-same BERT from random weights. Then serves the better model.
-On two cores this takes about ${all ? 'ten' : 'three'} minutes. A second demo takes about two seconds,
-because no step runs again.
+console.log(`Fine-tunes a small pre-trained BERT to find spam in real mails. To compare, trains
+the same BERT from random weights. Then serves the better model.
+On two cores this takes about ${all ? 'ten' : 'three'} minutes. A second demo takes about two
+seconds, because no step runs again.
 `);
 await run(['run', join(root, 'pipelines/spam.yaml'), ...args]);
 const answer = await ask(MAIL);
@@ -49,7 +49,7 @@ What to try next:
   npx tunesmith run pipelines/spam.yaml -p seed=8       another split and other initial weights
   npx tunesmith serve ${shown(bundle)}    then open the page that it prints
 
-To fine-tune BERT-base of the Hugging Face hub, replace one line of pipelines/spam.yaml:
+To fine-tune BERT-base of the hub, replace one line of pipelines/spam.yaml:
   base: { model: hf://google-bert/bert-base-uncased, learning_rate: 5e-5 }`);
 
 /** Runs a command in this terminal. If it fails, the demo ends. */
