@@ -93,7 +93,7 @@ function comparison(): string {
   const random = read('evaluate[from_scratch=true]/metrics');
   const pretrained = read('evaluate[from_scratch=false]/metrics');
   const test = read('test/metrics');
-  const learned = read('part/data/card.json').splits.train.rows;
+  const learned = read('tokenize/tokens/tokens.json').splits.train.rows;
   const line = (...[name, accuracy, f1]: string[]) => `  ${name!.padEnd(24)}  ${accuracy!.padStart(8)}  ${f1!.padStart(10)}`;
   const results = (name: string, { accuracy, f1 }: Record<string, number>) => line(name, threeDigits(accuracy!), threeDigits(f1!));
   const { matrix } = read('best/choice');
