@@ -22,8 +22,8 @@ const MAIL =
 const all = process.argv.includes('--all');
 const args = process.argv.slice(2).flatMap((argument) => (argument === '--all' ? ['-p', 'part=100'] : [argument]));
 
-console.log(`Fine-tunes a small pre-trained BERT to find spam in real mails. To compare, trains
-the same BERT from random weights. Then serves the better model.
+console.log(`Fine-tunes a small pre-trained BERT to find spam in real mails. To compare,
+trains the same BERT from random weights. Then serves the better model.
 On two cores this takes about ${all ? 'ten' : 'three'} minutes. A second demo takes about two
 seconds, because no step runs again.
 `);
