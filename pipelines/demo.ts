@@ -111,7 +111,9 @@ function read(output: string) {
   return JSON.parse(readFileSync(join(outputs, output), 'utf8'));
 }
 
-const threeDigits = (value: number): string => value.toFixed(3);
+function threeDigits(value: number): string {
+  return value.toFixed(3);
+}
 
 /** The path relative to the working directory. */
 function shown(path: string): string {
