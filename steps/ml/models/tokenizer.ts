@@ -32,6 +32,8 @@ export interface Tokenizer {
   readonly size: number;
   /** Ids of special tokens: [CLS], [PAD] … */
   readonly specialIds: number[];
+  /** The id of the token for text that the vocabulary cannot write, if there is one. */
+  readonly unknownId?: number;
   /** The side on which texts are truncated: `truncation_side` of tokenizer_config.json. */
   readonly truncationSide: Side;
   /** With the special tokens that the model expects, in the order of the texts. `maxLength` replaces the tokenizer's own. */
@@ -69,8 +71,10 @@ export async function openTokenizer(folder: string, options: TokenizerOptions): 
   const pace = new Pace();
   const [single, paired] = await templatesOf(parsed);
   const reading = { library, side, unsure, pace, ...options };
+  const unknownId = parsed.model.unk_id ?? (parsed.model.unk_token == null ? null : library.tokenToId(parsed.model.unk_token));
   return {
     size: sizeOf(parsed.model.vocab, added),
+    ...(unknownId !== null && { unknownId }),
     truncationSide: side,
     specialIds: added.filter(({ special }) => special).map(({ id }) => id),
     encode: (texts, maxLength = options.maxLength) =>

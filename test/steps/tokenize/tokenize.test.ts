@@ -54,6 +54,23 @@ test('long texts are truncated and keep their last special token; a text without
   expect(idsOf(split, 1)).toEqual([2, 3]);
 });
 
+test('a warning gives the share of tokens that the vocabulary cannot write, and the number of texts without any other', async () => {
+  const texts = (texts: string[]) => texts.map((text, i) => ({ ...made[i]!, text }));
+  const foreign = await tokenized(texts(['the day was', '你好', 'the 😀']));
+  expect(foreign.warnings).toEqual([
+    expect.stringMatching(/^3 of 7 tokens \(42\.9%\) are \[UNK\], and 1 of 3 texts consist only of it\. .* Use a model that knows/),
+  ]);
+  const few = await tokenized(texts([...new Array(9).fill('the day '.repeat(7)), 'the day '.repeat(6) + 'the 😀']));
+  expect(few.warnings).toEqual([]);
+  expect(few.log).toContain('1 of 140 tokens (0.7%) are [UNK]');
+  expect((await tokenized(texts(['the day was']))).log.join()).not.toContain('[UNK]');
+  // Of seq2seq, the texts to be written count too.
+  const options = { task: 'seq2seq', target: 'target', max_length: 8 };
+  const t5 = join(import.meta.dirname, '../../../pipelines/models/t5-tiny');
+  const written = await tokenized([{ id: '1', text: 'a day', target: '😀', split: 'train' }], options, t5);
+  expect(written.warnings).toEqual([expect.stringMatching(/^\d of \d tokens \(\d\d\.\d%\) are <unk>\. /)]);
+});
+
 test('answer_start counts code points, as in SQuAD; code units would point at another occurrence of the word', async () => {
   const folder = temporary();
   const database = await Database.open();
