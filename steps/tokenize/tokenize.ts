@@ -84,7 +84,7 @@ export async function tokenize(context: Context): Promise<void> {
     const total = [...splits.values()].reduce((sum, rows) => sum + rows, 0);
     let done = 0;
     const kind = prepared.blockSize === undefined ? 'texts' : 'blocks';
-    const unknown = new UnknownTokens(tokenizer, kind, task === 'seq2seq');
+    const unknown = new UnknownTokens(tokenizer, kind);
     const writing = { typed, blockSize: prepared.blockSize, maxLength, unknown, signal: context.signal };
     for (const name of splits.keys()) {
       const rows = encoded(database, { table, split, ...prepared }, name, encoder, (read) => {
@@ -145,7 +145,7 @@ async function writeSplit(
   return lengths;
 }
 
-/** Counts what the vocabulary cannot write. A model cannot tell such words apart. */
+/** Counts what the vocabulary cannot write in the texts that the model reads. It cannot tell such words apart. */
 class UnknownTokens {
   /** Unknown tokens, and all tokens except special ones. */
   tokens = 0;
@@ -158,8 +158,6 @@ class UnknownTokens {
   constructor(
     private readonly tokenizer: Tokenizer,
     private readonly kind: 'texts' | 'blocks',
-    /** Whether the column `labels` contains the tokens of other texts, which are to be written. */
-    private readonly targets: boolean,
   ) {
     this.#special = new Set(tokenizer.specialIds);
   }
@@ -170,8 +168,8 @@ class UnknownTokens {
     if (unknownId === undefined) return;
     let unknown = 0;
     let known = 0;
-    for (const { sequence, values } of sequences)
-      for (const id of [...sequence.ids, ...(this.targets ? Array.from(values.labels!) : [])]) {
+    for (const { sequence } of sequences)
+      for (const id of sequence.ids) {
         if (id === unknownId) unknown++;
         else if (!this.#special.has(id)) known++;
       }
@@ -186,9 +184,9 @@ class UnknownTokens {
     const share = this.tokens / this.#all;
     const counted = `${this.tokens} of ${this.#all} tokens (${share < 0.001 ? 'less than 0.1%' : percent(share)}) are ${token}`;
     if (share < MANY_UNKNOWN && this.#texts === 0) return log(counted);
-    const alone = this.#texts > 0 ? `, and ${this.#texts} of ${this.#allTexts} ${this.kind} consist only of it` : '';
+    const alone = this.#texts > 0 ? ` ${this.#texts} of ${this.#allTexts} ${this.kind} contain no other token.` : '';
     warn(
-      `${counted}${alone}. It stands for words with characters that the vocabulary lacks: the model cannot tell them apart. Use a model that knows the language of the texts, or remove such characters with clean`,
+      `${counted}, which stands for words with characters that the vocabulary lacks.${alone} The model cannot tell such words apart: use a model that knows the language of the texts, or remove such characters with \`clean\``,
     );
   }
 }

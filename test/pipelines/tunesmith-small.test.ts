@@ -45,7 +45,8 @@ test.each([
   ['The constitution of the United [MASK] was written long ago.', 'states'],
 ])('it completes: %s', async (text, word) => {
   const tokenizer = await openTokenizer(folder, { maxLength: 512 });
-  const [{ ids }] = (await tokenizer.encode([text])) as [{ ids: number[] }];
+  const [sequence] = await tokenizer.encode([text]);
+  const { ids } = sequence!;
   const model = await loadModel(folder, 'masked-lm');
   const inference = (await openRuntime('onnx')).inference(model.program, model.weights, model.axes);
   const tensor = (data: Int32Array) => ({ dtype: 'int32' as const, shape: [1, ids.length], data });

@@ -71,6 +71,7 @@ export async function openTokenizer(folder: string, options: TokenizerOptions): 
   const pace = new Pace();
   const [single, paired] = await templatesOf(parsed);
   const reading = { library, side, unsure, pace, ...options };
+  refuseWithoutUnknown(parsed.model);
   const unknownId = parsed.model.unk_id ?? (parsed.model.unk_token == null ? null : library.tokenToId(parsed.model.unk_token));
   return {
     size: sizeOf(parsed.model.vocab, added),
@@ -90,6 +91,16 @@ export async function openTokenizer(folder: string, options: TokenizerOptions): 
     decode: (ids) => library.decode(ids, true),
     decodeToken: (id) => library.decode([id], false),
   };
+}
+
+/** The library would fail only at the first unknown word, which may be that of a client. */
+function refuseWithoutUnknown({ type, vocab, unk_token }: { type?: string; vocab: object; unk_token?: string }): void {
+  if ((type !== 'WordPiece' && type !== 'WordLevel') || unk_token === undefined || Object.hasOwn(vocab, unk_token)) return;
+  throw new StepError(
+    `tokenizer.json: the vocabulary does not contain ${unk_token}, its unknown token (unk_token)`,
+    'Take a tokenizer.json with its special tokens.',
+    ['model'],
+  );
 }
 
 /** `vocab`: as in tokenizer.json, ids by token or a list of tokens. Asking the library would build an object of all of them again. */
