@@ -33,25 +33,25 @@ export async function overlapsOf(passages: string, tasks: Record<string, string[
     await connection.run(`
       CREATE MACRO words(text) AS regexp_extract_all(lower(strip_accents(text)), '[a-z0-9]+');
       CREATE MACRO hash_of(words) AS sha256(array_to_string(words, ' '));
-      CREATE MACRO runs(words) AS list_transform(range(1, len(words) - 11), lambda i: array_to_string(words[i:i + 12], ' '));
       CREATE TABLE passage AS
         SELECT row_number() OVER () AS id, text, words(text) AS words FROM read_json(${literal(passages)}, format = 'newline_delimited', columns = {text: 'VARCHAR'});
-      CREATE TABLE example (task VARCHAR, words VARCHAR[]);`);
+      CREATE SEQUENCE ids;
+      CREATE TABLE example (task VARCHAR, id BIGINT DEFAULT nextval('ids'), words VARCHAR[]);`);
     for (const [task, queries] of Object.entries(tasks))
       for (const query of queries)
         await connection.run(`
-          INSERT INTO example
+          INSERT INTO example (task, words)
           SELECT ${literal(task)}, words FROM (SELECT words(text) AS words FROM (${query}) AS texts(text)) WHERE len(words) > 0`);
     await connection.run(`
       CREATE TABLE text_of AS SELECT DISTINCT task, hash_of(words) AS hash FROM example;
-      CREATE TABLE run_of AS SELECT DISTINCT task, unnest(runs(words)) AS run FROM example WHERE len(words) >= 13;
+      CREATE TABLE run_of AS SELECT DISTINCT key AS task, run FROM (${runsOf('example', 'task')});
       CREATE TABLE overlap AS
         SELECT DISTINCT 'same_text' AS kind, task, id FROM passage JOIN text_of ON hash_of(words) = hash
         UNION ALL
         SELECT DISTINCT 'same_sentence', task, id
         FROM (SELECT id, words(unnest(regexp_split_to_array(text, '[.!?]+'))) AS words FROM passage) JOIN text_of ON len(words) >= 5 AND hash_of(words) = hash
         UNION ALL
-        SELECT DISTINCT 'thirteen_words', task, id FROM (SELECT id, unnest(runs(words)) AS run FROM passage) JOIN run_of USING (run)`);
+        SELECT DISTINCT 'thirteen_words', task, key AS id FROM (${runsOf('passage', 'id')}) JOIN run_of USING (run)`);
     const [{ passages: count, words }] = (await rows('SELECT count(*)::INT AS passages, sum(len(words))::INT AS words FROM passage')) as [
       any,
     ];
@@ -73,6 +73,15 @@ export async function overlapsOf(passages: string, tasks: Record<string, string[
     instance.closeSync();
   }
 }
+
+/** A query for every 13 words in a row of a table's lists of words. Slices of a list would take time that grows with the square of its length. */
+const runsOf = (table: string, key: 'id' | 'task') => `
+  SELECT key, run
+  FROM (
+    SELECT key, concat_ws(' ', ${Array.from({ length: 13 }, (_, k) => `lead(word, ${k}) OVER one`).join(', ')}) AS run, lead(word, 12) OVER one AS last
+    FROM (SELECT id, ${key} AS key, unnest(words) AS word, generate_subscripts(words, 1) AS place FROM ${table})
+    WINDOW one AS (PARTITION BY id ORDER BY place))
+  WHERE last IS NOT NULL`;
 
 const KINDS = ['same_text', 'same_sentence', 'thirteen_words'] as const;
 
