@@ -9,12 +9,13 @@ import { expect, test } from 'vitest';
 import { literal, overlapsOf, textsIn } from '../pipelines/overlaps.ts';
 import { project, root } from '../rig.ts';
 
+/** The results stay in the checkout, so that a second run is short. */
 const outputs = join(root, '.tunesmith/outputs/pretrain');
 
 test('no test example is in the text of pipelines/pretrain.yaml, by SQL that shares no code with it', async () => {
   const given = process.env.TUNESMITH_TEST_PASSAGES;
   const cells = given === undefined ? ['--until', 'unseen'] : ['--only', 'mails', 'nouns'];
-  const { code, screen } = await project().run('run', join(root, 'pipelines/pretrain.yaml'), ...cells, '--plain');
+  const { code, screen } = await project().runIn(root, 'run', 'pipelines/pretrain.yaml', ...cells, '--plain');
   expect(code, screen).toBe(0);
 
   const passages = given ?? join(outputs, 'unseen/rows');
