@@ -19,7 +19,7 @@ test('no test example is in the text of pipelines/pretrain.yaml, by SQL that sha
   expect(code, screen).toBe(0);
 
   const passages = given ?? join(outputs, 'unseen/rows');
-  const tasks = {
+  const tasks: Record<string, string[]> = {
     spam: [
       `SELECT text FROM read_parquet(${literal(join(outputs, 'mails/data/data.parquet'))})`,
       // Undecoded, too.
@@ -30,6 +30,9 @@ test('no test example is in the text of pipelines/pretrain.yaml, by SQL that sha
       ['reviews', 'pairs', 'entities', 'qa'].map((name) => [name, [textsIn(join(root, `pipelines/data/${name}.jsonl`))]]),
     ),
   };
+  // Its sentences are lists of words.
+  const entities = literal(join(root, 'pipelines/data/entities.jsonl'));
+  tasks.entities!.push(`SELECT array_to_string(tokens, ' ') FROM read_json(${entities}, format = 'newline_delimited')`);
   const overlaps = await overlapsOf(passages, tasks);
   const sha256 = createHash('sha256').update(readFileSync(passages)).digest('hex');
   const result = { date: new Date().toISOString().slice(0, 10), sha256, ...overlaps };
