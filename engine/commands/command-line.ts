@@ -260,7 +260,7 @@ command('serve <bundle>', 'serve a bundle over HTTP', () => import('./model.ts')
   .addOption(new Option('--port <port>', 'port to listen on; 0 selects a free port').argParser(port).default(8080))
   .option(
     '--allow-host <name>',
-    'also accept requests for this host name (repeatable). Loopback names are always accepted. Without this option, a server that listens on another address than loopback accepts every name',
+    'also accept requests for this host name (repeatable). Loopback names are always accepted. If --host is not a loopback address and this option is not given, every name is accepted',
     texts,
   )
   .option('--allow-origin <origin>', 'allow web pages of this origin to send requests (repeatable)', texts)

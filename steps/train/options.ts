@@ -15,7 +15,8 @@ export const optionSchemas = {
   replace_head: {
     type: 'boolean',
     default: false,
-    description: 'Replaces a head that was trained for other labels with a random one. Otherwise other labels are an error.',
+    description:
+      'What happens if the head of the model was trained for other labels. true: training starts with a random head. false: other labels are an error.',
   },
   from_scratch: {
     type: 'boolean',
@@ -247,7 +248,7 @@ export const optionSchemas = {
   positive: {
     type: 'string',
     description:
-      'The positive class of two labels, for precision, recall, f1 and roc_auc. Default: the last label in sort order (numbers by value).',
+      'The positive label if there are two labels, for precision, recall, f1 and roc_auc. Default: the last label in sort order (numbers by value).',
   },
   mlm_probability: {
     type: 'number',
@@ -295,7 +296,7 @@ export const optionSchemas = {
   precision: {
     enum: ['fp32', 'bf16'],
     default: 'fp32',
-    description: 'The precision of matrix products. `bf16` needs `runtime: tensorflow`. It is faster if the CPU or GPU supports it.',
+    description: 'The precision of matrix products. `bf16` needs `runtime: tensorflow`, and is faster if the CPU or GPU supports it.',
   },
   seed: {
     type: 'integer',
