@@ -105,3 +105,17 @@ test('the independent check finds planted overlaps: a text, a sentence of anothe
     },
   });
 });
+
+test('the stored result of the independent check has no overlap, and is for the text that the data card describes', () => {
+  const read = (name: string) => readFileSync(join(import.meta.dirname, '../../pipelines/models/tunesmith-small', name), 'utf8');
+  const { sha256, passages, tasks } = JSON.parse(read('leak.json'));
+  expect(read('data-card.md')).toContain(`\`${sha256}\``);
+  expect(read('data-card.md')).toContain(`${passages.toLocaleString('en-US')} passages`);
+  const stored = JSON.parse(readFileSync(join(import.meta.dirname, '../../pipelines/pretrain/unseen.json'), 'utf8'));
+  expect(passages).toBe(stored.passages.kept);
+  expect(Object.keys(tasks)).toEqual(Object.keys(stored.tasks));
+  for (const { texts, ...overlaps } of Object.values<any>(tasks)) {
+    expect(texts).toBeGreaterThan(0);
+    expect(overlaps).toEqual({ same_text: 0, same_sentence: 0, thirteen_words: 0 });
+  }
+});
