@@ -60,10 +60,13 @@ async function readTable(folder: string): Promise<Row[]> {
   return reader.getRowObjectsJson() as unknown as Row[];
 }
 
-/** Orders the rows so that any number of first rows has each label in its proportion, give or take one row, and takes the first rows. */
+/**
+ * Orders the rows so that any number of first rows has each label in its proportion, give or take one row, and takes the first rows.
+ * Each label occurs at least once, because a bag of words cannot learn a label that it never sees.
+ */
 function sample(rows: Row[], most: number, seed: number): Row[] {
   return [...byLabel(rows, String(seed)).values()]
-    .flatMap((ofLabel) => ofLabel.map((row, i) => ({ row, place: (i + 0.5) / ofLabel.length })))
+    .flatMap((ofLabel) => ofLabel.map((row, i) => ({ row, place: i === 0 ? 0 : (i + 0.5) / ofLabel.length })))
     .sort((a, b) => a.place - b.place || a.row.label.localeCompare(b.row.label, 'en'))
     .slice(0, most)
     .map(({ row }) => row);

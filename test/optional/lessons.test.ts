@@ -5,6 +5,7 @@
 import { cpSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { parse, stringify } from 'yaml';
 import { betterOf } from '../../steps/ml/tasks/metrics.ts';
 import { project, root } from '../rig.ts';
 import { modelOf, wordsOf } from '../steps/small.ts';
@@ -66,3 +67,35 @@ const SMALL = [
   'labelled=60',
   'epochs=1',
 ];
+
+test('pretrained.yaml, with few steps: the report has a line for each metric and model, and the plot has a panel for each large set', async () => {
+  const p = withPipelines();
+  cpSync(modelOf(wordsOf('the mail is free and you have to click here now')), p.path('pipelines/tiny'), { recursive: true });
+  const pipeline = parse(p.read('pipelines/pretrained.yaml'), { merge: true });
+  // Instead of the download of the teacher.
+  pipeline.steps.weights = {
+    run: 'mkdir -p ${{ outputs.model }}; cp tiny/* ${{ outputs.model }}',
+    outputs: { model: 'models/minilm-l6' },
+  };
+  Object.assign(pipeline.params, {
+    box: './tiny',
+    seeds: [0, 1],
+    budgets: [{ labels: 40, steps: 2 }],
+    folds: [0, 5].map((seed) => ({ set: pipeline.params.reviews, budget: { labels: 'all', steps: 2 }, seed })),
+  });
+  p.write('pipelines/pretrained.yaml', stringify(pipeline));
+  const run = await p.run('run', 'pipelines/pretrained.yaml', '--plain');
+  expect(run.code, run.screen).toBe(0);
+  const report = 'pipelines/.tunesmith/outputs/pretrained/report';
+  const lines = p.read(`${report}/table`).split('\n');
+  for (const metric of ['F1 of spam', 'macro F1', 'accuracy'])
+    for (const model of ['bag of words', 'random weights', 'tunesmith-small', 'MiniLM-L6 (teacher)'])
+      expect(
+        lines.some((line) => new RegExp(`^\\| ${metric} \\| ${model.replace(/[()]/g, '.')} \\| 0\\.\\d{3} ± 0\\.\\d{3} \\|$`).test(line)),
+        `${metric} of ${model}`,
+      ).toBe(true);
+  expect(p.read(`${report}/plot`).match(/font-weight="bold">[^<]*/g)).toEqual([
+    'font-weight="bold">mails: F1 of spam',
+    'font-weight="bold">definitions: macro F1',
+  ]);
+});
