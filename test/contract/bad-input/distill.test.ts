@@ -25,7 +25,7 @@ test('options that no teacher can follow are reported before anything runs', asy
     p.yaml:6:95: error: missing input "distill.teacher"
       6 | … train, with: { tokens: "\${{ steps.tokenize.tokens }}", model: base, distill: { temperature: 2 } } }
         |                                                                                ^^^^^^^^^^^^^^^^^^
-      = Write \`teacher:\` below \`distill\`, with a path or \${{ steps.STEP.OUTPUT }}. The trained model that \`model\` learns from. It has the same tokenizer and, for classification, the same labels.
+      = Write \`teacher:\` below \`distill\`, with a path or \${{ steps.STEP.OUTPUT }}. The trained model that \`model\` learns from. It needs the same tokenizer and, for text-classification, the same labels.
     "
   `);
   expect(await refused('"${{ matrix.way }}" }, matrix: { way: [{ alpha: 1 }]')).toMatchInlineSnapshot(`
@@ -33,7 +33,7 @@ test('options that no teacher can follow are reported before anything runs', asy
     p.yaml:6:134: error: missing input "distill.teacher"
       6 | ….tokenize.tokens }}", model: base, distill: "\${{ matrix.way }}" }, matrix: { way: [{ alpha: 1 }] } }
         |                                                                                     ^^^^^^^^^^^^
-      = Write \`teacher:\` below \`distill\`, with a path or \${{ steps.STEP.OUTPUT }}. The trained model that \`model\` learns from. It has the same tokenizer and, for classification, the same labels.
+      = Write \`teacher:\` below \`distill\`, with a path or \${{ steps.STEP.OUTPUT }}. The trained model that \`model\` learns from. It needs the same tokenizer and, for text-classification, the same labels.
     "
   `);
   expect(await refused('{ teacher: base, alpha: 0, temperature: 2 }')).toMatchInlineSnapshot(`
