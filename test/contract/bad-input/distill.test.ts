@@ -136,7 +136,7 @@ test('a teacher with another tokenizer, hidden size, labels or task is reported 
         |                                                              ^^^^^^^^^^^^^^^^^^^^^^^
       A teacher must read the same tokens as its student: use one with the same tokenizer, or reduce it with the same data as the student.
       │ no model.safetensors: all weights are randomly initialized",
-      "untrained": "the teacher cannot be used: project/untrained contains a BertModel, a base model that was not trained for a task
+      "untrained": "the teacher cannot be used: project/untrained contains a BertModel, which has no head for a task
       p.yaml:6:181
       6 | …ps.tokenize.tokens }}", model: student, distill: { teacher: "\${{ matrix.teacher }}", hidden: 1 } } }
         |                                                              ^^^^^^^^^^^^^^^^^^^^^^^
