@@ -44,7 +44,7 @@ function rowOf(name: string, metric: string): string {
   });
   const random = RANDOM_RATES.map((rate) =>
     seeds.map((seed) => {
-      run(name, seed, '-p', `base=${weightless}`, '-p', `learning_rate=${rate}`, '--until', 'test');
+      run(name, seed, '-p', `base.model=${weightless}`, '-p', `base.learning_rate=${rate}`, '--until', 'test');
       return { validation: validated(name, metric), test: tested(name, 'test', metric) };
     }),
   ).reduce((best, other) => (mean(other.map((one) => one.validation)) > mean(best.map((one) => one.validation)) ? other : best));
