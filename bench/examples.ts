@@ -61,15 +61,26 @@ function run(name: string, seed: string, ...args: string[]) {
   execFileSync(process.execPath, command, { stdio: ['ignore', process.stderr, process.stderr] });
 }
 
-const text = (name: string, output: string) => readFileSync(join(root, '.tunesmith/outputs', name, output), 'utf8');
-const read = (name: string, output: string) => JSON.parse(text(name, output));
-const tested = (name: string, step: string, metric: string): number => read(name, `${step}/metrics`).metrics[metric];
+function text(name: string, output: string): string {
+  return readFileSync(join(root, '.tunesmith/outputs', name, output), 'utf8');
+}
+
+function read(name: string, output: string) {
+  return JSON.parse(text(name, output));
+}
+
+function tested(name: string, step: string, metric: string): number {
+  return read(name, `${step}/metrics`).metrics[metric];
+}
 
 /** The metric on the validation split after the last epoch, which is the last line of the history. */
-const validated = (name: string, metric: string): number =>
-  JSON.parse(text(name, 'train/history').trimEnd().split('\n').at(-1)!)[`validation_${metric}`];
+function validated(name: string, metric: string): number {
+  return JSON.parse(text(name, 'train/history').trimEnd().split('\n').at(-1)!)[`validation_${metric}`];
+}
 
-const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+function mean(values: number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
 
 function summary(values: number[]): string {
   const center = mean(values);
