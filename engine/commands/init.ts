@@ -1,11 +1,10 @@
-/** `tunesmith init [DIR]`: creates an example pipeline with data and a small model. It runs in seconds and without a network. */
+/** `tunesmith init [DIR]`: creates an example pipeline with data. It fine-tunes the model of the package in seconds and without a network. */
 
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { usage } from '../errors.ts';
-import { packageFolder } from '../files/packages.ts';
+import { ownFolder, packageFolder } from '../files/packages.ts';
 import { printableName, printLines } from '../format/terminal-text.ts';
 import { rootOf } from '../pipeline/index.ts';
 import { pipelineSchema } from '../pipeline/schema.ts';
@@ -18,35 +17,23 @@ export async function init(folder = '.'): Promise<void> {
   const files = {
     'starter.yaml': packaged('templates/starter.yaml'),
     'reviews.csv': reviews(),
-    ...model(),
     'pipeline.schema.json': schema,
   };
-  const written = writeNew(folder, files).filter((path) => !path.includes(MODEL));
+  const written = writeNew(folder, files);
   const near = nearPath(folder);
   // In a folder of a project, the outputs are at the root of that project.
   const outputs = relative(resolve(folder), join(rootOf(resolve(folder)), '.tunesmith/outputs'));
   printLines([
-    `wrote ${[...written, nearPath(join(folder, MODEL))].map(printableName).join(', ')}`,
+    `wrote ${written.map(printableName).join(', ')}`,
     '',
     ...(near === '.' ? [] : [`  cd ${word(pathWord(near))}`]),
-    '  tunesmith run starter.yaml                     takes about 15 seconds; a second run has nothing to do',
+    '  tunesmith run starter.yaml                     takes about 20 seconds; a second run has nothing to do',
     '  tunesmith show starter.yaml test.metrics       shows the metrics of the best model on the test split',
     `  tunesmith serve ${word(`${outputs}/starter/deploy/bundle`)}`,
   ]);
 }
 
-const MODEL = 'models/bert-tiny';
-
-/** A BERT without weights. `train` initialises it at random. */
-function model(): Record<string, string> {
-  const names = readdirSync(join(PACKAGED, MODEL)).filter((name) => name.endsWith('.json'));
-  return Object.fromEntries(names.map((name) => [`${MODEL}/${name}`, packaged(`${MODEL}/${name}`)]));
-}
-
-/** The pipelines that are part of the package. */
-const PACKAGED = join(dirname(createRequire(import.meta.url).resolve('tunesmith/package.json')), 'pipelines');
-
-const packaged = (name: string): string => readFileSync(join(PACKAGED, name), 'utf8');
+const packaged = (name: string): string => readFileSync(join(ownFolder(), 'pipelines', name), 'utf8');
 
 /** 240 reviews made of a few words. In a quarter of them `not` reverses the meaning, which a bag of words cannot detect. */
 function reviews(): string {

@@ -4,10 +4,10 @@
  */
 
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { availableParallelism, homedir, tmpdir } from 'node:os';
-import { dirname, isAbsolute, join, resolve } from 'node:path';
+import { isAbsolute, join, resolve } from 'node:path';
 import { usage } from '../errors.ts';
+import { ownFolder } from '../files/packages.ts';
 import { tableLines } from '../format/table.ts';
 import { colorsFor, printableJson, printLines } from '../format/terminal-text.ts';
 import { bytes, count, duration, oneLine, thousands, wrap } from '../format/text.ts';
@@ -47,7 +47,7 @@ export async function models(given: string[], flags: Flags): Promise<void> {
       ...flags,
       task,
       data: data === undefined ? undefined : await collected(data, work),
-      box: join(dirname(createRequire(import.meta.url).resolve('tunesmith/package.json')), 'pipelines/models'),
+      box: join(ownFolder(), 'pipelines/models'),
       folders,
       epochs,
       batchSize,

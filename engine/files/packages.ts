@@ -1,6 +1,7 @@
 /** Finds installed npm packages as Node does: in the node_modules of a folder and of all folders above it. */
 
 import { existsSync, readFileSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 
 /** The folder of a package, whatever its `exports`; undefined if it is not installed. */
@@ -10,6 +11,11 @@ export function packageFolder(name: string, from: string): string | undefined {
     if (existsSync(join(candidate, 'package.json'))) return candidate;
     if (dirname(folder) === folder) return undefined;
   }
+}
+
+/** The folder of this tunesmith, whether it is a checkout, is installed globally or is run by npx. */
+export function ownFolder(): string {
+  return dirname(createRequire(import.meta.url).resolve('tunesmith/package.json'));
 }
 
 export function packageVersion(folder: string): string {

@@ -8,7 +8,7 @@ import { isAbsolute, join, relative, resolve } from 'node:path';
 import { namesIn } from '../../cache/atomic-move.ts';
 import { sha256 } from '../../cache/digest.ts';
 import { matches } from '../files/glob.ts';
-import { packageEntry, packageFolder } from '../files/packages.ts';
+import { ownFolder, packageEntry, packageFolder } from '../files/packages.ts';
 import { atHome } from '../files/paths.ts';
 import { CodeError, codeOf } from '../step-code.ts';
 
@@ -54,11 +54,14 @@ export class Environment {
     return looks[question]!;
   }
 
-  /** The package's folder relative to the pipeline's folder, so that a moved checkout has the same path; undefined if not installed. */
+  /**
+   * The package's folder relative to the pipeline's folder, so that a moved checkout has the same path; undefined if not installed.
+   * tunesmith need not be installed beside the pipeline.
+   */
   packageFolder(name: string): string | undefined {
     const { packages } = this.answers;
     if (!Object.hasOwn(packages, name)) {
-      const found = packageFolder(name, this.folder);
+      const found = packageFolder(name, this.folder) ?? (name === 'tunesmith' ? ownFolder() : undefined);
       packages[name] = found === undefined ? null : relative(this.folder, found) || '.';
     }
     return packages[name] ?? undefined;

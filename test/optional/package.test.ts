@@ -101,6 +101,8 @@ test('the output of init and new-step runs', async () => {
   // The project is the folder above, which has a package.json.
   const { metrics } = JSON.parse(readFileSync(join(empty, '.tunesmith/outputs/starter/test/metrics'), 'utf8'));
   expect(metrics.accuracy).toBeGreaterThan(0.9);
+  const { methods } = JSON.parse(readFileSync(join(empty, '.tunesmith/outputs/starter/baseline/metrics'), 'utf8'));
+  expect(metrics.accuracy).toBeGreaterThan(methods.bag_of_words.metrics.accuracy);
 
   await run(started, 'npx', 'tunesmith', 'new-step', 'keep-long-lines');
   expect(await summary(started, 'keep-long-lines.yaml')).toEqual({ lines: 'ran', kept: 'ran' });

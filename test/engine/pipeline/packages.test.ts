@@ -1,6 +1,6 @@
 /** npm('pkg'): the folder of an installed package. */
 import { mkdirSync, symlinkSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { expect, test } from 'vitest';
 import { readPipeline } from '../../../engine/pipeline/index.ts';
 import { byName, commands, Project, text } from './project.ts';
@@ -35,6 +35,19 @@ test('a linked package keeps its path in node_modules', async () => {
   symlinkSync('../elsewhere/data', join(project.folder, 'node_modules/data'));
   const { a } = byName(await project.read('steps: { a: { run: ls, inputs: { i: "${{ npm(\'data\') }}/x*.txt" } } }\n'));
   expect(a!.inputs.i!.sources).toEqual([{ kind: 'path', pattern: 'node_modules/data/x*.txt', glob: true }]);
+});
+
+test('tunesmith itself is found where it is not installed; a copy in node_modules is preferred', async () => {
+  const pipeline = 'steps: { a: { run: ls, inputs: { i: "${{ npm(\'tunesmith\') }}/pipelines" } } }\n';
+  const pathOf = async (files: Record<string, string>) => {
+    const project = new Project(files);
+    const { a } = byName(await project.read(pipeline));
+    const [source] = a!.inputs.i!.sources;
+    return source?.kind === 'path' ? resolve(project.folder, source.pattern) : undefined;
+  };
+  expect(await pathOf({})).toBe(resolve(import.meta.dirname, '../../../pipelines'));
+  const own = { 'node_modules/tunesmith/package.json': '{}', 'node_modules/tunesmith/pipelines/x': '' };
+  expect(await pathOf(own)).toMatch(/node_modules\/tunesmith\/pipelines$/);
 });
 
 test('a missing package', async () => {
