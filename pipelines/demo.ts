@@ -39,15 +39,15 @@ The server's answer to one mail:
 
 Files:
   pipeline   ${shown(join(root, 'pipelines/spam.yaml'))}
-  bundle     ${shown(bundle)}   (model, tokenizer, ONNX, cleaning options, model card)
+  bundle     ${shown(bundle)}   (ready to serve)
   metrics    ${shown(join(outputs, 'test/metrics'))}
   cache      ${shown(join(root, '.tunesmith'))}
 
 What to try next:
-  npm run demo -- --all                                 learns from all mails, in about ten minutes
-  npx tunesmith run pipelines/spam.yaml                 everything is fresh, so nothing runs
-  npx tunesmith run pipelines/spam.yaml -p seed=8       another split and other initial weights
-  npx tunesmith serve ${shown(bundle)}    then open the page that it prints
+  npm run demo -- --all                              all mails, in ten minutes
+  npx tunesmith run pipelines/spam.yaml              all is fresh: nothing runs
+  npx tunesmith run pipelines/spam.yaml -p seed=8    another split of the mails
+  npx tunesmith serve ${shown(bundle)}
 
 To fine-tune BERT-base of the hub, replace one line of pipelines/spam.yaml:
   base: { model: hf://google-bert/bert-base-uncased, learning_rate: 5e-5 }`);

@@ -1,4 +1,4 @@
-/** Where the English texts are in the packages of packages.txt. data-card.md has their licences. */
+/** Where the English texts are in the packages of packages.txt. ../models/tunesmith-small/data-card.md has their licences. */
 import type { Format } from './formats.ts';
 
 export interface Source {

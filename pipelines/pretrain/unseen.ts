@@ -12,7 +12,7 @@ import { Examples, type Overlap, printsOf } from './overlap.ts';
 
 export default defineStep({
   name: 'unseen',
-  version: 1,
+  version: 2,
   description: 'Leaves out passages that overlap with examples of tasks.',
   inputs: {
     rows: { kind: 'file', description: 'JSON lines with `text`.' },
@@ -82,6 +82,9 @@ async function* examplesOf(place: string): AsyncGenerator<string> {
 
 function* textsIn(value: unknown): Generator<string> {
   if (typeof value === 'string') yield value;
-  else if (Array.isArray(value)) for (const one of value) yield* textsIn(one);
-  else if (typeof value === 'object' && value !== null) yield* textsIn(Object.values(value));
+  else if (Array.isArray(value)) {
+    for (const one of value) yield* textsIn(one);
+    // The words of a sentence.
+    if (value.length > 1 && value.every((one) => typeof one === 'string')) yield value.join(' ');
+  } else if (typeof value === 'object' && value !== null) yield* textsIn(Object.values(value));
 }

@@ -83,17 +83,21 @@ export async function tokenize(context: Context): Promise<void> {
     };
     const total = [...splits.values()].reduce((sum, rows) => sum + rows, 0);
     let done = 0;
+    const kind = prepared.blockSize === undefined ? 'texts' : 'blocks';
+    const unknown = new UnknownTokens(tokenizer, kind);
+    const writing = { typed, blockSize: prepared.blockSize, maxLength, unknown, signal: context.signal };
     for (const name of splits.keys()) {
       const rows = encoded(database, { table, split, ...prepared }, name, encoder, (read) => {
         done += read;
         context.progress(done, total);
       });
       const writer = new SplitWriter(folder, name, info.columns);
-      const lengths = await writeSplit(writer, rows, { typed, blockSize: prepared.blockSize, maxLength, signal: context.signal });
+      const lengths = await writeSplit(writer, rows, writing);
       info.splits[name] = writer.info;
-      log(summary(name, writer.info, lengths, prepared.blockSize === undefined ? 'texts' : 'blocks'));
+      log(summary(name, writer.info, lengths, kind));
     }
     prepared.finish?.();
+    if (unknown.tokens > 0) await unknown.report(context);
     await writeTokensInfo(folder, info);
     await copyTokenizer(inputs.model, folder);
     await carryPreprocessing(inputs.data, folder);
@@ -115,7 +119,13 @@ function maxLengthOf(options: Pick<Context['options'], 'max_length' | 'block_siz
 async function writeSplit(
   writer: SplitWriter,
   rows: AsyncGenerator<EncodedRow[]>,
-  { typed, blockSize, maxLength, signal }: { typed: boolean; blockSize: number | undefined; maxLength: number; signal: AbortSignal },
+  {
+    typed,
+    blockSize,
+    maxLength,
+    unknown,
+    signal,
+  }: { typed: boolean; blockSize: number | undefined; maxLength: number; unknown: UnknownTokens; signal: AbortSignal },
 ): Promise<number[]> {
   const lengths: number[] = new Array(maxLength + 1).fill(0);
   for await (const group of blockSize === undefined ? rows : inBlocks(rows, blockSize)) {
@@ -128,11 +138,61 @@ async function writeSplit(
       }));
       await writer.add(example, values, truncated);
       for (const { input_ids } of values) lengths[input_ids.length]!++;
+      unknown.count(sequences);
     }
   }
   await writer.end();
   return lengths;
 }
+
+/** Counts what the vocabulary cannot write in the texts that the model reads. It cannot tell such words apart. */
+class UnknownTokens {
+  /** Unknown tokens, and all tokens except special ones. */
+  tokens = 0;
+  #all = 0;
+  /** Texts or blocks without any other token, and all of them. */
+  #texts = 0;
+  #allTexts = 0;
+  readonly #special: Set<number>;
+
+  constructor(
+    private readonly tokenizer: Tokenizer,
+    private readonly kind: 'texts' | 'blocks',
+  ) {
+    this.#special = new Set(tokenizer.specialIds);
+  }
+
+  /** `sequences`: those of one text or block. */
+  count(sequences: EncodedRow['sequences']): void {
+    const { unknownId } = this.tokenizer;
+    if (unknownId === undefined) return;
+    let unknown = 0;
+    let known = 0;
+    for (const { sequence } of sequences)
+      for (const id of sequence.ids) {
+        if (id === unknownId) unknown++;
+        else if (!this.#special.has(id)) known++;
+      }
+    this.tokens += unknown;
+    this.#all += unknown + known;
+    this.#allTexts++;
+    if (unknown > 0 && known === 0) this.#texts++;
+  }
+
+  async report({ log, warn }: Pick<Context, 'log' | 'warn'>): Promise<void> {
+    const token = await this.tokenizer.decodeToken(this.tokenizer.unknownId!);
+    const share = this.tokens / this.#all;
+    const counted = `${this.tokens} of ${this.#all} tokens (${share < 0.001 ? 'less than 0.1%' : percent(share)}) are ${token}`;
+    if (share < MANY_UNKNOWN && this.#texts === 0) return log(counted);
+    const alone = this.#texts > 0 ? ` ${this.#texts} of ${this.#allTexts} ${this.kind} contain no other token.` : '';
+    warn(
+      `${counted}, which stands for words with characters that the vocabulary lacks.${alone} The model cannot tell such words apart: use a model that knows the language of the texts, or remove such characters with \`clean\``,
+    );
+  }
+}
+
+/** From this share on, they are worth a warning. Single emoji or foreign names in English texts are fewer. */
+const MANY_UNKNOWN = 0.01;
 
 /** A value for each token. */
 const TOKEN: TokenColumn = { per: 'token', dtype: 'int32', width: 1 };

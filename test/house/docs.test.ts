@@ -16,6 +16,8 @@ const pages = [
   ...readdirSync(join(root, 'docs'))
     .filter((f) => f.endsWith('.md'))
     .map((f) => `docs/${f}`),
+  'pipelines/models/tunesmith-small/README.md',
+  'pipelines/models/tunesmith-small/data-card.md',
 ];
 
 test('docs/reference.md is what the schemas say (npm run docs)', async () => {

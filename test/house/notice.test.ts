@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { parse } from 'yaml';
 import { BUNDLED, BUNDLED_IN_STEPS, EXECA_LICENSES } from '../../bundle.ts';
 import { root } from '../rig.ts';
 
@@ -44,4 +45,14 @@ function closure(name: string, found = new Set<string>()): Set<string> {
 test.each([...closure('execa')])('the licences of the bundled execa include that of %s', (name) => {
   const licence = readdirSync(join(root, 'node_modules', name)).find((file) => /^licen[cs]e/i.test(file))!;
   expect(words(`dist/${EXECA_LICENSES}`)).toContain(words(`node_modules/${name}/${licence}`));
+});
+
+test('NOTICE mentions every model that the package contains, and the origin of the published weights', () => {
+  const models = readdirSync(join(root, 'pipelines/models'), { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  for (const { name } of models) expect(words('NOTICE')).toContain(`pipelines/models/${name}`);
+  const [, front] = readFileSync(join(root, 'pipelines/models/tunesmith-small/README.md'), 'utf8').split('---\n');
+  const { base_model, license } = parse(front!);
+  expect(words('NOTICE')).toContain(`\`${base_model}\``);
+  expect(license).toBe('apache-2.0');
+  expect(words('NOTICE')).toContain('Copyright (c) Microsoft Corporation');
 });

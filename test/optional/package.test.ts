@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { root } from '../rig.ts';
 
@@ -31,7 +32,7 @@ test('npm ci under npm 10 in a clean clone gives a working command', async () =>
   expect(await run(clone, process.execPath, 'dist/engine/cli.js', '--version')).toBe(`${version()}\n`);
 });
 
-test('the package contains code and docs, no mails and no tests, and is small', () => {
+test('the package contains code, docs and a model, no mails and no tests, and is small', () => {
   const tops = new Set(
     packed.files.map(({ path }) =>
       path
@@ -53,10 +54,16 @@ test('the package contains code and docs, no mails and no tests, and is small', 
     'pipelines',
     'preinstall.js',
   ]);
-  expect(packed.files.filter(({ path }) => /\.test\.|^test\/|spam-assassin|\.tmp\.|\.sqlite|\.safetensors/.test(path))).toEqual([]);
+  expect(
+    packed.files.filter(({ path }) => /\.test\.|^test\/|spam-assassin|\.tmp\.|\.sqlite|\.safetensors/.test(path)).map(({ path }) => path),
+  ).toEqual(['pipelines/models/tunesmith-small/model.safetensors']);
   expect(packed.files.find(({ path }) => path === 'dist/engine/cli.js')!.mode & 0o111).toBe(0o111);
+  // The model takes most of it.
+  expect(packed.size).toBeLessThan(24_000_000);
+  const model = packed.files.filter(({ path }) => dirname(path) === 'pipelines/models/tunesmith-small');
+  const compressed = model.map(({ path }) => gzipSync(readFileSync(join(root, path))).length).reduce((sum, size) => sum + size, 0);
   // A quarter of a megabyte are DuckDB and TensorFlow.js, each in one file, so that a step starts in half the time.
-  expect(packed.size).toBeLessThan(1_500_000);
+  expect(packed.size - compressed).toBeLessThan(1_500_000);
 });
 
 test('the package contains exactly the declarations that the types of `tunesmith` reach', () => {
@@ -76,10 +83,9 @@ test('npx tunesmith works where it is installed', async () => {
 });
 
 test('a pipeline of shell, built-in and custom steps runs, and is fresh the second time', async () => {
-  const rows = Array.from({ length: 40 }, (_, i) => `message number ${i} ${i % 2 ? 'buy now' : 'see you'},${i % 2 ? 'spam' : 'ham'}`);
   write(empty, {
     'mine.yaml': PIPELINE,
-    'mails.csv': `text,label\n${rows.join('\n')}\n`,
+    'mails.csv': MAILS,
     // Outside of the folder with node_modules, so that Node alone does not find tunesmith.
     '../steps/typed.ts': `import { defineStep, type StepContext } from 'tunesmith';\n${ownStep('typed', ': StepContext')}`,
     '../steps/plain.js': `import { defineStep } from 'tunesmith';\n${ownStep('plain', '')}`,
@@ -90,6 +96,13 @@ test('a pipeline of shell, built-in and custom steps runs, and is fresh the seco
   expect(await summary(empty, 'mine.yaml')).toEqual(states('ran'));
   expect(readFileSync(join(empty, '.tunesmith/outputs/mine/module/text'), 'utf8')).toBe('41\ntyped\nplain\nmodule\n');
   expect(await summary(empty, 'mine.yaml')).toEqual(states('fresh'));
+});
+
+test('a pipeline fine-tunes the pre-trained model of the package', async () => {
+  write(empty, { 'tuned.yaml': TUNED, 'mails.csv': MAILS });
+  expect(await summary(empty, 'tuned.yaml')).toEqual({ collect: 'ran', split: 'ran', tokenize: 'ran', train: 'ran' });
+  const trained = join(empty, '.tunesmith/outputs/tuned/train/model');
+  expect(JSON.parse(readFileSync(join(trained, 'config.json'), 'utf8'))).toMatchObject({ num_hidden_layers: 3, vocab_size: 13285 });
 });
 
 test('the output of init and new-step runs', async () => {
@@ -110,6 +123,9 @@ test('the output of init and new-step runs', async () => {
   for (const compiler of ['typescript@5.9', 'typescript@6.0', 'typescript@7.0'])
     await run(started, 'npx', '--yes', '--package', compiler, 'tsc', '-p', '.');
 });
+
+const ROWS = Array.from({ length: 40 }, (_, i) => `message number ${i} ${i % 2 ? 'buy now' : 'see you'},${i % 2 ? 'spam' : 'ham'}`);
+const MAILS = `text,label\n${ROWS.join('\n')}\n`;
 
 const PIPELINE = `
 name: mine
@@ -136,6 +152,16 @@ steps:
   module:
     uses: ../steps/module.mjs
     with: { text: "\${{ steps.plain.text }}" }
+`;
+
+const TUNED = `
+name: tuned
+params: { model: "\${{ npm('tunesmith') }}/pipelines/models/tunesmith-small" }
+steps:
+  collect: { uses: collect, with: { files: mails.csv } }
+  split: { uses: split, with: { data: "\${{ steps.collect.data }}", stratify: label } }
+  tokenize: { uses: tokenize, with: { data: "\${{ steps.split.data }}", model: "\${{ params.model }}", max_length: 16 } }
+  train: { uses: train, with: { tokens: "\${{ steps.tokenize.tokens }}", model: "\${{ params.model }}", max_steps: 2, batch_size: 8 } }
 `;
 
 /** A step that adds its name to a file. */

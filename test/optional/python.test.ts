@@ -221,6 +221,32 @@ test('hidden states of real weights, a BERT of 22 million parameters, are those 
   }
 });
 
+test('transformers loads the pre-trained model of the package with every weight, tokenizes 200 texts alike, and computes the same', async () => {
+  const boxed = join(root, 'pipelines/models/tunesmith-small');
+  const reviews = readLines(join(root, 'pipelines/data/reviews.jsonl')) as { text: string }[];
+  const nasty = readFileSync(join(golden, 'nasty.txt'), 'utf8').split('\n').filter(Boolean);
+  const masked = reviews.slice(0, 5).map(({ text }) => text.replace(/ \w+/, ' [MASK]'));
+  const texts = [...masked, ...nasty, ...reviews.map(({ text }) => text)].slice(0, 200);
+  writeFileSync(join(folder, 'boxed.json'), JSON.stringify(texts));
+  const { loading, rows } = JSON.parse(runPython(join(root, 'test/optional/fill-mask.py'), boxed, join(folder, 'boxed.json')));
+  for (const [what, names] of Object.entries(loading)) expect(names, what).toEqual([]);
+  const tokenizer = await openTokenizer(boxed, { maxLength: 128 });
+  const sequences = await tokenizer.encode(texts);
+  expect(sequences.map(({ ids }) => [...ids])).toEqual(rows.map(({ ids }: { ids: number[] }) => ids));
+
+  const model = await loadModel(boxed, 'masked-lm');
+  const inference = (await openRuntime('onnx')).inference(model.program, model.weights, model.axes);
+  const mask = tokenizer.idOf('[MASK]')!;
+  for (const { ids, logits } of rows.slice(0, masked.length)) {
+    const tensor = (data: Int32Array) => ({ dtype: 'int32' as const, shape: [1, ids.length], data });
+    const inputs = { input_ids: tensor(Int32Array.from(ids)), attention_mask: tensor(new Int32Array(ids.length).fill(1)) };
+    const ours = (await inference.run(inputs)).logits!.data;
+    const start = ids.indexOf(mask) * tokenizer.size;
+    expect(relative([...ours.slice(start, start + tokenizer.size)], logits)).toBeLessThan(1e-5);
+  }
+  await inference.dispose();
+});
+
 test('models that Python saved in shards, in fp16 or in bf16 are loaded, saved, and loaded by Python again: every family', async () => {
   const stored = join(folder, 'stored');
   const cases = [

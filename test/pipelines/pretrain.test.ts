@@ -1,10 +1,12 @@
 /** The parts of pipelines/pretrain.yaml: reading formats, packing passages, and finding overlaps with the examples of tasks. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { paragraphsOf } from '../../pipelines/pretrain/formats.ts';
 import { Examples, printsOf } from '../../pipelines/pretrain/overlap.ts';
 import { Passages } from '../../pipelines/pretrain/passages.ts';
+import { temporary } from '../steps/rig.ts';
+import { overlapsOf, textsIn } from './overlaps.ts';
 
 const thirteen = 'one two three four five six seven eight nine ten eleven twelve thirteen';
 
@@ -73,4 +75,33 @@ test('the stored report says that the passages that overlap with an example were
   // A passage may overlap with several tasks.
   expect(found.reduce((sum, n) => sum + n, 0)).toBeGreaterThanOrEqual(passages.left_out);
   for (const task of Object.values<any>(tasks)) expect(task.texts).toBeGreaterThan(0);
+});
+
+test('the independent check finds planted overlaps: a text, a sentence of another passage, and 13 words', async () => {
+  const folder = temporary();
+  const file = (name: string, rows: object[]) => {
+    writeFileSync(join(folder, name), rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
+    return join(folder, name);
+  };
+  const texts = [
+    'A passage that has nothing in common with an example, although it has more than thirteen words.',
+    'I LIKE this old phone',
+    'He wrote: nothing! "I like this óld phone!" And more.',
+    `Then ${thirteen.toUpperCase()}, she said.`,
+    thirteen.split(' ').slice(1).join(' '),
+    'He wrote that I like this old phone. Thank you. Yes.',
+  ];
+  const passages = file(
+    'passages.jsonl',
+    texts.map((text) => ({ text })),
+  );
+  const examples = file('examples.jsonl', [{ text: 'I like this old phone.' }, { nested: [{ answer: `Before ${thirteen}, and after` }] }]);
+  const short = file('short.jsonl', [{ text: 'Thank you.', label: '…' }]);
+  expect(await overlapsOf(passages, { planted: [textsIn(examples)], short: [textsIn(short)] })).toMatchObject({
+    passages: 6,
+    tasks: {
+      planted: { texts: 2, same_text: 1, same_sentence: 2, thirteen_words: 1 },
+      short: { texts: 1, same_text: 0, same_sentence: 0, thirteen_words: 0 },
+    },
+  });
 });

@@ -32,6 +32,8 @@ export interface Tokenizer {
   readonly size: number;
   /** Ids of special tokens: [CLS], [PAD] … */
   readonly specialIds: number[];
+  /** The id of the token for text that the vocabulary cannot write, if there is one. */
+  readonly unknownId?: number;
   /** The side on which texts are truncated: `truncation_side` of tokenizer_config.json. */
   readonly truncationSide: Side;
   /** With the special tokens that the model expects, in the order of the texts. `maxLength` replaces the tokenizer's own. */
@@ -69,8 +71,11 @@ export async function openTokenizer(folder: string, options: TokenizerOptions): 
   const pace = new Pace();
   const [single, paired] = await templatesOf(parsed);
   const reading = { library, side, unsure, pace, ...options };
+  refuseWithoutUnknown(parsed.model);
+  const unknownId = parsed.model.unk_id ?? (parsed.model.unk_token == null ? null : library.tokenToId(parsed.model.unk_token));
   return {
     size: sizeOf(parsed.model.vocab, added),
+    ...(unknownId !== null && { unknownId }),
     truncationSide: side,
     specialIds: added.filter(({ special }) => special).map(({ id }) => id),
     encode: (texts, maxLength = options.maxLength) =>
@@ -86,6 +91,16 @@ export async function openTokenizer(folder: string, options: TokenizerOptions): 
     decode: (ids) => library.decode(ids, true),
     decodeToken: (id) => library.decode([id], false),
   };
+}
+
+/** The library would fail only at the first unknown word, which may be that of a client. */
+function refuseWithoutUnknown({ type, vocab, unk_token }: { type?: string; vocab: object; unk_token?: string }): void {
+  if ((type !== 'WordPiece' && type !== 'WordLevel') || unk_token === undefined || Object.hasOwn(vocab, unk_token)) return;
+  throw new StepError(
+    `tokenizer.json: the vocabulary does not contain ${unk_token}, its unknown token (unk_token)`,
+    'Take a tokenizer.json with its special tokens.',
+    ['model'],
+  );
 }
 
 /** `vocab`: as in tokenizer.json, ids by token or a list of tokens. Asking the library would build an object of all of them again. */

@@ -51,7 +51,7 @@ export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
   if (kind.masks && !mask)
     throw new StepError(
       `the tokenizer of ${shown(folder)} has no mask token`,
-      'Declare it in tokenizer_config.json: "mask_token": "[MASK]".',
+      'Declare it in tokenizer_config.json: "mask_token": "[MASK]". The vocabulary must contain it.',
     );
   refuseMovedPositions(options);
   const cleaning = Object.fromEntries(kind.fields.map(({ name }) => [name, cleaningOf(name, options)]));

@@ -1,13 +1,16 @@
 /** The parts of `tunesmith models`: the table, the workload of a training, the calibration and the lengths of texts. */
-import { writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { parse } from 'yaml';
 import { secondsOf, speedOf } from '../../../steps/choose/calibration.ts';
 import type { ProbeResult } from '../../../steps/choose/calibration-process.ts';
-import { HUB_MODELS } from '../../../steps/choose/hub-models.ts';
+import { BOX_MODELS, HUB_MODELS } from '../../../steps/choose/hub-models.ts';
 import { lengthsOf, readSample } from '../../../steps/choose/lengths.ts';
 import { architectureOf, parametersOf, type Work, workloadOf } from '../../../steps/choose/workload.ts';
 import type { ConfigFile, Task } from '../../../steps/ml/models/config.ts';
+import { readConfig } from '../../../steps/ml/models/model-folder.ts';
+import { readSafetensors } from '../../../steps/ml/models/safetensors.ts';
 import { openSplit, readTokensInfo } from '../../../steps/ml/models/token-dataset.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
 import golden from '../../golden/hub-models.json' with { type: 'json' };
@@ -33,6 +36,19 @@ test.each(HUB_MODELS)('$name: the page and the licence are known, and the file h
   // GPT-2 stores its masks too, and BERT the head for the next sentence.
   expect(model.bytes / (4 * model.parameters)).toBeGreaterThan(0.99);
   expect(model.bytes / (4 * model.parameters)).toBeLessThan(1.15);
+});
+
+test('the table of the package has its models, and the pre-trained one has the licence of its card and the parameters of its file', async () => {
+  const models = join(import.meta.dirname, '../../../pipelines/models');
+  const folders = readdirSync(models, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  expect(Object.keys(BOX_MODELS).sort()).toEqual(folders.map(({ name }) => name).sort());
+  const folder = join(models, 'tunesmith-small');
+  const card = parse(readFileSync(join(folder, 'README.md'), 'utf8').split('---\n')[1]!);
+  const { languages, licence } = BOX_MODELS['tunesmith-small']!;
+  expect([languages, licence.toLowerCase()]).toEqual([card.language === 'en' ? 'English' : card.language, card.license]);
+  const tensors = Object.values(await readSafetensors(join(folder, 'model.safetensors')));
+  const stored = tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+  expect(parametersOf(architectureOf(await readConfig(folder), 'masked-lm'))).toBe(stored);
 });
 
 test.each([

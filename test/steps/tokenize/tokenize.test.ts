@@ -54,6 +54,24 @@ test('long texts are truncated and keep their last special token; a text without
   expect(idsOf(split, 1)).toEqual([2, 3]);
 });
 
+test('a warning gives the share of tokens that the vocabulary cannot write, and the number of texts without any other', async () => {
+  const texts = (texts: string[]) => texts.map((text, i) => ({ ...made[i]!, text }));
+  const foreign = await tokenized(texts(['the day was', '你好', 'the 😀']));
+  expect(foreign.warnings).toEqual([
+    expect.stringMatching(
+      /^3 of 7 tokens \(42\.9%\) are \[UNK\], which .*\. 1 of 3 texts contain no other token\. .*: use a model that knows/,
+    ),
+  ]);
+  const few = await tokenized(texts([...new Array(9).fill('the day '.repeat(7)), 'the day '.repeat(6) + 'the 😀']));
+  expect(few.warnings).toEqual([]);
+  expect(few.log).toContain('1 of 140 tokens (0.7%) are [UNK]');
+  expect((await tokenized(texts(['the day was', 'the day']))).log.join()).not.toContain('[UNK]');
+  const t5 = join(import.meta.dirname, '../../../pipelines/models/t5-tiny');
+  const row = { id: '1', text: '😀', target: 'a day', split: 'train' };
+  const unigram = await tokenized([row], { task: 'seq2seq', target: 'target', max_length: 8 }, t5);
+  expect(unigram.warnings).toEqual([expect.stringMatching(/^1 of \d tokens \(\d+\.\d%\) are <unk>, which /)]);
+});
+
 test('answer_start counts code points, as in SQuAD; code units would point at another occurrence of the word', async () => {
   const folder = temporary();
   const database = await Database.open();
@@ -132,6 +150,12 @@ test('a tokenizer that is missing, or has ids without an embedding, is reported'
   await expect(tokenized(made, {}, bare)).rejects.toThrow('vocab.txt has no [CLS]');
   writeFileSync(join(bare, 'tokenizer.json'), '{"model":{}}');
   await expect(tokenized(made, {}, bare)).rejects.toThrow('tokenizer.json cannot be read');
+  const model = smallModel();
+  const file = join(model, 'tokenizer.json');
+  const tokenizer = JSON.parse(readFileSync(file, 'utf8'));
+  delete tokenizer.model.vocab['[UNK]'];
+  writeFileSync(file, JSON.stringify(tokenizer));
+  await expect(tokenized(made, {}, model)).rejects.toThrow('the vocabulary does not contain [UNK], its unknown token');
 });
 
 test('a split of several shards is read as one', async () => {
