@@ -1,6 +1,6 @@
 /**
  * The example pipelines as they are published: each runs in two or three minutes and beats its baselines on unseen
- * texts.
+ * texts. Fine-tuning beats the same pre-trained model as a generic model, of which only the last layer learns.
  */
 import { cpSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,11 +18,14 @@ function withPipelines() {
   return p;
 }
 
+/** The pipelines with a step `generic`. */
+const GENERIC = ['reviews', 'pairs', 'entities', 'qa'];
+
 test.each([
-  ['reviews', 'macro_f1', 0, 120], // 301 reviews are few to learn words from
-  ['pairs', 'accuracy', 0.1, 120],
+  ['reviews', 'macro_f1', 0.05, 120],
+  ['pairs', 'accuracy', 0.2, 120],
   ['entities', 'f1', 0.1, 120],
-  ['qa', 'exact_match', 0.1, 120],
+  ['qa', 'exact_match', 0.3, 120],
   ['generate', 'perplexity', 5, 180],
   ['summarize', 'rouge1', 0.03, 180],
 ])('%s.yaml', async (name, metric, clearly, atMost) => {
@@ -34,10 +37,11 @@ test.each([
   const outputs = `pipelines/.tunesmith/outputs/${name}`;
   const { metrics } = JSON.parse(p.read(`${outputs}/test/metrics`));
   const { methods } = JSON.parse(p.read(`${outputs}/baseline/metrics`));
+  expect(Object.keys(methods).length).toBeGreaterThan(1);
+  if (GENERIC.includes(name)) methods.generic = JSON.parse(p.read(`${outputs}/test_generic/metrics`));
   const baselines = Object.entries<any>(methods).map(([method, { metrics }]) => `${method} ${metrics[metric].toFixed(3)}`);
   console.log(`${name}: ${metric} ${metrics[metric].toFixed(3)} (${baselines.join(', ')}) in ${seconds.toFixed(0)} s`);
   expect(seconds).toBeLessThan(atMost);
-  expect(Object.keys(methods).length).toBeGreaterThan(1);
   const better = betterOf(metric) === 'lower' ? -1 : 1;
   for (const baseline of Object.values<any>(methods))
     expect(better * (metrics[metric] - baseline.metrics[metric])).toBeGreaterThan(clearly);
