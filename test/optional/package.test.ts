@@ -92,6 +92,12 @@ test('a pipeline of shell, built-in and custom steps runs, and is fresh the seco
   expect(await summary(empty, 'mine.yaml')).toEqual(states('fresh'));
 });
 
+test('models measures the speed of this machine once', async () => {
+  const said = () => run(empty, 'sh', '-c', 'XDG_CACHE_HOME="$PWD/caches" npx tunesmith models --json 2>&1 >/dev/null');
+  expect(await said()).toContain('measuring the speed of this machine');
+  expect(await said()).toBe('');
+});
+
 test('the output of init and new-step runs', async () => {
   const started = join(empty, 'started');
   mkdirSync(started);

@@ -5,7 +5,7 @@
 import { cpSync, existsSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { expectSameAnswers } from '../mails.ts';
+import { expectSameAnswers, mails } from '../mails.ts';
 import { project, root } from '../rig.ts';
 
 const METRICS = ['accuracy', 'precision', 'recall', 'f1'];
@@ -46,5 +46,6 @@ test('mean F1 of spam on the test split is at least 0.94 over three seeds; the s
     collected: `${outputs}/collect/data`,
     predictions: `${outputs}/test/predictions`,
     count: 50,
+    sources: mails(Number.POSITIVE_INFINITY),
   });
 });
