@@ -83,7 +83,7 @@ export function systemError(error: unknown): { message: string; hint: string } |
 }
 
 /** A folder of tunesmith that is often large and that nothing else empties. */
-const WHAT_TO_REMOVE = '`tunesmith gc --failed` removes partial outputs of failed cells.';
+const WHAT_TO_REMOVE = '`tunesmith gc --failed` removes the outputs of failed cells.';
 /** The hint for a full disk. */
 export const ROOM = `Free space and run again. Results that were stored before are safe. ${WHAT_TO_REMOVE}`;
 const OWNER = 'Check its owner and permissions.';

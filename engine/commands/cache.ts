@@ -192,7 +192,7 @@ function foldersOf({ own, cache, kept, checkpoints, work }: ProjectPaths): [stri
     ['outputs in the project', join(own, 'outputs')],
     ['logs', join(own, 'logs')],
     ['checkpoints', checkpoints],
-    ['partial outputs of failed cells', join(own, 'failed')],
+    ['outputs of failed cells', join(own, 'failed')],
     ['saved copies of files that you changed', kept],
     ['temporary files', work],
   ];

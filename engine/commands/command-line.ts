@@ -26,9 +26,9 @@ for (const stream of [process.stdout, process.stderr]) {
 
 makeFoldersAbsolute(process.env);
 
-/** Commands whose first form is not their usual one. */
 const HOUR = 3_600_000;
 
+/** The arguments in the list of commands, for commands whose usage is long or has several forms. */
 const LISTED: Record<string, string> = { runs: '', cache: 'COMMAND', gc: 'OPTIONS', show: 'PATH | CELL[.OUTPUT]' };
 
 const tunesmith = new Command('tunesmith')
@@ -62,7 +62,7 @@ command('run [file...]', 'run a pipeline; skip cells that are up to date', () =>
   .addOption(
     new Option(
       '--on-failure <what>',
-      'when a cell fails: start no new cells (stop), run the cells that do not depend on it (continue), or start no new cells and stop the running ones (kill)',
+      'what to do when a cell fails: stop (start no new cells), continue (run the cells that do not depend on it) or kill (also stop the running cells)',
     )
       .choices(['stop', 'continue', 'kill'])
       .default('stop'),
@@ -97,7 +97,7 @@ command('status [file]', 'show which cells are up to date and why the others are
 
 command(
   'explain <cell...>',
-  'show why a cell is up to date or not: its fingerprint, and what differs from the most similar stored result',
+  'show why a cell would run: its fingerprint, and the differences from the most similar stored result',
   () => import('./explain.ts'),
 )
   .addOption(file())
@@ -135,33 +135,35 @@ command('logs <cell...>', 'print the log of the last run of a cell', () => impor
 command('runs [words...]', 'list past runs, show one run, or compare two runs', () => import('./runs.ts'))
   .addOption(file())
   .addOption(new Option('-n, --rows <n>', 'maximum number of runs to list').argParser(count).default(20))
-  .option('--metric <name>', 'metric to list for each run (default: the metric of its `select` step, otherwise of its `evaluate` step)')
+  .option(
+    '--metric <name>',
+    'metric to list for each run (default: the metric of the step `select`; without this step, the metric of `evaluate`)',
+  )
   .option('--json', 'print JSON')
   .addHelpText(
     'after',
     '\nWithout arguments, the command lists runs. RUN is a number, latest or previous.' +
-      '\nWithout RUN, diff compares the latest finished run with the previous finished run of the same pipeline.',
+      '\nWithout RUN, diff compares the latest finished run with the previous one of the same pipeline.',
   )
   .usage('[show RUN | diff [RUN [RUN]]] [options]');
 
 command('gc', 'remove stored results that are no longer needed', () => import('./gc.ts'))
-  .addOption(
-    new Option('--keep-runs <n>', 'remove results that the last N runs of each pipeline in this project did not use').argParser(count),
-  )
+  .addOption(new Option('--keep-runs <n>', 'remove results that the last N runs of each pipeline did not use').argParser(count))
   .addOption(new Option('--older-than <time>', 'remove results that no run has used for this long: 12h, 30d, 8w').argParser(age))
   .addOption(
     new Option('--max-size <size>', 'remove the least recently used results until the cache has this size: 500MB, 10GB').argParser(size),
   )
   .option('--kept', 'remove .tunesmith/kept: your files that were at the paths of outputs')
-  .option('--failed', 'remove .tunesmith/failed: partial outputs of cells that have not succeeded since')
+  .option('--failed', 'remove .tunesmith/failed: the outputs of failed cells')
   .addOption(new Option('--dry-run', 'print what would be removed, without removing it').conflicts('yes'))
   .option('--yes', 'do not ask for confirmation; required if there is no terminal')
   .option('--json', 'print JSON')
   .addHelpText(
     'after',
-    '\nAt least one of the first five options is required.\nIf several of --keep-runs, --older-than and --max-size are given, a result is removed only if each of them selects it.' +
-      '\nFiles in .tunesmith/kept and .tunesmith/failed are listed, but removed only with --kept and --failed (with --older-than, only files that are at least this old).' +
-      '\nResults that a lockfile, a run in progress or another project with the same cache refers to are kept (for a deleted project: until 30 days after its last run).',
+    '\nAt least one of the first five options is required.' +
+      '\nIf several of --keep-runs, --older-than and --max-size are given, a result is removed only if each of them selects it.' +
+      '\nIf --older-than is given, --kept and --failed remove only files that are at least this old.' +
+      '\nResults stay if a lockfile, a run in progress or another project with the same cache uses them.',
   )
   .usage('--keep-runs N | --older-than TIME | --max-size SIZE | --kept | --failed [options]');
 
@@ -189,16 +191,16 @@ command('setup <what>', 'install TensorFlow, which npm cannot install', () => im
 
 command(
   'models [model...]',
-  'list models to start from, with the memory and the time that training them needs on this machine, and recommend one',
+  'list base models with the memory and time that training needs on this machine, and recommend one',
   () => import('./models.ts'),
   'models',
 )
   .option(
     '--task <task>',
-    'list only models that can be trained for this task: text-classification, token-classification, question-answering, masked-lm, causal-lm or seq2seq (default with --data: text-classification)',
+    'list only models for this task: text-classification, token-classification, question-answering, masked-lm, causal-lm or seq2seq (default with --data: text-classification)',
   )
-  .option('--data <file>', 'your data, as collect reads them; the time is then that of training on them')
-  .option('--column <name>', 'column that holds the texts (default: text)')
+  .option('--data <file>', 'estimate the time for these data: a file in a format that the step collect reads')
+  .option('--column <name>', 'column that contains the texts (default: text)')
   .option(
     '--language <name>',
     'language of the texts, such as French (default: English, or several languages if the texts contain many other letters)',
@@ -213,29 +215,27 @@ command(
   .option('--json', 'print JSON')
   .addHelpText(
     'after',
-    '\nMODEL is a model folder or an address to list as well. The first call measures the speed of this machine for some seconds and keeps the result.' +
-      '\nWithout --data, the time is that of 1,000 texts of the maximum length.',
+    '\nMODEL is a model folder or an address to list as well. Without --data, the time is for 1,000 texts of the maximum length.' +
+      '\nThe first call measures the speed of this machine for some seconds and stores the result.',
   )
   .usage('[MODEL…] [options]');
 
 readingOptions(
-  command(
-    'predict <bundle> <file>',
-    'predict a label or an answer for each input in a file: JSON, CSV, Parquet, or plain text with one input per line (- reads stdin)',
-    () => import('./model.ts'),
-    'predict',
-  ),
+  command('predict <bundle> <file>', 'predict a label or an answer for each input in a file', () => import('./model.ts'), 'predict'),
   'text',
 )
   .addOption(new Option('--columns <names>', 'input columns to copy to the output, such as id,label (default: id)').argParser(names))
-  .option('-o, --output <file>', 'file to write the predictions to; a name that ends in .csv selects CSV')
+  .option('-o, --output <file>', 'file to write the predictions to (default: stdout)')
   .addOption(
     new Option(
       '--output-format <format>',
       'output format (default: csv if the name of the output file ends in .csv, otherwise jsonl)',
     ).choices(['jsonl', 'csv']),
   )
-  .addHelpText('after', otherModels('BUNDLE'))
+  .addHelpText(
+    'after',
+    `${otherModels('BUNDLE')}\nFILE is JSON, CSV, Parquet, or plain text with one input per line. If FILE is -, stdin is read.`,
+  )
   .usage('BUNDLE FILE [options]');
 
 const generate = readingOptions(
@@ -247,26 +247,18 @@ const generate = readingOptions(
   ),
   'prompt',
 )
-  .option(
-    '--file <file>',
-    'file of prompts: JSON, CSV, Parquet, or plain text with one prompt per line (- reads stdin); prints {"text", "tokens"} for each prompt',
-  )
+  .option('--file <file>', 'file of prompts: JSON, CSV, Parquet, or plain text with one prompt per line; - for stdin')
   .addOption(new Option('--batch-size <n>', 'number of prompts of a file to process at the same time').argParser(count).default(8))
   .addOption(new Option('--threads <n>', 'number of CPU cores to use (default: all)').argParser(count))
   .addHelpText('after', otherModels('MODEL'))
   .usage('MODEL "PROMPT" | --file FILE [options]');
 
-command(
-  'serve <bundle>',
-  'serve a bundle over HTTP: POST /predict {"inputs": [input, …]}, or POST /generate {"prompt"} for a model that generates text',
-  () => import('./model.ts'),
-  'serve',
-)
+command('serve <bundle>', 'serve a bundle over HTTP', () => import('./model.ts'), 'serve')
   .addOption(new Option('--host <host>', 'address to listen on').default('127.0.0.1'))
   .addOption(new Option('--port <port>', 'port to listen on; 0 selects a free port').argParser(port).default(8080))
   .option(
     '--allow-host <name>',
-    'accept requests with this Host header too (repeatable). By default the server accepts loopback names if it listens on a loopback address, otherwise any name',
+    'accept requests with this Host header, besides loopback names (repeatable; default: every name, or only loopback names if --host is a loopback address)',
     texts,
   )
   .option('--allow-origin <origin>', 'allow web pages of this origin to send requests (repeatable)', texts)
@@ -274,9 +266,14 @@ command(
   .addOption(new Option('--max-new-tokens <n>', 'maximum number of tokens to generate for each text').argParser(count).default(1024))
   .addOption(new Option('--max-time <seconds>', 'maximum time of a generation request, in seconds').argParser(count).default(60))
   .addOption(
-    new Option('--shutdown-seconds <n>', 'after SIGTERM, how long to answer requests before they are dropped').argParser(count).default(25),
+    new Option('--shutdown-seconds <n>', 'after SIGTERM, maximum time to finish the current requests, in seconds')
+      .argParser(count)
+      .default(25),
   )
-  .addHelpText('after', otherModels('BUNDLE'))
+  .addHelpText(
+    'after',
+    `${otherModels('BUNDLE')}\nRequests: POST /predict {"inputs": [INPUT, …]}, or for a generative model POST /generate {"prompt": "PROMPT"}.`,
+  )
   .usage('BUNDLE [options]');
 
 command('new-step <name>', 'create a custom step and a pipeline that uses it', () => import('./init.ts'), 'newStep').usage('NAME');
@@ -357,7 +354,7 @@ function readingOptions(command: Command, field: 'text' | 'prompt'): Command {
         'lines',
       ]),
     )
-    .option('--column <name>', `column or key that holds the ${field} (default: the column of the training data, otherwise ${field})`)
+    .option('--column <name>', `column or key that contains the ${field} (default: the column of the training data, otherwise ${field})`)
     .option('--delimiter <character>', 'field separator of CSV (default: detected)')
     .option('--encoding <name>', 'character encoding of the file: utf-16, latin1, windows-1252 … (default: utf-8)');
 }

@@ -24,7 +24,7 @@ export default async function gc({ yes, dryRun, json, kept, failed, ...scope }: 
   if (!wanted && !kept && !failed)
     throw usage(
       'gc needs a rule for what to remove',
-      'Give --keep-runs N, --older-than 30d or --max-size 10GB. If several are given, a result is removed only if each of them selects it. --kept and --failed remove kept files and partial outputs.',
+      'Give --keep-runs N, --older-than 30d or --max-size 10GB. If several are given, a result is removed only if each of them selects it. --kept and --failed remove kept files and the outputs of failed cells.',
     );
   const root = projectRoot();
   if (!existsSync(join(root, '.tunesmith'))) throw usage(`no pipeline has run in the project ${root}`, outerProject(root));
@@ -55,14 +55,14 @@ export default async function gc({ yes, dryRun, json, kept, failed, ...scope }: 
   return 0;
 }
 
-/** The kept files and partial outputs, and whether each is removed. */
+/** The kept files and the outputs of failed cells, and whether each is removed. */
 function asideLines(root: string, aside: Leftover[], going: Leftover[]): string[] {
   if (aside.length === 0) return [];
   const lines = aside.map((one) => {
     const { path, files, bytes: size, removed } = shown(root, one, going);
     return `  ${path}: ${count(files, 'file')}, ${bytes(size)}, ${removed ? 'to remove' : `removed only with --${one.kind}`}`;
   });
-  return ['', 'kept files and partial outputs:', ...lines];
+  return ['', 'kept files and outputs of failed cells:', ...lines];
 }
 
 function shown(root: string, { kind, path, files, bytes }: Leftover, going: Leftover[]) {

@@ -173,7 +173,7 @@ export class CellExecution {
     if (deadline.signal.aborted) verdict = timedOut(cell);
     else if (error) verdict = explained(isUnstored ? asUnstored(error) : error);
     if (partial && verdict)
-      verdict.detail = [verdict.detail, `its partial outputs are in ${relative(project.root, partial)}`].filter(Boolean).join('\n');
+      verdict.detail = [verdict.detail, `its outputs are in ${relative(project.root, partial)}`].filter(Boolean).join('\n');
     return { failed: verdict!, final: isUnstored || isLost };
   }
 

@@ -258,7 +258,7 @@ function later(a: string, b: string | undefined): string {
 
 /**
  * Files that no run removes: `.tunesmith/kept/<time>/`, users' files that were at the paths of outputs, and
- * `.tunesmith/failed/<cell>/`, partial outputs of cells that have not succeeded since.
+ * `.tunesmith/failed/<cell>/`, outputs of failed cells that have not succeeded since.
  */
 export interface Leftover {
   kind: 'kept' | 'failed';

@@ -144,7 +144,7 @@ export class OutputTransaction {
     const parts = [
       returned.length > 0 ? `restored the former ${returned.join(', ')} before this run` : '',
       ...kept.map(({ path, at }) => `saved the content found at ${path} as ${relative(this.project.root, at)}`),
-      left ? `its partial outputs are in ${relative(this.project.root, left)} until the cell succeeds` : '',
+      left ? `its outputs are in ${relative(this.project.root, left)} until the cell succeeds` : '',
     ].filter(Boolean);
     if (parts.length > 0) this.project.notice(`interrupted in an earlier run: ${parts.join('; ')}`, cell);
     this.#report(troubles);

@@ -29,7 +29,7 @@ export default defineStep({
       minItems: 1,
       uniqueItems: true,
       description:
-        'The columns of texts to clean. Default: the column that `text` of collect names, otherwise `text`. At inference, the fields that come from these columns are cleaned in the same way; other fields are not cleaned. A column in which answers are given by position (`context`, `words`) cannot be cleaned.',
+        'The columns of texts to clean. Default: the column that `text` of collect names, otherwise `text`. `predict`, `generate` and `serve` clean these fields in the same way. The columns `context` of question-answering and `words` of token-classification cannot be cleaned.',
     },
     remove: {
       type: 'array',
@@ -37,7 +37,7 @@ export default defineStep({
       uniqueItems: true,
       default: [],
       description:
-        'What to remove. `html`: tags, comments, scripts and styles; entities are then decoded once, and the result is not parsed again (`&lt;b&gt;` becomes `<b>`). `urls`: http, https, ftp and www addresses. `emails`: mail addresses. `special_characters`: invisible characters, and everything except letters, digits, white space and `keep_characters`. `numbers`: numbers such as 42, 1,000.50 and 2002-08-22, but not digits within words such as `mp3`.',
+        'What to remove. `html`: tags, comments, scripts and styles; entities are then decoded once (`&lt;b&gt;` becomes `<b>`). `urls`: http, https, ftp and www addresses. `emails`: mail addresses. `special_characters`: invisible characters, and everything except letters, digits, white space and `keep_characters`. `numbers`: numbers such as 42, 1,000.50 and 2002-08-22, but not digits within words such as `mp3`.',
     },
     keep_characters: {
       type: 'string',
@@ -62,7 +62,7 @@ export default defineStep({
         { const: false },
       ],
       default: false,
-      description: 'One or several columns. Among rows that are equal in them after cleaning, only the first by `id` is kept.',
+      description: 'One or several columns. If rows are equal in these columns after cleaning, only the first row by `id` is kept.',
     },
     label: {
       type: 'string',
@@ -90,7 +90,7 @@ export default defineStep({
       additionalProperties: false,
       minProperties: 1,
       description:
-        'Cleans the labels, in the order `trim`, `case`, `map`, `drop`; each operation gets the labels that the previous one returned. Changed and dropped rows are counted. In a column of lists every label is cleaned, and `drop` drops the whole row.',
+        'Cleans the labels: first `trim`, then `case`, `map` and `drop`. Changed and dropped rows are counted. In a column of lists, every label is cleaned, and `drop` drops the whole row.',
     },
     min_length: {
       type: 'integer',

@@ -26,7 +26,7 @@ export default defineStep({
       many: true,
       optional: true,
       description:
-        'Files, folders or globs: CSV, TSV, JSON, JSON lines, Parquet, text or mail, optionally gzipped. Addresses are allowed as well: `hf://datasets/owner/name`, `kaggle://owner/name/*.csv`. If a Hugging Face README.md or dataset_info.json is among the files, it provides the label names.',
+        'Files, folders, globs or addresses, such as `hf://datasets/owner/name` or `kaggle://owner/name/*.csv`. The files may be gzipped. A Hugging Face README.md or dataset_info.json among the files provides the label names.',
     },
     sql: {
       kind: 'file',
@@ -42,14 +42,14 @@ export default defineStep({
       enum: ['auto', 'csv', 'tsv', 'json', 'jsonl', 'parquet', 'text', 'mail'],
       default: 'auto',
       description:
-        'The format of the files. `auto` derives it from their extensions. `json`: a list of objects, one object per file, or JSON lines. `text` and `mail`: one row per file, with the columns `text`, `folder` (the name of the parent folder) and `path`. `mail` adds `subject` and `sender`, and reads one row per mail from mbox files.',
+        'The format of the files. `auto`: derived from their extensions. `json`: a list of objects, one object per file, or JSON lines. `text`: one row per file, with the columns `text`, `folder` (the name of the parent folder) and `path`. `mail`: the same columns, `subject` and `sender`; an mbox file gives one row per mail.',
     },
     delimiter: {
       type: 'string',
       minLength: 1,
       maxLength: 1,
       description:
-        'The field separator of CSV. Default: detected from the header and the first rows (comma, semicolon, tab or vertical bar), or taken from a first line such as `sep=;`.',
+        'The field separator of CSV. Default: a comma, semicolon, tab or vertical bar, detected from the header and the first rows. A first line such as `sep=;` also sets it.',
     },
     encoding: {
       enum: ENCODINGS,
@@ -62,7 +62,7 @@ export default defineStep({
       additionalProperties: { enum: ['text', 'number', 'boolean'] },
       minProperties: 1,
       description:
-        'Column types, such as `{ zip: text, price: number }`. By default a column becomes a number or boolean only if no value changes when it is parsed and written back. For example, 007 would become 7. Otherwise the column stays text, and the log reports the first value that would change. A row whose value does not fit the given type is rejected.',
+        'Column types, such as `{ zip: text, price: number }`. A row whose value does not fit the type is rejected. Default: number or boolean if every value stays the same when it is parsed and written back, otherwise text. So a column with 007 is text.',
     },
     header: { type: 'boolean', default: true, description: 'Whether the first line of CSV and TSV files contains the column names.' },
     columns: {
@@ -77,14 +77,14 @@ export default defineStep({
       additionalProperties: { enum: ['mail'] },
       minProperties: 1,
       description:
-        'Columns that contain whole mails: `{ text: mail }` removes headers, decodes MIME and converts HTML to plain text. tunesmith decodes the columns before it applies `select` and `where`.',
+        'Columns that contain whole mails: `{ text: mail }` removes headers, decodes MIME and converts HTML to plain text. `select` and `where` read the decoded columns.',
     },
     select: {
       type: 'object',
       additionalProperties: { type: 'string', minLength: 1 },
       minProperties: 1,
       description:
-        'The columns of the table, each as a SQL expression over the columns of the files and `source`, which is the path or address of the file. Default: all columns.',
+        'The columns of the table, each as a SQL expression over the columns of the files. The column `source` is the path or address of the file. Default: all columns.',
     },
     where: { type: 'string', minLength: 1, description: 'A SQL condition over the columns of the files, which selects the rows to keep.' },
     id: {
@@ -108,7 +108,7 @@ export default defineStep({
       minimum: 0,
       maximum: 1,
       default: 0.01,
-      description: 'The maximum share of rejected rows. Rejected rows are written to `rejected.jsonl`; if there are more, the step fails.',
+      description: 'The step fails if a greater share of the rows is rejected. Rejected rows are written to `rejected.jsonl`.',
     },
   },
   optional: ['delimiter', 'types', 'columns', 'decode', 'select', 'where', 'id', 'text', 'required'],

@@ -5,7 +5,7 @@ export default defineStep({
   name: 'reduce',
   version: 1,
   description:
-    'Makes a model smaller: keeps only the tokens that the data use or only some of the layers, or stores the weights in half precision.',
+    'Makes a model smaller: keeps only the tokens that the data use, keeps only some layers, or stores the weights in half precision.',
   options: {
     text: {
       oneOf: [
@@ -20,7 +20,7 @@ export default defineStep({
       minimum: 1,
       default: 1,
       description:
-        'How often a token must occur in the data to be kept. Some tokens are kept even if they occur less often: special and added tokens, and the tokens of a prefix or another text that the model puts before your texts. The following tokens are kept too, so that no word of the data becomes unknown: single characters of the data, the bytes of a vocabulary that has them, and the shorter tokens that BPE merges to build a kept token.',
+        'Removes tokens that occur less often in the data. Some tokens are always kept: special and added tokens, tokens of a prefix, single characters of the data, bytes, and the shorter tokens that BPE merges to build a kept token.',
     },
     keep: {
       type: 'array',
@@ -33,7 +33,7 @@ export default defineStep({
       enum: ['used', 'all'],
       default: 'used',
       description:
-        'Which single characters of the vocabulary to keep: `used` keeps the characters that occur in the data, `all` keeps all of them, for later texts with other characters. A BPE vocabulary always keeps all.',
+        'Which single characters of the vocabulary to keep: those that occur in the data (`used`), or all of them, for later texts (`all`). A BPE vocabulary always keeps all.',
     },
     layers: {
       type: 'array',
@@ -46,7 +46,7 @@ export default defineStep({
     dtype: {
       enum: ['float32', 'float16', 'bfloat16'],
       description:
-        'The type in which the weights are stored, by its name in transformers. `float16` and `bfloat16` halve the file; training and inference still compute in float32. A number that is too large for the type is an error. Default: the type of the original.',
+        'The type in which the weights are stored. Training and inference always compute in float32. A weight that is too large for the type is an error. Default: the type of the original.',
     },
   },
   optional: ['text', 'keep', 'layers', 'dtype'],

@@ -25,15 +25,14 @@ export default defineStep({
       kind: 'any',
       optional: true,
       description:
-        'An earlier split to extend: a copy of this step’s output `assignment` or `data`, or a CSV, JSON lines or Parquet file with a column `split`. Rows of the earlier split stay in their split, and only new rows are assigned. An `assignment` that was made with another `group` or `key` is an error.',
+        'An earlier split: a copy of the output `assignment` or `data`, or a CSV, JSON lines or Parquet file with a column `split`. Its rows stay in their split, and only new rows are assigned. An `assignment` with another `group` or `key` is an error.',
     },
   },
   outputs: {
     data: { kind: 'folder', description: 'The table with a column `split`.' },
     assignment: {
       kind: 'file',
-      description:
-        'The split of each row or group, including those of `previous`, as CSV: a hash of each row or group, its split, and the names of the columns of `group` and `key`. Keep a copy of it as the next `previous`.',
+      description: 'A hash and the split of each row or group, including those of `previous`, as CSV. Keep a copy as the next `previous`.',
     },
   },
   options: {
@@ -49,12 +48,12 @@ export default defineStep({
       enum: ['balanced', 'stable'],
       default: 'balanced',
       description:
-        '`balanced`: exact shares; rows may move to another split when the data change. `stable`: the split depends only on content (or group) and seed, so that a row never moves; shares are exact only on average.',
+        '`balanced`: exact shares, but rows may move to another split when the data change. `stable`: rows never move, because the split depends only on content (or group) and seed, but shares are exact only on average.',
     },
     stratify: {
       type: 'string',
       minLength: 1,
-      description: 'A column, usually the label, to stratify by: the rows of each value are split by `ratios`. Needs `assign: balanced`.',
+      description: 'A column, usually the label. The rows of each value are split by `ratios`. Needs `assign: balanced`.',
     },
     group: {
       oneOf: [{ type: 'string', minLength: 1 }, COLUMNS],
@@ -65,7 +64,7 @@ export default defineStep({
     key: {
       ...COLUMNS,
       description:
-        'The columns that make up the content of a row. Default: the column of texts, which is `text` or the one that collect names; without such a column, all columns except `id` and `label`.',
+        'The columns that make up the content of a row. Default: the column of texts. Without such a column: all columns except `id` and `label`.',
     },
   },
   optional: ['stratify', 'group', 'key'],

@@ -33,17 +33,16 @@ export default defineStep({
     label: {
       oneOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' }, minItems: 1, uniqueItems: true }],
       description:
-        'The column of labels, for text-classification. With `multi_label_classification`: a column of lists, or several columns. The values of several columns must be 0 and 1, or false and true. Default: `label`.',
+        'The column of labels, for text-classification. With `multi_label_classification`: a column of lists, or several columns of 0 and 1 (or false and true). Default: `label`.',
     },
     missing: {
       enum: ['refuse', 'drop'],
       description:
-        'What to do with rows that have no label, for text-classification: `refuse` (the default) fails and counts them, `drop` removes them. With several columns, each must have a value.',
+        'What to do if rows have no label, for text-classification. `refuse` (the default): fail and count the rows. `drop`: leave the rows out. With several columns of labels, each must have a value.',
     },
     problem_type: {
       enum: ['single_label_classification', 'multi_label_classification', 'regression'],
-      description:
-        'Whether a text has one label (the default), any number of labels, or a number, for text-classification. The names are those of transformers.',
+      description: 'For text-classification: whether a text has one label (the default), several labels, or a number.',
     },
     words: { type: 'string', description: 'The column of word lists, for token-classification. Default: `tokens`.' },
     tags: {
@@ -55,7 +54,7 @@ export default defineStep({
     answers: {
       type: 'string',
       description:
-        'The column of answers, for question-answering: either as in SQuAD (`text` and `answer_start`), or excerpts of the context. A question without an answer has an empty list. Default: `answers`.',
+        'The column of answers, for question-answering: as in SQuAD (`text` and `answer_start`), or excerpts of the context. A question without an answer has an empty list. Default: `answers`.',
     },
     prompt: {
       type: 'string',
@@ -71,7 +70,7 @@ export default defineStep({
       type: 'integer',
       minimum: 8,
       description:
-        'For causal-lm, instead of `max_length`: concatenates the texts, each followed by the end-of-text token, and splits them into blocks of this many tokens, so that there is no padding.',
+        'For causal-lm, instead of `max_length`: joins the texts, each followed by the end-of-text token, and divides them into blocks of this many tokens, without padding.',
     },
     target: { type: 'string', description: 'The column of target texts, for seq2seq. Default: `target`.' },
     prefix: {
@@ -88,7 +87,7 @@ export default defineStep({
       type: 'integer',
       minimum: 8,
       description:
-        "The maximum number of tokens of a sequence, including special tokens. text-classification, seq2seq and prompts with completions truncate longer texts; the other tasks split them into windows. Default: the model's own limit. For data without a split `train`, the default of this option and of `truncation`, `stride`, `prefix` and `max_target_length` is the value that the model was trained with.",
+        "The maximum number of tokens of a sequence, including special tokens. Longer texts are truncated for text-classification, seq2seq and prompts with completions, and divided into windows for the other tasks. Default: the model's own limit. For data without a split `train`: the value that the model was trained with, as for `truncation`, `stride`, `prefix` and `max_target_length`.",
     },
     truncation: {
       enum: ['longest_first', 'only_first', 'only_second'],
@@ -162,7 +161,7 @@ export default defineStep({
     model: {
       kind: 'folder',
       description:
-        'A model folder, whose tokenizer is used (tokenizer.json, or vocab.txt, or vocab.json and merges.txt). For data without a split `train`, the labels of the model are used as well, and other labels are an error.',
+        'A model folder, whose tokenizer is used. For data without a split `train`, the labels of the model are used too, and other labels are an error.',
     },
   },
   outputs: { tokens: { kind: 'folder', description: 'Token ids and labels of each split, and the tokenizer.' } },

@@ -15,13 +15,11 @@ export const optionSchemas = {
   replace_head: {
     type: 'boolean',
     default: false,
-    description:
-      'Replaces a head that was trained for other labels with a newly initialized one. Without it, different labels are an error.',
+    description: 'Replaces a head that was trained for other labels with a random one. Otherwise other labels are an error.',
   },
   from_scratch: {
     type: 'boolean',
-    description:
-      'Starts from random weights, although the model folder has trained ones, for example to measure what pre-training is worth. Default: false.',
+    description: 'Starts from random weights, although the model folder has trained ones. Default: false.',
   },
   epochs: { type: 'integer', minimum: 1, default: 3, description: 'Number of passes over the training split.' },
   max_steps: {
@@ -36,13 +34,13 @@ export const optionSchemas = {
     minimum: 1,
     default: 1,
     description:
-      'Number of batches whose gradients are accumulated for one optimizer step. It needs less memory than one batch of batch_size × gradient_accumulation_steps. Without dropout the result is the same up to rounding; with dropout the masks differ.',
+      'Number of batches for one optimizer step, whose gradients are accumulated. This takes less memory than one large batch. Without dropout, the result is the same up to rounding.',
   },
   gradient_checkpointing: {
     type: 'boolean',
     default: false,
     description:
-      'Keeps only the activations between layers and recomputes the others in the backward pass. It needs much less memory, costs one more forward pass, and gives the same result.',
+      'Keeps only the activations between layers and computes the others again in the backward pass. This takes less memory and more time, and gives the same result.',
   },
   sampler: {
     enum: ['random', 'balanced'],
@@ -60,7 +58,7 @@ export const optionSchemas = {
     enum: SCHEDULES,
     default: 'linear',
     description:
-      'How the learning rate changes after the warmup: `linear`, `cosine` and `cosine_with_restarts` decrease it to 0, `polynomial` decreases it to `lr_end`, `inverse_sqrt` decreases it with the inverse square root of the step, and `constant` and `constant_with_warmup` keep it.',
+      'How the learning rate changes after the warmup. `linear`, `cosine`, `cosine_with_restarts`: falls to 0. `polynomial`: falls to `lr_end`. `inverse_sqrt`: falls with the inverse square root of the step. `constant`, `constant_with_warmup`: stays the same.',
   },
   lr_scheduler_kwargs: {
     type: 'object',
@@ -102,8 +100,7 @@ export const optionSchemas = {
     exclusiveMinimum: 0,
     maximum: 1,
     default: 1,
-    description:
-      'Multiplies the learning rate by this factor for each layer further from the head: the head has the full rate, the embeddings the lowest.',
+    description: 'Each layer has the learning rate of the layer above it, multiplied by this factor. The head has the full rate.',
   },
   freeze: {
     type: 'array',
@@ -139,7 +136,7 @@ export const optionSchemas = {
     },
     additionalProperties: false,
     description:
-      'Trains low-rank adapters (LoRA, as in PEFT) and the head, and freezes all other weights. The heads of masked-lm, causal-lm and seq2seq are frozen too.',
+      'Trains low-rank adapters (LoRA, as in PEFT) and freezes all other weights except the head. The heads of masked-lm, causal-lm and seq2seq are frozen too.',
   },
   distill: {
     type: 'object',
@@ -149,7 +146,7 @@ export const optionSchemas = {
         exclusiveMinimum: 0,
         default: 1,
         description:
-          'Divides the logits of both models before their softmax. Higher values make the probabilities more even, so that the less likely labels or tokens count more.',
+          'Divides the logits of both models before their softmax. At higher values, the less likely labels or tokens count more.',
       },
       alpha: {
         type: 'number',
@@ -162,11 +159,11 @@ export const optionSchemas = {
         type: 'number',
         minimum: 0,
         default: 0,
-        description: 'The weight of the mean squared error between the hidden states of both models, which need the same hidden size.',
+        description: 'The weight of the mean squared error between the hidden states. Both models then need the same hidden size.',
       },
     },
     additionalProperties: false,
-    description: 'Knowledge distillation: the model learns from the outputs, and from the hidden states, of a trained teacher.',
+    description: 'Knowledge distillation: the model learns from the outputs and the hidden states of a trained teacher.',
   },
   label_smoothing_factor: {
     type: 'number',
@@ -220,7 +217,7 @@ export const optionSchemas = {
         enum: ['loss', ...METRIC_NAMES],
         default: 'loss',
         description:
-          "The metric of the validation split to watch; one of the task's metrics. With more than two labels, text-classification has macro_f1 and so on instead of f1.",
+          'A metric of the task, computed on the validation split. With more than two labels, text-classification has macro_f1 instead of f1.',
       },
       patience: {
         type: 'integer',
@@ -232,8 +229,7 @@ export const optionSchemas = {
         type: 'number',
         minimum: 0,
         default: 0,
-        description:
-          'A value counts as an improvement only if it is better by more than `min_delta` than the last value that counted as an improvement.',
+        description: 'A value is an improvement only if it is better than the last improvement by more than `min_delta`.',
       },
     },
     additionalProperties: false,
@@ -242,12 +238,11 @@ export const optionSchemas = {
   load_best_model_at_end: {
     type: 'boolean',
     default: false,
-    description:
-      'Trains to the end, and keeps the best weights that were evaluated. Not together with `early_stopping`, which also keeps the best weights.',
+    description: 'Trains to the end and keeps the best weights. Cannot be combined with `early_stopping`.',
   },
   metric_for_best_model: {
     enum: ['loss', ...METRIC_NAMES],
-    description: "The metric that `load_best_model_at_end` compares; one of the task's metrics. Default: loss.",
+    description: 'The metric of the task by which `load_best_model_at_end` chooses the weights. Default: loss.',
   },
   positive: {
     type: 'string',
@@ -258,7 +253,7 @@ export const optionSchemas = {
     type: 'number',
     exclusiveMinimum: 0,
     exclusiveMaximum: 1,
-    description: 'The share of tokens that masked-lm masks, chosen anew in each epoch. Default: 0.15.',
+    description: 'The share of tokens that masked-lm masks. Each epoch chooses other tokens. Default: 0.15.',
   },
   whole_word_mask: {
     type: 'boolean',
@@ -269,21 +264,20 @@ export const optionSchemas = {
     minimum: 1,
     fingerprint: false,
     description:
-      "Number of steps between two points of the curves in the run's records. Default: chosen so that there are at most a thousand points, as in the output `history`.",
+      "Number of steps between two points of the curves in the run's records. Default: such that there are at most a thousand points.",
   },
   tensorboard: {
     type: 'boolean',
     default: false,
     fingerprint: false,
     description:
-      'Writes the event file of the output `tensorboard` during training, so that TensorBoard can follow it. Otherwise it is written at the end.',
+      'Writes the event file of the output `tensorboard` during training instead of at the end, so that TensorBoard can follow the training.',
   },
   save_steps: {
     type: 'integer',
     minimum: 1,
     fingerprint: false,
-    description:
-      'Number of steps between two checkpoints, in addition to those of `save_minutes`. An interrupted run resumes from the last checkpoint.',
+    description: 'Number of steps between two checkpoints, in addition to those of `save_minutes`.',
   },
   save_minutes: {
     type: 'number',
@@ -301,14 +295,13 @@ export const optionSchemas = {
   precision: {
     enum: ['fp32', 'bf16'],
     default: 'fp32',
-    description:
-      'The precision of matrix products. `bf16` needs `runtime: tensorflow` and is faster where the CPU or GPU supports it. Everything else stays in fp32.',
+    description: 'The precision of matrix products. `bf16` needs `runtime: tensorflow`. It is faster if the CPU or GPU supports it.',
   },
   seed: {
     type: 'integer',
     minimum: 0,
     default: 0,
-    description: 'The seed of the random initialization, the order of the rows and the dropout masks.',
+    description: 'The seed of random weights, the order of the rows and the dropout masks.',
   },
 } as const satisfies OptionSchemas;
 

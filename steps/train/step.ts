@@ -6,7 +6,7 @@ import { check, optional, optionSchemas, teacherProblem } from './options.ts';
 const step = defineStep({
   name: 'train',
   version: 5,
-  description: 'Fine-tunes a model. If the model folder has no weights, trains it from a random initialization.',
+  description: 'Fine-tunes a model. If the model folder has no weights, training starts from random weights.',
   options: optionSchemas,
   optional,
   // transformers, Keras, Lightning, PyTorch, scikit-learn, axolotl
@@ -106,18 +106,17 @@ const step = defineStep({
     tokens: { kind: 'folder', description: 'The tokens from a tokenize step.' },
     model: {
       kind: 'folder',
-      description:
-        'A Hugging Face model folder. Without weights (`model.safetensors`, whole or in shards), training starts from a random initialization.',
+      description: 'A Hugging Face model folder. Without weights, training starts from random weights.',
     },
     continue: {
       kind: 'folder',
       optional: true,
       description:
-        'The model of a train step with `save_optimizer: true`. Training continues with its weights and optimizer state, up to `epochs` or `max_steps`. Both count from the start of the first training.',
+        'The model of a train step with `save_optimizer: true`. Training continues with its weights and optimizer state. `epochs` and `max_steps` count from the start of the first training.',
     },
     'distill.teacher': {
       kind: 'folder',
-      description: 'The trained model that `model` learns from. It has the same tokenizer and, for classification, the same labels.',
+      description: 'The trained model that `model` learns from. It needs the same tokenizer and, for text-classification, the same labels.',
     },
   },
   outputs: {

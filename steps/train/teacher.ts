@@ -58,7 +58,7 @@ export function teacherOf(student: Model, teacher: Model, { alpha, hidden }: Dis
 
 const wrong = (message: string, hint: string) => new StepError(message, hint, ['distill', 'teacher']);
 
-/** With its head if the student learns from its outputs; for hidden states alone a base model will do. */
+/** With its head if the student learns from its outputs; for hidden states alone a model without a head will do. */
 async function loadTeacher(folder: string, { task, labels }: TokensInfo, { alpha }: Distillation): Promise<Model> {
   try {
     if (alpha > 0) return await loadModel(folder, task);

@@ -82,6 +82,8 @@ test('the README names the commands that CI runs', () => {
 
 test('the commands that the docs show exist', () => {
   const cli = read('engine/commands/command-line.ts');
-  const shown = new Set(pages.flatMap((page) => [...read(page).matchAll(/(?:^|`)tunesmith ([a-z-]+)/gm)].map((m) => m[1]!)));
+  // In a code block the command begins a line; elsewhere it follows a backtick.
+  const code = pages.flatMap((page) => [...read(page).matchAll(/^```[\s\S]*?^```|`[^`\n]+`/gm)].map(([text]) => text));
+  const shown = new Set(code.flatMap((text) => [...text.matchAll(/(?:^|`)tunesmith ([a-z-]+)/gm)].map((m) => m[1]!)));
   expect([...shown].filter((command) => !new RegExp(`['"\`]${command}\\b`).test(cli))).toEqual([]);
 });

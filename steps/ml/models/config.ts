@@ -21,7 +21,7 @@ interface TaskFacts {
   outputs?: readonly string[];
   /** PEFT's name of the task; it has none for masked-lm. */
   peft?: string;
-  /** The head of a base model is new: LoRA trains it as a whole. Heads that predict tokens are pre-trained. */
+  /** A new head is random: LoRA trains it as a whole. Heads that predict tokens are pre-trained. */
   newHead?: true;
   /** Which options of `tokenize` and of `baseline` apply to it, besides those that apply to every task. */
   options: { tokenize: readonly string[]; baseline: readonly string[] };
@@ -212,7 +212,7 @@ export function taskOf(file: ConfigFile, folder: string): Task {
   const names = architecturesOf(file);
   const base = names.every((name) => !/For[A-Z]/.test(name));
   throw new StepError(
-    `${folder} contains a ${names.join(', ')}${base ? ', a base model that was not trained for a task' : ', which is not supported'}`,
+    `${folder} contains a ${names.join(', ')}${base ? ', which has no head for a task' : ', which is not supported'}`,
     `Train it first. The supported tasks are ${TASK_NAMES.join(', ')}.`,
   );
 }

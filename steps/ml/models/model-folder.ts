@@ -1,5 +1,5 @@
 /**
- * Reads a model folder in the format of the Hugging Face hub, with its weights or a random initialization, and writes
+ * Reads a model folder in the format of the Hugging Face hub, with its weights or random weights, and writes
  * one that transformers loads without options or warnings.
  */
 
@@ -44,7 +44,7 @@ export interface ModelStart {
   replaceHead?: boolean;
   /** Ignore the weights of the folder. */
   fromScratch?: boolean | undefined;
-  /** The seed of the random initialization. */
+  /** The seed of random weights. */
   seed: number;
   /** For one label of several: the class weights, and label smoothing. */
   loss?: CrossEntropyOptions;
@@ -85,7 +85,7 @@ export async function startModel(folder: string, start: ModelStart): Promise<Mod
     if (fresh.length > 0) say(`randomly initialized: ${listed(fresh)}`);
     const unused = [...stored.entries.keys()].filter((name) => !(name in weights));
     if (unused.length > 0) say(`ignored, because ${aModel(family.type)} for ${task} does not use them: ${listed(unused)}`);
-    // In the order of the parameters, as after a random initialization.
+    // In the order of the parameters, as for random weights.
     return { ...model, weights: Object.fromEntries(Object.keys(parameters).map((name) => [name, weights[name]!])), fresh };
   } finally {
     await stored.close();
@@ -115,7 +115,7 @@ export async function loadModel(folder: string, wanted?: Task): Promise<Model> {
     const parameters: Parameters = { ...base, ...ownParameters };
     const own = Object.keys(ownParameters);
     if (own.length > 0 && !own.some((name) => stored.entries.has(name)))
-      throw new StepError(`${shown(folder)} has no head for ${task}`, 'Train it first: this is a base model.');
+      throw new StepError(`${shown(folder)} has no head for ${task}`, 'Train it first.');
     const weights = await readWeights(stored, parameters);
     const program = programFor(family, task, config, problem);
     const axes = axesFor(task, problem, labels.length);
@@ -176,7 +176,7 @@ export async function readConfig(folder: string): Promise<ConfigFile> {
   if (!existsSync(file))
     throw new StepError(
       `${shown(folder)} has no config.json`,
-      'A model folder needs config.json and tokenizer.json, and model.safetensors unless it is to be randomly initialized.',
+      'A model folder needs config.json and tokenizer.json, and model.safetensors unless training starts from random weights.',
     );
   return readJson(file);
 }

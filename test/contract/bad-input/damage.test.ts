@@ -99,7 +99,7 @@ test('the disk is full when a result is restored: the edited file is saved and r
   expect(steady(await failure(p))).toMatchInlineSnapshot(`
     "
     a: failed after <time>: disk full while restoring <project>/out/o.txt: <size> needed, <size> free at <project>/out
-      Free space and run again. No data was lost, and no partial files are left. \`tunesmith gc --failed\` removes partial outputs of failed cells.
+      Free space and run again. No data was lost, and no partial files are left. \`tunesmith gc --failed\` removes the outputs of failed cells.
       log: .tunesmith/logs/2/a.log
     p: 1 failed · <time>
       failed: a

@@ -25,7 +25,7 @@ test('options that no teacher can follow are reported before anything runs', asy
     p.yaml:6:95: error: missing input "distill.teacher"
       6 | … train, with: { tokens: "\${{ steps.tokenize.tokens }}", model: base, distill: { temperature: 2 } } }
         |                                                                                ^^^^^^^^^^^^^^^^^^
-      = Write \`teacher:\` below \`distill\`, with a path or \${{ steps.STEP.OUTPUT }}. The trained model that \`model\` learns from. It has the same tokenizer and, for classification, the same labels.
+      = Write \`teacher:\` below \`distill\`, with a path or \${{ steps.STEP.OUTPUT }}. The trained model that \`model\` learns from. It needs the same tokenizer and, for text-classification, the same labels.
     "
   `);
   expect(await refused('"${{ matrix.way }}" }, matrix: { way: [{ alpha: 1 }]')).toMatchInlineSnapshot(`
@@ -33,7 +33,7 @@ test('options that no teacher can follow are reported before anything runs', asy
     p.yaml:6:134: error: missing input "distill.teacher"
       6 | ….tokenize.tokens }}", model: base, distill: "\${{ matrix.way }}" }, matrix: { way: [{ alpha: 1 }] } }
         |                                                                                     ^^^^^^^^^^^^
-      = Write \`teacher:\` below \`distill\`, with a path or \${{ steps.STEP.OUTPUT }}. The trained model that \`model\` learns from. It has the same tokenizer and, for classification, the same labels.
+      = Write \`teacher:\` below \`distill\`, with a path or \${{ steps.STEP.OUTPUT }}. The trained model that \`model\` learns from. It needs the same tokenizer and, for text-classification, the same labels.
     "
   `);
   expect(await refused('{ teacher: base, alpha: 0, temperature: 2 }')).toMatchInlineSnapshot(`
@@ -136,7 +136,7 @@ test('a teacher with another tokenizer, hidden size, labels or task is reported 
         |                                                              ^^^^^^^^^^^^^^^^^^^^^^^
       A teacher must read the same tokens as its student: use one with the same tokenizer, or reduce it with the same data as the student.
       │ no model.safetensors: all weights are randomly initialized",
-      "untrained": "the teacher cannot be used: project/untrained contains a BertModel, a base model that was not trained for a task
+      "untrained": "the teacher cannot be used: project/untrained contains a BertModel, which has no head for a task
       p.yaml:6:181
       6 | …ps.tokenize.tokens }}", model: student, distill: { teacher: "\${{ matrix.teacher }}", hidden: 1 } } }
         |                                                              ^^^^^^^^^^^^^^^^^^^^^^^

@@ -482,7 +482,7 @@ steps:
     p.yaml:13:5: error: missing input "model" of train
       13 |     with: { tokens: table }
          |     ^^^^
-      = Write \`model:\` below \`with\`, with a path or \${{ steps.STEP.OUTPUT }}. A Hugging Face model folder. Without weights (\`model.safetensors\`, whole or in shards), training starts from a random initialization.
+      = Write \`model:\` below \`with\`, with a path or \${{ steps.STEP.OUTPUT }}. A Hugging Face model folder. Without weights, training starts from random weights.
     "
   `);
 });

@@ -155,7 +155,7 @@ test.skipIf(!mounts)('a cell that fills the disk is reported once, with what to 
   expect(code, screen).toBe(1);
   expect(screen.match(/^a: failed/gm), screen).toHaveLength(1);
   expect(screen).toContain('No space left on device');
-  expect(screen).toContain('`tunesmith gc --failed` removes partial outputs of failed cells.');
+  expect(screen).toContain('`tunesmith gc --failed` removes the outputs of failed cells.');
   // That works on a full disk.
   expect(p.find('.tunesmith/failed')).toEqual(['.tunesmith/failed/a/o']);
   expect(await p.run('gc', '--failed', '--yes')).toMatchObject({ code: 0 });

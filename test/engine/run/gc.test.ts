@@ -246,7 +246,7 @@ test('a read-only cache is not changed (needs root to become another user)', asy
   expect(objects(p, 'cache')).toBe(before);
 });
 
-test("kept files and partial outputs are listed with their sizes and removed only on request; a user's file survives failures and a success", async () => {
+test("kept files and outputs of failed cells are listed with their sizes and removed only on request; a user's file survives failures and a success", async () => {
   const p = project({
     'p.yaml':
       'steps: { a: { run: "echo half > ${{ outputs.o }}; test -e ready; echo whole > ${{ outputs.o }}", outputs: { o: out/a.txt } } }\n',
@@ -266,7 +266,7 @@ test("kept files and partial outputs are listed with their sizes and removed onl
   p.write('.tunesmith/failed/b/half', 'half');
   const listed = await p.run('gc', '--keep-runs', '5', '--yes');
   expect(listed.stdout).toMatch(
-    /kept files and partial outputs:\n {2}\.tunesmith\/kept\/\S+: 1 file, 5 bytes, removed only with --kept\n {2}\.tunesmith\/failed\/b: 1 file, 4 bytes, removed only with --failed\n/,
+    /kept files and outputs of failed cells:\n {2}\.tunesmith\/kept\/\S+: 1 file, 5 bytes, removed only with --kept\n {2}\.tunesmith\/failed\/b: 1 file, 4 bytes, removed only with --failed\n/,
   );
   expect(p.exists(mine!)).toBe(true);
   const results = objects(p);

@@ -156,9 +156,7 @@ test('unusable inputs are rejected', async () => {
     hint: 'They have test (20 rows), train (70 rows), validation (20 rows).',
   });
   await expect(evaluated({ model, tokens }, { positive: 'great' })).rejects.toThrow('no label is "great"');
-  await expect(evaluated({ model: smallModel(), tokens })).rejects.toThrow(
-    'contains a BertModel, a base model that was not trained for a task',
-  );
+  await expect(evaluated({ model: smallModel(), tokens })).rejects.toThrow('contains a BertModel, which has no head for a task');
 
   writeFileSync(join(model, 'tokenizer.json'), '{}');
   await expect(evaluated({ model, tokens })).rejects.toThrow("not made with the model's tokenizer");

@@ -154,7 +154,7 @@ test('a folder that is not a bundle is rejected with one sentence', async () => 
     ['broken', 'cannot be opened'],
     ['other', 'model_type "bart" is not supported'],
     ['masked', 'masked has no model.safetensors'],
-    ['base', 'BertModel, a base model that was not trained for a task'],
+    ['base', 'BertModel, which has no head for a task'],
     ['choice', 'BertForMultipleChoice, which is not supported'],
   ] as const) {
     const { code, stdout, stderr } = await p.run('predict', folder, 'in.txt');

@@ -194,7 +194,7 @@ test('a student is trained, interrupted and resumed: the same bytes as without a
   expect(bytes(resumed).equals(bytes(whole))).toBe(true);
 });
 
-test('a base model without a head teaches hidden states alone', async () => {
+test('a model without a head teaches hidden states alone', async () => {
   const model = smallModel();
   const teacher = await soundModel();
   const tensors = Object.entries(await readSafetensors(join(teacher, 'model.safetensors')));

@@ -24,7 +24,7 @@ async function trained(options: object = {}, { model = smallModel(), tokens = ''
 
 const sha256 = (file: string) => createHash('sha256').update(readFileSync(file)).digest('hex');
 
-test('a model learns from a random initialization, and its folder is complete', async () => {
+test('a model learns from random weights, and its folder is complete', async () => {
   const { metrics, history, record, outputs, log } = await trained({ runtime: 'auto' });
   expect(metrics.validation_accuracy).toBeGreaterThan(0.9);
   expect(metrics.validation_f1).toBeGreaterThan(0.9);
