@@ -24,12 +24,12 @@ function notForBaselines(name: string, task: Task): { message: string; hint: str
 export default defineStep({
   name: 'baseline',
   version: 4,
-  description: 'Evaluates simple methods on the same split: the scores that a model must beat.',
+  description: 'Evaluates simple methods that a model must beat.',
   options: {
     task: {
       enum: tasks,
       default: 'text-classification',
-      description: 'The task to compare with.',
+      description: 'The task of the model to compare with.',
     },
     methods: {
       type: 'array',
@@ -39,7 +39,7 @@ export default defineStep({
       minItems: 1,
       uniqueItems: true,
       description:
-        "The baselines to evaluate. Default: all baselines of the task. For text-classification: `majority` always predicts the most frequent label of the training split; `bag_of_words` is scikit-learn's TfidfVectorizer and LogisticRegression with their defaults. For token-classification: `majority` always predicts the most frequent tag of the training split; `commonest_tag` predicts for each word its most frequent tag in the training split. For question-answering: `no_answer` never answers; `nearest_sentence` answers with the sentence of the context that shares most words with the question. For causal-lm (with the tokens of the model): `unigram` predicts each token by its frequency; `bigram` predicts each token by its frequency after the previous token, with Kneser-Ney smoothing. For seq2seq: `commonest` always predicts the most frequent target of the training split; `copy` repeats the input text; `lead` takes the first words of the input text, as many as the training targets have on average, rounded up.",
+        "The baselines to evaluate. Default: all baselines of the task. For text-classification: `majority` predicts the most frequent label; `bag_of_words` is scikit-learn's TfidfVectorizer and LogisticRegression with their defaults. For token-classification: `majority` predicts the most frequent tag; `commonest_tag` predicts the most frequent tag of each word. For question-answering: `no_answer` never answers; `nearest_sentence` answers with the sentence of the context that shares most words with the question. For causal-lm: `unigram` predicts each token by its frequency; `bigram` predicts each token by its frequency after the previous token, with Kneser-Ney smoothing. For seq2seq: `commonest` predicts the most frequent target; `copy` repeats the input text; `lead` repeats its first words, as many as a training target has on average. All frequencies are those of the training split.",
     },
     text: {
       type: 'string',
@@ -65,12 +65,12 @@ export default defineStep({
       minItems: 1,
       uniqueItems: true,
       description:
-        "The metrics to compute, as in evaluate. Baselines give no probabilities, so these metrics are errors: roc_auc, log_loss and ece for text-classification; perplexity and accuracy for seq2seq. Default: the task's usual ones.",
+        'The metrics to compute, as in evaluate. Metrics that need probabilities, such as roc_auc, are errors. Default: the usual metrics of the task.',
     },
     positive: {
       type: 'string',
       description:
-        'The positive class of two labels, for precision, recall and f1. Default: the last label in sort order (numbers by value).',
+        'The positive one of two labels, for precision, recall and f1. Default: the last label in sort order (numbers by value).',
     },
   },
   optional: [

@@ -19,21 +19,19 @@ export default defineStep({
       type: 'string',
       default: 'test',
       defaultInMatrix: 'validation',
-      description:
-        'The split to evaluate. The cells of a matrix are compared on `validation`, so that `test` stays unseen until a model is chosen.',
+      description: 'The split to evaluate. In a matrix the default is `validation`, so that no model is chosen by its results on `test`.',
     },
     metrics: {
       type: 'array',
       items: { enum: METRIC_NAMES },
       minItems: 1,
       uniqueItems: true,
-      description:
-        "The metrics to compute, named and defined as in scikit-learn, seqeval, SQuAD, rouge_score and sacrebleu. Default: the task's usual ones. For text-classification these are accuracy, precision, recall and f1 with two labels, and accuracy and the macro averages with more.",
+      description: 'The metrics to compute. Default: the usual metrics of the task, such as accuracy, precision, recall and f1.',
     },
     positive: {
       type: 'string',
       description:
-        'The positive class of two labels, for precision, recall, f1 and roc_auc. Default: the last label in sort order (numbers by value).',
+        'The positive one of two labels, for precision, recall, f1 and roc_auc. Default: the last label in sort order (numbers by value).',
     },
     generation: {
       type: 'object',
@@ -41,7 +39,7 @@ export default defineStep({
       additionalProperties: false,
       minProperties: 1,
       description:
-        "How seq2seq models generate the texts to evaluate. Overrides the model's generation_config.json, e.g. `{ num_beams: 4 }`. Default: as `tunesmith generate`, that is, greedy decoding up to the `max_target_length` that the model was trained with.",
+        "How a seq2seq model generates the texts to evaluate, e.g. `{ num_beams: 4 }`. These options override the model's generation_config.json. The defaults are those of `tunesmith generate`.",
     },
     batch_size: { type: 'integer', minimum: 1, default: 32, description: 'Number of rows per forward pass.' },
     ...runtimeOptions,

@@ -89,7 +89,7 @@ export function refuseUnknownLayers(file: ConfigFile, layers: readonly number[])
   if (type === 'modernbert' && layers[0] !== 1)
     throw new StepError(
       `layer ${layers[0]} cannot become the first: in a modernbert model the first layer has other weights than the others`,
-      'Begin `layers` with 1.',
+      'Begin `layers` with 1. Layers are counted from 1.',
       ['layers'],
     );
 }

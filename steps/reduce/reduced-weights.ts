@@ -112,7 +112,7 @@ function movedNames(names: string[], { family, before, after }: Reduction, layer
   if (lacking !== undefined || odd !== undefined)
     throw new StepError(
       `layer ${layers[0]} cannot become the first: in a ${family.type} model the first layer has other weights than the others (${lacking ?? odd})`,
-      'Begin `layers` with 1.',
+      'Begin `layers` with 1. Layers are counted from 1.',
       ['layers'],
     );
   return moved;

@@ -24,11 +24,11 @@ export default defineStep({
   options: {
     maximize: {
       type: 'string',
-      description: 'The metric to maximize. Write a nested field as a.b. Exactly one of `maximize` and `minimize` is required.',
+      description: 'The metric to maximize, such as `f1`. Set either `maximize` or `minimize`. Write a nested field as `a.b`.',
     },
     minimize: {
       type: 'string',
-      description: 'The metric to minimize. Write a nested field as a.b. Exactly one of `maximize` and `minimize` is required.',
+      description: 'The metric to minimize, such as `perplexity`. Set either `maximize` or `minimize`. Write a nested field as `a.b`.',
     },
   },
   optional: ['maximize', 'minimize'],

@@ -107,7 +107,7 @@ export const optionSchemas = {
     items: { type: 'string', minLength: 1 },
     minItems: 1,
     description:
-      'Weights that are not trained, given by parts of their names: `embeddings`, `layer.0`, `encoder`. `*` matches any characters within one part.',
+      'Weights that are not trained, given by parts of their names: `embeddings`, `encoder`, or `layer.0` for the first layer. `*` matches any characters within one part.',
   },
   lora: {
     type: 'object',

@@ -47,7 +47,9 @@ function matching(pattern: string, names: string[]): string[] {
   const escaped = pattern.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '[^.]*');
   const matches = names.filter((name) => new RegExp(`(^|\\.)${escaped}(\\.|$)`).test(name));
   if (matches.length > 0) return matches;
-  throw new StepError(`freeze: no weight matches ${JSON.stringify(pattern)}`, `Names of weights are, for example, ${listed(names, 4)}.`, [
-    'freeze',
-  ]);
+  throw new StepError(
+    `freeze: no weight matches ${JSON.stringify(pattern)}`,
+    `Names of weights are, for example, ${listed(names, 4)}. In names, layers are counted from 0.`,
+    ['freeze'],
+  );
 }

@@ -14,14 +14,24 @@ export const generationOptions = {
   max_new_tokens: {
     type: 'integer',
     minimum: 1,
-    description:
-      'maximum number of new tokens. Default: 20. If max_length is set: as many as max_length allows. For a seq2seq model that tunesmith trained: its max_target_length',
+    description: 'maximum number of new tokens (default: 20, or max_target_length for a seq2seq model that tunesmith trained)',
   },
-  max_length: { type: 'integer', minimum: 1, description: 'maximum number of tokens, prompt included; max_new_tokens takes precedence' },
+  max_length: {
+    type: 'integer',
+    minimum: 1,
+    description: 'maximum number of tokens, prompt included; it has no effect if max_new_tokens is set',
+  },
   min_new_tokens: { type: 'integer', minimum: 0, description: 'minimum number of new tokens' },
   min_length: { type: 'integer', minimum: 0, description: 'minimum number of tokens, prompt included' },
-  do_sample: { type: 'boolean', description: 'sample each token from its probability; otherwise take the most likely token' },
-  temperature: { type: 'number', exclusiveMinimum: 0, description: 'sampling temperature; below 1 sharpens the distribution' },
+  do_sample: {
+    type: 'boolean',
+    description: 'choose each token at random, with the probabilities of the model (default: take the most likely token)',
+  },
+  temperature: {
+    type: 'number',
+    exclusiveMinimum: 0,
+    description: 'sampling temperature; below 1 sharpens the distribution (default: 1)',
+  },
   top_k: { type: 'integer', minimum: 0, description: 'sample from the k most likely tokens only (default: 50; 0: from all)' },
   top_p: {
     type: 'number',
@@ -35,9 +45,13 @@ export const generationOptions = {
     maximum: 1,
     description: 'sample from tokens whose probability is at least this share of the highest probability',
   },
-  seed: { type: 'integer', minimum: 0, description: 'random seed for sampling: the same seed and prompt give the same text (default: 0)' },
-  num_beams: { type: 'integer', minimum: 1, description: 'number of beams of beam search; 1 disables beam search' },
-  length_penalty: { type: 'number', description: "a beam's score is divided by its length to this power (default: 1)" },
+  seed: {
+    type: 'integer',
+    minimum: 0,
+    description: 'random seed for sampling (default: 0); the same seed, prompt and options give the same text',
+  },
+  num_beams: { type: 'integer', minimum: 1, description: 'number of beams; 1 means no beam search (default: 1)' },
+  length_penalty: { type: 'number', description: 'for beam search; a higher value favours longer texts (default: 1)' },
   early_stopping: { enum: [true, false, 'never'], description: 'when to stop beam search: true, false or never, as in transformers' },
   repetition_penalty: {
     type: 'number',
