@@ -99,7 +99,7 @@ function rows(name: string, schema: Schema, optional: boolean): string[][] {
 }
 
 function described({ description = '', fingerprint }: Schema): string {
-  return fingerprint === false ? `${description} If it changes, no cell runs again.` : description;
+  return fingerprint === false ? `${description} If only this option changes, no cell runs again.` : description;
 }
 
 function type(schema: Schema): string {

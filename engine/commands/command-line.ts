@@ -41,7 +41,7 @@ const tunesmith = new Command('tunesmith')
   .configureOutput({ outputError: () => {} }) // failed() below prints all errors in the same form
   .addHelpText(
     'after',
-    '\nA cell is one instance of a step. A step with a matrix has one cell for each combination of its values.\nCELL is the name of a step (all its cells) or of one cell: "train[learning_rate=3e-4]" (in quotes, because of the shell).\nFILE is optional if there is only one pipeline.',
+    '\nA cell is one instance of a step. A step with a matrix has one cell for each combination of its values.\nCELL is the name of a step (all its cells) or of one cell: "train[learning_rate=3e-4]" (in quotes, because of the shell).\nFILE is optional if there is only one pipeline. If there are several, logs, explain and show use the one that ran last.',
   );
 
 command('run [file...]', 'run a pipeline; skip cells that are up to date', () => import('./run.ts'))
@@ -199,7 +199,7 @@ command(
     '--task <task>',
     'list only models for this task: text-classification, token-classification, question-answering, masked-lm, causal-lm or seq2seq (default with --data: text-classification)',
   )
-  .option('--data <file>', 'estimate the time for these data: a file in a format that the step collect reads')
+  .option('--data <file>', 'estimate the time for these data: a file or folder that the step collect can read')
   .option('--column <name>', 'column that contains the texts (default: text)')
   .option(
     '--language <name>',
@@ -209,7 +209,9 @@ command(
   .addOption(new Option('--batch-size <n>', 'sequences in a batch (default: 32, as in train)').argParser(count))
   .addOption(new Option('--max-length <n>', 'maximum number of tokens of a text (default: 128; question-answering: 384)').argParser(count))
   .addOption(
-    new Option('--max-time <time>', 'recommend only models that train within this time: 90s, 20m, 2h').argParser(time).default(HOUR, '1h'),
+    new Option('--max-time <time>', 'recommend a model that trains within this time, if there is one: 90s, 20m, 2h')
+      .argParser(time)
+      .default(HOUR, '1h'),
   )
   .option('--calibrate', 'measure the speed of this machine again')
   .option('--json', 'print JSON')
@@ -258,7 +260,7 @@ command('serve <bundle>', 'serve a bundle over HTTP', () => import('./model.ts')
   .addOption(new Option('--port <port>', 'port to listen on; 0 selects a free port').argParser(port).default(8080))
   .option(
     '--allow-host <name>',
-    'accept requests with this Host header, besides loopback names (repeatable; default: every name, or only loopback names if --host is a loopback address)',
+    'also accept requests for this host name (repeatable). Loopback names are always accepted. If --host is not a loopback address and this option is not given, every name is accepted',
     texts,
   )
   .option('--allow-origin <origin>', 'allow web pages of this origin to send requests (repeatable)', texts)

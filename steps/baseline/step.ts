@@ -39,7 +39,7 @@ export default defineStep({
       minItems: 1,
       uniqueItems: true,
       description:
-        "The baselines to evaluate. Default: all baselines of the task. For text-classification: `majority` predicts the most frequent label; `bag_of_words` is scikit-learn's TfidfVectorizer and LogisticRegression with their defaults. For token-classification: `majority` predicts the most frequent tag; `commonest_tag` predicts the most frequent tag of each word. For question-answering: `no_answer` never answers; `nearest_sentence` answers with the sentence of the context that shares most words with the question. For causal-lm: `unigram` predicts each token by its frequency; `bigram` predicts each token by its frequency after the previous token, with Kneser-Ney smoothing. For seq2seq: `commonest` predicts the most frequent target; `copy` repeats the input text; `lead` repeats its first words, as many as a training target has on average. All frequencies are those of the training split.",
+        "The baselines to evaluate. Default: all baselines of the task. For text-classification: `majority` predicts the most frequent label; `bag_of_words` is scikit-learn's TfidfVectorizer and LogisticRegression with their defaults. For token-classification: `majority` predicts the most frequent tag; `commonest_tag` predicts the most frequent tag of each word. For question-answering: `no_answer` never answers; `nearest_sentence` answers with the sentence of the context that shares most words with the question. For causal-lm: `unigram` predicts each token by its frequency; `bigram` predicts each token by its frequency after the previous token, with Kneser-Ney smoothing. For seq2seq: `commonest` predicts the most frequent target; `copy` repeats the input text; `lead` repeats the first words of the input text, as many as a target of the training split has on average. All frequencies are those of the training split.",
     },
     text: {
       type: 'string',
@@ -48,7 +48,7 @@ export default defineStep({
     },
     text_pair: {
       type: 'string',
-      description: 'The column of the second text, for text-classification of pairs. The bag of words contains the words of both.',
+      description: 'The column of the second text, for text-classification of pairs. The bag of words contains the words of both texts.',
     },
     label: { type: 'string', description: 'The column to predict, for text-classification. Default: `label`.' },
     missing: { enum: ['refuse', 'drop'], description: 'What to do with rows that have no label, as in tokenize. Default: `refuse`.' },
@@ -70,7 +70,7 @@ export default defineStep({
     positive: {
       type: 'string',
       description:
-        'The positive one of two labels, for precision, recall and f1. Default: the last label in sort order (numbers by value).',
+        'The positive label if there are two labels, for precision, recall and f1. Default: the last label in sort order (numbers by value).',
     },
   },
   optional: [

@@ -42,7 +42,7 @@ export default defineStep({
       enum: ['auto', 'csv', 'tsv', 'json', 'jsonl', 'parquet', 'text', 'mail'],
       default: 'auto',
       description:
-        'The format of the files. `auto`: derived from their extensions. `json`: a list of objects, one object per file, or JSON lines. `text`: one row per file, with the columns `text`, `folder` (the name of the parent folder) and `path`. `mail`: the same columns, `subject` and `sender`; an mbox file gives one row per mail.',
+        'The format of the files. `auto`: derived from the extension of each file. `json`: a list of objects, one object per file, or JSON lines. `text`: one row per file, with the columns `text`, `folder` (the name of the parent folder) and `path`. `mail`: one row per mail, with the columns of `text` and also `subject` and `sender`. An mbox file can contain many mails.',
     },
     delimiter: {
       type: 'string',
@@ -55,7 +55,7 @@ export default defineStep({
       enum: ENCODINGS,
       default: 'utf-8',
       description:
-        'The character encoding of CSV, TSV, JSON and text files. `utf-16` reads the byte order mark, as Excel writes it. `windows-1252` is common on Western European Windows. A row with bytes that the encoding does not define is rejected.',
+        'The character encoding of CSV, TSV, JSON and text files. `utf-16` follows the byte order mark that Excel writes at the beginning. `windows-1252` is common on Western European Windows. A row with bytes that the encoding does not define is rejected.',
     },
     types: {
       type: 'object',
@@ -96,7 +96,7 @@ export default defineStep({
       type: 'string',
       minLength: 1,
       description:
-        'The column of texts, if it is not `text`. Set it only here: clean, split, tokenize and baseline use it too, and `tunesmith predict` looks for it in its input files.',
+        'The name of the column of texts, if the name is not `text`. Set this name only in collect: clean, split, tokenize and baseline then use the same column. `tunesmith predict` looks for this column in its input files.',
     },
     required: {
       type: 'array',

@@ -31,7 +31,7 @@ export default defineStep({
     positive: {
       type: 'string',
       description:
-        'The positive one of two labels, for precision, recall, f1 and roc_auc. Default: the last label in sort order (numbers by value).',
+        'The positive label if there are two labels, for precision, recall, f1 and roc_auc. Default: the last label in sort order (numbers by value).',
     },
     generation: {
       type: 'object',
@@ -41,7 +41,7 @@ export default defineStep({
       description:
         "How a seq2seq model generates the texts to evaluate, e.g. `{ num_beams: 4 }`. These options override the model's generation_config.json. The defaults are those of `tunesmith generate`.",
     },
-    batch_size: { type: 'integer', minimum: 1, default: 32, description: 'Number of rows per forward pass.' },
+    batch_size: { type: 'integer', minimum: 1, default: 32, description: 'Number of sequences per forward pass.' },
     ...runtimeOptions,
   },
   optional: ['metrics', 'positive', 'generation'],

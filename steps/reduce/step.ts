@@ -20,7 +20,7 @@ export default defineStep({
       minimum: 1,
       default: 1,
       description:
-        'Removes tokens that occur less often in the data. Some tokens are always kept: special and added tokens, tokens of a prefix, single characters of the data, bytes, and the shorter tokens that BPE merges to build a kept token.',
+        'Removes tokens that occur in the data less often than this number. Some tokens are always kept: special and added tokens, tokens of a prefix, single characters of the data, bytes, and the shorter tokens that BPE merges to build a kept token.',
     },
     keep: {
       type: 'array',

@@ -44,7 +44,10 @@ export default defineStep({
   },
   outputs: {
     pick: { kind: 'any', description: 'A copy of the selected output.' },
-    choice: { kind: 'file', description: 'The best cell, its metrics, the cells that tie with it, and all candidates, as JSON.' },
+    choice: {
+      kind: 'file',
+      description: 'The best cell and its metrics, all cells with an equally good metric, and all candidates, as JSON.',
+    },
   },
   reusableProcess: true,
   check({ maximize, minimize }) {

@@ -25,7 +25,7 @@ export default defineStep({
       kind: 'any',
       optional: true,
       description:
-        'An earlier split: a copy of the output `assignment` or `data`, or a CSV, JSON lines or Parquet file with a column `split`. Its rows stay in their split, and only new rows are assigned. An `assignment` with another `group` or `key` is an error.',
+        'An earlier split: a copy of the output `assignment` or `data`, or a CSV, JSON lines or Parquet file with a column `split`. The rows of the earlier split stay in their split, and only new rows are assigned. An `assignment` with another `group` or `key` is an error.',
     },
   },
   outputs: {

@@ -38,7 +38,7 @@ export default defineStep({
     missing: {
       enum: ['refuse', 'drop'],
       description:
-        'What to do if rows have no label, for text-classification. `refuse` (the default): fail and count the rows. `drop`: leave the rows out. With several columns of labels, each must have a value.',
+        'What to do if rows have no label, for text-classification. `refuse` (the default): fail and count the rows. `drop`: leave the rows out. If `label` names several columns, a row needs a value in each of these columns.',
     },
     problem_type: {
       enum: ['single_label_classification', 'multi_label_classification', 'regression'],
@@ -70,12 +70,12 @@ export default defineStep({
       type: 'integer',
       minimum: 8,
       description:
-        'For causal-lm, instead of `max_length`: joins the texts, each followed by the end-of-text token, and divides them into blocks of this many tokens, without padding.',
+        'For causal-lm, instead of `max_length`: joins all texts, with the end-of-text token after each text, and divides the result into blocks of this many tokens, without padding.',
     },
     target: { type: 'string', description: 'The column of target texts, for seq2seq. Default: `target`.' },
     prefix: {
       type: 'string',
-      description: "A prefix of each input text, for seq2seq, used in training and inference, such as T5's `summarize: `.",
+      description: "A text that is put before each input text, in training and in inference, such as T5's `summarize: `. For seq2seq.",
     },
     max_target_length: {
       type: 'integer',
@@ -87,7 +87,7 @@ export default defineStep({
       type: 'integer',
       minimum: 8,
       description:
-        "The maximum number of tokens of a sequence, including special tokens. Longer texts are truncated for text-classification, seq2seq and prompts with completions, and divided into windows for the other tasks. Default: the model's own limit. For data without a split `train`: the value that the model was trained with, as for `truncation`, `stride`, `prefix` and `max_target_length`.",
+        "The maximum number of tokens of a sequence, including special tokens. Longer texts are truncated for text-classification, seq2seq and prompts with completions, and divided into windows for the other tasks. Default: the model's own limit. If the data have no split `train`, the default is the value that the model was trained with. In this case, `truncation`, `stride`, `prefix` and `max_target_length` also default to the values of that training.",
     },
     truncation: {
       enum: ['longest_first', 'only_first', 'only_second'],
@@ -161,7 +161,7 @@ export default defineStep({
     model: {
       kind: 'folder',
       description:
-        'A model folder, whose tokenizer is used. For data without a split `train`, the labels of the model are used too, and other labels are an error.',
+        'A model folder. The step uses its tokenizer. If the data have no split `train`, the step also uses the labels of the model, and other labels are an error.',
     },
   },
   outputs: { tokens: { kind: 'folder', description: 'Token ids and labels of each split, and the tokenizer.' } },

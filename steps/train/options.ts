@@ -15,7 +15,8 @@ export const optionSchemas = {
   replace_head: {
     type: 'boolean',
     default: false,
-    description: 'Replaces a head that was trained for other labels with a random one. Otherwise other labels are an error.',
+    description:
+      'What happens if the head of the model was trained for other labels. true: training starts with a random head. false: other labels are an error.',
   },
   from_scratch: {
     type: 'boolean',
@@ -34,13 +35,13 @@ export const optionSchemas = {
     minimum: 1,
     default: 1,
     description:
-      'Number of batches for one optimizer step, whose gradients are accumulated. This takes less memory than one large batch. Without dropout, the result is the same up to rounding.',
+      'Number of batches whose gradients are accumulated for one optimizer step. Several small batches take less memory than one large batch. Without dropout, the result is the same up to rounding.',
   },
   gradient_checkpointing: {
     type: 'boolean',
     default: false,
     description:
-      'Keeps only the activations between layers and computes the others again in the backward pass. This takes less memory and more time, and gives the same result.',
+      'Keeps only the activations between layers. The backward pass computes all other activations again. Training then takes less memory and more time, and gives the same result.',
   },
   sampler: {
     enum: ['random', 'balanced'],
@@ -85,7 +86,7 @@ export const optionSchemas = {
     minimum: 0,
     default: 0,
     description:
-      'Weight decay: decoupled with AdamW, added to the gradient with `sgd`. It applies to all weights except biases, norms and the relative attention biases of T5.',
+      'The factor of the weight decay. `adamw` decouples the decay from the gradient, and `sgd` adds the decay to the gradient. Biases, norms and the relative attention biases of T5 do not decay.',
   },
   max_grad_norm: { type: 'number', minimum: 0, default: 1, description: 'Clips the gradient to this norm. 0 disables clipping.' },
   momentum: {
@@ -136,7 +137,7 @@ export const optionSchemas = {
     },
     additionalProperties: false,
     description:
-      'Trains low-rank adapters (LoRA, as in PEFT) and freezes all other weights except the head. The heads of masked-lm, causal-lm and seq2seq are frozen too.',
+      'Trains low-rank adapters (LoRA, as in PEFT). The head is trained too for text-classification, token-classification and question-answering. All other weights are frozen.',
   },
   distill: {
     type: 'object',
@@ -247,24 +248,24 @@ export const optionSchemas = {
   positive: {
     type: 'string',
     description:
-      'The positive class of two labels, for precision, recall, f1 and roc_auc. Default: the last label in sort order (numbers by value).',
+      'The positive label if there are two labels, for precision, recall, f1 and roc_auc. Default: the last label in sort order (numbers by value).',
   },
   mlm_probability: {
     type: 'number',
     exclusiveMinimum: 0,
     exclusiveMaximum: 1,
-    description: 'The share of tokens that masked-lm masks. Each epoch chooses other tokens. Default: 0.15.',
+    description:
+      'The share of tokens that are chosen for masked-lm. 80% of the chosen tokens become the mask token, 10% become a random token, and 10% stay. Each epoch chooses other tokens. Default: 0.15.',
   },
   whole_word_mask: {
     type: 'boolean',
-    description: 'Masks whole words instead of single tokens (masked-lm). `mlm_probability` is then the share of words. Default: false.',
+    description: 'Chooses whole words instead of single tokens (masked-lm). `mlm_probability` is then the share of words. Default: false.',
   },
   logging_steps: {
     type: 'integer',
     minimum: 1,
     fingerprint: false,
-    description:
-      "Number of steps between two points of the curves in the run's records. Default: such that there are at most a thousand points.",
+    description: "Number of steps between two points of the curves in the run's records. By default, there are at most a thousand points.",
   },
   tensorboard: {
     type: 'boolean',
@@ -295,7 +296,7 @@ export const optionSchemas = {
   precision: {
     enum: ['fp32', 'bf16'],
     default: 'fp32',
-    description: 'The precision of matrix products. `bf16` needs `runtime: tensorflow`. It is faster if the CPU or GPU supports it.',
+    description: 'The precision of matrix products. `bf16` needs `runtime: tensorflow`, and is faster if the CPU or GPU supports it.',
   },
   seed: {
     type: 'integer',

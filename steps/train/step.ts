@@ -116,7 +116,8 @@ const step = defineStep({
     },
     'distill.teacher': {
       kind: 'folder',
-      description: 'The trained model that `model` learns from. It needs the same tokenizer and, for text-classification, the same labels.',
+      description:
+        'The trained model (the teacher) from which `model` (the student) learns. Both need the same tokenizer and, for text-classification, the same labels.',
     },
   },
   outputs: {

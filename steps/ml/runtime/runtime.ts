@@ -36,7 +36,8 @@ export const runtimeOptions = {
   device: {
     enum: ['auto', 'cpu', 'gpu'],
     default: 'auto',
-    description: '`auto` uses a GPU if the runtime supports one: tensorflow set up with --gpu. `gpu` is an error if there is none.',
+    description:
+      '`cpu` never uses a GPU. `auto` uses a GPU only with the GPU build of TensorFlow (`tunesmith setup tensorflow --gpu`). `gpu` requires a GPU; the runtime onnx uses it through WebGPU.',
   },
 } as const;
 
