@@ -51,11 +51,17 @@ export function smallModel(p: Project): void {
 
 /**
  * Posts raw mails to `tunesmith serve`, whole ones with headers and their bodies as collect made them, and expects the labels and
- * scores that evaluate wrote for the same ids.
+ * scores that evaluate wrote for the same ids. `sources` are the mails that collect read.
  */
 export async function expectSameAnswers(
   p: Project,
-  { bundle, collected, predictions, count }: { bundle: string; collected: string; predictions: string; count: number },
+  {
+    bundle,
+    collected,
+    predictions,
+    count,
+    sources,
+  }: Record<'bundle' | 'collected' | 'predictions', string> & { count: number; sources: Files },
 ): Promise<void> {
   const expected: { id: string; predicted: string; scores: Record<string, number> }[] = p
     .read(predictions)
@@ -69,7 +75,7 @@ export async function expectSameAnswers(
   for await (const rows of readRows<{ id: string; text: string }>(p.path(collected), ['id', 'text']))
     for (const { id, text } of rows) texts.set(id, text);
   const whole = new Map<string, string>();
-  for (const content of Object.values(mails(Number.POSITIVE_INFINITY))) {
+  for (const content of Object.values(sources)) {
     const { text } = JSON.parse(content.toString());
     whole.set((await decodeMail(text)).text, text);
   }

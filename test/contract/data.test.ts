@@ -1,9 +1,9 @@
 /** The data steps with the real CLI: identical outputs with any number of threads, and no work for unchanged data. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
 import { MAIL_STEPS, mails, smallModel } from '../mails.ts';
-import { project } from '../rig.ts';
+import { type Project, sharedProject } from '../rig.ts';
 
 const DATA = `
 name: data
@@ -18,17 +18,22 @@ steps:${MAIL_STEPS}
     with: { data: "\${{ steps.split.data }}", model: ./model, max_length: "\${{ matrix.max_length }}" }
 `;
 
-function dataProject() {
-  const p = project({ 'data.yaml': DATA, ...mails(50) });
-  smallModel(p);
-  return p;
-}
+const JOBS = ['1', '2'];
+const projects = JOBS.map(() => sharedProject({ 'data.yaml': DATA, ...mails(50) }));
+const [p] = projects as [Project, Project];
+const names = ['collect', 'clean', 'split', 'raw', 'tokenize[max_length=16]', 'tokenize[max_length=32]'];
+const all = (state: string) => Object.fromEntries(names.map((name) => [name, state]));
 
-test('two runs in two empty caches, with one thread and with two, write identical outputs', async () => {
+beforeAll(async () => {
+  for (const [i, jobs] of JOBS.entries()) {
+    smallModel(projects[i]!);
+    expect((await projects[i]!.states('data.yaml', '-j', jobs)).cells).toEqual(all('ran'));
+  }
+});
+
+test('two runs in two empty caches, with one thread and with two, write identical outputs', () => {
   const hashes = [];
-  for (const jobs of ['1', '2']) {
-    const p = dataProject();
-    expect(Object.values((await p.states('data.yaml', '-j', jobs)).cells)).toEqual(Array(6).fill('ran'));
+  for (const p of projects) {
     const files = p.find('.tunesmith/outputs');
     hashes.push(
       Object.fromEntries(
@@ -47,11 +52,6 @@ test('two runs in two empty caches, with one thread and with two, write identica
 });
 
 test('a changed cleaning option reruns only what depends on it; changing it back restores; a new matrix value runs its cells', async () => {
-  const p = dataProject();
-  const first = await p.states('data.yaml');
-  const names = ['collect', 'clean', 'split', 'raw', 'tokenize[max_length=16]', 'tokenize[max_length=32]'];
-  const all = (state: string) => Object.fromEntries(names.map((name) => [name, state]));
-  expect(first.cells).toEqual(all('ran'));
   expect((await p.states('data.yaml')).cells).toEqual(all('fresh'));
 
   const unread = { collect: 'fresh', raw: 'fresh' };

@@ -1,7 +1,7 @@
 /** Impossible metrics are found before training, each reported at its position in the pipeline. */
 import { cpSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { project } from '../rig.ts';
+import { project, sharedProject } from '../rig.ts';
 import { modelOf, wordsOf } from '../steps/small.ts';
 
 interface Given {
@@ -11,12 +11,13 @@ interface Given {
   select?: string;
 }
 
+/** The cache of all projects, so that equal steps run only once. */
+const TUNESMITH_CACHE = sharedProject().path('cache');
+
 /** A sweep over two seeds on texts with three labels. */
 function sweep({ tokenize = '', train = '', evaluate = '', select = 'maximize: macro_f1' }: Given) {
   const rows = Array.from({ length: 60 }, (_, i) => `the text number ${i},${'abc'[i % 3]}`);
-  const p = project({
-    'd.csv': ['text,label', ...rows].join('\n'),
-    'p.yaml': `
+  const yaml = `
 steps:
   collect: { uses: collect, with: { files: d.csv } }
   split: { uses: split, with: { data: "\${{ steps.collect.data }}", stratify: label } }
@@ -28,8 +29,8 @@ steps:
     with: { tokens: "\${{ steps.tokenize.tokens }}", model: model, seed: "\${{ matrix.seed }}", epochs: 2, ${train} }
   measure: { uses: evaluate, with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}", ${evaluate} } }
   best: { uses: select, with: { from: "\${{ steps.measure[*].metrics }}", pick: "\${{ steps.train[*].model }}", ${select} } }
-`,
-  });
+`;
+  const p = project({ 'd.csv': ['text,label', ...rows].join('\n'), 'p.yaml': yaml }, { TUNESMITH_CACHE });
   cpSync(modelOf(wordsOf(rows.join(' '))), p.path('model'), { recursive: true });
   return p;
 }

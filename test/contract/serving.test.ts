@@ -26,7 +26,8 @@ steps:${MAIL_STEPS}
 `;
 
 test('50 raw mails posted to the server get the labels and scores of evaluate', async () => {
-  const p = project({ 'served.yaml': SERVED, ...mails(40) });
+  const sources = mails(40);
+  const p = project({ 'served.yaml': SERVED, ...sources });
   smallModel(p);
   // onnxruntime turns its telemetry off on CI.
   for (const name of ['CI', 'TF_BUILD', 'GITHUB_ACTIONS', 'ORT_RUNNING_UNIT_TESTS', 'ORT_DISABLE_TELEMETRY']) p.env[name] = undefined;
@@ -40,6 +41,7 @@ test('50 raw mails posted to the server get the labels and scores of evaluate', 
     collected: `${outputs}/collect/data`,
     predictions: `${outputs}/test/predictions`,
     count: 50,
+    sources,
   });
   // Without `select` and `metrics`, the first metric of evaluate stands for the run.
   const [metric] = Object.entries(JSON.parse(p.read(`${outputs}/test/metrics`)).metrics);

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { project } from '../rig.ts';
 import { smallModel } from '../steps/small.ts';
 
-const pipeline = (rates: string, epochs: number) => `
+const pipeline = (rates: string, batches: string, epochs: number) => `
 steps:
   collect: { uses: collect, with: { files: data.jsonl } }
   split: { uses: split, with: { data: "\${{ steps.collect.data }}", ratios: [0.6, 0.2, 0.2], stratify: label } }
@@ -12,7 +12,7 @@ steps:
   train:
     uses: train
     resources: { cpu: 1 }
-    matrix: { rate: ${rates}, batch: [4, 8] }
+    matrix: { rate: ${rates}, batch: ${batches} }
     with:
       tokens: \${{ steps.tokenize.tokens }}
       model: model
@@ -29,18 +29,18 @@ const rows = (...labels: string[]) =>
   }).join('');
 
 test('a sweep over training options tokenizes once; a wider sweep or other options do not tokenize again', async () => {
-  const p = project({ 'p.yaml': pipeline('[0.01, 0.001]', 1), 'data.jsonl': rows('bad', 'good') });
+  const p = project({ 'p.yaml': pipeline('[0.01]', '[4, 8]', 1), 'data.jsonl': rows('bad', 'good') });
   cpSync(smallModel(), p.path('model'), { recursive: true });
   const first = await p.states('p.yaml');
-  expect(Object.values(first.cells)).toEqual(Array(7).fill('ran'));
+  expect(Object.values(first.cells)).toEqual(Array(5).fill('ran'));
   expect(Object.keys(first.cells).filter((cell) => cell.startsWith('tokenize'))).toEqual(['tokenize']);
   const shards = () => p.find('.tunesmith/outputs/p/tokenize').map((file) => [file, p.stat(file).mtimeMs]);
   const written = shards();
   for (const [rates, epochs] of [
-    ['[0.01, 0.001, 0.1]', 1],
+    ['[0.01, 0.1]', 1],
     ['[0.01]', 2],
   ] as const) {
-    p.write('p.yaml', pipeline(rates, epochs));
+    p.write('p.yaml', pipeline(rates, '[4, 8]', epochs));
     const { cells } = await p.states('p.yaml');
     expect(cells).toMatchObject({ collect: 'fresh', split: 'fresh', tokenize: 'fresh' });
     expect(Object.values(cells)).toContain('ran');
@@ -50,7 +50,7 @@ test('a sweep over training options tokenizes once; a wider sweep or other optio
 
 test('labels with spaces, newlines, quotes and any script are returned unchanged, also from a folder of links', async () => {
   const labels = ['zwei\nZeilen', ' "quoted", ☃ ', 'नमस्ते 😀', '__proto__'];
-  const p = project({ 'p.yaml': pipeline('[0.02]', 8), 'data.jsonl': rows(...labels) });
+  const p = project({ 'p.yaml': pipeline('[0.02]', '[4]', 8), 'data.jsonl': rows(...labels) });
   cpSync(smallModel(), p.path('model'), { recursive: true });
   p.write(
     'in.jsonl',

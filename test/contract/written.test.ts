@@ -1,7 +1,7 @@
 /** Metrics of generated texts: how evaluate generates and scores them, and the baselines of the tasks. */
 import { expect, test } from 'vitest';
 import { generatedMetrics } from '../../steps/ml/metrics/generated.ts';
-import { project } from '../rig.ts';
+import { project, sharedProject } from '../rig.ts';
 import { smallGpt2, smallT5 } from '../steps/writers.ts';
 
 const COLOURS = ['black', 'white', 'red', 'green', 'blue', 'yellow'];
@@ -36,8 +36,12 @@ steps:
   test: { uses: evaluate, resources: { cpu: 1 }, with: { model: "\${{ steps.train.model }}", tokens: "\${{ steps.tokenize.tokens }}", ${test} } }
 `;
 
+/** The cache of all projects, so that equal steps run only once. */
+const TUNESMITH_CACHE = sharedProject().path('cache');
+
 function made(task: 'causal-lm' | 'seq2seq', data: object[], steps: Steps) {
-  const p = project({ 'p.yaml': pipeline(steps), 'data.jsonl': data.map((row) => `${JSON.stringify(row)}\n`).join('') });
+  const lines = data.map((row) => `${JSON.stringify(row)}\n`).join('');
+  const p = project({ 'p.yaml': pipeline(steps), 'data.jsonl': lines }, { TUNESMITH_CACHE });
   if (task === 'seq2seq') smallT5(p.path('model'), ['the', 'is', ...COLOURS, ...THINGS]);
   else smallGpt2(p.path('model'));
   return p;

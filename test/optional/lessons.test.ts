@@ -1,10 +1,11 @@
 /**
  * The example pipelines as they are published: each runs in two or three minutes and beats its baselines on unseen
- * texts.
+ * texts. Fine-tuning beats the same pre-trained model as a generic model, of which only the last layer learns.
  */
 import { cpSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { parse, stringify } from 'yaml';
 import { betterOf } from '../../steps/ml/tasks/metrics.ts';
 import { project, root } from '../rig.ts';
 import { modelOf, wordsOf } from '../steps/small.ts';
@@ -17,11 +18,14 @@ function withPipelines() {
   return p;
 }
 
+/** The pipelines with a step `generic`. */
+const GENERIC = ['reviews', 'pairs', 'entities', 'qa'];
+
 test.each([
-  ['reviews', 'macro_f1', 0, 120], // 301 reviews are few to learn words from
-  ['pairs', 'accuracy', 0.1, 120],
+  ['reviews', 'macro_f1', 0.05, 120],
+  ['pairs', 'accuracy', 0.2, 120],
   ['entities', 'f1', 0.1, 120],
-  ['qa', 'exact_match', 0.1, 120],
+  ['qa', 'exact_match', 0.3, 120],
   ['generate', 'perplexity', 5, 180],
   ['summarize', 'rouge1', 0.03, 180],
 ])('%s.yaml', async (name, metric, clearly, atMost) => {
@@ -33,10 +37,11 @@ test.each([
   const outputs = `pipelines/.tunesmith/outputs/${name}`;
   const { metrics } = JSON.parse(p.read(`${outputs}/test/metrics`));
   const { methods } = JSON.parse(p.read(`${outputs}/baseline/metrics`));
+  expect(Object.keys(methods).length).toBeGreaterThan(1);
+  if (GENERIC.includes(name)) methods.generic = JSON.parse(p.read(`${outputs}/test_generic/metrics`));
   const baselines = Object.entries<any>(methods).map(([method, { metrics }]) => `${method} ${metrics[metric].toFixed(3)}`);
   console.log(`${name}: ${metric} ${metrics[metric].toFixed(3)} (${baselines.join(', ')}) in ${seconds.toFixed(0)} s`);
   expect(seconds).toBeLessThan(atMost);
-  expect(Object.keys(methods).length).toBeGreaterThan(1);
   const better = betterOf(metric) === 'lower' ? -1 : 1;
   for (const baseline of Object.values<any>(methods))
     expect(better * (metrics[metric] - baseline.metrics[metric])).toBeGreaterThan(clearly);
@@ -66,3 +71,35 @@ const SMALL = [
   'labelled=60',
   'epochs=1',
 ];
+
+test('pretrained.yaml, with few steps: the report has a line for each metric and model, and the plot has a panel for each large set', async () => {
+  const p = withPipelines();
+  cpSync(modelOf(wordsOf('the mail is free and you have to click here now')), p.path('pipelines/tiny'), { recursive: true });
+  const pipeline = parse(p.read('pipelines/pretrained.yaml'), { merge: true });
+  // Instead of the download of the teacher.
+  pipeline.steps.weights = {
+    run: 'mkdir -p ${{ outputs.model }}; cp tiny/* ${{ outputs.model }}',
+    outputs: { model: 'models/minilm-l6' },
+  };
+  Object.assign(pipeline.params, {
+    box: './tiny',
+    seeds: [0, 1],
+    budgets: [{ labels: 40, steps: 2 }],
+    folds: [0, 5].map((seed) => ({ set: pipeline.params.reviews, budget: { labels: 'all', steps: 2 }, seed })),
+  });
+  p.write('pipelines/pretrained.yaml', stringify(pipeline));
+  const run = await p.run('run', 'pipelines/pretrained.yaml', '--plain');
+  expect(run.code, run.screen).toBe(0);
+  const report = 'pipelines/.tunesmith/outputs/pretrained/report';
+  const lines = p.read(`${report}/table`).split('\n');
+  for (const metric of ['F1 of spam', 'macro F1', 'accuracy'])
+    for (const model of ['bag of words', 'random weights', 'tunesmith-small', 'MiniLM-L6 (teacher)'])
+      expect(
+        lines.some((line) => new RegExp(`^\\| ${metric} \\| ${model.replace(/[()]/g, '.')} \\| 0\\.\\d{3} ± 0\\.\\d{3} \\|$`).test(line)),
+        `${metric} of ${model}`,
+      ).toBe(true);
+  expect(p.read(`${report}/plot`).match(/font-weight="bold">[^<]*/g)).toEqual([
+    'font-weight="bold">mails: F1 of spam',
+    'font-weight="bold">definitions: macro F1',
+  ]);
+});

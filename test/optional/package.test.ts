@@ -105,6 +105,12 @@ test('a pipeline fine-tunes the pre-trained model of the package', async () => {
   expect(JSON.parse(readFileSync(join(trained, 'config.json'), 'utf8'))).toMatchObject({ num_hidden_layers: 3, vocab_size: 13285 });
 });
 
+test('models measures the speed of this machine once', async () => {
+  const said = () => run(empty, 'sh', '-c', 'XDG_CACHE_HOME="$PWD/caches" npx tunesmith models --json 2>&1 >/dev/null');
+  expect(await said()).toContain('measuring the speed of this machine');
+  expect(await said()).toBe('');
+});
+
 test('the output of init and new-step runs', async () => {
   const started = join(empty, 'started');
   mkdirSync(started);

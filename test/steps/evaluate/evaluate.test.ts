@@ -1,21 +1,33 @@
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { afterAll, expect, test } from 'vitest';
 import clean from '../../../steps/clean/step.ts';
 import step from '../../../steps/evaluate/step.ts';
 import { readSafetensors, toFloat32, writeSafetensors } from '../../../steps/ml/models/safetensors.ts';
 import { preview } from '../../../steps/preview/preview.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
 import train from '../../../steps/train/step.ts';
-import { ranStep, table } from '../rig.ts';
+import { ranStep, table, temporary } from '../rig.ts';
 import { rows, smallModel, smallTokens } from '../small.ts';
 
+/** A copy of a model and its tokens. A model for the same labels and counts is trained only once. */
 async function trained(labels?: string[], counts?: Record<string, number>) {
-  const model = smallModel();
-  const tokens = await smallTokens(model, labels, counts);
-  const options = { task: 'text-classification', epochs: 3, learning_rate: 0.02, batch_size: 4, runtime: 'eager' };
-  return { tokens, model: (await ranStep(train, options, { model, tokens })).outputs.model! };
+  const made = join(kept, JSON.stringify([labels, counts]));
+  if (!existsSync(made)) {
+    const model = smallModel();
+    const tokens = await smallTokens(model, labels, counts);
+    const options = { task: 'text-classification', epochs: 3, learning_rate: 0.02, batch_size: 4, runtime: 'eager' };
+    cpSync((await ranStep(train, options, { model, tokens })).outputs.model!, join(made, 'model'), { recursive: true });
+    cpSync(tokens, join(made, 'tokens'), { recursive: true });
+  }
+  const copy = temporary();
+  cpSync(made, copy, { recursive: true });
+  return { tokens: join(copy, 'tokens'), model: join(copy, 'model') };
 }
+
+const kept = mkdtempSync(join(tmpdir(), 'tunesmith-step-'));
+afterAll(() => rmSync(kept, { recursive: true }));
 
 async function evaluated(inputs: { model: string; tokens: string }, options: object = {}) {
   const ran = await ranStep(step, { runtime: 'eager', ...options }, inputs);
