@@ -73,7 +73,11 @@ command('run [file...]', 'run a pipeline; skip cells that are up to date', () =>
   .option('--plain', 'print plain lines instead of the live view')
   .usage('[FILE] [options]');
 
-command('verify [words...]', 'run cells again in a clean folder and compare their outputs with the lockfile', () => import('./verify.ts'))
+command(
+  'verify [words...]',
+  'run cells again in a clean folder and compare their outputs with the lockfile or the cache',
+  () => import('./verify.ts'),
+)
   .addOption(new Option('--cells <n>', 'number of cells to pick at random if no CELL is named').argParser(count).default(3))
   .addOption(new Option('--seed <n>', 'seed of the random choice of cells (default: a new one each time)').argParser(count))
   .addOption(param())
@@ -203,7 +207,7 @@ command(
   .option('--column <name>', 'column that contains the texts (default: text)')
   .option(
     '--language <name>',
-    'language of the texts, such as French (default: English, or several languages if the texts contain many other letters)',
+    'language of the texts, such as French (default: English; if many letters of the texts are not English, a model for several languages is recommended)',
   )
   .addOption(new Option('--epochs <n>', 'passes over the data (default: 3, as in train)').argParser(count))
   .addOption(new Option('--batch-size <n>', 'sequences in a batch (default: 32, as in train)').argParser(count))

@@ -70,7 +70,7 @@ export default defineStep({
     positive: {
       type: 'string',
       description:
-        'The positive label if there are two labels, for precision, recall and f1. Default: the last label in sort order (numbers by value).',
+        'The positive label if there are two labels, for precision, recall and f1. Default: the last label in sort order. Labels that are numbers are sorted by value.',
     },
   },
   optional: [

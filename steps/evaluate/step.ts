@@ -31,7 +31,7 @@ export default defineStep({
     positive: {
       type: 'string',
       description:
-        'The positive label if there are two labels, for precision, recall, f1 and roc_auc. Default: the last label in sort order (numbers by value).',
+        'The positive label if there are two labels, for precision, recall, f1 and roc_auc. Default: the last label in sort order. Labels that are numbers are sorted by value.',
     },
     generation: {
       type: 'object',

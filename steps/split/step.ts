@@ -48,7 +48,7 @@ export default defineStep({
       enum: ['balanced', 'stable'],
       default: 'balanced',
       description:
-        '`balanced`: exact shares, but rows may move to another split when the data change. `stable`: rows never move, because the split depends only on content (or group) and seed, but shares are exact only on average.',
+        '`balanced`: exact shares (with `group`, as exact as the groups allow), but rows may move to another split when the data change. `stable`: rows never move, because the split depends only on content (or group) and seed, but shares are exact only on average.',
     },
     stratify: {
       type: 'string',

@@ -171,7 +171,7 @@ export const optionSchemas = {
     minimum: 0,
     exclusiveMaximum: 1,
     default: 0,
-    description: 'The share of each target that is spread evenly over all labels.',
+    description: 'The share of the probability that is taken from the true label and spread evenly over all labels.',
   },
   class_weights: {
     anyOf: [{ const: 'balanced' }, { type: 'object', additionalProperties: { type: 'number', exclusiveMinimum: 0 } }],
@@ -248,7 +248,7 @@ export const optionSchemas = {
   positive: {
     type: 'string',
     description:
-      'The positive label if there are two labels, for precision, recall, f1 and roc_auc. Default: the last label in sort order (numbers by value).',
+      'The positive label if there are two labels, for precision, recall, f1 and roc_auc. Default: the last label in sort order. Labels that are numbers are sorted by value.',
   },
   mlm_probability: {
     type: 'number',
