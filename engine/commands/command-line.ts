@@ -52,7 +52,7 @@ command('run [file...]', 'run a pipeline; skip cells that are up to date', () =>
   .addOption(new Option('--locked', 'fail if any result would differ from the lockfile').conflicts(['dryRun', 'force']))
   .option('--dry-run', 'print which cells would run and why, without running them')
   .addOption(
-    new Option('--watch', 'run again whenever the pipeline, an input or the code of a step changes').conflicts([
+    new Option('--watch', 'run again whenever the pipeline, the --params file, an input or the code of a custom step changes').conflicts([
       'dryRun',
       'force',
       'locked',
@@ -141,7 +141,7 @@ command('runs [words...]', 'list past runs, show one run, or compare two runs', 
   .addOption(new Option('-n, --rows <n>', 'maximum number of runs to list').argParser(count).default(20))
   .option(
     '--metric <name>',
-    'metric to list for each run (default: the metric of the step `select`; without this step, the metric of `evaluate`)',
+    'metric to list for each run (default: the metric of the step `select`; without this step, the first metric of `evaluate`)',
   )
   .option('--json', 'print JSON')
   .addHelpText(
@@ -157,7 +157,7 @@ command('gc', 'remove stored results that are no longer needed', () => import('.
   .addOption(
     new Option('--max-size <size>', 'remove the least recently used results until the cache has this size: 500MB, 10GB').argParser(size),
   )
-  .option('--kept', 'remove .tunesmith/kept: your files that were at the paths of outputs')
+  .option('--kept', 'remove .tunesmith/kept: files of yours that were in the way of an output and were moved there')
   .option('--failed', 'remove .tunesmith/failed: the outputs of failed cells')
   .addOption(new Option('--dry-run', 'print what would be removed, without removing it').conflicts('yes'))
   .option('--yes', 'do not ask for confirmation; required if there is no terminal')
@@ -165,7 +165,7 @@ command('gc', 'remove stored results that are no longer needed', () => import('.
   .addHelpText(
     'after',
     '\nAt least one of the first five options is required.' +
-      '\nIf several of --keep-runs, --older-than and --max-size are given, a result is removed only if each of them selects it.' +
+      '\nIf several of --keep-runs, --older-than and --max-size are given, a result is removed only if each of these options would remove it.' +
       '\nIf --older-than is given, --kept and --failed remove only files that are at least this old.' +
       '\nResults stay if a lockfile, a run in progress or another project with the same cache uses them.',
   )
@@ -221,7 +221,7 @@ command(
   .option('--json', 'print JSON')
   .addHelpText(
     'after',
-    '\nMODEL is a model folder or an address to list as well. Without --data, the time is for 1,000 texts of the maximum length.' +
+    '\nMODEL is a model folder or an address that is added to the list. Without --data, the time is for 1,000 texts of the maximum length.' +
       '\nThe first call measures the speed of this machine for some seconds and stores the result.',
   )
   .usage('[MODEL…] [options]');

@@ -24,7 +24,7 @@ export default async function gc({ yes, dryRun, json, kept, failed, ...scope }: 
   if (!wanted && !kept && !failed)
     throw usage(
       'gc needs a rule for what to remove',
-      'Give --keep-runs N, --older-than 30d or --max-size 10GB. If several are given, a result is removed only if each of them selects it. --kept and --failed remove kept files and the outputs of failed cells.',
+      'Give --keep-runs N, --older-than 30d or --max-size 10GB. If several are given, a result is removed only if each of these options would remove it. --kept and --failed remove kept files and the outputs of failed cells.',
     );
   const root = projectRoot();
   if (!existsSync(join(root, '.tunesmith'))) throw usage(`no pipeline has run in the project ${root}`, outerProject(root));

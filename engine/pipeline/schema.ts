@@ -188,7 +188,7 @@ export const stepSchema = {
     uses: { type: 'string', minLength: 1, description: 'The code of the step: a built-in step, ./my-step.ts, or an npm package.' },
     with: { type: 'object', description: 'Options and inputs of the step named by `uses`.' },
     run: {
-      description: 'A shell command, or a list of commands that run in order. Expressions become safely quoted words.',
+      description: 'A shell command, or a list of commands that run in order. The value of an expression is quoted for the shell.',
       anyOf: [
         { type: 'string', minLength: 1 },
         { type: 'array', items: { type: 'string', minLength: 1 }, minItems: 1 },

@@ -42,7 +42,7 @@ export default defineStep({
       enum: ['auto', 'csv', 'tsv', 'json', 'jsonl', 'parquet', 'text', 'mail'],
       default: 'auto',
       description:
-        'The format of the files. `auto`: derived from the extension of each file. `json`: a list of objects, one object per file, or JSON lines. `text`: one row per file, with the columns `text`, `folder` (the name of the parent folder) and `path`. `mail`: one row per mail, with the columns of `text` and also `subject` and `sender`. An mbox file can contain many mails.',
+        'The format of the files. `auto`: derived from the extension of each file. `json`: each file contains a list of objects, a single object, or JSON lines. `text`: one row per file, with the columns `text`, `folder` (the name of the parent folder) and `path`. `mail`: one row per mail, with the columns of the format `text`, and `subject` and `sender`. An mbox file can contain many mails.',
     },
     delimiter: {
       type: 'string',
@@ -96,7 +96,7 @@ export default defineStep({
       type: 'string',
       minLength: 1,
       description:
-        'The name of the column of texts, if the name is not `text`. Set this name only in collect: clean, split, tokenize and baseline then use the same column. `tunesmith predict` looks for this column in its input files.',
+        'The name of the column of texts, if the name is not `text`. Set this name only in collect. The steps clean, split, tokenize and baseline then use the same column. `tunesmith predict` looks for this column in its input files.',
     },
     required: {
       type: 'array',

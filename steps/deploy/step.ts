@@ -4,7 +4,8 @@ import { aliasesOf, defineStep } from '../../engine/step.ts';
 export default defineStep({
   name: 'deploy',
   version: 3,
-  description: 'Packs a trained model for inference: weights, tokenizer, preprocessing, an ONNX model and a model card.',
+  description:
+    'Packs a trained model for inference: weights, tokenizer, preprocessing, a model card and, unless the model generates text, an ONNX model.',
   options: {
     target: {
       type: 'string',

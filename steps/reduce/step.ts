@@ -20,7 +20,7 @@ export default defineStep({
       minimum: 1,
       default: 1,
       description:
-        'Removes tokens that occur in the data less often than this number. Some tokens are always kept: special and added tokens, tokens of a prefix, single characters of the data, bytes, and the shorter tokens that BPE merges to build a kept token.',
+        'Removes tokens that occur in the data less often than this number. Some tokens are always kept: special and added tokens, tokens of a prefix or a prompt in the model folder, single characters of the data, bytes, and the shorter tokens that BPE merges to build a kept token.',
     },
     keep: {
       type: 'array',
@@ -33,7 +33,7 @@ export default defineStep({
       enum: ['used', 'all'],
       default: 'used',
       description:
-        'Which single characters of the vocabulary to keep: those that occur in the data (`used`), or all of them, for later texts (`all`). A BPE vocabulary always keeps all.',
+        'Which single characters of the vocabulary to keep: those that occur in the data (`used`), or all of them (`all`), because later texts may contain other characters. A BPE vocabulary always keeps all.',
     },
     layers: {
       type: 'array',

@@ -108,7 +108,7 @@ export const optionSchemas = {
     items: { type: 'string', minLength: 1 },
     minItems: 1,
     description:
-      'Weights that are not trained, given by parts of their names: `embeddings`, `encoder`, or `layer.0` for the first layer. `*` matches any characters within one part.',
+      'Weights that are not trained. Dots separate the parts of a name. Give one or more neighbouring parts: `embeddings`, `encoder`, or `layer.0` for the first layer. `*` matches any characters within one part.',
   },
   lora: {
     type: 'object',
@@ -154,7 +154,8 @@ export const optionSchemas = {
         minimum: 0,
         maximum: 1,
         default: 0.5,
-        description: 'The share of the loss against the teacher’s outputs. The loss against the labels has the share 1 − alpha.',
+        description:
+          'The weight of the loss that compares the outputs with the teacher’s. The loss of the labels has the weight 1 − alpha.',
       },
       hidden: {
         type: 'number',
@@ -230,7 +231,7 @@ export const optionSchemas = {
         type: 'number',
         minimum: 0,
         default: 0,
-        description: 'A value is an improvement only if it is better than the last improvement by more than `min_delta`.',
+        description: 'A value counts as an improvement only if it is better, by more than `min_delta`, than the last value that counted.',
       },
     },
     additionalProperties: false,

@@ -66,7 +66,11 @@ export const generationOptions = {
     description: 'stop generating when the text contains one of these strings',
   },
   eos_token_id: { type: ['integer', 'array'], items: { type: 'integer' }, description: 'stop generating after one of these tokens' },
-  max_time: { type: 'number', exclusiveMinimum: 0, description: 'maximum time in seconds; generation stops after the next token' },
+  max_time: {
+    type: 'number',
+    exclusiveMinimum: 0,
+    description: 'maximum time in seconds; after this time, the token in progress is the last',
+  },
 } as const;
 
 export type GenerationOptions = Partial<OptionsOf<typeof generationOptions>>;
