@@ -10,15 +10,11 @@ import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { afterAll, onTestFinished } from 'vitest';
 import type { RunEvent } from '../engine/events.ts';
 
 export const root = resolve(import.meta.dirname, '..');
 const cli = join(root, 'dist/engine/cli.js');
-
-/** A module of the package by its path in dist/, to call in this process. */
-export const built = (path: string) => import(pathToFileURL(join(root, 'dist', path)).href);
 
 export type Files = Record<string, string | Uint8Array>;
 

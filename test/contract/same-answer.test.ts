@@ -6,6 +6,7 @@
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
+import { pathToFileURL } from 'node:url';
 import { expect, test } from 'vitest';
 import clean from '../../steps/clean/step.ts';
 import collect from '../../steps/collect/step.ts';
@@ -14,7 +15,7 @@ import evaluate from '../../steps/evaluate/step.ts';
 import { generateAll } from '../../steps/serving/generate.ts';
 import tokenize from '../../steps/tokenize/step.ts';
 import train from '../../steps/train/step.ts';
-import { built, root } from '../rig.ts';
+import { root } from '../rig.ts';
 import { ranStep, temporary } from '../steps/rig.ts';
 import { smallModel } from '../steps/small.ts';
 import { smallGpt2, smallT5 } from '../steps/writers.ts';
@@ -77,6 +78,9 @@ async function trained({ rows, model, collect: collecting = {}, clean: cleaning 
   return { bundle, predicted, rows: rows.filter(({ id }) => predicted.has(id)) };
 }
 
+/** The packaged version, in which threads start fast. */
+const built = (name: string) => import(pathToFileURL(join(root, 'dist/steps/serving', name)).href);
+
 async function printed(write: (output: Writable) => Promise<void>): Promise<any[]> {
   let all = '';
   const output = new Writable({
@@ -96,13 +100,12 @@ async function printed(write: (output: Writable) => Promise<void>): Promise<any[
 async function answers(bundle: string, inputs: Record<string, string>[], route: 'predict' | 'generate'): Promise<Record<string, any[]>> {
   const file = join(temporary(), 'inputs.jsonl');
   writeFileSync(file, inputs.map((input) => `${JSON.stringify(input)}\n`).join(''));
-  // The packaged version, in which threads start fast.
   const offline =
     route === 'predict'
-      ? printed(async (output) => (await built('steps/serving/predict.js')).predict(bundle, file, {}, output))
+      ? printed(async (output) => (await built('predict.js')).predict(bundle, file, {}, output))
       : printed((output) => generateAll(bundle, file, {}, { batchSize: 3 }, output));
   const fromFile = await offline;
-  const server = await (await built('steps/serving/serve.js')).startServer(bundle, { port: 0 });
+  const server = await (await built('serve.js')).startServer(bundle, { port: 0 });
   try {
     const post = async (body: object) => {
       const headers = { 'content-type': 'application/json' };

@@ -1,7 +1,7 @@
 /** Every task through the whole pipeline, from rows to a bundle that answers, and the messages for unusable rows. */
 import { mkdirSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { built, type Ended, project, sharedProject } from '../rig.ts';
+import { type Ended, project, sharedProject } from '../rig.ts';
 import { modelOf, wordsOf } from '../steps/small.ts';
 
 const NAMES = ['anna', 'bert', 'carl', 'dora', 'emil', 'fred'];
@@ -97,31 +97,30 @@ beforeAll(async () => {
 
 const linesOf = (rows: object[]): string => rows.map((row) => `${JSON.stringify(row)}\n`).join('');
 
-const parsed = (lines: string): any[] =>
-  lines
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line));
-
 /** The metrics and predictions of the test split, and the bundle's answers. */
 async function trained(name: string, inputs: object[]) {
   for (const step of ['collect', 'split', 'tokenize', 'train', 'test', 'deploy'])
     expect(cells).toMatchObject({ [`${step}-${name}`]: 'ran' });
   const outputs = '.tunesmith/outputs/p';
   p.write('in.jsonl', linesOf(inputs));
+  const answersOf = async (folder: string) => {
+    const { stdout, screen } = await p.run('predict', folder, 'in.jsonl');
+    expect(stdout, screen).not.toBe('');
+    return stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+  };
   const bundle = `${outputs}/deploy-${name}/bundle`;
-  const { stdout, screen } = await p.run('predict', bundle, 'in.jsonl');
-  expect(stdout, screen).not.toBe('');
-  const answers = parsed(stdout);
+  const answers = await answersOf(bundle);
   expect(answers).toHaveLength(inputs.length);
   // A model folder answers as its bundle does.
-  const { predict } = await built('steps/serving/predict.js');
-  await predict(p.path(`${outputs}/train-${name}/model`), p.path('in.jsonl'), { output: p.path('out.jsonl') });
-  expect(parsed(p.read('out.jsonl'))).toEqual(answers);
+  expect(await answersOf(`${outputs}/train-${name}/model`)).toEqual(answers);
+  const predictions = p.read(`${outputs}/test-${name}/predictions`).trim().split('\n');
   return {
     bundle,
     metrics: JSON.parse(p.read(`${outputs}/test-${name}/metrics`)).metrics,
-    predictions: parsed(p.read(`${outputs}/test-${name}/predictions`)),
+    predictions: predictions.map((line) => JSON.parse(line)),
     answers,
     config: JSON.parse(p.read(`${bundle}/config.json`)),
   };
