@@ -68,7 +68,7 @@ export default defineStep({
       type: 'string',
       minLength: 1,
       description:
-        'The column of labels. Duplicates with different labels are counted as `conflicting`, and `labels` cleans this column. Default: `label` if it exists.',
+        'The column of labels. The option `labels` cleans this column. Duplicates with different labels are counted as `conflicting`. Default: `label` if it exists.',
     },
     labels: {
       type: 'object',

@@ -231,7 +231,8 @@ export const optionSchemas = {
         type: 'number',
         minimum: 0,
         default: 0,
-        description: 'A value counts as an improvement only if it is better, by more than `min_delta`, than the last value that counted.',
+        description:
+          'A value is an improvement only if it is better than the value of the last improvement by more than `min_delta`. The first value is always an improvement.',
       },
     },
     additionalProperties: false,
