@@ -1,4 +1,4 @@
-/** A custom step (docs/custom-steps.md): makes the tables and the plot of docs/pretrained.md from the metrics of all models. */
+/** A custom step (docs/custom-steps.md): makes tables and a plot from the metrics of all models. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { defineStep } from 'tunesmith';
 import { type Curve, type Labels, plot } from './plot.ts';
