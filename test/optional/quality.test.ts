@@ -1,5 +1,5 @@
 /**
- * The quality benchmark: the spam pipeline as it is published, for three seeds, with the mails of the demo and with all mails,
+ * The quality benchmark: the spam pipeline as it is published, with the mails of the demo for three seeds, with all mails for one,
  * and the answers of its bundle.
  * TUNESMITH_TEST_TRAINED may name checkouts in which the demo ran before, `SEED=FOLDER:…`, to save time: their cells are fresh.
  */
@@ -60,19 +60,14 @@ test('with the mails of the demo, the pre-trained model has a higher mean F1 tha
   expect(mean(scores.pretrained!)).toBeGreaterThan(mean(scores.bag_of_words!));
 });
 
-test('with all mails, mean F1 of spam on the test split is at least 0.94 over three seeds; the server predicts as evaluate did', async () => {
-  // The random weights would take half the time.
+test('with all mails, the mean F1 of spam on the two unseen splits is at least 0.94; the server predicts as evaluate did', async () => {
+  // The random weights would take half the time. With one cell of train, nothing is chosen on the validation split.
   const p = checkout((spam) => spam.replace('from_scratch: [false, true]', 'from_scratch: [false]'));
-  const scores: number[] = [];
-  for (const seed of [1, 2, 3]) {
-    const read = await run(p, p.folder, seed, '-p', 'part=100');
-    const { metrics } = read('test/metrics');
-    print(`seed ${seed}: bag of words, validation`, read('baseline/metrics').methods.bag_of_words.metrics);
-    print(`seed ${seed}: test`, metrics);
-    scores.push(metrics.f1);
-  }
-  console.log(`mean F1 of spam: ${mean(scores).toFixed(4)}`);
-  expect(mean(scores)).toBeGreaterThanOrEqual(0.94);
+  const read = await run(p, p.folder, 1, '-p', 'part=100');
+  print('bag of words, validation', read('baseline/metrics').methods.bag_of_words.metrics);
+  const unseen = [read('evaluate[from_scratch=false]/metrics').metrics, read('test/metrics').metrics];
+  for (const row of unseen) print('pre-trained, an unseen split', row);
+  expect(mean(unseen.map(({ f1 }) => f1))).toBeGreaterThanOrEqual(0.94);
 
   const outputs = join(p.folder, '.tunesmith/outputs/spam');
   await expectSameAnswers(p, {
