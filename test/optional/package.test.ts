@@ -100,7 +100,8 @@ test('a pipeline of shell, built-in and custom steps runs, and is fresh the seco
 
 test('a pipeline fine-tunes the pre-trained model of the package', async () => {
   write(empty, { 'tuned.yaml': TUNED, 'mails.csv': MAILS });
-  expect(await summary(empty, 'tuned.yaml')).toEqual({ collect: 'ran', split: 'ran', tokenize: 'ran', train: 'ran' });
+  // The mails are those of a pipeline above, so their table comes from the cache.
+  expect(await summary(empty, 'tuned.yaml')).toEqual({ collect: 'restored', split: 'ran', tokenize: 'ran', train: 'ran' });
   const trained = join(empty, '.tunesmith/outputs/tuned/train/model');
   expect(JSON.parse(readFileSync(join(trained, 'config.json'), 'utf8'))).toMatchObject({ num_hidden_layers: 3, vocab_size: 13285 });
 });
