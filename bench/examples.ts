@@ -7,8 +7,7 @@
  * The seed decides the split, the weights of the head and the order of the rows. Cells that are up to date do not run again.
  */
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 
@@ -25,15 +24,12 @@ const { values: flags } = parseArgs({
 });
 const seeds = flags.seeds.split(',');
 
-/** The same model folder without weights: training starts from random ones. */
-const weightless = mkdtempSync(join(tmpdir(), 'tunesmith-examples-'));
-try {
-  cpSync(model, weightless, { recursive: true, filter: (file) => basename(file) !== 'model.safetensors' });
-  console.log(`| pipeline | metric | baselines | random weights | generic | fine-tuned |\n|${'---|'.repeat(6)}`);
-  for (const name of flags.only.split(',')) console.log(rowOf(name, METRICS[name]!));
-} finally {
-  rmSync(weightless, { recursive: true });
-}
+/** The same model folder without weights: training starts from random ones. Its path stays the same, so that cells stay up to date. */
+const weightless = join(root, 'bench/work/tunesmith-small-weightless');
+cpSync(model, weightless, { recursive: true, filter: (file) => basename(file) !== 'model.safetensors' });
+
+console.log(`| pipeline | metric | baselines | random weights | generic | fine-tuned |\n|${'---|'.repeat(6)}`);
+for (const name of flags.only.split(',')) console.log(rowOf(name, METRICS[name]!));
 
 function rowOf(name: string, metric: string): string {
   const runs = seeds.map((seed) => {

@@ -298,7 +298,7 @@ export const optionSchemas = {
   precision: {
     enum: ['fp32', 'bf16'],
     default: 'fp32',
-    description: 'The precision of matrix products. `bf16` needs `runtime: tensorflow`, and is faster if the CPU or GPU supports it.',
+    description: 'The precision of matrix products. `bf16` needs TensorFlow (`runtime: tensorflow` or `auto`), and is faster if the CPU or GPU supports it.',
   },
   seed: {
     type: 'integer',
