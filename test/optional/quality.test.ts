@@ -1,5 +1,5 @@
 /**
- * The quality benchmark: the spam pipeline as it is published, with the mails of the demo for three seeds, with all mails for one,
+ * The quality benchmark: the spam pipeline as it is published, for three seeds, with the mails of the demo and with all mails,
  * and the answers of its bundle.
  * TUNESMITH_TEST_TRAINED may name checkouts in which the demo ran before, `SEED=FOLDER:…`, to save time: their cells are fresh.
  */
@@ -39,13 +39,15 @@ function print(name: string, row: Record<string, number>): void {
 
 const mean = (values: number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-test('with the mails of the demo, the pre-trained model has a higher mean F1 than random weights and the bag of words', async () => {
+test('with the mails of the demo, the pre-trained model has a higher mean F1 than random weights and the bag of words; the server predicts as evaluate did', async () => {
   const p = checkout();
+  let outputs = '';
   const untrained = [1, 2, 3].filter((seed) => trained.every((each) => each.seed !== seed));
   const runs = [...trained, ...untrained.map((seed) => ({ seed, folder: p.folder }))].slice(0, 3);
   const scores: Record<string, number[]> = { pretrained: [], random: [], bag_of_words: [] };
   for (const { seed, folder } of runs) {
     const read = await run(p, folder, seed);
+    outputs = join(folder, '.tunesmith/outputs/spam');
     const rows = {
       pretrained: read('evaluate[from_scratch=false]/metrics').metrics,
       random: read('evaluate[from_scratch=true]/metrics').metrics,
@@ -58,18 +60,7 @@ test('with the mails of the demo, the pre-trained model has a higher mean F1 tha
   }
   expect(mean(scores.pretrained!)).toBeGreaterThan(mean(scores.random!));
   expect(mean(scores.pretrained!)).toBeGreaterThan(mean(scores.bag_of_words!));
-});
 
-test('with all mails, the mean F1 of spam on the two unseen splits is at least 0.94; the server predicts as evaluate did', async () => {
-  // The random weights would take half the time. With one cell of train, nothing is chosen on the validation split.
-  const p = checkout((spam) => spam.replace('from_scratch: [false, true]', 'from_scratch: [false]'));
-  const read = await run(p, p.folder, 1, '-p', 'part=100');
-  print('bag of words, validation', read('baseline/metrics').methods.bag_of_words.metrics);
-  const unseen = [read('evaluate[from_scratch=false]/metrics').metrics, read('test/metrics').metrics];
-  for (const row of unseen) print('pre-trained, an unseen split', row);
-  expect(mean(unseen.map(({ f1 }) => f1))).toBeGreaterThanOrEqual(0.94);
-
-  const outputs = join(p.folder, '.tunesmith/outputs/spam');
   await expectSameAnswers(p, {
     bundle: `${outputs}/deploy/bundle`,
     collected: `${outputs}/collect/data`,
@@ -78,3 +69,20 @@ test('with all mails, the mean F1 of spam on the two unseen splits is at least 0
     sources: mails(Number.POSITIVE_INFINITY),
   });
 });
+
+// It trains for a quarter of an hour: npm run proof:quality.
+if (process.env.TUNESMITH_TEST_ALL_MAILS)
+  test('with all mails, mean F1 of spam on the test split is at least 0.94 over three seeds', async () => {
+    // The random weights would take half the time.
+    const p = checkout((spam) => spam.replace('from_scratch: [false, true]', 'from_scratch: [false]'));
+    const scores: number[] = [];
+    for (const seed of [1, 2, 3]) {
+      const read = await run(p, p.folder, seed, '-p', 'part=100');
+      print(`seed ${seed}: bag of words, validation`, read('baseline/metrics').methods.bag_of_words.metrics);
+      const { metrics } = read('test/metrics');
+      print(`seed ${seed}: test`, metrics);
+      scores.push(metrics.f1);
+    }
+    console.log(`mean F1 of spam: ${mean(scores).toFixed(4)}`);
+    expect(mean(scores)).toBeGreaterThanOrEqual(0.94);
+  });
