@@ -12,7 +12,7 @@ import { transformSync } from 'esbuild';
 import { bundle } from './bundle.ts';
 import { fileSchema, optionsSchema, stepSchema } from './engine/pipeline/schema.ts';
 import { AJV_OPTIONS, builtName } from './engine/pipeline/schema-check.ts';
-import { builtin, builtinNames } from './engine/registry.ts';
+import { builtin, builtinNames } from './steps/registry.ts';
 
 const dist = join(import.meta.dirname, 'dist');
 const started = new Date();

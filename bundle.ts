@@ -12,7 +12,7 @@ import { type BuildOptions, build, type OnLoadArgs, type OnLoadResult, type OnRe
 /** Packages that become part of our files. NOTICE contains their licences. */
 export const BUNDLED = ['commander', 'picocolors', 'yaml'];
 
-const CONTRACT = 'engine/step';
+const CONTRACT = 'engine/contract/step';
 /** The files that Node is started with: the command, the processes of steps, and a thread. And the contract. */
 const ENTRIES = [
   'engine/commands/command-line',
@@ -153,7 +153,9 @@ function resolved({ path, kind, importer, resolveDir }: OnResolveArgs, dist: str
   if (builtinModules.includes(name)) return { path: name, namespace: kind !== 'require-call' && EARLY.includes(name) ? 'node' : 'later' };
   if (importer.startsWith(dist) && path.startsWith('.')) {
     const file = relative(dist, join(resolveDir, path));
-    return file.startsWith('steps/') || file === `${CONTRACT}.js` ? { path: `shared:${file}`, external: true } : undefined;
+    return (file.startsWith('steps/') && file !== 'steps/registry.js') || file === `${CONTRACT}.js`
+      ? { path: `shared:${file}`, external: true }
+      : undefined;
   }
   if (!importer.startsWith(dist) || path.startsWith('/')) return undefined;
   if (kind === 'dynamic-import') return { path: path === 'execa' ? `shared:${EXECA}` : path, external: true };

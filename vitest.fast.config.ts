@@ -6,7 +6,7 @@ export default defineConfig({
     include: [
       'test/{cache,house}/*.test.ts',
       'test/engine/{fetch,pipeline,report}/*.test.ts',
-      'test/engine/address.test.ts',
+      'test/engine/contract/address.test.ts',
       'test/pipelines/*.test.ts',
       'test/steps/{baseline,choose,clean,collect,preview,reduce,select,split,tokenize}/*.test.ts',
       'test/steps/ml/*.test.ts',

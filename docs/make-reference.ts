@@ -5,7 +5,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileSchema, inputsOf, outputsOf, stepSchema } from '../engine/pipeline/schema.ts';
-import { builtin, builtinNames } from '../engine/registry.ts';
+import { builtin, builtinNames } from '../steps/registry.ts';
 
 const PAGE = join(import.meta.dirname, 'reference.md');
 

@@ -3,7 +3,7 @@
  * The entry point of the command. It loads the command line (command-line.ts), or prints one line if Node is too old.
  *
  * The file imports nothing and uses only old syntax, because an older Node can neither parse nor link the rest. Node 22.15
- * is the first version with the module hooks that engine/load-step.ts needs. better-sqlite3 crashes with a segmentation fault
+ * is the first version with the module hooks that engine/contract/load-step.ts needs. better-sqlite3 crashes with a segmentation fault
  * below Node-API 10, which Node has since 22.14.
  */
 var parts = process.versions.node.split('.');

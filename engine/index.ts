@@ -1,3 +1,3 @@
 /// <reference types="node" preserve="true" />
 /** The public API, `import … from 'tunesmith'`: the step contract, and Node's types, which steps use to read and write files. */
-export * from './step.ts';
+export * from './contract/step.ts';

@@ -11,7 +11,7 @@ import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
 import { afterAll, onTestFinished } from 'vitest';
-import type { RunEvent } from '../engine/events.ts';
+import type { RunEvent } from '../engine/contract/events.ts';
 
 export const root = resolve(import.meta.dirname, '..');
 const cli = join(root, 'dist/engine/cli.js');

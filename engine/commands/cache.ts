@@ -5,7 +5,7 @@ import { join, relative, resolve } from 'node:path';
 import { namesIn } from '../../cache/atomic-move.ts';
 import type { ResultEntry } from '../../cache/index.ts';
 import { type Cache, openCache } from '../../cache/open.ts';
-import { usage } from '../errors.ts';
+import { usage } from '../contract/errors.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
 import { tableLines } from '../format/table.ts';
 import { colorsFor, printableJson, printLines } from '../format/terminal-text.ts';

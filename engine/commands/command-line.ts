@@ -8,10 +8,10 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { escaped } from '../../cache/content.ts';
-import { usage } from '../errors.ts';
+import { generationSchema } from '../../steps/registry.ts';
+import { usage } from '../contract/errors.ts';
 import { atHome, expandPaths, folderVariables, makeFoldersAbsolute, otherHome, unexpanded } from '../files/paths.ts';
 import { milliseconds } from '../format/text.ts';
-import { generationSchema } from '../registry.ts';
 
 const { version } = createRequire(import.meta.url)('tunesmith/package.json') as { version: string };
 

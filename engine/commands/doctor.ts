@@ -3,11 +3,11 @@
 import { execFile } from 'node:child_process';
 import { statfsSync } from 'node:fs';
 import { arch, availableParallelism, constants, freemem, platform, release, totalmem } from 'node:os';
-import { usage } from '../errors.ts';
+import { libraries, setup as setups } from '../../steps/registry.ts';
+import { usage } from '../contract/errors.ts';
+import { memoryLimit } from '../contract/memory-limit.ts';
 import { colorsFor, printableJson, printLines } from '../format/terminal-text.ts';
 import { clip, duration, oneLine, pad, width } from '../format/text.ts';
-import { memoryLimit } from '../memory-limit.ts';
-import { libraries, setup as setups } from '../registry.ts';
 import { interruptions } from './exit-code.ts';
 
 type Check = Awaited<ReturnType<Awaited<ReturnType<typeof libraries>>['checkLibraries']>>[number];

@@ -14,7 +14,7 @@ import { writeFileSync } from 'node:fs';
 import { arch, constants, platform, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemError } from '../../cache/error.ts';
-import { type Diagnostic, InvalidError, renderDiagnostics, unplaced } from '../errors.ts';
+import { type Diagnostic, InvalidError, renderDiagnostics, unplaced } from '../contract/errors.ts';
 import { printable, printableJson, printLines, shortened } from '../format/terminal-text.ts';
 
 export function failed(error: unknown, version: string): number {

@@ -1,6 +1,6 @@
 /** `tunesmith explain CELL`: the parts of a cell's fingerprint, and how they differ from the most similar other result. */
 
-import { usage } from '../errors.ts';
+import { usage } from '../contract/errors.ts';
 import type { Json } from '../format/scalars.ts';
 import { type Colors, colorsFor, print, printableJson, shortened } from '../format/terminal-text.ts';
 import { count, moment, oneLine, pad, width } from '../format/text.ts';

@@ -3,13 +3,13 @@
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { usage } from '../errors.ts';
+import { builtinNames } from '../../steps/registry.ts';
+import { usage } from '../contract/errors.ts';
 import { ownFolder, packageFolder } from '../files/packages.ts';
 import { printableName, printLines } from '../format/terminal-text.ts';
-import { rootOf } from '../pipeline/index.ts';
+import { rootOf } from '../pipeline/request.ts';
 import { pipelineSchema } from '../pipeline/schema.ts';
 import { pathWord, word } from '../pipeline/shell.ts';
-import { builtinNames } from '../registry.ts';
 import { nearPath } from '../report/outcome.ts';
 
 export async function init(folder = '.'): Promise<void> {

@@ -3,13 +3,13 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { openCache } from '../../cache/open.ts';
-import { maybeMany, readAddress } from '../address.ts';
-import { usage } from '../errors.ts';
+import { generation, prediction, serving } from '../../steps/registry.ts';
+import { maybeMany, readAddress } from '../contract/address.ts';
+import { usage } from '../contract/errors.ts';
 import { RemoteSources } from '../fetch/fetch.ts';
 import type { FetchProgress } from '../fetch/fetched-store.ts';
 import { inJsonLines, printable, printLines, resultOutput } from '../format/terminal-text.ts';
 import { bytes as bytesOf } from '../format/text.ts';
-import { generation, prediction, serving } from '../registry.ts';
 
 export async function modelFolder(given: string): Promise<string> {
   const address = readAddress(given);

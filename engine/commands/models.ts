@@ -6,13 +6,13 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, homedir, tmpdir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
-import { usage } from '../errors.ts';
+import { builtin, choices } from '../../steps/registry.ts';
+import { usage } from '../contract/errors.ts';
+import type { StepContext } from '../contract/step.ts';
 import { ownFolder } from '../files/packages.ts';
 import { tableLines } from '../format/table.ts';
 import { colorsFor, printableJson, printLines } from '../format/terminal-text.ts';
 import { bytes, count, duration, oneLine, thousands, wrap } from '../format/text.ts';
-import { builtin, choices } from '../registry.ts';
-import type { StepContext } from '../step.ts';
 import { modelFolder } from './model.ts';
 
 type Choices = Awaited<ReturnType<Awaited<ReturnType<typeof choices>>['choose']>>;

@@ -4,11 +4,12 @@
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
-import type { Pipeline } from '../cell.ts';
-import { usage } from '../errors.ts';
+import type { Pipeline } from '../contract/cell.ts';
+import { usage } from '../contract/errors.ts';
 import { displayPath } from '../files/paths.ts';
 import { printableName, printLines } from '../format/terminal-text.ts';
-import { readPipeline, rootOf } from '../pipeline/index.ts';
+import { readPipeline } from '../pipeline/index.ts';
+import { rootOf } from '../pipeline/request.ts';
 
 export interface PipelineOptions {
   file?: string;

@@ -1,8 +1,8 @@
 /** `tunesmith run [FILE]`: skips fresh cells, restores cells from the cache and runs the others. */
 
 import { constants } from 'node:os';
-import type { Pipeline } from '../cell.ts';
-import { usage } from '../errors.ts';
+import type { Pipeline } from '../contract/cell.ts';
+import { usage } from '../contract/errors.ts';
 import { readPipeline } from '../pipeline/index.ts';
 import { openReporter, type Reporter } from '../report/reporter.ts';
 import type { RunOptions } from '../run/run.ts';

@@ -4,7 +4,7 @@ import { createReadStream, existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { pipeline as pipe } from 'node:stream/promises';
 import { stripVTControlCharacters } from 'node:util';
-import { InvalidError, usage } from '../errors.ts';
+import { InvalidError, usage } from '../contract/errors.ts';
 import { displayPath } from '../files/paths.ts';
 import { tableLines } from '../format/table.ts';
 import {
@@ -18,7 +18,7 @@ import {
   shortened,
 } from '../format/terminal-text.ts';
 import { bytes, count, duration, figure, moment, oneLine, pad, someOf, width } from '../format/text.ts';
-import { readText } from '../pipeline/index.ts';
+import { readText } from '../pipeline/request.ts';
 import { differenceLines, textLines } from '../report/differences.ts';
 import { type FinalMetrics, metricTables } from '../report/metric-tables.ts';
 import { nearPath, noticeLines, paragraph, resultLines } from '../report/outcome.ts';

@@ -3,13 +3,13 @@
 import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Cell, fileName, type Pipeline } from '../cell.ts';
-import { InvalidError, usage } from '../errors.ts';
+import { histories, previews } from '../../steps/registry.ts';
+import { type Cell, fileName, type Pipeline } from '../contract/cell.ts';
+import { InvalidError, usage } from '../contract/errors.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
 import { tableLines } from '../format/table.ts';
 import { colorsFor, printable, printableName, printLines } from '../format/terminal-text.ts';
 import { clip, oneLine } from '../format/text.ts';
-import { histories, previews } from '../registry.ts';
 import { nearPath } from '../report/outcome.ts';
 import { cellOfName, cellsNamed, cellTest, unknownCell } from '../run/select-cells.ts';
 import { fileAmong, openPipeline, type PipelineOptions } from './pipeline-file.ts';

@@ -1,6 +1,6 @@
 /** `tunesmith status`: prints which cells are fresh and why the others are not. Changes no file. */
 
-import type { Pipeline } from '../cell.ts';
+import type { Pipeline } from '../contract/cell.ts';
 import { colorsFor, printable, printableJson, printableName, printLines } from '../format/terminal-text.ts';
 import { planLines } from '../report/plan-table.ts';
 import { type Plan, planPipeline } from '../run/plan.ts';

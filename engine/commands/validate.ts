@@ -1,7 +1,7 @@
 /** `tunesmith validate`: reads pipelines and reports all errors in them. */
 
 import { writeFileSync } from 'node:fs';
-import { type Diagnostic, InvalidError } from '../errors.ts';
+import { type Diagnostic, InvalidError } from '../contract/errors.ts';
 import { printLines } from '../format/terminal-text.ts';
 import { count } from '../format/text.ts';
 import { pipelineSchema } from '../pipeline/schema.ts';

@@ -1,7 +1,7 @@
 /** `tunesmith verify [FILE] [CELL…]`: runs cells again in a clean folder and compares their outputs with the lockfile. */
 
 import { constants } from 'node:os';
-import { usage } from '../errors.ts';
+import { usage } from '../contract/errors.ts';
 import { colorsFor, printableJson, printLines } from '../format/terminal-text.ts';
 import { count, duration, outputLine } from '../format/text.ts';
 import { comparedWith, type Verified, verifyPipeline } from '../run/verify.ts';

@@ -2,15 +2,15 @@
 
 import { createRequire } from 'node:module';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Pipeline } from '../cell.ts';
-import { InvalidError, renderDiagnostics } from '../errors.ts';
-import type { RunEvent } from '../events.ts';
+import type { Pipeline } from '../contract/cell.ts';
+import { InvalidError, renderDiagnostics } from '../contract/errors.ts';
+import type { RunEvent } from '../contract/events.ts';
+import { clearRunCaches } from '../contract/step-code.ts';
 import { printableJson, printLines } from '../format/terminal-text.ts';
 import { count } from '../format/text.ts';
 import { readPipeline } from '../pipeline/index.ts';
 import { nearPath } from '../report/outcome.ts';
 import { codeStates, currentStates, inputStates, textStates, type WatchSnapshot } from '../run/watch-snapshot.ts';
-import { clearRunCaches } from '../step-code.ts';
 import { failed, type Interruptions } from './exit-code.ts';
 import type { PipelineOptions } from './pipeline-file.ts';
 

@@ -3,12 +3,12 @@
 import { readdirSync, statSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
 import { extname } from 'node:path/posix';
-import type { Address, HubAddress } from '../address.ts';
+import type { Address, HubAddress } from '../contract/address.ts';
+import { StepError } from '../contract/step.ts';
 import { isGlob, matcher, matches } from '../files/glob.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
 import { compareBytes } from '../format/scalars.ts';
-import { StepError } from '../step.ts';
-import type { Fetched } from './fetch.ts';
+import type { Fetched } from './provider.ts';
 
 interface ChosenFiles {
   files: string[];

@@ -12,7 +12,7 @@ import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { diskError, freeSpace } from '../../cache/error.ts';
-import { StepError } from '../step.ts';
+import { StepError } from '../contract/step.ts';
 
 export interface HttpRequest {
   method?: 'GET' | 'HEAD' | 'POST';

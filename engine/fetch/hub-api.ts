@@ -3,8 +3,8 @@
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { type HubAddress, isSafePath } from '../address.ts';
-import { StepError } from '../step.ts';
+import { type HubAddress, isSafePath } from '../contract/address.ts';
+import { StepError } from '../contract/step.ts';
 import { repositoryOf } from './choose-files.ts';
 import { type FileHash, type HttpRequest, sendRequest } from './download.ts';
 

@@ -12,13 +12,13 @@ import { contentOf } from '../../cache/content.ts';
 import { sha256 } from '../../cache/digest.ts';
 import { diskError } from '../../cache/error.ts';
 import type { FileHashCache } from '../../cache/file-hash-cache.ts';
-import { type HubAddress, isSafePath } from '../address.ts';
-import { StepError } from '../step.ts';
+import { type HubAddress, isSafePath } from '../contract/address.ts';
+import { StepError } from '../contract/step.ts';
 import { chooseFiles, dataFiles, repositoryOf } from './choose-files.ts';
 import { download, hashOfFile, Unreachable } from './download.ts';
-import { type AddressProvider, type Fetched, type FetchSettings, inParallel } from './fetch.ts';
 import { type FetchedStore, type FetchProgress, withDownloadLock } from './fetched-store.ts';
 import { type FileFacts, HubApi, HubRefusal, type TreeEntry } from './hub-api.ts';
+import { type AddressProvider, type Fetched, type FetchSettings, inParallel } from './provider.ts';
 
 type RepositoryTree = Map<string, FileFacts>;
 

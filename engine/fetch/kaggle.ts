@@ -4,14 +4,14 @@ import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { sha256 } from '../../cache/digest.ts';
-import { isSafePath, type KaggleAddress } from '../address.ts';
+import { isSafePath, type KaggleAddress } from '../contract/address.ts';
+import { StepError } from '../contract/step.ts';
 import { isGlob } from '../files/glob.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
-import { StepError } from '../step.ts';
 import { matchNames } from './choose-files.ts';
 import { type DownloadRequest, download, type FileHash, sendRequest } from './download.ts';
-import { type AddressProvider, type Fetched, type FetchSettings, inParallel } from './fetch.ts';
 import { downloadReports, type FetchedStore, type FetchProgress } from './fetched-store.ts';
+import { type AddressProvider, type Fetched, type FetchSettings, inParallel } from './provider.ts';
 import { unpack } from './unpack.ts';
 
 export class Kaggle implements AddressProvider<KaggleAddress> {

@@ -15,10 +15,10 @@ import pg from 'pg';
 import Cursor from 'pg-cursor';
 import { temporaryIn } from '../../cache/atomic-move.ts';
 import { sha256 } from '../../cache/digest.ts';
-import type { QueryAddress } from '../address.ts';
-import { StepError } from '../step.ts';
-import type { AddressProvider, Fetched, FetchSettings } from './fetch.ts';
+import type { QueryAddress } from '../contract/address.ts';
+import { StepError } from '../contract/step.ts';
 import type { FetchedStore, FetchProgress } from './fetched-store.ts';
+import type { AddressProvider, Fetched, FetchSettings } from './provider.ts';
 
 /** A row as one line of JSON. */
 type QueryRows = AsyncGenerator<string[]>;

@@ -11,8 +11,8 @@ import { pipeline } from 'node:stream/promises';
 import { crc32, createInflateRaw } from 'node:zlib';
 import type { Entry, ZipFile } from 'yauzl';
 import { diskError, freeSpace } from '../../cache/error.ts';
-import { isSafePath } from '../address.ts';
-import { StepError } from '../step.ts';
+import { isSafePath } from '../contract/address.ts';
+import { StepError } from '../contract/step.ts';
 
 type Form = 'tar' | 'zip';
 

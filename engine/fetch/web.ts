@@ -3,12 +3,12 @@
 import { existsSync } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import type { WebAddress } from '../address.ts';
-import { StepError } from '../step.ts';
+import type { WebAddress } from '../contract/address.ts';
+import { StepError } from '../contract/step.ts';
 import { resolveInside } from './choose-files.ts';
 import { download } from './download.ts';
-import type { AddressProvider, Fetched } from './fetch.ts';
 import { downloadReports, type FetchedStore, type FetchProgress } from './fetched-store.ts';
+import type { AddressProvider, Fetched } from './provider.ts';
 import { archiveForm, flattenTopFolder, unpack } from './unpack.ts';
 
 export class Web implements AddressProvider<WebAddress> {

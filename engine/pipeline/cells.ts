@@ -1,7 +1,7 @@
 /** Expands steps into cells: one cell with concrete values for each matrix combination. */
 
 import { join, resolve } from 'node:path';
-import { type Cell, type CellOutput, cellName, fileName } from '../cell.ts';
+import { type Cell, type CellOutput, cellName, fileName } from '../contract/cell.ts';
 import { otherHome, unexpanded } from '../files/paths.ts';
 import type { Json } from '../format/scalars.ts';
 import { bytesFrom, milliseconds } from '../format/text.ts';

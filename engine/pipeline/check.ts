@@ -1,17 +1,16 @@
 /** Checks a pipeline file: YAML → document with positions → schema → references and matrix → cells. Reports all errors together. */
 import { basename } from 'node:path';
-import type { Cell, Pipeline } from '../cell.ts';
-import { Problems } from '../errors.ts';
+import type { Cell, Pipeline } from '../contract/cell.ts';
+import { Problems } from '../contract/errors.ts';
 import { nearest } from '../format/did-you-mean.ts';
 import { draftCells, topologicalOrder } from './cells.ts';
 import { type Draft, ParseContext, type Step } from './drafts.ts';
 import type { Environment } from './environment.ts';
-import type { ReadOptions } from './index.ts';
 import { isTreeMap, plain, type Tree } from './literals.ts';
 import { checkForesight, checkOptions } from './options.ts';
 import { connectPaths } from './output-paths.ts';
 import { Params } from './params.ts';
-import type { PipelineRequest } from './pipeline-cache.ts';
+import type { PipelineRequest, ReadOptions } from './request.ts';
 import { fileSchema, stepSchema } from './schema.ts';
 import { validator } from './schema-check.ts';
 import { locateStep, readSource } from './source.ts';

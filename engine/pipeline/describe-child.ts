@@ -1,8 +1,8 @@
 /** The child process that loads a custom step and sends its declaration in one message. */
 import { dirname, relative } from 'node:path';
-import { userStack } from '../errors.ts';
-import { loadStep } from '../load-step.ts';
-import { StepError } from '../step.ts';
+import { userStack } from '../contract/errors.ts';
+import { loadStep } from '../contract/load-step.ts';
+import { StepError } from '../contract/step.ts';
 import type { StepDescription } from './resolve-step.ts';
 
 process.send!(await describe(process.argv[2]!), () => process.exit(0));

@@ -1,9 +1,9 @@
 /** A pipeline while it is checked: shared state, steps as written, the points of their matrices, and a draft of each cell. */
 
 import { relative } from 'node:path';
-import type { Cell, StepAction } from '../cell.ts';
-import type { Diagnostic, Problems } from '../errors.ts';
-import type { InputDeclaration, StepDefinition } from '../step.ts';
+import type { Cell, StepAction } from '../contract/cell.ts';
+import type { Diagnostic, Problems } from '../contract/errors.ts';
+import type { InputDeclaration, StepDefinition } from '../contract/step.ts';
 import type { Environment } from './environment.ts';
 import type { Expression } from './interpolate.ts';
 import type { Tree } from './literals.ts';

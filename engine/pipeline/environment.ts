@@ -7,10 +7,10 @@ import { existsSync, realpathSync, statSync } from 'node:fs';
 import { isAbsolute, join, relative, resolve } from 'node:path';
 import { namesIn } from '../../cache/atomic-move.ts';
 import { sha256 } from '../../cache/digest.ts';
+import { CodeError, codeOf } from '../contract/step-code.ts';
 import { matches } from '../files/glob.ts';
 import { ownFolder, packageEntry, packageFolder } from '../files/packages.ts';
 import { atHome } from '../files/paths.ts';
-import { CodeError, codeOf } from '../step-code.ts';
 
 export interface Answers {
   /** `path x` or `glob x`. */

@@ -1,9 +1,9 @@
 /** The inputs of a cell and the sources of their files, as far as they are known before the run. */
 import { normalize } from 'node:path';
-import { maybeMany, readAddress, readQueryAddress } from '../address.ts';
-import type { CellInput, InputSource } from '../cell.ts';
+import { maybeMany, readAddress, readQueryAddress } from '../contract/address.ts';
+import type { CellInput, InputSource } from '../contract/cell.ts';
+import type { InputDeclaration } from '../contract/step.ts';
 import { escapeGlob, isGlob } from '../files/glob.ts';
-import type { InputDeclaration } from '../step.ts';
 import type { Environment } from './environment.ts';
 import { asText, type Expression, resolveExpressions, template, UNKNOWN } from './interpolate.ts';
 import { isTreeMap, Literal, type Tree, typedCollection } from './literals.ts';

@@ -3,7 +3,7 @@
  * that it refers to without `[*]`.
  */
 
-import { cellName, onlyDiffer, placeKey, SHARED } from '../cell.ts';
+import { cellName, onlyDiffer, placeKey, SHARED } from '../contract/cell.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
 import { canonicalJson, type Json } from '../format/scalars.ts';
 import type { Draft, Drafts, ParseContext, Point, Step } from './drafts.ts';

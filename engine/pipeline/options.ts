@@ -1,9 +1,9 @@
 /** Checks the options of cells when their values are known: by their schema and by the step's own `check`. */
 
-import { presentPaths, upstreamOf } from '../cell.ts';
+import { presentPaths, upstreamOf } from '../contract/cell.ts';
+import type { OptionProblem, OptionSchemas, OptionsOf } from '../contract/step.ts';
 import { knownAlias } from '../format/did-you-mean.ts';
 import type { Json } from '../format/scalars.ts';
-import type { OptionProblem, OptionSchemas, OptionsOf } from '../step.ts';
 import type { Draft, ParseContext, ResolvedStep, Step } from './drafts.ts';
 import { locateValue } from './matrix.ts';
 import { optionsSchema } from './schema.ts';

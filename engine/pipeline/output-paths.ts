@@ -1,7 +1,7 @@
 /** Checks the paths of outputs, and finds the cells whose outputs a path of an input refers to. */
 
 import { basename, dirname, join, resolve } from 'node:path';
-import { type CellInput, type InputSource, lockfilePath, onlyDiffer, placeKey, SHARED } from '../cell.ts';
+import { type CellInput, type InputSource, lockfilePath, onlyDiffer, placeKey, SHARED } from '../contract/cell.ts';
 import { matcher, staticFolder, within } from '../files/glob.ts';
 import { similarPath } from '../files/paths.ts';
 import { canonicalJson } from '../format/scalars.ts';

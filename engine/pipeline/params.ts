@@ -1,6 +1,6 @@
 /** The parameters of a pipeline: declared in the file, overridden by a params file and by -p. They may refer to each other. */
 import { resolve } from 'node:path';
-import type { Diagnostic, Problems } from '../errors.ts';
+import type { Diagnostic, Problems } from '../contract/errors.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
 import type { Json } from '../format/scalars.ts';
 import { type Expression, type ExpressionValue, expressionsIn, resolveExpressions, UNKNOWN } from './interpolate.ts';

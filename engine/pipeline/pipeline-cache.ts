@@ -15,21 +15,10 @@ import { fileURLToPath } from 'node:url';
 import { readCachedText, replaceFileIfPossible, writeCachedText } from '../../cache/atomic-move.ts';
 import { sealed } from '../../cache/database.ts';
 import { sha256 } from '../../cache/digest.ts';
-import { type Cell, fileName, type Pipeline, type StepAction } from '../cell.ts';
+import { type Cell, fileName, type Pipeline, type StepAction } from '../contract/cell.ts';
 import { packageVersion } from '../files/packages.ts';
 import { type Answers, type Environment, variableIn } from './environment.ts';
-
-/** The full request. An equal request has an equal result unless something outside of the text has changed. */
-export interface PipelineRequest {
-  /** Absolute. */
-  file: string;
-  folder: string;
-  /** The folder that contains `.tunesmith/`. */
-  root: string;
-  text: string;
-  set: string[];
-  params?: string;
-}
+import type { PipelineRequest } from './request.ts';
 
 interface CachedPipeline {
   program: string;

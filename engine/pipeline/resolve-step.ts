@@ -3,13 +3,12 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { readCachedText, writeCachedText } from '../../cache/atomic-move.ts';
+import { builtin, builtinNames } from '../../steps/registry.ts';
+import { nodeArguments } from '../contract/load-step.ts';
+import { type Code, CodeError, codeOf } from '../contract/step-code.ts';
 import { packageFolder } from '../files/packages.ts';
 import { atHome } from '../files/paths.ts';
 import { didYouMean, nearest } from '../format/did-you-mean.ts';
-import { nodeArguments } from '../load-step.ts';
-import { builtin, builtinNames } from '../registry.ts';
-
-import { type Code, CodeError, codeOf } from '../step-code.ts';
 import type { ParseContext, ResolvedStep } from './drafts.ts';
 import { isOwnFile, PACKAGE } from './environment.ts';
 import type { Declaration } from './schema.ts';

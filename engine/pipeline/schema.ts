@@ -2,8 +2,8 @@
  * The JSON Schema of a pipeline file: the one source for validation, completion in editors and docs.
  * It is draft 7, which editors support. The options of built-in steps come from their declarations.
  */
-import { builtin, builtinNames } from '../registry.ts';
-import type { ArtifactKind, InputDeclaration, OutputDeclaration, StepDefinition } from '../step.ts';
+import { builtin, builtinNames } from '../../steps/registry.ts';
+import type { ArtifactKind, InputDeclaration, OutputDeclaration, StepDefinition } from '../contract/step.ts';
 
 export type JsonSchema = Record<string, unknown>;
 

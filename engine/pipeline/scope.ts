@@ -1,7 +1,7 @@
 /** Resolves the expressions of one cell, in values and in commands, and reports its errors. */
 
 import { sha256 } from '../../cache/digest.ts';
-import type { Cell, InputSource } from '../cell.ts';
+import type { Cell, InputSource } from '../contract/cell.ts';
 import { compareBytes } from '../format/scalars.ts';
 import type { Draft, Drafts, ParseContext, Point, Step, Steps } from './drafts.ts';
 import { type Expression, type ExpressionScope, type ExpressionValue, resolveExpressions, UNKNOWN } from './interpolate.ts';

@@ -14,14 +14,13 @@ import {
   visit,
   type YAMLMap,
 } from 'yaml';
-import { type Diagnostic, InvalidError, Problems, unplaced } from '../errors.ts';
+import { type Diagnostic, InvalidError, Problems, unplaced } from '../contract/errors.ts';
 import { displayPath } from '../files/paths.ts';
 import { exactNumber } from '../format/scalars.ts';
 import { lineEnd } from '../format/text.ts';
-import { readText } from './index.ts';
 import { type Parsed, readInPieces } from './large-source.ts';
 import { Literal, type Tree, writtenScalar } from './literals.ts';
-import type { PipelineRequest } from './pipeline-cache.ts';
+import { type PipelineRequest, readText } from './request.ts';
 import { syntaxErrors } from './syntax-errors.ts';
 
 export type Path = (string | number)[];

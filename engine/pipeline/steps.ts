@@ -1,6 +1,6 @@
 /** Reads the steps of a pipeline: checks the types of their keys, finds what they `use` and follows their references. */
 
-import { onlyDiffer, placeKey, SHARED } from '../cell.ts';
+import { onlyDiffer, placeKey, SHARED } from '../contract/cell.ts';
 import { didYouMean, knownAlias, nearest } from '../format/did-you-mean.ts';
 import { Faults, type ParseContext, type ResolvedStep, type Step, type Steps } from './drafts.ts';
 import { type Expression, expressionsIn, template } from './interpolate.ts';

@@ -1,6 +1,6 @@
 /** A pipeline as a graph of its cells, or of its steps if there are too many cells, and its drawings: DOT, Mermaid, SVG. */
 
-import type { Cell, Pipeline } from '../cell.ts';
+import type { Cell, Pipeline } from '../contract/cell.ts';
 import { width } from '../format/text.ts';
 
 interface PipelineGraph {

@@ -1,11 +1,11 @@
 /** The final metrics of a run, one table for each step: cells as rows, metrics as columns, the best value marked. */
 
-import { cellNameParts } from '../cell.ts';
+import { cellNameParts } from '../contract/cell.ts';
+import type { MetricDirection } from '../contract/step.ts';
 import { coreScalar } from '../format/scalars.ts';
 import { tableLines } from '../format/table.ts';
 import type { Colors } from '../format/terminal-text.ts';
 import { figure, oneLine, width, wrap } from '../format/text.ts';
-import type { MetricDirection } from '../step.ts';
 
 /** Final metrics by cell, then by name. */
 export type FinalMetrics = Map<string, Map<string, FinalMetric>>;

@@ -1,9 +1,9 @@
 /** Collects the outcome of a run from its events and prints it at the end: counts, metrics, notices, paths of outputs. */
 
 import { relative } from 'node:path';
-import type { Pipeline } from '../cell.ts';
-import { placeLines, placeName } from '../errors.ts';
-import type { Failure, RunEvent, Summary } from '../events.ts';
+import type { Pipeline } from '../contract/cell.ts';
+import { placeLines, placeName } from '../contract/errors.ts';
+import type { Failure, RunEvent, Summary } from '../contract/events.ts';
 import { type Colors, printableName, readableText } from '../format/terminal-text.ts';
 import { clip, clipMiddle, duration, figure, oneLine, outputLine, someOf, thousands, wrap } from '../format/text.ts';
 import { type FinalMetric, type FinalMetrics, metricTables } from './metric-tables.ts';

@@ -1,6 +1,6 @@
 /** Formats a plan: each cell that is not fresh, with the reason. */
 
-import type { RunEvent } from '../events.ts';
+import type { RunEvent } from '../contract/events.ts';
 import { distinctWidth } from '../format/table.ts';
 import type { Colors } from '../format/terminal-text.ts';
 import { clipMiddle, count, oneLine, pad, thousands, width, wrap } from '../format/text.ts';

@@ -3,8 +3,8 @@
  * prints while a pipeline runs.
  */
 
-import type { Pipeline } from '../cell.ts';
-import type { Emit, RunEvent } from '../events.ts';
+import type { Pipeline } from '../contract/cell.ts';
+import type { Emit, RunEvent } from '../contract/events.ts';
 import { type Colors, colorsFor, printableJson, printableName, readableText } from '../format/terminal-text.ts';
 import { clip, clipMiddle, duration, figure, oneLine, outputLine, width, wrap } from '../format/text.ts';
 import { failureLines, RunOutcome } from './outcome.ts';

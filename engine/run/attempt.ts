@@ -4,9 +4,9 @@ import { existsSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSyn
 import { availableParallelism } from 'node:os';
 import { basename, dirname, join, relative } from 'node:path';
 import type { Lease } from '../../cache/lease.ts';
-import type { Cell, ShellAction, StepAction } from '../cell.ts';
-import type { RunEvent } from '../events.ts';
-import { memoryKills } from '../memory-limit.ts';
+import type { Cell, ShellAction, StepAction } from '../contract/cell.ts';
+import type { RunEvent } from '../contract/events.ts';
+import { memoryKills } from '../contract/memory-limit.ts';
 import type { LockfileCheck } from './lockfile.ts';
 import type { CellLog } from './process/cell-log.ts';
 import { type ChildOptions, childEnvironment, runChild } from './process/child-process.ts';

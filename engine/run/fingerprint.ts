@@ -6,11 +6,11 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { sha256 } from '../../cache/digest.ts';
-import type { Cell, StepAction, WrittenCell } from '../cell.ts';
+import type { Cell, StepAction, WrittenCell } from '../contract/cell.ts';
+import type { OptionSchemas } from '../contract/step.ts';
+import { type Code, createRunCache } from '../contract/step-code.ts';
 import { installedVersion } from '../files/packages.ts';
 import { canonicalJson, type Json } from '../format/scalars.ts';
-import type { OptionSchemas } from '../step.ts';
-import { type Code, createRunCache } from '../step-code.ts';
 import { type InputContext, type Inputs, type ResolvedInput, resolveInputs } from './resolve-inputs.ts';
 
 export interface Components {
@@ -114,7 +114,7 @@ async function codeComponents({ module, definition, options }: StepAction): Prom
   const libraries = Object.fromEntries((definition.libraries ?? []).map((name) => [name, versionOf(name, from)]));
   if ('builtin' in module) return { ...common, libraries };
   // Loaded on demand, because finding the imports needs a bundler.
-  const { codeOf } = await import('../step-code.ts');
+  const { codeOf } = await import('../contract/step-code.ts');
   return { ...common, libraries, code: await codeOf(module.path) };
 }
 

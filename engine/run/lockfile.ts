@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import { basename, relative } from 'node:path';
 import { replaceFile } from '../../cache/atomic-move.ts';
 import type { Content } from '../../cache/content.ts';
-import { type Cell, lockfilePath, type Pipeline } from '../cell.ts';
+import { type Cell, lockfilePath, type Pipeline } from '../contract/cell.ts';
 import { compareBytes } from '../format/scalars.ts';
 import { own, phrase } from './change-reasons.ts';
 import { type Fingerprinted, fingerprintCell } from './fingerprint.ts';

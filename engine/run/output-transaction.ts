@@ -17,7 +17,7 @@ import { existsAt, isYoung, moveAside, namesIn, placeAtomically, removeTree } fr
 import { type Content, contentOf } from '../../cache/content.ts';
 import { systemError } from '../../cache/error.ts';
 import { isAlive, processId, processOf } from '../../cache/process.ts';
-import type { Cell } from '../cell.ts';
+import type { Cell } from '../contract/cell.ts';
 import type { Project } from './project.ts';
 
 export class OutputTransaction {

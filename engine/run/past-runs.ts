@@ -1,10 +1,10 @@
 /** What past runs were: how two of them differ, the metric that represents each, and their outputs. */
 
 import { join } from 'node:path';
-import { fileName, type Pipeline } from '../cell.ts';
-import type { CellState } from '../events.ts';
+import { fileName, type Pipeline } from '../contract/cell.ts';
+import type { CellState } from '../contract/events.ts';
+import type { MetricDirection } from '../contract/step.ts';
 import { compareBytes, type Json } from '../format/scalars.ts';
-import type { MetricDirection } from '../step.ts';
 import { type Difference, differences, own, type Texts, valueText } from './change-reasons.ts';
 import type { Components } from './fingerprint.ts';
 import { withProject } from './project.ts';

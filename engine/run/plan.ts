@@ -6,9 +6,9 @@
 import { readFileSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { type Content, contentOf } from '../../cache/content.ts';
-import { type Cell, fileName, lockfilePath, onlyDiffer, type Pipeline, placeKey } from '../cell.ts';
-import { InvalidError, unplaced, usage } from '../errors.ts';
-import type { PlannedState } from '../events.ts';
+import { type Cell, fileName, lockfilePath, onlyDiffer, type Pipeline, placeKey } from '../contract/cell.ts';
+import { InvalidError, unplaced, usage } from '../contract/errors.ts';
+import type { PlannedState } from '../contract/events.ts';
 import { matcher, within } from '../files/glob.ts';
 import { type Difference, nearest } from './change-reasons.ts';
 import { type Components, codeTexts } from './fingerprint.ts';

@@ -7,7 +7,7 @@ import { CacheError, printablePath, refuseFilesAt } from '../../cache/error.ts';
 import type { GcRootOwner } from '../../cache/gc.ts';
 import type { Lease } from '../../cache/lease.ts';
 import { type Cache, openCache } from '../../cache/open.ts';
-import { fileName, type Pipeline } from '../cell.ts';
+import { fileName, type Pipeline } from '../contract/cell.ts';
 import { RemoteSources } from '../fetch/fetch.ts';
 import { Records } from './records.ts';
 

@@ -10,10 +10,10 @@ import { type DatabaseSchema, SqliteDatabase, sealed, unsealed } from '../../cac
 import { sha256 } from '../../cache/digest.ts';
 import { LEASES_TABLE, Leases } from '../../cache/lease.ts';
 import { isAlive, thisProcess } from '../../cache/process.ts';
-import type { Pipeline } from '../cell.ts';
-import type { CellState } from '../events.ts';
+import type { Pipeline } from '../contract/cell.ts';
+import type { CellState } from '../contract/events.ts';
+import type { MetricDirection } from '../contract/step.ts';
 import type { Json } from '../format/scalars.ts';
-import type { MetricDirection } from '../step.ts';
 import { type Components, fingerprintOf } from './fingerprint.ts';
 import type { Usage } from './process/usage.ts';
 import type { Manifest } from './resolve-inputs.ts';

@@ -1,7 +1,7 @@
 /** What a cell needs in order to execute: CPU cores, GPUs, memory, and the secrets that it reads. */
 
-import type { Cell, Pipeline } from '../cell.ts';
-import { type Diagnostic, InvalidError } from '../errors.ts';
+import type { Cell, Pipeline } from '../contract/cell.ts';
+import { type Diagnostic, InvalidError } from '../contract/errors.ts';
 import { variableIn } from '../pipeline/environment.ts';
 import { subjectOf } from './freshness.ts';
 import type { PlannedCell } from './plan.ts';

@@ -5,13 +5,14 @@ import { basename, isAbsolute, relative, resolve } from 'node:path';
 import { type Content, type ContentOptions, contentOf, listing } from '../../cache/content.ts';
 import { sha256 } from '../../cache/digest.ts';
 import type { FileHashCache } from '../../cache/file-hash-cache.ts';
-import type { Address } from '../address.ts';
-import type { Cell, CellInput, InputSource, Pipeline } from '../cell.ts';
-import type { Pinned, RemoteSources } from '../fetch/fetch.ts';
+import type { Address } from '../contract/address.ts';
+import type { Cell, CellInput, InputSource, Pipeline } from '../contract/cell.ts';
+import { type CellOrigin, StepError } from '../contract/step.ts';
+import type { RemoteSources } from '../fetch/fetch.ts';
 import type { FetchProgress } from '../fetch/fetched-store.ts';
+import type { Pinned } from '../fetch/provider.ts';
 import { type LeavingOut, leftOutOf, matches, staticFolder } from '../files/glob.ts';
 import { canonicalJson } from '../format/scalars.ts';
-import { type CellOrigin, StepError } from '../step.ts';
 
 /** By role. An optional input that is not given is absent. */
 export type Inputs = Record<string, ResolvedInput>;

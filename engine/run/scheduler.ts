@@ -6,8 +6,8 @@
 import { execFile } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { promisify } from 'node:util';
-import type { Cell } from '../cell.ts';
-import { memoryLimit } from '../memory-limit.ts';
+import type { Cell } from '../contract/cell.ts';
+import { memoryLimit } from '../contract/memory-limit.ts';
 
 /** `edges`: the cells that must end before a cell starts. `visit` must not reject. */
 export async function walk(cells: Cell[], edges: (cell: Cell) => Iterable<string>, visit: (cell: Cell) => Promise<void>): Promise<void> {

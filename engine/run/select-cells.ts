@@ -2,8 +2,8 @@
 
 import { createRequire } from 'node:module';
 import { relative } from 'node:path';
-import { type Cell, cellNameParts, type Pipeline } from '../cell.ts';
-import { type Diagnostic, InvalidError, unplaced, usage } from '../errors.ts';
+import { type Cell, cellNameParts, type Pipeline } from '../contract/cell.ts';
+import { type Diagnostic, InvalidError, unplaced, usage } from '../contract/errors.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
 import { canonicalJson, coreScalar, type Json } from '../format/scalars.ts';
 

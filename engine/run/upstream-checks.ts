@@ -1,8 +1,8 @@
 /** Checks before a long cell starts whether existing outputs already make later cells fail. */
 
-import { type Cell, type Pipeline, presentPaths, upstreamOf } from '../cell.ts';
-import { builtin } from '../registry.ts';
-import type { OptionProblem, OptionSchemas, OptionsOf, StepDefinition } from '../step.ts';
+import { builtin } from '../../steps/registry.ts';
+import { type Cell, type Pipeline, presentPaths, upstreamOf } from '../contract/cell.ts';
+import type { OptionProblem, OptionSchemas, OptionsOf, StepDefinition } from '../contract/step.ts';
 
 interface Waiting {
   cell: Cell;

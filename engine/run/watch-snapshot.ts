@@ -4,9 +4,9 @@ import { type BigIntStats, readFileSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { namesIn } from '../../cache/atomic-move.ts';
 import { sha256 } from '../../cache/digest.ts';
-import type { Pipeline } from '../cell.ts';
+import type { Pipeline } from '../contract/cell.ts';
+import { type Code, codeOf } from '../contract/step-code.ts';
 import { isByProduct, matches } from '../files/glob.ts';
-import { type Code, codeOf } from '../step-code.ts';
 
 /** The state of each file by path: its timestamps or the hash of its content. */
 export type WatchSnapshot = Map<string, string>;

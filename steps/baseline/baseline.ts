@@ -1,6 +1,6 @@
 /** Evaluates simple methods on a split. The tasks in steps/ml/tasks define them. */
 import { writeFile } from 'node:fs/promises';
-import { StepError } from '../../engine/step.ts';
+import { type ContextOf, StepError } from '../../engine/contract/step.ts';
 import { Database } from '../ml/data/database.ts';
 import { literal, quote } from '../ml/data/sql.ts';
 import { namesOf, requireColumn, tableOf } from '../ml/data/table.ts';
@@ -10,7 +10,7 @@ import { taskKind } from '../ml/tasks/registry.ts';
 import type { ReadColumns } from '../ml/tasks/task.ts';
 import type step from './step.ts';
 
-type Context = Parameters<(typeof step)['run']>[0];
+type Context = ContextOf<typeof step>;
 
 export async function baseline({ options, inputs, outputs, log, metric }: Context): Promise<void> {
   const { task } = options;

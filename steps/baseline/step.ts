@@ -1,4 +1,4 @@
-import { aliasesOf, defineStep } from '../../engine/step.ts';
+import { aliasesOf, declareStep } from '../../engine/contract/step.ts';
 import { PROBABILITY_METRICS } from '../ml/metrics/text-classification.ts';
 import { optionsOfOtherTasks, TASK_NAMES, type Task, taskFacts } from '../ml/models/config.ts';
 import { LANGUAGE_METRICS, METRIC_NAMES, taskMetrics, writtenMetrics } from '../ml/tasks/metrics.ts';
@@ -21,7 +21,7 @@ function notForBaselines(name: string, task: Task): { message: string; hint: str
   return known.includes(name) ? undefined : { message: `${task} has no metric ${name}`, hint: `It has ${known.join(', ')}.` };
 }
 
-export default defineStep({
+export default declareStep({
   name: 'baseline',
   version: 4,
   description: 'Evaluates simple methods that a model must beat.',
@@ -116,9 +116,5 @@ export default defineStep({
       ...optionsOfOtherTasks(options, 'baseline'),
       ...strange.map((method) => ({ option: 'methods', message: `${options.task} has no method ${method}: it has ${own.join(' and ')}` })),
     ];
-  },
-  async run(context) {
-    const { baseline } = await import('./baseline.ts');
-    await baseline(context);
   },
 });

@@ -6,7 +6,7 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { StepError } from '../../engine/step.ts';
+import { StepError } from '../../engine/contract/step.ts';
 import { machineKey } from '../ml/device/open.ts';
 import type { RuntimeName } from '../ml/runtime/runtime.ts';
 import { bytesIn } from '../ml/runtime/training-memory.ts';

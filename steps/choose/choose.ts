@@ -5,7 +5,7 @@
 
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { memoryLimit, StepError } from '../../engine/step.ts';
+import { memoryLimit, StepError } from '../../engine/contract/step.ts';
 import { largestBatch, trainingBatches } from '../ml/models/batches.ts';
 import { type ConfigFile, TASK_NAMES, type Task } from '../ml/models/config.ts';
 import { readConfig } from '../ml/models/model-folder.ts';

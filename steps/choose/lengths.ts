@@ -1,6 +1,6 @@
 /** How many tokens the user's texts have: reads a sample of a table that collect wrote, and tokenizes it as `tokenize` does. */
 
-import { StepError } from '../../engine/step.ts';
+import { StepError } from '../../engine/contract/step.ts';
 import { Database } from '../ml/data/database.ts';
 import { literal, quote } from '../ml/data/sql.ts';
 import { namesOf, requireColumn, tableOf } from '../ml/data/table.ts';

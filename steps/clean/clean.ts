@@ -1,7 +1,7 @@
 /** Streams the texts through the cleaning function, then drops rows with SQL. */
 
 import { mkdir } from 'node:fs/promises';
-import { StepError } from '../../engine/step.ts';
+import { type ContextOf, StepError } from '../../engine/contract/step.ts';
 import { type CleaningOptions, cleanText, type Removed, removables } from '../ml/data/cleaning.ts';
 import { Database, type TableColumn, VARCHAR } from '../ml/data/database.ts';
 import { addPreprocessing } from '../ml/data/preprocessing.ts';
@@ -9,7 +9,7 @@ import { literal, quote } from '../ml/data/sql.ts';
 import { carrySources, namesOf, requireColumn, tableOf, writeTable } from '../ml/data/table.ts';
 import type step from './step.ts';
 
-type Context = Parameters<typeof step.run>[0];
+type Context = ContextOf<typeof step>;
 
 export async function clean(context: Context): Promise<void> {
   const { options, inputs, log } = context;

@@ -1,7 +1,7 @@
 /** clean: normalizes texts and drops unwanted rows. The cleaning is recorded, so that predict and serve can repeat it. */
-import { aliasesOf, defineStep, type OptionProblem } from '../../engine/step.ts';
+import { aliasesOf, declareStep, type OptionProblem } from '../../engine/contract/step.ts';
 
-export default defineStep({
+export default declareStep({
   name: 'clean',
   version: 2,
   description: 'Cleans texts, drops duplicates and texts that are too short or too long, and counts every change.',
@@ -115,9 +115,5 @@ export default defineStep({
         message: `\`max_length\` ${options.max_length} is less than \`min_length\` ${options.min_length}: no row would remain`,
       });
     return problems;
-  },
-  async run(context) {
-    const { clean } = await import('./clean.ts');
-    await clean(context);
   },
 });

@@ -6,7 +6,7 @@
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { StepError } from '../../engine/step.ts';
+import { StepError } from '../../engine/contract/step.ts';
 import { type Database, QueryError } from '../ml/data/database.ts';
 import type { SourceFile } from '../ml/data/encodings.ts';
 import { literal, quote } from '../ml/data/sql.ts';

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { StepError } from '../../engine/step.ts';
+import { type ContextOf, StepError } from '../../engine/contract/step.ts';
 import { BIGINT, Database, QueryError, type TableColumn, VARCHAR } from '../ml/data/database.ts';
 import type { SourceFile } from '../ml/data/encodings.ts';
 import { decodeMail } from '../ml/data/mail.ts';
@@ -17,7 +17,7 @@ import { loaders } from './load.ts';
 import { Rejected } from './rejected.ts';
 import type step from './step.ts';
 
-type Context = Parameters<typeof step.run>[0];
+type Context = ContextOf<typeof step>;
 type Options = Context['options'];
 
 export async function collect(context: Context): Promise<void> {

@@ -1,6 +1,6 @@
 /** Column types. A text column becomes numbers or booleans only if every value, parsed and printed, is the same text. */
 
-import { StepError } from '../../engine/step.ts';
+import { StepError } from '../../engine/contract/step.ts';
 import type { Database } from '../ml/data/database.ts';
 import { asJson, literal, quote } from '../ml/data/sql.ts';
 import { requireColumn } from '../ml/data/table.ts';

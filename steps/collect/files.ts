@@ -3,7 +3,7 @@
 import { type Dirent, existsSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { basename, extname, join, relative, sep } from 'node:path';
-import { type StepContext, StepError } from '../../engine/step.ts';
+import { type StepContext, StepError } from '../../engine/contract/step.ts';
 import { type SourceFile, unreadable } from '../ml/data/encodings.ts';
 import { type DataSource, readSources } from '../ml/data/table.ts';
 

@@ -2,7 +2,7 @@
 
 import { isUtf8 } from 'node:buffer';
 import { basename, dirname } from 'node:path';
-import { StepError } from '../../engine/step.ts';
+import { StepError } from '../../engine/contract/step.ts';
 import { type CsvRecord, openCsv } from '../ml/data/csv.ts';
 import { type Appender, BIGINT, type Database, QueryError, type TableColumn, VARCHAR } from '../ml/data/database.ts';
 import { bytesOf, linesOf, refuseNul, refuseUtf16, type SourceFile, type TextEncoding, wholeFiles } from '../ml/data/encodings.ts';

@@ -2,7 +2,7 @@
 
 import { createWriteStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
-import { StepError } from '../../engine/step.ts';
+import { StepError } from '../../engine/contract/step.ts';
 import { type Appender, BIGINT, type Database, VARCHAR } from '../ml/data/database.ts';
 import { likelyUtf16 } from '../ml/data/encodings.ts';
 

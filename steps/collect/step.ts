@@ -1,8 +1,8 @@
 /** collect: reads files of any common format into one table. */
-import { aliasesOf, defineStep } from '../../engine/step.ts';
+import { aliasesOf, declareStep } from '../../engine/contract/step.ts';
 import { ENCODINGS } from '../ml/data/encodings.ts';
 
-export default defineStep({
+export default declareStep({
   name: 'collect',
   version: 4,
   description: 'Reads files into a table, decodes mails, and selects columns and rows with SQL.',
@@ -138,9 +138,5 @@ export default defineStep({
       for (const name of options.required ?? [])
         if (!(name in options.select)) problems.push({ option: 'required', message: `\`select\` makes no column \`${name}\`` });
     return problems;
-  },
-  async run(context) {
-    const { collect } = await import('./collect.ts');
-    await collect(context);
   },
 });

@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { type OptionsOf, type StepContext, StepError } from '../../engine/step.ts';
+import { type OptionsOf, type StepContext, StepError } from '../../engine/contract/step.ts';
 import { carryPreprocessing, readPreprocessing } from '../ml/data/preprocessing.ts';
 import { carrySources, readSources } from '../ml/data/table.ts';
 import { openRuntime } from '../ml/device/open.ts';

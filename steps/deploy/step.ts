@@ -1,7 +1,7 @@
 /** deploy: packs a trained model into a bundle for `tunesmith serve` and `tunesmith predict`. */
-import { aliasesOf, defineStep } from '../../engine/step.ts';
+import { aliasesOf, declareStep } from '../../engine/contract/step.ts';
 
-export default defineStep({
+export default declareStep({
   name: 'deploy',
   version: 3,
   description:
@@ -44,8 +44,4 @@ export default defineStep({
   },
   libraries: ['@tensorflow/tfjs', 'onnxruntime-node'],
   threads: 'all',
-  async run(context) {
-    const { deploy } = await import('./deploy.ts');
-    await deploy(context);
-  },
 });

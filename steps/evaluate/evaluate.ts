@@ -4,7 +4,7 @@
  */
 
 import { open, writeFile } from 'node:fs/promises';
-import { StepError } from '../../engine/step.ts';
+import { type ContextOf, StepError } from '../../engine/contract/step.ts';
 import { readPreprocessing } from '../ml/data/preprocessing.ts';
 import { openRuntime } from '../ml/device/open.ts';
 import { writtenTexts } from '../ml/generation/evaluate-generated.ts';
@@ -19,7 +19,7 @@ import { evaluateSplit } from '../ml/tasks/evaluation.ts';
 import { betterOf, evaluationMetrics, meansNothing } from '../ml/tasks/metrics.ts';
 import type step from './step.ts';
 
-type Context = Parameters<(typeof step)['run']>[0];
+type Context = ContextOf<typeof step>;
 
 export async function evaluate(context: Context): Promise<void> {
   const { options, inputs, outputs, signal, threads, log, warn, metric, progress } = context;

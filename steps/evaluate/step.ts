@@ -1,4 +1,4 @@
-import { aliasesOf, defineStep } from '../../engine/step.ts';
+import { aliasesOf, declareStep } from '../../engine/contract/step.ts';
 import { generationOptions } from '../ml/generation/options.ts';
 import { BINARY_METRICS } from '../ml/metrics/text-classification.ts';
 import { runtimeOptions } from '../ml/runtime/runtime.ts';
@@ -10,7 +10,7 @@ const { max_time: _, num_return_sequences: __, ...generation } = generationOptio
 /** The metrics that depend on which of two labels is the positive one. */
 const OF_POSITIVE = [...BINARY_METRICS, 'roc_auc'];
 
-export default defineStep({
+export default declareStep({
   name: 'evaluate',
   version: 5,
   description: 'Evaluates a trained model on a split.',
@@ -94,9 +94,5 @@ export default defineStep({
       problems.push(...positiveAhead(positive, ahead));
       return problems;
     },
-  },
-  async run(context) {
-    const { evaluate } = await import('./evaluate.ts');
-    await evaluate(context);
   },
 });

@@ -3,7 +3,7 @@
 import { mean } from '../ml/metrics/counts.ts';
 import { exportCurves, type HistoryLine, isMeasurement, pointsOf, readHistory } from '../ml/metrics/tensorboard.ts';
 import { betterOf } from '../ml/tasks/metrics.ts';
-import type { Preview } from './preview.ts';
+import type { Preview } from './part.ts';
 
 /** Undefined if the file is not a history. */
 export async function previewHistory(file: string, limit: number): Promise<Preview[] | undefined> {

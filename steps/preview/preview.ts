@@ -4,18 +4,10 @@ import { createReadStream, type Dirent } from 'node:fs';
 import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { StepError } from '../../engine/step.ts';
+import { StepError } from '../../engine/contract/step.ts';
 import { Database, QueryError, type Row } from '../ml/data/database.ts';
 import { literal } from '../ml/data/sql.ts';
-
-export interface Preview {
-  /** What it is: "table, 5,021 rows". */
-  title: string;
-  table?: { header: string[]; rows: string[][]; numeric: boolean[] };
-  lines?: string[];
-  /** What was omitted: "+ 5,011 more rows". */
-  rest?: string;
-}
+import { more, number, type Preview } from './part.ts';
 
 /** `limit`: how many rows, tensors, files or (ten times as many) lines. */
 export async function preview(path: string, limit: number): Promise<Preview[]> {
@@ -195,14 +187,6 @@ async function head(path: string, size: number, limit: number): Promise<Preview>
   }
   input.destroy();
   return { title: `text, ${bytes(size)}`, lines, ...(rest ? { rest: '+ more' } : {}) };
-}
-
-function more(count: number, things: string): { rest?: string } {
-  return count > 0 ? { rest: `+ ${number(count)} more ${things}` } : {};
-}
-
-function number(n: number): string {
-  return n.toLocaleString('en-US');
 }
 
 function bytes(count: number): string {

@@ -4,7 +4,7 @@ import { openSplit, readTokensInfo, type Split, type TokensInfo } from '../ml/mo
 import { openTokenizer, type Tokenizer } from '../ml/models/tokenizer.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
 import type { StoredSequence } from '../ml/tasks/task.ts';
-import type { Preview } from './preview.ts';
+import { more, type Preview } from './part.ts';
 
 /** `limit`: sequences, of all splits together. */
 export async function previewTokens(folder: string, limit: number): Promise<Preview[]> {
@@ -21,7 +21,7 @@ export async function previewTokens(folder: string, limit: number): Promise<Prev
   }
   const all = splits.reduce((sum, [, { sequences }]) => sum + sequences, 0);
   return [
-    { title: titleOf(info), lines, ...rest(all - shown) },
+    { title: titleOf(info), lines, ...more(all - shown, 'sequences') },
     {
       title: 'splits',
       table: {
@@ -42,8 +42,6 @@ function titleOf({ task, labels, max_length, stride }: TokensInfo): string {
   const windows = stride === undefined ? '' : `, stride ${stride}`;
   return `tokens of ${task}, decoded; max_length ${max_length}${windows}${labels.length > 0 ? `; labels ${labels.join(', ')}` : ''}`;
 }
-
-const rest = (more: number) => (more > 0 ? { rest: `+ ${more.toLocaleString('en-US')} more sequences` } : {});
 
 /** For each sequence its origin and labels, and below that its text. */
 async function examplesOf(folder: string, info: TokensInfo, name: string, room: number, tokenizer: Tokenizer): Promise<string[][]> {

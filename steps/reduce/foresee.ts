@@ -2,7 +2,7 @@
 
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { type OptionProblem, StepError } from '../../engine/step.ts';
+import { type OptionProblem, StepError } from '../../engine/contract/step.ts';
 import type { FloatType } from '../ml/models/float-types.ts';
 import { readJson, shown } from '../ml/models/json.ts';
 import { openWeights } from '../ml/models/safetensors.ts';

@@ -3,7 +3,7 @@
  * way, and other texts fall back to smaller tokens.
  */
 
-import { StepError } from '../../engine/step.ts';
+import { StepError } from '../../engine/contract/step.ts';
 
 /** The `model` of a tokenizer.json. */
 export type VocabularyModel =

@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs';
 import { cp, mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { StepError } from '../../engine/step.ts';
+import { type ContextOf, StepError } from '../../engine/contract/step.ts';
 import { Database } from '../ml/data/database.ts';
 import { quote } from '../ml/data/sql.ts';
 import { namesOf, requireColumn, tableOf } from '../ml/data/table.ts';
@@ -22,7 +22,7 @@ import { countParameters, reducedWeights } from './reduced-weights.ts';
 import type step from './step.ts';
 import { readVocabulary, refuseUnknownTokens } from './vocabulary.ts';
 
-type Context = Parameters<(typeof step)['run']>[0];
+type Context = ContextOf<typeof step>;
 
 export async function reduce(context: Context): Promise<void> {
   const { options, inputs, outputs, log, metric, result } = context;

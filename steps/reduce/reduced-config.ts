@@ -1,6 +1,6 @@
 /** Rewrites config.json and generation_config.json for fewer tokens and layers. */
 
-import { StepError } from '../../engine/step.ts';
+import { StepError } from '../../engine/contract/step.ts';
 import { type ConfigFile, LAYER_COUNTS } from '../ml/models/config.ts';
 import type { Config, Family } from '../ml/models/family.ts';
 import { listed } from '../ml/models/json.ts';

@@ -1,6 +1,6 @@
 /** Copies the rows of kept tokens and the kept layers from the files of a model, in the type in which they are stored or in another. */
 
-import { StepError } from '../../engine/step.ts';
+import { StepError } from '../../engine/contract/step.ts';
 import type { Config, Family, GeneratingHead, Head } from '../ml/models/family.ts';
 import { asFloatType, type FloatType } from '../ml/models/float-types.ts';
 import { nameFor } from '../ml/models/model-folder.ts';

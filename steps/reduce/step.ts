@@ -1,7 +1,7 @@
 /** Makes a model smaller: keeps the tokens that data use and some of the layers, and stores the weights in a narrower type. */
-import { aliasesOf, defineStep } from '../../engine/step.ts';
+import { aliasesOf, declareStep } from '../../engine/contract/step.ts';
 
-export default defineStep({
+export default declareStep({
   name: 'reduce',
   version: 1,
   description:
@@ -77,9 +77,5 @@ export default defineStep({
       const { foresee } = await import('./foresee.ts');
       return foresee(options, data !== undefined, model?.[0]);
     },
-  },
-  async run(context) {
-    const { reduce } = await import('./reduce.ts');
-    await reduce(context);
   },
 });

@@ -2,7 +2,7 @@
 
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { StepError } from '../../engine/step.ts';
+import { StepError } from '../../engine/contract/step.ts';
 import { listed, readJson, shown } from '../ml/models/json.ts';
 import { tokenizerJson } from '../ml/models/tokenizer-json.ts';
 import type { VocabularyModel } from './kept-tokens.ts';

@@ -1,7 +1,7 @@
 /** Selects: the metrics of all candidates → the best by one metric → a copy of the output that belongs to it. */
 import { constants } from 'node:fs';
 import { cp, readFile, writeFile } from 'node:fs/promises';
-import { type CellOrigin, type Json, StepError } from '../../engine/step.ts';
+import { type CellOrigin, type ContextOf, type Json, StepError } from '../../engine/contract/step.ts';
 import type step from './step.ts';
 
 interface Candidate {
@@ -11,15 +11,7 @@ interface Candidate {
   value: number;
 }
 
-export async function select({
-  options,
-  inputs,
-  origins,
-  outputs,
-  warn,
-  metric,
-  result,
-}: Parameters<(typeof step)['run']>[0]): Promise<void> {
+export async function select({ options, inputs, origins, outputs, warn, metric, result }: ContextOf<typeof step>): Promise<void> {
   const name = (options.maximize ?? options.minimize)!;
   const sign = options.maximize === undefined ? -1 : 1;
   const from: string[] = inputs.from;

@@ -1,4 +1,4 @@
-import { aliasesOf, defineStep, type OptionProblem, type Upstream } from '../../engine/step.ts';
+import { aliasesOf, declareStep, type OptionProblem, type Upstream } from '../../engine/contract/step.ts';
 import { hintForMetric, reportedMetrics, tokensAhead } from '../ml/tasks/metrics.ts';
 
 /** The problem with selecting by a metric that an evaluate step will not report. */
@@ -17,7 +17,7 @@ function notReported(name: string, { uses, cell, options, inputs }: Upstream): O
 /** Numbers in a report of evaluate that are not metrics. */
 const COUNTS = ['rows', 'tokens', 'masks', 'block_length', 'unanswerable'];
 
-export default defineStep({
+export default declareStep({
   name: 'select',
   version: 2,
   description: 'Selects the cell of a matrix that has the best metric.',
@@ -64,9 +64,5 @@ export default defineStep({
       const problem = from.map((one) => notReported(name, one)).find((one) => one !== undefined);
       return problem ? [{ option, ...problem }] : [];
     },
-  },
-  async run(context) {
-    const { select } = await import('./select.ts');
-    await select(context);
   },
 });

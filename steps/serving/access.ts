@@ -6,7 +6,7 @@
  */
 
 import { isIP } from 'node:net';
-import { StepError } from '../../engine/step.ts';
+import { StepError } from '../../engine/contract/step.ts';
 
 export interface Access {
   /** Names besides localhost's that are served; `.example.org` means all names below it, `*` any. */

@@ -3,7 +3,7 @@ import type { HttpBindings } from '@hono/node-server';
 import { type Context, Hono } from 'hono';
 import { cors } from 'hono/cors';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
-import { StepError } from '../../engine/step.ts';
+import { StepError } from '../../engine/contract/step.ts';
 import { type Access, isAllowed, refusal } from './access.ts';
 import type { Bundle } from './bundle.ts';
 import { checkContentType, discardBody, type Limits, RequestRefusal, type Room, readBody, type Ticket } from './limits.ts';

@@ -2,7 +2,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { StepError } from '../../engine/step.ts';
+import { StepError } from '../../engine/contract/step.ts';
 import { type Preprocessing, readPreprocessing } from '../ml/data/preprocessing.ts';
 import { type ConfigFile, isGenerating, labelsOf, type ProblemType, problemOf, type Task, taskOf } from '../ml/models/config.ts';
 import type { Encoding } from '../ml/models/token-dataset.ts';

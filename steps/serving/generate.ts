@@ -1,7 +1,7 @@
 /** `tunesmith generate`: continues one prompt, streaming the text to the terminal, or all prompts of a file. */
 import { statSync } from 'node:fs';
 import type { Writable } from 'node:stream';
-import { StepError } from '../../engine/step.ts';
+import { StepError } from '../../engine/contract/step.ts';
 import { openRuntime } from '../ml/device/open.ts';
 import { type GeneratedText, type Generator, openGenerator } from '../ml/generation/generator.ts';
 import { checkOptions, type GenerationOptions } from '../ml/generation/options.ts';

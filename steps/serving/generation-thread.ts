@@ -1,6 +1,6 @@
 /** The thread that generates, with all cores. It handles one request after the other. */
 
-import { memoryLimit, StepError } from '../../engine/step.ts';
+import { memoryLimit, StepError } from '../../engine/contract/step.ts';
 import { openRuntime } from '../ml/device/open.ts';
 import { openGenerator } from '../ml/generation/generator.ts';
 import type { GenerationOptions } from '../ml/generation/options.ts';

@@ -5,7 +5,7 @@
 import { isUtf8 } from 'node:buffer';
 import { existsSync } from 'node:fs';
 import { extname } from 'node:path';
-import { type Json, StepError } from '../../engine/step.ts';
+import { type Json, StepError } from '../../engine/contract/step.ts';
 import { type CsvRecord, openCsv } from '../ml/data/csv.ts';
 import type { Row, TableColumn } from '../ml/data/database.ts';
 import {

@@ -4,7 +4,7 @@ import { createWriteStream } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
-import { type Json, StepError } from '../../engine/step.ts';
+import { type Json, StepError } from '../../engine/contract/step.ts';
 import { isGenerating } from '../ml/models/config.ts';
 import type { Encoding } from '../ml/models/token-dataset.ts';
 import { taskKind } from '../ml/tasks/registry.ts';

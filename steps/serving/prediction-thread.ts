@@ -2,7 +2,7 @@
  * The thread that predicts: it encodes inputs and keeps them, runs the model on the sequences that the queue selects, and returns
  * an answer once all sequences of its input were run. No answer or error depends on other inputs.
  */
-import { StepError } from '../../engine/step.ts';
+import { StepError } from '../../engine/contract/step.ts';
 import { outputsOf } from '../ml/models/config.ts';
 import { checkVocabulary, type Sequence } from '../ml/models/tokenizer.ts';
 import * as ort from '../ml/runtime/onnx/library.ts';

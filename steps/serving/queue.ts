@@ -2,7 +2,7 @@
  * Schedules inputs on threads. Requests take turns: however many or long inputs one of them has, another waits for at
  * most one run of the model and one input of each request before it. Inputs that wait together share a run.
  */
-import type { Json } from '../../engine/step.ts';
+import type { Json } from '../../engine/contract/step.ts';
 import type { Input } from '../ml/tasks/task.ts';
 import { errorOf, type ModelWorkers, type Thread, type WorkerReport } from './workers.ts';
 

@@ -1,7 +1,7 @@
 /** The routes that run the model. POST /predict predicts for the inputs of a request; POST /generate continues prompts. */
 
 import type { Context } from 'hono';
-import { type Json, StepError } from '../../engine/step.ts';
+import { type Json, StepError } from '../../engine/contract/step.ts';
 import type { GeneratedText } from '../ml/generation/generator.ts';
 import { checkOptions, type GenerationOptions } from '../ml/generation/options.ts';
 import { type Input, itemThatIsNoWord, partOfInput, type TaskKind } from '../ml/tasks/task.ts';

@@ -3,7 +3,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { inspect } from 'node:util';
 import { getRequestListener, RequestError } from '@hono/node-server';
-import { StepError } from '../../engine/step.ts';
+import { StepError } from '../../engine/contract/step.ts';
 import { isGenerating } from '../ml/models/config.ts';
 import { type Access, checkAccess, isLoopback } from './access.ts';
 import { createApp, type Serving } from './app.ts';

@@ -6,7 +6,7 @@
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { parentPort, SHARE_ENV, Worker, type WorkerOptions, workerData } from 'node:worker_threads';
-import { type Json, memoryLimit, StepError } from '../../engine/step.ts';
+import { type Json, memoryLimit, StepError } from '../../engine/contract/step.ts';
 import type { Input } from '../ml/tasks/task.ts';
 import type { Bundle } from './bundle.ts';
 

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { StepError } from '../../engine/step.ts';
+import { StepError } from '../../engine/contract/step.ts';
 import { type Database, QueryError } from '../ml/data/database.ts';
 import { literal, quote } from '../ml/data/sql.ts';
 

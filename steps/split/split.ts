@@ -7,7 +7,7 @@
 import { createWriteStream } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { finished } from 'node:stream/promises';
-import { StepError } from '../../engine/step.ts';
+import { type ContextOf, StepError } from '../../engine/contract/step.ts';
 import { BIGINT, Database, VARCHAR } from '../ml/data/database.ts';
 import { carryPreprocessing } from '../ml/data/preprocessing.ts';
 import { asJson, literal, quote } from '../ml/data/sql.ts';
@@ -16,7 +16,7 @@ import { type Former, type Identity, madeOf, readPrevious, warnOfUnknown } from 
 import { placeGroups, roomsOf, type Stratum, sizesOf } from './shares.ts';
 import type step from './step.ts';
 
-type Context = Parameters<typeof step.run>[0];
+type Context = ContextOf<typeof step>;
 type Options = Context['options'];
 
 export async function split(context: Context): Promise<void> {

@@ -1,9 +1,9 @@
 /** split: assigns each row to train, validation or test. */
-import { aliasesOf, defineStep, type OptionProblem } from '../../engine/step.ts';
+import { aliasesOf, declareStep, type OptionProblem } from '../../engine/contract/step.ts';
 
 const COLUMNS = { type: 'array', items: { type: 'string', minLength: 1 }, minItems: 1, uniqueItems: true } as const;
 
-export default defineStep({
+export default declareStep({
   name: 'split',
   version: 2,
   description: 'Adds a column `split`. Rows with the same content, or with the same `group`, are always in the same split.',
@@ -81,9 +81,5 @@ export default defineStep({
         message: '`stratify` needs `assign: balanced`, because stratifying considers all rows of a label together, so that rows may move',
       });
     return problems;
-  },
-  async run(context) {
-    const { split } = await import('./split.ts');
-    await split(context);
   },
 });

@@ -1,4 +1,4 @@
-import { aliasesOf, defineStep, type Upstream } from '../../engine/step.ts';
+import { aliasesOf, declareStep, type Upstream } from '../../engine/contract/step.ts';
 import { optionsOfOtherTasks, TASK_NAMES, taskFacts } from '../ml/models/config.ts';
 
 /** The built-in steps that the data pass through, by cell. The search stops at a step of the user, whose effect is unknown. */
@@ -11,7 +11,7 @@ function stepsOfData(data: Upstream[], found = new Map<string, Upstream>()): Map
   return found;
 }
 
-export default defineStep({
+export default declareStep({
   name: 'tokenize',
   version: 3,
   description: 'Converts texts to the token ids that a model reads.',
@@ -211,9 +211,5 @@ export default defineStep({
         ];
       });
     },
-  },
-  async run(context) {
-    const { tokenize } = await import('./tokenize.ts');
-    await tokenize(context);
   },
 });

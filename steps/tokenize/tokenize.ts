@@ -6,7 +6,7 @@
 import { mkdir } from 'node:fs/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { StepError } from '../../engine/step.ts';
+import { type ContextOf, StepError } from '../../engine/contract/step.ts';
 import { Database, type Row } from '../ml/data/database.ts';
 import { carryPreprocessing, readPreprocessing } from '../ml/data/preprocessing.ts';
 import { literal, quote } from '../ml/data/sql.ts';
@@ -24,7 +24,7 @@ import { taskKind } from '../ml/tasks/registry.ts';
 import type { EncodedRow, Input, Preparation, PreparationContext } from '../ml/tasks/task.ts';
 import type step from './step.ts';
 
-type Context = Parameters<(typeof step)['run']>[0];
+type Context = ContextOf<typeof step>;
 
 export async function tokenize(context: Context): Promise<void> {
   const { inputs, outputs, log, warn } = context;

@@ -18,7 +18,7 @@ import { createReadStream, existsSync } from 'node:fs';
 import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { type StepContext, StepError } from '../../engine/step.ts';
+import { type StepContext, StepError } from '../../engine/contract/step.ts';
 import { labelsOf } from '../ml/models/config.ts';
 import { readJson, shown } from '../ml/models/json.ts';
 import { type Model, readConfig } from '../ml/models/model-folder.ts';

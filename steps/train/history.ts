@@ -2,7 +2,7 @@
 
 import { mkdirSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import type { MetricDirection } from '../../engine/step.ts';
+import type { MetricDirection } from '../../engine/contract/step.ts';
 import { mean } from '../ml/metrics/counts.ts';
 import { EventFile, exportCurves, type HistoryLine, isMeasurement, pointsOf } from '../ml/metrics/tensorboard.ts';
 import { type Batch, computedTokens, realTokens } from '../ml/models/batches.ts';

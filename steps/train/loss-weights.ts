@@ -1,6 +1,6 @@
 /** Loss weights: how much each class counts, and each part of a batch. */
 
-import { StepError } from '../../engine/step.ts';
+import { StepError } from '../../engine/contract/step.ts';
 import { isGenerating, oneLabel, type ProblemType, type Task, taskFacts } from '../ml/models/config.ts';
 import type { Split, TokensInfo } from '../ml/models/token-dataset.ts';
 import { type HostTensors, IGNORE_INDEX } from '../ml/runtime/runtime.ts';

@@ -1,6 +1,6 @@
 /** Reports the estimate of the memory that a training needs before its first step, with advice if it is too much. */
 
-import { memoryLimit, StepError } from '../../engine/step.ts';
+import { memoryLimit, StepError } from '../../engine/contract/step.ts';
 import { bytesIn, type MemoryEstimate } from '../ml/runtime/training-memory.ts';
 
 /** `shape`: of the largest part, such as "32 × 128 tokens". */

@@ -1,6 +1,6 @@
 /** The options of train, and which of them exclude each other. Names follow transformers' TrainingArguments wherever it has an equivalent. */
 
-import type { OptionProblem, OptionSchemas, OptionsOf } from '../../engine/step.ts';
+import type { OptionProblem, OptionSchemas, OptionsOf } from '../../engine/contract/step.ts';
 import { TASK_NAMES, type Task, taskFacts } from '../ml/models/config.ts';
 import type { Distillation } from '../ml/models/distillation.ts';
 import { capabilities, runtimeOptions } from '../ml/runtime/runtime.ts';
@@ -298,7 +298,8 @@ export const optionSchemas = {
   precision: {
     enum: ['fp32', 'bf16'],
     default: 'fp32',
-    description: 'The precision of matrix products. `bf16` needs TensorFlow (`runtime: tensorflow` or `auto`), and is faster if the CPU or GPU supports it.',
+    description:
+      'The precision of matrix products. `bf16` needs TensorFlow (`runtime: tensorflow` or `auto`), and is faster if the CPU or GPU supports it.',
   },
   seed: {
     type: 'integer',

@@ -1,6 +1,6 @@
 /** Selects the weights that are trained, and their learning rates: freezing, and layer-wise learning rate decay. */
 
-import { StepError } from '../../engine/step.ts';
+import { StepError } from '../../engine/contract/step.ts';
 import { listed } from '../ml/models/json.ts';
 import type { Model } from '../ml/models/model-folder.ts';
 import type { WeightOptions } from '../ml/runtime/runtime.ts';

@@ -1,9 +1,9 @@
 /** train: fine-tunes a model. */
-import { aliasesOf, defineStep } from '../../engine/step.ts';
+import { aliasesOf, type ContextOf, declareStep } from '../../engine/contract/step.ts';
 import { metricProblem, positiveAhead, tokensAhead } from '../ml/tasks/metrics.ts';
 import { check, optional, optionSchemas, teacherProblem } from './options.ts';
 
-const step = defineStep({
+const step = declareStep({
   name: 'train',
   version: 5,
   description: 'Fine-tunes a model. If the model folder has no weights, training starts from random weights.',
@@ -143,12 +143,8 @@ const step = defineStep({
       return [...[problem, teacher].filter((one) => one !== undefined), ...(ahead ? positiveAhead(positive, ahead) : [])];
     },
   },
-  async run(context) {
-    const { train } = await import('./train.ts');
-    await train(context);
-  },
 });
 
 export default step;
 
-export type TrainContext = Parameters<(typeof step)['run']>[0];
+export type TrainContext = ContextOf<typeof step>;

@@ -3,7 +3,7 @@
  * to the student's inputs. It runs without dropout, and its weights never change.
  */
 
-import { StepError } from '../../engine/step.ts';
+import { StepError } from '../../engine/contract/step.ts';
 import { type Distillation, LOSS_FACTORS, TEACHER_LOGITS, teacherAxes, teacherState } from '../ml/models/distillation.ts';
 import { type Head, teacherProgram } from '../ml/models/family.ts';
 import { listed } from '../ml/models/json.ts';

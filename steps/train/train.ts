@@ -6,7 +6,7 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { type Json, StepError } from '../../engine/step.ts';
+import { type Json, StepError } from '../../engine/contract/step.ts';
 import { carryPreprocessing } from '../ml/data/preprocessing.ts';
 import { carrySources } from '../ml/data/table.ts';
 import { openRuntime } from '../ml/device/open.ts';

@@ -1,6 +1,6 @@
 /** Decides what is evaluated on the validation split during training, and when. */
 
-import { StepError } from '../../engine/step.ts';
+import { StepError } from '../../engine/contract/step.ts';
 import { writtenTexts } from '../ml/generation/evaluate-generated.ts';
 import { positiveClass } from '../ml/metrics/text-classification.ts';
 import { oneLabel } from '../ml/models/config.ts';

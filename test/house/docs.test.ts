@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { reference } from '../../docs/make-reference.ts';
 import { fileSchema, optionsSchema, stepSchema } from '../../engine/pipeline/schema.ts';
 import { checkSchema } from '../../engine/pipeline/schema-check.ts';
-import { builtin, builtinNames } from '../../engine/registry.ts';
+import { builtin, builtinNames } from '../../steps/registry.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const read = (name: string) => readFileSync(join(root, name), 'utf8');

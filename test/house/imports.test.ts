@@ -1,4 +1,4 @@
-/** Which folder may import which (docs/architecture.md, "Layers"). Read from the imports themselves, type imports included. */
+/** Which folder may import which (docs/architecture.md, "Layers"). Imports of types and imports on demand count, too. */
 import { expect, test } from 'vitest';
 import { folderOf, type Import, importsOf, readJson, sources } from './sources.ts';
 
@@ -7,12 +7,14 @@ const imports = files.flatMap(importsOf);
 const own = imports.filter(({ to }) => to.endsWith('.ts'));
 const ours = files.filter((file) => !file.startsWith('pipelines/'));
 
-/** The files directly in engine/: the contracts that its folders share. */
-const ROOT = 'engine/';
-const ROOT_FILE = /^engine\/[^/]+\.ts$/;
+/** What the folders of the engine share. */
+const SHARED = 'engine/contract/';
 
 /** What a step may know of the engine. */
-const CONTRACT = 'engine/step.ts';
+const CONTRACT = 'engine/contract/step.ts';
+
+/** What the engine may know of the steps. */
+const REGISTRY = 'steps/registry.ts';
 
 /** A built-in step's folder: it holds a step.ts. */
 const stepFolders = files.filter((file) => /^steps\/[^/]+\/step\.ts$/.test(file)).map((file) => file.split('/')[1]!);
@@ -23,13 +25,13 @@ test('every relative import names a file that exists', () => {
 });
 
 test('no file imports itself through other files', () => {
-  expect(circles(ours, (file) => own.filter((one) => one.from === file && !one.lazy).map(({ to }) => to))).toEqual([]);
+  expect(circles(ours, (file) => own.filter((one) => one.from === file).map(({ to }) => to))).toEqual([]);
 });
 
 test('no folder imports itself through other folders', () => {
-  const eager = own.filter(({ from, to, lazy }) => !lazy && folderOf(from) !== folderOf(to));
+  const between = own.filter(({ from, to }) => folderOf(from) !== folderOf(to));
   const folders = [...new Set(ours.map(folderOf))];
-  expect(circles(folders, (folder) => eager.filter(({ from }) => folderOf(from) === folder).map(({ to }) => folderOf(to)))).toEqual([]);
+  expect(circles(folders, (folder) => between.filter(({ from }) => folderOf(from) === folder).map(({ to }) => folderOf(to)))).toEqual([]);
 });
 
 test.each([
@@ -37,11 +39,12 @@ test.each([
   ['cache/', []],
   ['engine/format/', []],
   ['engine/files/', ['cache/', 'engine/format/']],
-  ['engine/fetch/', ['cache/', 'engine/format/', 'engine/files/', ROOT]],
-  ['engine/pipeline/', ['cache/', 'engine/format/', 'engine/files/', ROOT]],
-  ['engine/run/', ['cache/', 'engine/format/', 'engine/files/', ROOT, 'engine/fetch/', 'engine/pipeline/']],
-  ['engine/run/process/', ['cache/', 'engine/format/', 'engine/files/', ROOT, 'engine/pipeline/']],
-  ['engine/report/', ['cache/', 'engine/format/', 'engine/files/', ROOT, 'engine/pipeline/', 'engine/run/']],
+  ['engine/contract/', ['cache/', 'engine/format/', 'engine/files/']],
+  ['engine/fetch/', ['cache/', 'engine/format/', 'engine/files/', SHARED]],
+  ['engine/pipeline/', ['cache/', 'engine/format/', 'engine/files/', SHARED, REGISTRY]],
+  ['engine/run/', ['cache/', 'engine/format/', 'engine/files/', SHARED, REGISTRY, 'engine/fetch/', 'engine/pipeline/']],
+  ['engine/run/process/', ['cache/', 'engine/format/', 'engine/files/', SHARED, REGISTRY, 'engine/pipeline/']],
+  ['engine/report/', ['cache/', 'engine/format/', 'engine/files/', SHARED, 'engine/pipeline/', 'engine/run/']],
   ['steps/ml/data/', [CONTRACT]],
   ['steps/ml/runtime/', [CONTRACT]],
   ['steps/ml/device/', [CONTRACT, 'steps/ml/runtime/']],
@@ -54,12 +57,12 @@ test.each([
   ['steps/serving/', [CONTRACT, 'steps/ml/']],
   ...stepFolders.map((folder) => [`steps/${folder}/`, [CONTRACT, 'steps/ml/']] as const),
 ] as const)('%s imports only what lies below it', (folder, below) => {
-  const allowed = (to: string) => to.startsWith(folder) || below.some((one) => (one === ROOT ? ROOT_FILE.test(to) : to.startsWith(one)));
+  const allowed = (to: string) => to.startsWith(folder) || below.some((one) => to.startsWith(one));
   expect(own.filter(({ from, to }) => from.startsWith(folder) && !allowed(to)).map(arrow)).toEqual([]);
 });
 
-test('the engine imports the cache, and only its registry imports steps', () => {
-  const wrong = own.filter(({ from, to }) => from.startsWith('engine/') && !/^(engine|cache)\//.test(to) && from !== 'engine/registry.ts');
+test('the engine imports the cache, and of the steps only their registry', () => {
+  const wrong = own.filter(({ from, to }) => from.startsWith('engine/') && !/^(engine|cache)\//.test(to) && to !== REGISTRY);
   expect(wrong.map(arrow)).toEqual([]);
 });
 
@@ -81,7 +84,7 @@ test('the CLI and every declaration of a step start without a tensor library, Du
 });
 
 test('a run with nothing to do loads no YAML parser and no schema compiler', () => {
-  const start = ['engine/commands/run.ts', 'engine/run/run.ts', 'engine/pipeline/index.ts', 'engine/step-code.ts'];
+  const start = ['engine/commands/run.ts', 'engine/run/run.ts', 'engine/pipeline/index.ts', 'engine/contract/step-code.ts'];
   expect(loadedAtOnce(start, /^(yaml|ajv)$/)).toEqual([]);
 });
 

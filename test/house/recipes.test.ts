@@ -26,34 +26,32 @@ const RECIPES: Recipe[] = [
     heading: 'A step',
     changes: {
       'steps/toy/step.ts': {
-        text: `import { defineStep } from '../../engine/step.ts';
+        text: `import { declareStep } from '../../engine/contract/step.ts';
 
-export default defineStep({
+export default declareStep({
   name: 'toy',
   version: 1,
   description: 'A toy.',
   outputs: { text: { kind: 'file', description: 'A text.' } },
-  async run(context) {
-    const { toy } = await import('./toy.ts');
-    await toy(context.outputs.text);
-  },
 });
 `,
       },
       'steps/toy/toy.ts': {
         text: `import { writeFile } from 'node:fs/promises';
+import type { ContextOf } from '../../engine/contract/step.ts';
+import type step from './step.ts';
 
-export const toy = (file: string): Promise<void> => writeFile(file, 'a toy');
+export const toy = ({ outputs }: ContextOf<typeof step>): Promise<void> => writeFile(outputs.text, 'a toy');
 `,
       },
-      'engine/registry.ts': [
+      'steps/registry.ts': [
         {
-          after: 'const STEPS: Record<string, () => Promise<{ default: unknown }>> = {',
-          insert: "  toy: () => import('../steps/toy/step.ts'),",
+          after: 'const STEPS = {',
+          insert: "  toy: builtIn(() => import('./toy/step.ts'), async () => (await import('./toy/toy.ts')).toy),",
         },
       ],
     },
-    use: `import { builtin, builtinNames } from './engine/registry.ts';
+    use: `import { builtin, builtinNames } from './steps/registry.ts';
 assert.ok(builtinNames().includes('toy'));
 const step = await builtin('toy');
 await step.run({ outputs: { text: 'toy.txt' } });
@@ -108,7 +106,7 @@ async function prepare({ options }: PreparationContext): Promise<Preparation<Row
     use: `import { taskOf } from './steps/ml/models/config.ts';
 import { familyOf } from './steps/ml/models/registry.ts';
 import { taskKind } from './steps/ml/tasks/registry.ts';
-import { builtin } from './engine/registry.ts';
+import { builtin } from './steps/registry.ts';
 assert.equal(taskOf({ architectures: ['BertForToy'] }, 'x'), 'toy');
 assert.ok(familyOf({ model_type: 'bert' }).heads.toy);
 const kind = taskKind('toy');

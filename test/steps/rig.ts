@@ -3,11 +3,12 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
+import type { CellOrigin, StepContext, StepDeclaration } from '../../engine/contract/step.ts';
 import { optionsSchema, outputsOf } from '../../engine/pipeline/schema.ts';
-import type { CellOrigin, StepContext, StepDefinition } from '../../engine/step.ts';
 import { Database } from '../../steps/ml/data/database.ts';
 import { literal } from '../../steps/ml/data/sql.ts';
 import { writeTable } from '../../steps/ml/data/table.ts';
+import { builtin } from '../../steps/registry.ts';
 
 export interface Ran {
   /** The folder that contains the outputs, by name. */
@@ -25,7 +26,7 @@ export interface Ran {
  * defaults; options are not validated.
  */
 export async function ranStep(
-  definition: StepDefinition<any>,
+  definition: StepDeclaration<any>,
   options: object,
   inputs: Record<string, string | string[]>,
   origins: Record<string, CellOrigin[]> = {},
@@ -64,7 +65,7 @@ export async function ranStep(
     },
     ...more,
   };
-  await definition.run(context);
+  await (await builtin(definition.name))!.run(context);
   return ran;
 }
 

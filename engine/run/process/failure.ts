@@ -5,9 +5,9 @@
 
 import { constants } from 'node:os';
 import { ROOM, systemError } from '../../../cache/error.ts';
-import type { Cell, Pipeline } from '../../cell.ts';
-import type { Diagnostic, Frame } from '../../errors.ts';
-import { memoryKills, memoryLimit } from '../../memory-limit.ts';
+import type { Cell, Pipeline } from '../../contract/cell.ts';
+import type { Diagnostic, Frame } from '../../contract/errors.ts';
+import { memoryKills, memoryLimit } from '../../contract/memory-limit.ts';
 
 /** How a child process ended by itself. */
 export interface Death {

@@ -10,8 +10,8 @@
 import { randomBytes } from 'node:crypto';
 import { extname } from 'node:path';
 import type { Subprocess } from 'execa';
-import type { Frame } from '../../errors.ts';
-import { nodeArguments } from '../../load-step.ts';
+import type { Frame } from '../../contract/errors.ts';
+import { nodeArguments } from '../../contract/load-step.ts';
 import { runChild } from './child-process.ts';
 import type { Death } from './failure.ts';
 import type { OrphanReaper } from './orphan-reaper.ts';

@@ -9,10 +9,10 @@ import { enableCompileCache } from 'node:module';
 import { inspect } from 'node:util';
 import { isNativeError } from 'node:util/types';
 import { systemError } from '../../../cache/error.ts';
-import { type Frame, userStack } from '../../errors.ts';
+import { type Frame, userStack } from '../../contract/errors.ts';
+import { memoryLimit } from '../../contract/memory-limit.ts';
+import { type MetricDirection, type MetricNotes, type StepContext, type StepDefinition, StepError } from '../../contract/step.ts';
 import type { Json } from '../../format/scalars.ts';
-import { memoryLimit } from '../../memory-limit.ts';
-import { type MetricDirection, type MetricNotes, type StepContext, type StepDefinition, StepError } from '../../step.ts';
 
 /** The step and the serialisable part of its context. */
 export interface StepJob extends Omit<StepContext, 'options' | 'inputs' | 'signal' | 'log' | 'warn' | 'result' | 'progress' | 'metric'> {
@@ -184,8 +184,8 @@ const MOST_CHECKS = 200;
 const MOST_MEMORY = Math.min(1e9, memoryLimit() / 4);
 
 async function load(module: StepJob['module']): Promise<StepDefinition> {
-  if ('path' in module) return (await import('../../load-step.ts')).loadStep(module.path);
-  return (await (await import('../../registry.ts')).builtin(module.builtin))!;
+  if ('path' in module) return (await import('../../contract/load-step.ts')).loadStep(module.path);
+  return (await (await import('../../../steps/registry.ts')).builtin(module.builtin))!;
 }
 
 /** Called when the event loop is empty but the step has not returned. Node itself exits with code 13 in this case. */

@@ -16,7 +16,7 @@ import {
   VARCHAR,
 } from '@duckdb/node-api';
 import accessors from '@duckdb/node-api/lib/vectors/dataAccessors.js';
-import { type Json, memoryLimit, StepError } from '../../../engine/step.ts';
+import { type Json, memoryLimit, StepError } from '../../../engine/contract/step.ts';
 import { literal } from './sql.ts';
 
 // The library decodes texts with a TextDecoder, which would drop a U+FEFF at the start of each as a byte order mark.

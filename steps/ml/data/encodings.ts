@@ -8,7 +8,7 @@ import { readFile } from 'node:fs/promises';
 import { StringDecoder } from 'node:string_decoder';
 import { promisify } from 'node:util';
 import { createGunzip, gunzip } from 'node:zlib';
-import { StepError } from '../../../engine/step.ts';
+import { StepError } from '../../../engine/contract/step.ts';
 
 /** The names of the WHATWG Encoding Standard; but `latin1` is ISO 8859-1 itself, not windows-1252. */
 export const ENCODINGS = [

@@ -1,7 +1,7 @@
 /** The rows of a JSON file, each as its original text, so that numbers keep all their digits. */
 
 import { isUtf8 } from 'node:buffer';
-import { StepError } from '../../../engine/step.ts';
+import { StepError } from '../../../engine/contract/step.ts';
 import { byteOrderMark, inOne, linesInGroups } from './encodings.ts';
 
 export type JsonRow =

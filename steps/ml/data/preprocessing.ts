@@ -7,7 +7,7 @@
 import { existsSync } from 'node:fs';
 import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { StepError } from '../../../engine/step.ts';
+import { StepError } from '../../../engine/contract/step.ts';
 import { type CleaningOptions, cleanBeginning, cleanText, removables } from './cleaning.ts';
 import { type Beginning, beginning } from './token-prefix.ts';
 

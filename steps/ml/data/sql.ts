@@ -1,7 +1,7 @@
 /**
  * Names and texts in SQL. Apart from database.ts, so that what only answers with a model does not load DuckDB.
  */
-import { StepError } from '../../../engine/step.ts';
+import { StepError } from '../../../engine/contract/step.ts';
 
 /** An SQL identifier. @throws StepError for a name with NUL, which SQL cannot express */
 export function quote(name: string): string {

@@ -6,7 +6,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Json, StepError } from '../../../engine/step.ts';
+import { type Json, StepError } from '../../../engine/contract/step.ts';
 import type { Database, TableColumn } from './database.ts';
 import { carryRecord, MAKE_AGAIN, readRecord } from './preprocessing.ts';
 import { literal, quote } from './sql.ts';

@@ -8,7 +8,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFile
 import { createRequire } from 'node:module';
 import { arch, availableParallelism, cpus } from 'node:os';
 import { dirname, join } from 'node:path';
-import { StepError } from '../../../engine/step.ts';
+import { StepError } from '../../../engine/contract/step.ts';
 import { eagerRuntime } from '../runtime/eager.ts';
 import { attention, crossEntropy, embedding, gelu, layerNorm, linear } from '../runtime/ops.ts';
 import {

@@ -1,6 +1,6 @@
 /** Generates a text for each example of a split, from exactly the tokens that the model would be given, and evaluates the texts. */
 
-import type { Json } from '../../../engine/step.ts';
+import type { Json } from '../../../engine/contract/step.ts';
 import { generatedMetrics } from '../metrics/generated.ts';
 import { evaluationBatches } from '../models/batches.ts';
 import type { Model } from '../models/model-folder.ts';

@@ -1,7 +1,7 @@
 /** Generates texts from a model folder, streamed or whole. */
 
 import path from 'node:path';
-import { StepError } from '../../../engine/step.ts';
+import { StepError } from '../../../engine/contract/step.ts';
 import { readPreprocessing } from '../data/preprocessing.ts';
 import { isGenerating } from '../models/config.ts';
 import { decodingOf } from '../models/family.ts';

@@ -3,7 +3,7 @@
  * if sampling, temperature, top_k, top_p, min_p.
  */
 
-import { StepError } from '../../../engine/step.ts';
+import { StepError } from '../../../engine/contract/step.ts';
 import type { GenerationConfig } from './options.ts';
 
 /** @param tokens the row's sequence, whose first `begun` tokens are the prompt */

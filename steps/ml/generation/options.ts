@@ -5,7 +5,7 @@
 
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { type OptionsOf, StepError } from '../../../engine/step.ts';
+import { type OptionsOf, StepError } from '../../../engine/contract/step.ts';
 import { readJson } from '../models/json.ts';
 import type { Model } from '../models/model-folder.ts';
 

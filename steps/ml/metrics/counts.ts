@@ -3,7 +3,7 @@
  * as Python splits them.
  */
 
-import type { Json } from '../../../engine/step.ts';
+import type { Json } from '../../../engine/contract/step.ts';
 
 export interface Counts {
   /** True positives, predicted ones, and true ones. */

@@ -4,7 +4,7 @@
  * rougeLsum by rouge_score, from 0 to 1; exact_match is the share of outputs that equal one of their references exactly.
  */
 
-import type { Json } from '../../../engine/step.ts';
+import type { Json } from '../../../engine/contract/step.ts';
 import { type Counter, common, type GeneratedExample, mean, nGrams, splitAtSpace, totalOf, withoutSpaceAtEnd } from './counts.ts';
 import { rouge } from './rouge.ts';
 

@@ -3,7 +3,7 @@
  * label of several, for any number of labels, and for numbers.
  */
 
-import { StepError } from '../../../engine/step.ts';
+import { StepError } from '../../../engine/contract/step.ts';
 import { type Counts, computed, mean, ratio, type Scores, scoresOf, total } from './counts.ts';
 
 type Average = 'precision' | 'recall' | 'f1';

@@ -3,7 +3,7 @@
  * pipeline is parsed, so it needs no family's code and no tensor library.
  */
 
-import { type OptionProblem, StepError } from '../../../engine/step.ts';
+import { type OptionProblem, StepError } from '../../../engine/contract/step.ts';
 
 /** What other programs and the steps know of a task. What it does is its `TaskKind` in steps/ml/tasks. */
 interface TaskFacts {

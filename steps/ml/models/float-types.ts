@@ -1,6 +1,6 @@
 /** The floating-point types in which weights are stored, and rounding to them. */
 
-import { StepError } from '../../../engine/step.ts';
+import { StepError } from '../../../engine/contract/step.ts';
 import type { ConfigFile } from './config.ts';
 import { type StoredTensor, toFloat32 } from './safetensors.ts';
 

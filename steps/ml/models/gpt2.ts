@@ -5,7 +5,7 @@
  * In the comments B is the batch, T the tokens of a sequence, H the hidden size, F the intermediate size, V the vocabulary.
  */
 
-import { StepError } from '../../../engine/step.ts';
+import { StepError } from '../../../engine/contract/step.ts';
 import { attend, attendWithPast, betweenLayers, embedding, firstRows, joinHeads, lastToken, linear, splitHeads } from '../runtime/ops.ts';
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';

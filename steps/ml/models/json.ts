@@ -2,7 +2,7 @@
 
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { StepError } from '../../../engine/step.ts';
+import { StepError } from '../../../engine/contract/step.ts';
 
 /** The file must contain an object. */
 export async function readJson(file: string): Promise<Record<string, unknown>> {

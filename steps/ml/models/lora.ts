@@ -5,7 +5,7 @@
 
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { StepError } from '../../../engine/step.ts';
+import { StepError } from '../../../engine/contract/step.ts';
 import type { HostTensor, HostTensors } from '../runtime/runtime.ts';
 import { taskFacts } from './config.ts';
 import { listed } from './json.ts';

@@ -6,7 +6,7 @@
 import { existsSync } from 'node:fs';
 import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { memoryLimit, StepError } from '../../../engine/step.ts';
+import { memoryLimit, StepError } from '../../../engine/contract/step.ts';
 import type { CrossEntropyOptions } from '../runtime/ops.ts';
 import type { Axes, HostTensor, HostTensors, Program } from '../runtime/runtime.ts';
 import { aModel, type ConfigFile, knownTask, labelsOf, type ProblemType, problemOf, type Task, taskFacts, taskOf } from './config.ts';

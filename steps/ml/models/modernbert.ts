@@ -9,7 +9,7 @@
  * vocabulary.
  */
 
-import { StepError } from '../../../engine/step.ts';
+import { StepError } from '../../../engine/contract/step.ts';
 import { attend, betweenLayers, embedding, firstToken, joinHeads, linear, rotaryTables, rotate, splitHeads } from '../runtime/ops.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { type ConfigFile, ConfigReader } from './config.ts';

@@ -1,6 +1,6 @@
 /** The model families. To add one, write a file like bert.ts and add it to this list. */
 
-import { StepError } from '../../../engine/step.ts';
+import { StepError } from '../../../engine/contract/step.ts';
 import { albert } from './albert.ts';
 import { bert } from './bert.ts';
 import type { ConfigFile } from './config.ts';

@@ -7,7 +7,7 @@
  * In the comments B is the batch, T the tokens of a sequence, H the hidden size, V the vocabulary.
  */
 
-import { StepError } from '../../../engine/step.ts';
+import { StepError } from '../../../engine/contract/step.ts';
 import { embedding } from '../runtime/ops.ts';
 import { tf } from '../runtime/tfjs.ts';
 import { type BertConfig, configureEncoder, encode, encoderParameters } from './bert.ts';

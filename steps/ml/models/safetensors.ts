@@ -7,7 +7,7 @@ import type { Hash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import path from 'node:path';
-import { StepError } from '../../../engine/step.ts';
+import { StepError } from '../../../engine/contract/step.ts';
 import { listed, readJson, shown } from './json.ts';
 
 type Dtype = 'F64' | 'F32' | 'F16' | 'BF16' | 'I64' | 'I32' | 'I16' | 'I8' | 'U8' | 'BOOL';

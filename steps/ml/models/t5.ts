@@ -7,7 +7,7 @@
  * all heads together, V the vocabulary.
  */
 
-import { StepError } from '../../../engine/step.ts';
+import { StepError } from '../../../engine/contract/step.ts';
 import { attend, attendWithPast, betweenLayers, embedding, joinHeads, lastToken, linear, splitHeads } from '../runtime/ops.ts';
 import type { Dropout } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';

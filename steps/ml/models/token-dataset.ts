@@ -11,7 +11,7 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { finished } from 'node:stream/promises';
-import { type Json, StepError } from '../../../engine/step.ts';
+import { type Json, StepError } from '../../../engine/contract/step.ts';
 import type { ProblemType, Task } from './config.ts';
 
 import { readJson } from './json.ts';

@@ -7,7 +7,7 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { StepError } from '../../../engine/step.ts';
+import { StepError } from '../../../engine/contract/step.ts';
 import { readJson, readText } from './json.ts';
 
 /** @throws StepError if the folder has no tokenizer, or one that only Python can convert */

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { copyFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Tokenizer as Library, type Encoding as LibraryEncoding } from 'tokenizers';
-import { StepError } from '../../../engine/step.ts';
+import { StepError } from '../../../engine/contract/step.ts';
 import { type Beginning, beginning, unsureWords, withoutLoose } from '../data/token-prefix.ts';
 import { readJson } from './json.ts';
 import { findTokenizerJson, tokenizerJson } from './tokenizer-json.ts';

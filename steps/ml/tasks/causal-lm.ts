@@ -3,7 +3,7 @@
  * each text followed by the end-of-text token; of prompts with completions, the loss covers only the completions.
  */
 
-import { StepError } from '../../../engine/step.ts';
+import { StepError } from '../../../engine/contract/step.ts';
 import type { Row } from '../data/database.ts';
 import { quote } from '../data/sql.ts';
 import { requireColumn } from '../data/table.ts';

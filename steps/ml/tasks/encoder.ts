@@ -7,7 +7,7 @@
 
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { StepError } from '../../../engine/step.ts';
+import { StepError } from '../../../engine/contract/step.ts';
 import { beginningOf, type Preprocessing, preprocess, stepsOf } from '../data/preprocessing.ts';
 import { isGenerating, type Task, taskFacts } from '../models/config.ts';
 import { readJson, shown } from '../models/json.ts';

@@ -1,6 +1,6 @@
 /** Runs a model over a split: all examples in order, with only a few forward passes in memory at a time. */
 
-import type { Json } from '../../../engine/step.ts';
+import type { Json } from '../../../engine/contract/step.ts';
 import { type Batch, evaluationBatches, inputsOf, largestBatch } from '../models/batches.ts';
 import { isGenerating } from '../models/config.ts';
 import type { Example, Split, TokensInfo } from '../models/token-dataset.ts';

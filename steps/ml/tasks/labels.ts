@@ -1,6 +1,6 @@
 /** The labels of a table: their columns, their order, and whether a model can learn from them. */
 
-import { StepError } from '../../../engine/step.ts';
+import { StepError } from '../../../engine/contract/step.ts';
 import type { Row, TableColumn } from '../data/database.ts';
 import { literal, quote } from '../data/sql.ts';
 import { requireColumn } from '../data/table.ts';

@@ -3,7 +3,7 @@
  * predicts them. Texts are used in full: a long one is split into windows.
  */
 
-import type { Json } from '../../../engine/step.ts';
+import type { Json } from '../../../engine/contract/step.ts';
 import type { Row } from '../data/database.ts';
 import { quote } from '../data/sql.ts';
 import { requireColumn } from '../data/table.ts';

@@ -5,7 +5,7 @@
 
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type MetricDirection, nearest, type OptionProblem, StepError, type Upstream } from '../../../engine/step.ts';
+import { type MetricDirection, nearest, type OptionProblem, StepError, type Upstream } from '../../../engine/contract/step.ts';
 import { ANSWERS } from '../metrics/answers.ts';
 import { ENTITIES } from '../metrics/entities.ts';
 import { GENERATED } from '../metrics/generated.ts';

@@ -3,7 +3,7 @@
  * the true tokens before it; masked-lm predicts masked tokens.
  */
 
-import { type Json, StepError } from '../../../engine/step.ts';
+import { type Json, StepError } from '../../../engine/contract/step.ts';
 import type { GeneratingTask } from '../models/config.ts';
 import type { TokensInfo } from '../models/token-dataset.ts';
 import { type HostTensors, IGNORE_INDEX } from '../runtime/runtime.ts';

@@ -5,7 +5,7 @@
  * window the scores of the first token, [CLS], are higher than those of the best span.
  */
 
-import { type Json, StepError } from '../../../engine/step.ts';
+import { type Json, StepError } from '../../../engine/contract/step.ts';
 import type { Row } from '../data/database.ts';
 import { quote } from '../data/sql.ts';
 import { requireColumn } from '../data/table.ts';

@@ -1,6 +1,6 @@
 /** What each task does. CONTRIBUTING.md says how to add one. */
 
-import { StepError } from '../../../engine/step.ts';
+import { StepError } from '../../../engine/contract/step.ts';
 import type { Task } from '../models/config.ts';
 import { causalLm } from './causal-lm.ts';
 import { maskedLm } from './masked-lm.ts';

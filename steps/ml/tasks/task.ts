@@ -4,7 +4,7 @@
  * `taskKind` in registry.ts finds it.
  */
 
-import { type Json, type StepContext, StepError } from '../../../engine/step.ts';
+import { type Json, type StepContext, StepError } from '../../../engine/contract/step.ts';
 import type { Database, Row, TableColumn } from '../data/database.ts';
 import type { ProblemType, Task } from '../models/config.ts';
 import type { Config } from '../models/family.ts';

@@ -3,7 +3,7 @@
  * (regression) each.
  */
 
-import { type Json, StepError } from '../../../engine/step.ts';
+import { type Json, StepError } from '../../../engine/contract/step.ts';
 import { bagOfWords } from '../bag-of-words.ts';
 import type { Row } from '../data/database.ts';
 import { quote } from '../data/sql.ts';

@@ -1,6 +1,6 @@
 /** The choice of files of a repository. */
 import { expect, test } from 'vitest';
-import { type HubAddress, readAddress } from '../../../engine/address.ts';
+import { type HubAddress, readAddress } from '../../../engine/contract/address.ts';
 import { chooseFiles } from '../../../engine/fetch/choose-files.ts';
 
 function taken(names: string[], address = 'hf://owner/name'): string[] {

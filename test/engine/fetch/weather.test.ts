@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { expect, test, vi } from 'vitest';
 import { openCache } from '../../../cache/open.ts';
-import { type Address, readAddress } from '../../../engine/address.ts';
+import { type Address, readAddress } from '../../../engine/contract/address.ts';
+import { StepError } from '../../../engine/contract/step.ts';
 import { RemoteSources } from '../../../engine/fetch/fetch.ts';
-import { StepError } from '../../../engine/step.ts';
 import { project } from '../../rig.ts';
 import { startHub, type Trouble } from './hub.ts';
 

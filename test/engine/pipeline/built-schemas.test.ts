@@ -6,7 +6,7 @@ import { Ajv, type ValidateFunction } from 'ajv';
 import { expect, test } from 'vitest';
 import { fileSchema, type JsonSchema, optionsSchema, stepSchema } from '../../../engine/pipeline/schema.ts';
 import { AJV_OPTIONS, builtName } from '../../../engine/pipeline/schema-check.ts';
-import { builtin, builtinNames } from '../../../engine/registry.ts';
+import { builtin, builtinNames } from '../../../steps/registry.ts';
 import { root } from '../../rig.ts';
 
 const ours: [string, JsonSchema][] = [

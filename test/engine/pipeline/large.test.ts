@@ -1,7 +1,7 @@
 /** A large file is read in pieces: the same values as with the library, and the same errors at the same positions. */
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { type InvalidError, Problems } from '../../../engine/errors.ts';
+import { type InvalidError, Problems } from '../../../engine/contract/errors.ts';
 import { plain } from '../../../engine/pipeline/literals.ts';
 import { readSource } from '../../../engine/pipeline/source.ts';
 

@@ -1,6 +1,6 @@
 /** Matrices: names, GitHub's documented examples of include and exclude, inheritance. */
 import { expect, test } from 'vitest';
-import { cellName, fileName } from '../../../engine/cell.ts';
+import { cellName, fileName } from '../../../engine/contract/cell.ts';
 import { commands, names, Project, text } from './project.ts';
 
 async function cells(yaml: string): Promise<string[]> {

@@ -1,6 +1,6 @@
 /** A file that is read step by step says what it says as a whole: the same values, keys in the same order, or no answer. */
 import { expect, test } from 'vitest';
-import { Problems } from '../../../engine/errors.ts';
+import { Problems } from '../../../engine/contract/errors.ts';
 import { readInPieces } from '../../../engine/pipeline/large-source.ts';
 import { Literal, type Tree } from '../../../engine/pipeline/literals.ts';
 import { parseText, readSource } from '../../../engine/pipeline/source.ts';

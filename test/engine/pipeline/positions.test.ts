@@ -1,6 +1,6 @@
 /** All errors together, each with its position: whole screens. */
 import { expect, test } from 'vitest';
-import { renderDiagnostics } from '../../../engine/errors.ts';
+import { renderDiagnostics } from '../../../engine/contract/errors.ts';
 import { Project, text } from './project.ts';
 
 test('all errors of a file, in its order', async () => {

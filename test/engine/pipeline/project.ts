@@ -3,9 +3,10 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { onTestFinished } from 'vitest';
-import type { Cell, Pipeline } from '../../../engine/cell.ts';
-import { InvalidError, renderDiagnostics } from '../../../engine/errors.ts';
-import { type ReadOptions, readPipeline } from '../../../engine/pipeline/index.ts';
+import type { Cell, Pipeline } from '../../../engine/contract/cell.ts';
+import { InvalidError, renderDiagnostics } from '../../../engine/contract/errors.ts';
+import { readPipeline } from '../../../engine/pipeline/index.ts';
+import type { ReadOptions } from '../../../engine/pipeline/request.ts';
 
 export class Project {
   readonly folder = realpathSync(mkdtempSync(join(tmpdir(), 'tunesmith-pipeline-')));

@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { pipelineSchema } from '../../../engine/pipeline/schema.ts';
 import { validator } from '../../../engine/pipeline/schema-check.ts';
-import { builtin, builtinNames } from '../../../engine/registry.ts';
+import { builtin, builtinNames } from '../../../steps/registry.ts';
 import { Project } from './project.ts';
 
 const schema = (await pipelineSchema()) as any;

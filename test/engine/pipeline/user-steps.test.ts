@@ -3,8 +3,8 @@ import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { sealed, unsealed } from '../../../cache/database.ts';
+import { codeOf } from '../../../engine/contract/step-code.ts';
 import { describeStep } from '../../../engine/pipeline/resolve-step.ts';
-import { codeOf } from '../../../engine/step-code.ts';
 import { project } from '../../rig.ts';
 import { byName, options, Project, text } from './project.ts';
 

@@ -1,9 +1,9 @@
 /** The table of a sweep: one column for each varying dimension, equal precision, no two rows that look the same. */
 import { expect, test } from 'vitest';
+import type { MetricDirection } from '../../../engine/contract/step.ts';
 import { tableLines } from '../../../engine/format/table.ts';
 import { colorsFor } from '../../../engine/format/terminal-text.ts';
 import { type FinalMetrics, metricTables } from '../../../engine/report/metric-tables.ts';
-import type { MetricDirection } from '../../../engine/step.ts';
 
 const plain = colorsFor({ isTTY: false } as NodeJS.WriteStream);
 

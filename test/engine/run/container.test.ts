@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, expect, onTestFinished, test } from 'vitest';
-import { memoryKills, memoryLimit } from '../../../engine/memory-limit.ts';
+import { memoryKills, memoryLimit } from '../../../engine/contract/memory-limit.ts';
 import { container } from '../../container.ts';
 import { project, root } from '../../rig.ts';
 

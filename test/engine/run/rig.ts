@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import type { RunEvent } from '../../../engine/events.ts';
+import type { RunEvent } from '../../../engine/contract/events.ts';
 import { readPipeline } from '../../../engine/pipeline/index.ts';
 import { planPipeline } from '../../../engine/run/plan.ts';
 import { type RunOptions, runPipeline } from '../../../engine/run/run.ts';

@@ -2,7 +2,7 @@
 import { chmodSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { expect, test } from 'vitest';
-import { memoryLimit } from '../../../engine/memory-limit.ts';
+import { memoryLimit } from '../../../engine/contract/memory-limit.ts';
 import { longestFirst, Pool } from '../../../engine/run/scheduler.ts';
 import { type Project, project } from '../../rig.ts';
 

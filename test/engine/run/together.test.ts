@@ -1,6 +1,6 @@
 /** Concurrent engines and killed engines: each cell runs once, no data is lost, no process survives. */
 import { expect, test } from 'vitest';
-import type { RunEvent } from '../../../engine/events.ts';
+import type { RunEvent } from '../../../engine/contract/events.ts';
 import { engine } from './rig.ts';
 
 test('two engines run each cell once; the waiting one uses the result', async () => {

@@ -353,8 +353,7 @@ test('the same files make the same bytes on 1, 2 and 4 threads, read in any orde
     [2, files.toReversed()],
     [4, files],
   ] as const) {
-    const onThreads = { ...definition, run: (context: object) => definition.run({ ...context, threads } as never) };
-    const { outputs } = await ranStep(onThreads as never, {}, { files: [...inputs] });
+    const { outputs } = await ranStep(definition, {}, { files: [...inputs] }, {}, { threads });
     bytes.push(readFileSync(join(outputs.data!, 'data.parquet')));
   }
   expect(bytes[1]!.equals(bytes[0]!)).toBe(true);

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import type { OptionNotes } from '../../../engine/step.ts';
+import type { OptionNotes } from '../../../engine/contract/step.ts';
 import evaluate from '../../../steps/evaluate/step.ts';
 import { crc32c } from '../../../steps/ml/metrics/tensorboard.ts';
 import { exportHistory, sparkline } from '../../../steps/preview/history.ts';

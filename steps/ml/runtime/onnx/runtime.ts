@@ -4,7 +4,7 @@
  */
 
 import { createRequire } from 'node:module';
-import { memoryLimit } from '../../../../engine/step.ts';
+import { memoryLimit } from '../../../../engine/contract/step.ts';
 import type { StepPosition } from '../dropout.ts';
 import { type Free, shapeOfInputs, shapesAt, traceFor } from '../dynamic-axes.ts';
 import { type Graph, peakBytes, sizeOf, type Value } from '../graph.ts';

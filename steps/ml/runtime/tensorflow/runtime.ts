@@ -3,7 +3,7 @@
  * training keeps weights, moments and gradients on the device; a step feeds only the batch and a few numbers.
  */
 
-import { StepError } from '../../../../engine/step.ts';
+import { StepError } from '../../../../engine/contract/step.ts';
 import { DropoutTapes, type StepPosition } from '../dropout.ts';
 import { shapeOfInputs, shapesAt, traceFor } from '../dynamic-axes.ts';
 import { sizeOf } from '../graph.ts';

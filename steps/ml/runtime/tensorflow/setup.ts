@@ -23,7 +23,7 @@ import {
 import { homedir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { StepError } from '../../../../engine/step.ts';
+import { StepError } from '../../../../engine/contract/step.ts';
 
 /**
  * Where `tunesmith setup tensorflow` installs: outside of any project, so that `npm ci` does not remove it, and not in

@@ -17,7 +17,7 @@ async function prepare(): Promise<void> {
   const [esm, cjs] = await Promise.all([import('tsx/esm/api'), import('tsx/cjs/api')]);
   esm.register();
   cjs.register();
-  const own = new URL(import.meta.url.endsWith('.ts') ? './index.ts' : './index.js', import.meta.url).href;
+  const own = new URL(import.meta.url.endsWith('.ts') ? '../index.ts' : '../index.js', import.meta.url).href;
   // Node calls the hooks that were registered last first. These hooks handle both import and require().
   registerHooks({
     resolve: (specifier, context, next) =>

@@ -14,8 +14,8 @@
  */
 
 import { resolve } from 'node:path';
-import { isGlob } from './files/glob.ts';
-import { nearest } from './format/did-you-mean.ts';
+import { isGlob } from '../files/glob.ts';
+import { nearest } from '../format/did-you-mean.ts';
 
 export type Address = HubAddress | KaggleAddress | WebAddress | QueryAddress;
 

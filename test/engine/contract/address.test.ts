@@ -1,7 +1,7 @@
 /** The syntax of addresses, and the errors of invalid ones. */
 import { expect, test } from 'vitest';
-import { maybeMany, readAddress } from '../../engine/address.ts';
-import { project } from '../rig.ts';
+import { maybeMany, readAddress } from '../../../engine/contract/address.ts';
+import { project } from '../../rig.ts';
 
 const HEX = 'ab'.repeat(32);
 

@@ -7,9 +7,9 @@
 import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
-import { readCachedText, writeCachedText } from '../cache/atomic-move.ts';
-import { sha256 } from '../cache/digest.ts';
-import { installedVersion, packageVersion } from './files/packages.ts';
+import { readCachedText, writeCachedText } from '../../cache/atomic-move.ts';
+import { sha256 } from '../../cache/digest.ts';
+import { installedVersion, packageVersion } from '../files/packages.ts';
 
 /** A cache for one run: the code of a step, the version of a package. `run --watch` clears it before the next run. */
 const all: Map<unknown, unknown>[] = [];

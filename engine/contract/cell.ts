@@ -2,12 +2,12 @@
 
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { sha256 } from '../cache/digest.ts';
+import { sha256 } from '../../cache/digest.ts';
+import type { LeavingOut } from '../files/glob.ts';
+import { canonicalJson, compareBytes, type Json, OTHER_TYPE } from '../format/scalars.ts';
+import { inJson } from '../format/terminal-text.ts';
 import type { Address } from './address.ts';
 import type { Diagnostic } from './errors.ts';
-import type { LeavingOut } from './files/glob.ts';
-import { canonicalJson, compareBytes, type Json, OTHER_TYPE } from './format/scalars.ts';
-import { inJson } from './format/terminal-text.ts';
 import type { CellOrigin, InputDeclaration, OutputDeclaration, StepDefinition, Upstream } from './step.ts';
 
 export interface Pipeline {

@@ -3,8 +3,8 @@
 import { sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import pc from 'picocolors';
-import { printable, printableName, shortened } from './format/terminal-text.ts';
-import { columnsOf } from './format/text.ts';
+import { printable, printableName, shortened } from '../format/terminal-text.ts';
+import { columnsOf } from '../format/text.ts';
 
 export interface Place {
   /** As printed: relative to the working folder if the file is below it. */
@@ -189,4 +189,4 @@ function frameOf(text: string): Frame | undefined {
   return { name: name === '<anonymous>' ? undefined : name, file, line: Number(line), column: Number(column) };
 }
 
-const OURS = ['engine', 'cache', 'steps'].map((folder) => fileURLToPath(new URL(`../${folder}/`, import.meta.url)));
+const OURS = ['engine', 'cache', 'steps'].map((folder) => fileURLToPath(new URL(`../../${folder}/`, import.meta.url)));

@@ -3,11 +3,11 @@
  * contract, without privileges. A step runs in a child process, which exchanges only JSON and paths with the engine.
  */
 import type { FromSchema, JSONSchema } from 'json-schema-to-ts';
-import type { Json } from './format/scalars.ts';
+import type { Json } from '../format/scalars.ts';
 
 /** The most similar word to a misspelt one. */
-export { nearest } from './format/did-you-mean.ts';
-export type { Json } from './format/scalars.ts';
+export { nearest } from '../format/did-you-mean.ts';
+export type { Json } from '../format/scalars.ts';
 /** The memory limit of this container, otherwise the memory of this machine, in bytes. */
 export { memoryLimit } from './memory-limit.ts';
 
@@ -111,7 +111,8 @@ export interface ForeseenProblem extends OptionProblem {
   upstream?: string;
 }
 
-export interface StepDefinition<
+/** Everything about a step but its code. */
+export interface StepDeclaration<
   O extends OptionSchemas = OptionSchemas,
   I extends InputDeclarations = InputDeclarations,
   P extends OutputDeclarations = OutputDeclarations,
@@ -161,6 +162,13 @@ export interface StepDefinition<
       paths: Record<string, string[]>,
     ): ForeseenProblem[] | Promise<ForeseenProblem[]>;
   };
+}
+
+export interface StepDefinition<
+  O extends OptionSchemas = OptionSchemas,
+  I extends InputDeclarations = InputDeclarations,
+  P extends OutputDeclarations = OutputDeclarations,
+> extends StepDeclaration<O, I, P> {
   /** Runs the step. It succeeds if this returns, or its promise resolves, and every output exists. */
   run(context: StepContext<O, I, P>): Promise<void> | void;
 }
@@ -270,6 +278,18 @@ export function defineStep<
 >(definition: StepDefinition<O, I, P>): StepDefinition<O, I, P> {
   return definition;
 }
+
+/** Declares a built-in step. steps/registry.ts names the function that runs it. */
+export function declareStep<
+  const O extends OptionSchemas = Record<never, never>,
+  const I extends InputDeclarations = Record<never, never>,
+  const P extends OutputDeclarations = OutputDeclarations,
+>(declaration: StepDeclaration<O, I, P>): StepDeclaration<O, I, P> {
+  return declaration;
+}
+
+/** What a declared step is given when it runs. */
+export type ContextOf<D> = D extends StepDeclaration<infer O, infer I, infer P> ? StepContext<O, I, P> : never;
 
 /**
  * The `aliases` of a step. `names`: by the option that they stand for, `{ epochs: 'num_train_epochs num_epochs' }`. `written`:

@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, expectTypeOf, test } from 'vitest';
-import { defineStep } from '../../engine/index.ts';
-import { root } from '../rig.ts';
+import { defineStep } from '../../../engine/index.ts';
+import { root } from '../../rig.ts';
 
 test('options, inputs and outputs have the types that they are declared with', () => {
   const step = defineStep({
@@ -56,7 +56,7 @@ test('a step without options or inputs has none', () => {
 });
 
 test('every field of the contract is documented', () => {
-  const lines = readFileSync(join(root, 'engine/step.ts'), 'utf8').split('\n');
+  const lines = readFileSync(join(root, 'engine/contract/step.ts'), 'utf8').split('\n');
   const undocumented: string[] = [];
   let inside = false;
   for (const [i, line] of lines.entries()) {
