@@ -1,7 +1,7 @@
 /** Evaluates simple methods on a split. The tasks in steps/ml/tasks define them. */
 import { writeFile } from 'node:fs/promises';
 import { type ContextOf, StepError } from '../../engine/contract/step.ts';
-import { Database } from '../ml/data/database.ts';
+import { Database, type Row } from '../ml/data/database.ts';
 import { literal, quote } from '../ml/data/sql.ts';
 import { namesOf, requireColumn, tableOf } from '../ml/data/table.ts';
 import { taskFacts } from '../ml/models/config.ts';
@@ -43,14 +43,14 @@ async function reader(database: Database, data: string): Promise<ReadColumns> {
   const table = tableOf(data);
   const available = await database.columns(table);
   requireColumn(available, 'split');
-  return async (split, columns, as = {}) => {
+  return async <R extends Row>(split: string, columns: Record<keyof R & string, string>, as: Parameters<ReadColumns>[2] = {}) => {
     const fields = Object.entries<string>(columns).map(([field, column]) => {
       requireColumn(available, column, field);
       const sql = as[field as keyof typeof as]?.(column) ?? `coalesce(${quote(column)}::VARCHAR, '')`;
       return `${sql} AS ${quote(field)}`;
     });
-    const rows = await database.rows(`SELECT ${fields.join(', ')} FROM ${table} WHERE split = ${literal(split)} ORDER BY id`);
+    const rows = await database.rows<R>(`SELECT ${fields.join(', ')} FROM ${table} WHERE split = ${literal(split)} ORDER BY id`);
     if (rows.length === 0) throw new StepError(`the split "${split}" is empty`, 'Give the `data` of a split step that has rows in it.');
-    return rows as any;
+    return rows;
   };
 }
