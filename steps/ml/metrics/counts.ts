@@ -28,6 +28,13 @@ export const total = (numbers: readonly number[]): number => numbers.reduce((sum
 /** NaN for an empty list. */
 export const mean = (numbers: readonly number[]): number => total(numbers) / numbers.length;
 
+/** Of numbers in ascending order, with linear interpolation, as in NumPy. */
+export function quantile(sorted: ArrayLike<number>, share: number): number {
+  const place = share * (sorted.length - 1);
+  const [below, above] = [sorted[Math.floor(place)]!, sorted[Math.ceil(place)]!];
+  return below + (above - below) * (place - Math.floor(place));
+}
+
 /** The metrics with these names, which are keys of the table. */
 export const computed = <A extends unknown[]>(
   metrics: Record<string, (...of: A) => number>,

@@ -1,0 +1,241 @@
+/**
+ * Confidence intervals by the bootstrap (Efron & Tibshirani 1993): the metrics are computed again on samples that are
+ * drawn from the examples with replacement. Examples, or whole groups of examples, are drawn, but never tokens or
+ * windows, which are not independent of each other. The intervals equal those of scipy.stats.bootstrap on the same samples.
+ */
+
+import { random, shuffle } from '../models/random.ts';
+import { mean, quantile, total } from './counts.ts';
+import { normalCdf, normalQuantile } from './distributions.ts';
+
+/** `percentile`: quantiles of the samples' values. `bca`: the same, corrected for bias and skewness (Efron 1987). */
+export type IntervalMethod = 'bca' | 'percentile';
+
+export interface BootstrapOptions {
+  resamples: number;
+  /** Such as 0.95. */
+  level: number;
+  method: IntervalMethod;
+  seed: number;
+}
+
+/** What is drawn. */
+export interface Units {
+  /** Indices of the examples. */
+  rows: Int32Array;
+  /** The group of each example, by its index: examples of a group are drawn together. */
+  groups?: ArrayLike<number>;
+  /** The stratum of each example, by its index: as many are drawn from each stratum as it has. It has no effect on groups. */
+  strata?: ArrayLike<number>;
+}
+
+/** `low` and `high` are NaN if the interval is undefined; `why` is the reason. */
+export interface Interval {
+  low: number;
+  high: number;
+  why?: string;
+}
+
+/** The metrics of some examples, by name. `rows` is only valid during the call. */
+export type MetricsOf = (rows: Int32Array) => Record<string, number>;
+
+export interface Bootstrapped {
+  interval: Interval;
+  /** The values of the metric on the bootstrap samples. */
+  replicates: number[];
+}
+
+/** The interval of each metric, by name. */
+export function bootstrap(metricsOf: MetricsOf, units: Units, options: BootstrapOptions): Record<string, Bootstrapped> {
+  const observed = Object.entries(metricsOf(units.rows));
+  const strata = strataOf(units);
+  if (total(strata.map(unitsIn)) < 2)
+    return Object.fromEntries(observed.map(([name]) => [name, { interval: undefinedBecause(tooFew(units)), replicates: [] }]));
+  const replicates = table(resamples(strata, options), metricsOf);
+  const jackknife = options.method === 'bca' ? strata.map((_, s) => table(leftOut(strata, s, options.seed), metricsOf)) : [];
+  const result = ([name, value]: [string, number]): [string, Bootstrapped] => {
+    const [own, withoutOne] = [replicates.get(name)!, jackknife.map((values) => values.get(name) ?? [])];
+    return [name, { interval: intervalOf(value, own, withoutOne, options), replicates: own }];
+  };
+  return Object.fromEntries(observed.map(result));
+}
+
+const tooFew = ({ groups, rows }: Units): string =>
+  `it needs at least two ${groups ? 'groups' : 'examples'}, and there is ${rows.length === 0 ? 'none' : 'one'}`;
+
+const undefinedBecause = (why: string): Interval => ({ low: Number.NaN, high: Number.NaN, why });
+
+/** At most this share of the samples may have no value; otherwise the rest would say too little about the metric. */
+const MOST_UNDEFINED = 0.05;
+
+/**
+ * The interval of a metric from its values on bootstrap samples and, for `bca`, on the examples without one unit, for
+ * each stratum.
+ */
+export function intervalOf(
+  observed: number,
+  replicates: ArrayLike<number>,
+  jackknife: ArrayLike<number>[],
+  { level, method }: Pick<BootstrapOptions, 'level' | 'method'>,
+): Interval {
+  if (Number.isNaN(observed)) return undefinedBecause('the metric itself is undefined');
+  const sorted = Float64Array.from(replicates)
+    .filter((value) => !Number.isNaN(value))
+    .sort();
+  const missing = 1 - sorted.length / replicates.length;
+  if (missing > MOST_UNDEFINED)
+    return undefinedBecause(`the metric is undefined on ${(100 * missing).toFixed(0)}% of the bootstrap samples`);
+  // Sums in another order may differ in the last bits.
+  const tolerance = 1e-12 * Math.max(1, Math.abs(observed));
+  if (sorted.at(-1)! - sorted[0]! <= tolerance)
+    return undefinedBecause('all bootstrap samples have the same value, so they do not show how far it may be from the true one');
+  const tail = (1 - level) / 2;
+  const shares =
+    method === 'bca' ? correctedShares(tail, shareBelow(sorted, observed, tolerance), acceleration(jackknife)) : [tail, 1 - tail];
+  if (shares.some(Number.isNaN))
+    return undefinedBecause(
+      `all bootstrap samples are on one side of the value, where ${method} has no interval; use \`method: percentile\``,
+    );
+  const [low, high] = shares.map((share) => quantile(sorted, share)) as [number, number];
+  return { low, high };
+}
+
+/** The share of values below `value`, of which equal ones count half. */
+function shareBelow(sorted: Float64Array, value: number, tolerance: number): number {
+  let count = 0;
+  for (const one of sorted) count += one < value - tolerance ? 1 : one <= value + tolerance ? 0.5 : 0;
+  return count / sorted.length;
+}
+
+/** The quantiles that `bca` takes instead of `tail` and 1 − `tail`; NaN if the bias is infinite. */
+function correctedShares(tail: number, below: number, acceleration: number): number[] {
+  const bias = normalQuantile(below);
+  return [normalQuantile(tail), -normalQuantile(tail)].map((z) => normalCdf(bias + (bias + z) / (1 - acceleration * (bias + z))));
+}
+
+/** The skewness of the influence of single units, as scipy.stats.bootstrap computes it for several samples. */
+function acceleration(jackknife: ArrayLike<number>[]): number {
+  let [cubes, squares] = [0, 0];
+  for (const values of jackknife.map((all) => Array.from(all).filter((value) => !Number.isNaN(value)))) {
+    const centre = mean(values);
+    const influences = values.map((value) => ((values.length - 1) / values.length) * (centre - value));
+    cubes += total(influences.map((u) => u ** 3));
+    squares += total(influences.map((u) => u ** 2));
+  }
+  return squares === 0 ? 0 : cubes / squares ** 1.5 / 6;
+}
+
+/* Which examples are in a sample. */
+
+/** Units that are drawn together: the rows of unit u are rows[begins[u]] to rows[begins[u + 1] − 1]. Without `begins` a unit is a row. */
+interface Stratum {
+  rows: Int32Array;
+  begins?: Int32Array;
+}
+
+const unitsIn = ({ rows, begins }: Stratum): number => (begins ? begins.length - 1 : rows.length);
+
+function strataOf({ rows, groups, strata }: Units): Stratum[] {
+  if (groups) return [grouped(rows, groups)];
+  if (!strata) return [{ rows }];
+  return [...Map.groupBy(rows, (row) => strata[row]!).entries()]
+    .sort(([a], [b]) => a - b)
+    .map(([, own]) => ({ rows: Int32Array.from(own) }));
+}
+
+function grouped(rows: Int32Array, groups: ArrayLike<number>): Stratum {
+  const units = [...Map.groupBy(rows, (row) => groups[row]!).values()];
+  const begins = new Int32Array(units.length + 1);
+  units.forEach((unit, u) => {
+    begins[u + 1] = begins[u]! + unit.length;
+  });
+  return { rows: Int32Array.from(units.flat()), begins };
+}
+
+/** Bootstrap samples. Each is only valid until the next one. */
+function* resamples(strata: Stratum[], { resamples, seed }: Pick<BootstrapOptions, 'resamples' | 'seed'>): Generator<Int32Array> {
+  const uniform = random('bootstrap', seed);
+  const size = total(strata.map(({ rows }) => rows.length));
+  let sample = new Int32Array(size);
+  for (let r = 0; r < resamples; r++) {
+    let length = 0;
+    for (const { rows, begins } of strata) {
+      if (!begins) {
+        const count = rows.length;
+        for (let i = 0; i < count; i++) sample[length++] = rows[Math.floor(uniform() * count)]!;
+        continue;
+      }
+      const count = begins.length - 1;
+      for (let i = 0; i < count; i++) {
+        const unit = Math.floor(uniform() * count);
+        const own = rows.subarray(begins[unit]!, begins[unit + 1]!);
+        if (length + own.length > sample.length) sample = enlarged(sample, length + own.length);
+        sample.set(own, length);
+        length += own.length;
+      }
+    }
+    yield length === sample.length ? sample : sample.subarray(0, length);
+  }
+}
+
+function enlarged(sample: Int32Array, least: number): Int32Array<ArrayBuffer> {
+  const larger = new Int32Array(Math.max(least, 2 * sample.length));
+  larger.set(sample);
+  return larger;
+}
+
+/** With more units than this, blocks of units are left out: their influences have the same skewness, up to chance. */
+const MOST_LEFT_OUT = 1000;
+
+/** All examples without one unit, or one block of units, of stratum `s`, for each of them. */
+function* leftOut(strata: Stratum[], s: number, seed: number): Generator<Int32Array> {
+  const own = strata[s]!;
+  const units = unitsIn(own);
+  if (units < 2) return;
+  const all = total(strata.map(unitsIn));
+  const blocks = all <= MOST_LEFT_OUT ? units : Math.max(2, Math.min(units, Math.round((units * MOST_LEFT_OUT) / all)));
+  const { rows, begins } = blocks < units ? shuffled(own, seed) : own;
+  const others = strata.filter((_, k) => k !== s).map((stratum) => stratum.rows);
+  const rest = new Int32Array(total(others.map((one) => one.length)) + rows.length);
+  let length = 0;
+  for (const other of others) {
+    rest.set(other, length);
+    length += other.length;
+  }
+  for (let b = 0; b < blocks; b++) {
+    const [from, to] = [Math.floor((b * units) / blocks), Math.floor(((b + 1) * units) / blocks)];
+    const [begin, end] = begins ? [begins[from]!, begins[to]!] : [from, to];
+    rest.set(rows.subarray(0, begin), length);
+    rest.set(rows.subarray(end), length + begin);
+    yield rest.subarray(0, length + rows.length - (end - begin));
+  }
+}
+
+/** The same units in a random order. */
+function shuffled({ rows, begins }: Stratum, seed: number): Stratum {
+  const uniform = random('jackknife', seed);
+  if (!begins) return { rows: shuffle(rows.slice(), uniform) };
+  const order = shuffle(
+    Int32Array.from({ length: begins.length - 1 }, (_, u) => u),
+    uniform,
+  );
+  const mixed = { rows: new Int32Array(rows.length), begins: new Int32Array(begins.length) };
+  order.forEach((unit, u) => {
+    const own = rows.subarray(begins[unit]!, begins[unit + 1]!);
+    mixed.rows.set(own, mixed.begins[u]!);
+    mixed.begins[u + 1] = mixed.begins[u]! + own.length;
+  });
+  return mixed;
+}
+
+/** The values of each metric on these samples. */
+function table(samples: Iterable<Int32Array>, metricsOf: MetricsOf): Map<string, number[]> {
+  const values = new Map<string, number[]>();
+  for (const sample of samples)
+    for (const [name, value] of Object.entries(metricsOf(sample))) {
+      const own = values.get(name);
+      if (own) own.push(value);
+      else values.set(name, [value]);
+    }
+  return values;
+}
