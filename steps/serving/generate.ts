@@ -5,9 +5,9 @@ import { StepError } from '../../engine/contract/step.ts';
 import { openRuntime } from '../ml/device/open.ts';
 import { type GeneratedText, type Generator, openGenerator } from '../ml/generation/generator.ts';
 import { checkOptions, type GenerationOptions } from '../ml/generation/options.ts';
-import { usable } from './bundle.ts';
 import { atPlace, type InputOptions, readInputs } from './inputs.ts';
 import { printer } from './predict.ts';
+import { usable } from './usable.ts';
 
 /** Streams the text, followed by a newline. */
 export async function generateOne(

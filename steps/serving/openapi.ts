@@ -1,9 +1,9 @@
 /** The OpenAPI document of a served bundle. */
 
+import type { Bundle } from '../ml/answering/bundle.ts';
 import { generationOptions } from '../ml/generation/options.ts';
 import { isGenerating } from '../ml/models/config.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
-import type { Bundle } from './bundle.ts';
 import type { Limits } from './limits.ts';
 
 export function openApi(bundle: Bundle, limits: Limits) {

@@ -1,7 +1,8 @@
 /** The web page to try the model: one HTML document without further resources. */
+
+import type { Bundle } from '../ml/answering/bundle.ts';
 import { isGenerating } from '../ml/models/config.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
-import type { Bundle } from './bundle.ts';
 
 /** @param newTokens the maximum number of tokens that the server lets a model generate */
 export function page(bundle: Bundle, newTokens: number): string {

@@ -5,12 +5,13 @@ import { availableParallelism } from 'node:os';
 import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { type Json, StepError } from '../../engine/contract/step.ts';
+import { openBundle, tokensOfRun } from '../ml/answering/bundle.ts';
 import { isGenerating } from '../ml/models/config.ts';
 import type { Encoding } from '../ml/models/token-dataset.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
-import { openBundle, tokensOfRun, usable } from './bundle.ts';
 import { atPlace, type InputOptions, type InputRow, readInputs } from './inputs.ts';
 import { Queue, type QueueOutcome } from './queue.ts';
+import { usable } from './usable.ts';
 import { startWorkers } from './workers.ts';
 
 /** The size of a group: large enough to group texts of similar lengths, small enough that lines are printed soon. */

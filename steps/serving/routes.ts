@@ -2,11 +2,11 @@
 
 import type { Context } from 'hono';
 import { type Json, StepError } from '../../engine/contract/step.ts';
+import { type Bundle, notTaken, tokensOfRun } from '../ml/answering/bundle.ts';
 import type { GeneratedText } from '../ml/generation/generator.ts';
 import { checkOptions, type GenerationOptions } from '../ml/generation/options.ts';
 import { type Input, itemThatIsNoWord, partOfInput, type TaskKind } from '../ml/tasks/task.ts';
 import type { Route, Serving } from './app.ts';
-import { type Bundle, notTaken, tokensOfRun } from './bundle.ts';
 import type { GenerationRequest } from './generation-thread.ts';
 import { checkCharacters, jsonOf, kindOf, type Limits, RequestRefusal } from './limits.ts';
 import { Queue, type QueueOutcome } from './queue.ts';

@@ -4,14 +4,15 @@ import type { AddressInfo } from 'node:net';
 import { inspect } from 'node:util';
 import { getRequestListener, RequestError } from '@hono/node-server';
 import { StepError } from '../../engine/contract/step.ts';
+import { openBundle } from '../ml/answering/bundle.ts';
 import { isGenerating } from '../ml/models/config.ts';
 import { type Access, checkAccess, isLoopback } from './access.ts';
 import { createApp, type Serving } from './app.ts';
-import { openBundle, usable } from './bundle.ts';
 import { Connections } from './connections.ts';
 import { defaultLimits, type Limits, Room } from './limits.ts';
 import { openMeasurements } from './measurements.ts';
 import { generateRoute, predictRoute } from './routes.ts';
+import { usable } from './usable.ts';
 
 export interface ServeOptions {
   /** 0 selects any free port. */

@@ -7,8 +7,8 @@ import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { parentPort, SHARE_ENV, Worker, type WorkerOptions, workerData } from 'node:worker_threads';
 import { type Json, memoryLimit, StepError } from '../../engine/contract/step.ts';
+import type { Bundle } from '../ml/answering/bundle.ts';
 import type { Input } from '../ml/tasks/task.ts';
-import type { Bundle } from './bundle.ts';
 
 export interface ModelWorkers {
   readonly threads: readonly Thread[];

@@ -3,8 +3,8 @@
  * labels.
  */
 import { expect, test } from 'vitest';
-import { openBundle } from '../../../steps/serving/bundle.ts';
-import { openAnswer } from '../../../steps/serving/prediction-thread.ts';
+import { openAnswer } from '../../../steps/ml/answering/answer.ts';
+import { openBundle } from '../../../steps/ml/answering/bundle.ts';
 import { type Folder, folderOf, small } from './bundle.ts';
 
 async function answersOf(folder: string, inputs: Record<string, string>[]): Promise<any[]> {

@@ -1,6 +1,6 @@
 /** One client cannot harm another: an invalid input fails alone. */
 import { expect, test } from 'vitest';
-import { openBundle } from '../../../steps/serving/bundle.ts';
+import { openBundle } from '../../../steps/ml/answering/bundle.ts';
 import { Queue } from '../../../steps/serving/queue.ts';
 import { startServer } from '../../../steps/serving/serve.ts';
 import { startWorkers } from '../../../steps/serving/workers.ts';

@@ -1,8 +1,8 @@
 /** The page of each kind of model: what it says, and its script as a browser runs it, with the few parts of a document that it needs. */
 import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
+import type { Bundle } from '../../../steps/ml/answering/bundle.ts';
 import { taskKind } from '../../../steps/ml/tasks/registry.ts';
-import type { Bundle } from '../../../steps/serving/bundle.ts';
 import { page } from '../../../steps/serving/page.ts';
 
 type Shown = Pick<Bundle, 'task' | 'labels'> & Partial<Bundle>;

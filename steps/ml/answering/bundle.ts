@@ -2,14 +2,14 @@
 import { existsSync, statSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { StepError } from '../../engine/contract/step.ts';
-import { type Preprocessing, readPreprocessing } from '../ml/data/preprocessing.ts';
-import { type ConfigFile, isGenerating, labelsOf, type ProblemType, problemOf, type Task, taskOf } from '../ml/models/config.ts';
-import type { Encoding } from '../ml/models/token-dataset.ts';
-import { tokenizerJson } from '../ml/models/tokenizer-json.ts';
-import { readEncoding } from '../ml/tasks/encoder.ts';
-import { taskKind } from '../ml/tasks/registry.ts';
-import type { TaskKind } from '../ml/tasks/task.ts';
+import { StepError } from '../../../engine/contract/step.ts';
+import { type Preprocessing, readPreprocessing } from '../data/preprocessing.ts';
+import { type ConfigFile, isGenerating, labelsOf, type ProblemType, problemOf, type Task, taskOf } from '../models/config.ts';
+import type { Encoding } from '../models/token-dataset.ts';
+import { tokenizerJson } from '../models/tokenizer-json.ts';
+import { readEncoding } from '../tasks/encoder.ts';
+import { taskKind } from '../tasks/registry.ts';
+import type { TaskKind } from '../tasks/task.ts';
 
 export interface Bundle {
   /** Absolute. */
@@ -75,20 +75,6 @@ export async function openBundle(given: string): Promise<Bundle> {
   };
 }
 
-/** An invalid bundle or option, for which the command ends with exit code 2. */
-class UnusableError extends StepError {
-  override name = 'UnusableError';
-}
-
-/** Converts a StepError of `open` to an UnusableError. @throws UnusableError if the folder cannot be used */
-export async function usable<T>(open: () => Promise<T>): Promise<T> {
-  try {
-    return await open();
-  } catch (error) {
-    throw error instanceof StepError ? new UnusableError(error.message, error.hint) : error;
-  }
-}
-
 /** The optional files of the folder; damage is detected before the first request. */
 const jsonFiles = [
   'training.json',
@@ -143,8 +129,8 @@ async function maxLengthOf(folder: string, config: ConfigFile, encoding: Partial
 /** Exports the weights of a folder without an ONNX model, as `deploy` does. */
 async function exportModel(folder: string): Promise<Uint8Array> {
   // Imported only here, so that a bundle with an ONNX model is served without a tensor library.
-  const { loadModel } = await import('../ml/models/model-folder.ts');
-  const { modelOnnx } = await import('../ml/models/family.ts');
+  const { loadModel } = await import('../models/model-folder.ts');
+  const { modelOnnx } = await import('../models/family.ts');
   return modelOnnx(await loadModel(folder));
 }
 

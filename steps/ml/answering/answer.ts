@@ -1,0 +1,142 @@
+/**
+ * Answers raw inputs with a model, as `predict` prints it: encodes each input by itself, runs the model on batches of sequences,
+ * and interprets its outputs. No answer or error depends on other inputs.
+ */
+import { StepError } from '../../../engine/contract/step.ts';
+import { outputsOf } from '../models/config.ts';
+import { checkVocabulary, type Sequence } from '../models/tokenizer.ts';
+import * as ort from '../runtime/onnx/library.ts';
+import { type EncodedInput, openEncoder } from '../tasks/encoder.ts';
+import { taskKind } from '../tasks/registry.ts';
+import type { Answering, Input, Outputs } from '../tasks/task.ts';
+import { type Bundle, notTaken } from './bundle.ts';
+
+export type Answer = Awaited<ReturnType<typeof openAnswer>>;
+
+/** `threads`: the cores of one run of the model. */
+export async function openAnswer(bundle: Bundle, threads: number) {
+  const kind = taskKind(bundle.task);
+  const encoder = await openEncoder(bundle);
+  if (bundle.vocabulary !== undefined) checkVocabulary(encoder.tokenizer, bundle.vocabulary);
+  const answering: Answering = { ...bundle, ...encoder };
+  const session = await openSession(bundle, threads);
+
+  const answer = {
+    /** @throws StepError for an input that the model cannot read */
+    async encode(given: Input): Promise<EncodedInput> {
+      const odd = Object.keys(given).find(
+        (name) => !bundle.fields.some((field) => field.name === name || (field.words && name === 'words')),
+      );
+      if (odd !== undefined) throw new StepError(notTaken(odd));
+      return encoder.encode(given);
+    },
+
+    /** The outputs of the model for these sequences, of one input or of several, in one run. */
+    async run(sequences: readonly Sequence[]): Promise<unknown[]> {
+      const outputs = await runModel(session, sequences, bundle);
+      return sequences.map((sequence, row) => kind.read(outputs, row, sequence, answering));
+    },
+
+    /** The answer to an input, from the outputs for its sequences. */
+    conclude: async ({ input, sequences }: EncodedInput, results: unknown[]) => kind.answer(input, sequences, results, answering),
+
+    close: (): Promise<void> => session.release(),
+
+    /** @throws StepError if the files of the bundle do not fit each other, so that every input would fail */
+    async check(): Promise<void> {
+      const required = bundle.fields.filter(({ optional }) => !optional);
+      const sample = Object.fromEntries(required.map(({ name }) => [name, encoder.mask ? `a ${encoder.mask.token}` : 'a']));
+      const unable = (why: string) => {
+        const hint = `Its max_length is ${bundle.encoding.max_length}. Copy or deploy the bundle again.`;
+        return new StepError(`${bundle.folder} cannot process any input, not even a short one: ${why}`, hint);
+      };
+      const { sequences } = await answer.encode(sample).catch((error: Error) => {
+        throw unable(error.message);
+      });
+      const unread = required.find((_, i) => !sequences[0]!.sequenceIds.includes(i));
+      if (unread) throw unable(`there is no room for a token of ${unread.name}`);
+      await answer.run(sequences);
+      await answer.run([longest(sequences[0]!, bundle)]);
+    },
+  };
+  return answer;
+}
+
+/** The last token at maximum length: fails if the ONNX model has fewer positions or embeddings than config.json declares. */
+function longest({ typeIds }: Sequence, { encoding, vocabulary, padTokenId }: Bundle): Sequence {
+  const fill = <T>(value: T): T[] => new Array<T>(encoding.max_length!).fill(value);
+  return {
+    ids: fill(vocabulary === undefined ? padTokenId : vocabulary - 1),
+    truncated: false,
+    typeIds: fill(Math.max(...typeIds)),
+    sequenceIds: fill(0),
+    wordIds: fill(null),
+    spans: fill([0, 0]),
+  };
+}
+
+/** The input names of the models that Hugging Face and tunesmith export. */
+const knownInputs = ['input_ids', 'attention_mask', 'token_type_ids'];
+
+async function openSession({ model, folder, labels, task }: Bundle, threads: number): Promise<ort.InferenceSession> {
+  const options: ort.InferenceSession.SessionOptions = {
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    // A memory plan for each shape would not pay off, because every batch has its own shape.
+    enableMemPattern: false,
+    logSeverityLevel: 3,
+  };
+  let session: ort.InferenceSession;
+  try {
+    session = await (typeof model === 'string' ? ort.InferenceSession.create(model, options) : ort.InferenceSession.create(model, options));
+  } catch (error) {
+    const reason = (error as Error).message.split('\n', 1)[0];
+    throw new StepError(
+      `the ONNX model of ${folder} cannot be opened: ${reason}`,
+      'onnx/model.onnx may be truncated: copy or deploy the bundle again.',
+    );
+  }
+  const unknown = session.inputNames.find((name) => !knownInputs.includes(name));
+  if (unknown)
+    throw new StepError(
+      `the ONNX model of ${folder} needs the input ${unknown}, which is not supported`,
+      `Supported: ${knownInputs.join(', ')}.`,
+    );
+  for (const name of outputsOf(task)) {
+    const output = session.outputMetadata.find((one) => one.name === name);
+    if (!output?.isTensor) throw new StepError(`the ONNX model of ${folder} has no output "${name}"`, `Export it for ${task}.`);
+    const width = output.shape.at(-1);
+    if (task.endsWith('-classification') && typeof width === 'number' && width !== labels.length)
+      throw new StepError(
+        `the ONNX model of ${folder} has ${width} labels, but config.json has ${labels.length}`,
+        'Deploy the model again.',
+      );
+  }
+  return session;
+}
+
+async function runModel(session: ort.InferenceSession, sequences: readonly Sequence[], { folder, padTokenId }: Bundle): Promise<Outputs> {
+  const width = Math.max(1, ...sequences.map(({ ids }) => ids.length));
+  const integers = (valuesOf: (sequence: Sequence) => number[], padding: number) => {
+    // int64, written as pairs of int32: ten times as fast as through BigInt.
+    const words = new Int32Array(2 * sequences.length * width);
+    for (const [row, sequence] of sequences.entries()) {
+      const values = valuesOf(sequence);
+      for (let i = 0; i < width; i++) words[2 * (row * width + i)] = values[i] ?? padding;
+    }
+    return new ort.Tensor('int64', new BigInt64Array(words.buffer), [sequences.length, width]);
+  };
+  const inputs: Record<string, () => ort.Tensor> = {
+    input_ids: () => integers(({ ids }) => ids, padTokenId),
+    attention_mask: () => integers(({ ids }) => ids.map(() => 1), 0),
+    token_type_ids: () => integers(({ typeIds }) => typeIds, 0),
+  };
+  const feeds = Object.fromEntries(session.inputNames.map((name) => [name, inputs[name]!()]));
+  const outputs = await session.run(feeds).catch((error: Error) => {
+    throw new StepError(
+      `the ONNX model of ${folder} cannot read a batch of ${sequences.length} × ${width} tokens: ${error.message.split('\n', 1)[0]}`,
+      'onnx/model.onnx, config.json and tokenizer.json must belong to one model: deploy the bundle again.',
+    );
+  });
+  return Object.fromEntries(Object.entries(outputs).map(([name, { data, dims }]) => [name, { data: data as Float32Array, shape: dims }]));
+}
