@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'vitest';
 import { decodeMail } from '../steps/ml/data/mail.ts';
 import { type Files, type Project, root } from './rig.ts';
-import { readRows } from './table.ts';
+import { allRows, readRows } from './table.ts';
 
 /** The first `count` mails of each of the five folders, for `mails/<folder>/*.json`. */
 export function mails(count: number): Files {
@@ -63,14 +63,12 @@ export async function expectSameAnswers(
     sources,
   }: Record<'bundle' | 'collected' | 'predictions', string> & { count: number; sources: Files },
 ): Promise<void> {
-  const expected: { id: string; predicted: string; scores: Record<string, number> }[] = p
-    .read(predictions)
-    .trimEnd()
-    .split('\n')
-    .slice(0, count)
-    .map((line) => JSON.parse(line));
+  const expected: { id: string; prediction: string; scores: Record<string, number> }[] = (await allRows(p.path(predictions))).slice(
+    0,
+    count,
+  );
   expect(expected).toHaveLength(count);
-  expect(new Set(expected.map(({ predicted }) => predicted)).size).toBeGreaterThan(1); // a model that says one thing proves nothing
+  expect(new Set(expected.map(({ prediction }) => prediction)).size).toBeGreaterThan(1); // a model that says one thing proves nothing
   const texts = new Map<string, string>();
   for await (const rows of readRows<{ id: string; text: string }>(p.path(collected), ['id', 'text']))
     for (const { id, text } of rows) texts.set(id, text);
@@ -91,7 +89,7 @@ export async function expectSameAnswers(
       body: JSON.stringify({ inputs }),
     });
     const { predictions: answers } = (await answer.json()) as { predictions: { label: string; scores: Record<string, number> }[] };
-    expect(answers.map(({ label }) => label)).toEqual(expected.map(({ predicted }) => predicted));
+    expect(answers.map(({ label }) => label)).toEqual(expected.map(({ prediction }) => prediction));
     for (const [i, { scores }] of expected.entries()) {
       expect(Object.keys(answers[i]!.scores)).toEqual(Object.keys(scores));
       for (const [label, score] of Object.entries(scores)) expect(Math.abs(answers[i]!.scores[label]! - score)).toBeLessThanOrEqual(1e-5);

@@ -13,6 +13,14 @@ export async function* readRows<R extends Row = Row>(folder: string, columns: st
   }
 }
 
+/** All rows with all columns. */
+export async function allRows(folder: string): Promise<any[]> {
+  const names = (await describeTable(folder)).columns.map(({ name }) => name);
+  const rows: any[] = [];
+  for await (const chunk of readRows(folder, names)) rows.push(...chunk);
+  return rows;
+}
+
 /** How many rows and which columns a table has. */
 export async function describeTable(folder: string): Promise<{ rows: number; columns: TableColumn[] }> {
   const database = await Database.open();

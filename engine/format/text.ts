@@ -27,6 +27,9 @@ export function moment(iso: string): string {
 
 const two = (n: number): string => String(n).padStart(2, '0');
 
+/** A metric, which may be undefined. */
+export const metricFigure = (value: number): string => (Number.isNaN(value) ? 'n/a' : figure(value));
+
 /** At most four significant digits for fractions and separators for thousands: "0.9573", "5,210". */
 export function figure(value: number | string | null): string {
   if (typeof value !== 'number') return value === null ? '–' : oneLine(value);

@@ -5,7 +5,7 @@ import type { MetricDirection } from '../contract/step.ts';
 import { coreScalar } from '../format/scalars.ts';
 import { tableLines } from '../format/table.ts';
 import type { Colors } from '../format/terminal-text.ts';
-import { figure, oneLine, width, wrap } from '../format/text.ts';
+import { metricFigure, oneLine, width, wrap } from '../format/text.ts';
 
 /** Final metrics by cell, then by name. */
 export type FinalMetrics = Map<string, Map<string, FinalMetric>>;
@@ -92,7 +92,7 @@ function metricColumn(name: string, shown: Row[], best: number | undefined): Col
 
 /** All numbers of a column get the decimals that the longest one needs, and all get exponents if one needs an exponent. */
 function alikeFigures(values: (number | undefined)[]): string[] {
-  const texts = values.map((value) => (value === undefined ? '' : figure(value)));
+  const texts = values.map((value) => (value === undefined ? '' : metricFigure(value)));
   if (texts.some((text) => /e[-+]\d+$/.test(text)))
     return values.map((value, i) =>
       value === undefined || !Number.isFinite(value) ? texts[i]! : value === 0 ? '0' : value.toExponential(2),

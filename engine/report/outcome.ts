@@ -5,7 +5,7 @@ import type { Pipeline } from '../contract/cell.ts';
 import { placeLines, placeName } from '../contract/errors.ts';
 import type { Failure, RunEvent, Summary } from '../contract/events.ts';
 import { type Colors, printableName, readableText } from '../format/terminal-text.ts';
-import { clip, clipMiddle, duration, figure, oneLine, outputLine, someOf, thousands, wrap } from '../format/text.ts';
+import { clip, clipMiddle, duration, metricFigure, oneLine, outputLine, someOf, thousands, wrap } from '../format/text.ts';
 import { type FinalMetric, type FinalMetrics, metricTables } from './metric-tables.ts';
 
 /* The lines below a failed cell: the hint, the end of its log, and the path of the log. */
@@ -60,7 +60,7 @@ export class RunOutcome {
 
   /** The result of a cell: its own result line, otherwise its final metrics. */
   resultOf(cell: string): string | undefined {
-    const metrics = [...(this.#metrics.get(cell) ?? [])].map(([name, { value }]) => `${name} ${figure(value)}`);
+    const metrics = [...(this.#metrics.get(cell) ?? [])].map(([name, { value }]) => `${name} ${metricFigure(value)}`);
     return this.#results.get(cell) ?? (metrics.length > 0 ? metrics.join(', ') : undefined);
   }
 

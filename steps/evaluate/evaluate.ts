@@ -3,61 +3,99 @@
  * texts if a metric needs them.
  */
 
-import { open, writeFile } from 'node:fs/promises';
-import { type ContextOf, StepError } from '../../engine/contract/step.ts';
+import { writeFile } from 'node:fs/promises';
+import { type ContextOf, type Json, StepError } from '../../engine/contract/step.ts';
 import { readPreprocessing } from '../ml/data/preprocessing.ts';
 import { openRuntime } from '../ml/device/open.ts';
-import { writtenTexts } from '../ml/generation/evaluate-generated.ts';
+import { type GeneratedTexts, writtenTexts } from '../ml/generation/evaluate-generated.ts';
 import { positiveClass } from '../ml/metrics/text-classification.ts';
 import { oneLabel } from '../ml/models/config.ts';
 import { listed } from '../ml/models/json.ts';
 import { loadModel, type Model } from '../ml/models/model-folder.ts';
-import { openSplit, readTokensInfo, type TokensInfo } from '../ml/models/token-dataset.ts';
+import { openSplit, readTokensInfo, type Split, type TokensInfo } from '../ml/models/token-dataset.ts';
 import { sameTokenizer } from '../ml/models/tokenizer.ts';
+import type { Runtime } from '../ml/runtime/runtime.ts';
 import { cleaningOf, readEncoding } from '../ml/tasks/encoder.ts';
 import { evaluateSplit } from '../ml/tasks/evaluation.ts';
-import { betterOf, evaluationMetrics, meansNothing } from '../ml/tasks/metrics.ts';
+import { betterOf, evaluationMetrics, meansNothing, whyUndefined } from '../ml/tasks/metrics.ts';
+import { Predictions } from './predictions.ts';
 import type step from './step.ts';
 
 type Context = ContextOf<typeof step>;
 
 export async function evaluate(context: Context): Promise<void> {
-  const { options, inputs, outputs, signal, threads, log, warn, metric, progress } = context;
+  const { options, log } = context;
+  const subject = await openSubject(context);
+  const { split, ofTexts } = subject;
+  try {
+    const runtime = await openRuntime(options.runtime, { threads: context.threads, device: options.device });
+    log(`runtime: ${runtime.description}`);
+    const generated = ofTexts.length === 0 ? undefined : await generatedTexts(context, subject, runtime);
+    const evaluation = await measured(context, subject, runtime, generated);
+    await report(context, evaluation);
+  } finally {
+    split.close();
+  }
+}
+
+/** What is evaluated, and how. */
+interface Subject extends ReturnType<typeof metricsOf> {
+  info: TokensInfo;
+  split: Split;
+  model: Model;
+}
+
+/** The results of an evaluation, for everything that is computed from them. */
+export interface Evaluation extends Subject {
+  /**
+   * The requested metrics of some examples: their positions in the split, which may repeat. Default: all examples. NaN means
+   * that a metric is undefined.
+   */
+  metrics(rows?: Int32Array): Record<string, number>;
+  /** Further results of the task. */
+  details: Record<string, Json>;
+}
+
+/** Opens model and tokens, and checks everything that can be checked before the long work. */
+async function openSubject({ options, inputs, warn }: Context): Promise<Subject> {
   const info = await readTokensInfo(inputs.tokens);
   const split = await openSplit(inputs.tokens, info, options.split);
   const model = await loadModel(inputs.model, info.task);
-  const { names, ofTexts, positive } = metricsOf(info, model, options);
+  const metrics = metricsOf(info, model, options);
   await checkFit(info, model, inputs);
   const differences = await differencesFromTraining(info, inputs);
   if (differences.length > 0)
     warn(
       `these tokens were encoded differently from the training, and from what predict, generate and serve do: ${differences.join('; ')}`,
     );
+  return { info, split, model, ...metrics };
+}
 
-  const runtime = await openRuntime(options.runtime, { threads, device: options.device });
-  log(`runtime: ${runtime.description}`);
-  const generated =
-    ofTexts.length === 0
-      ? undefined
-      : await writtenTexts(runtime, split, info, {
-          model,
-          folders: { own: inputs.model, tokenizer: inputs.model },
-          metrics: ofTexts,
-          overrides: options.generation ?? {},
-          batchSize: options.batch_size,
-          signal,
-          progress: (rows) => progress(rows, split.rows, { texts: 'written' }),
-        });
+const generatedTexts = (
+  { options, inputs, signal, progress }: Context,
+  { info, split, model, ofTexts }: Subject,
+  runtime: Runtime,
+): Promise<GeneratedTexts> =>
+  writtenTexts(runtime, split, info, {
+    model,
+    folders: { own: inputs.model, tokenizer: inputs.model },
+    metrics: ofTexts,
+    overrides: options.generation ?? {},
+    batchSize: options.batch_size,
+    signal,
+    progress: (rows) => progress(rows, split.rows, { texts: 'written' }),
+  });
+
+/** Runs the model over the split and writes the predictions. */
+async function measured(context: Context, subject: Subject, runtime: Runtime, generated: GeneratedTexts | undefined): Promise<Evaluation> {
+  const { options, inputs, outputs, signal, warn, progress } = context;
+  const { info, split, model, names, positive } = subject;
   const inference = runtime.inference(model.program, model.weights, model.axes);
-  const predictions = await open(outputs.predictions!, 'w');
-  let lines: string[] = [];
+  const predictions = await Predictions.open(outputs.predictions!);
+  const texts = generated && columnsOfTexts(generated);
   let row = 0;
-  const flush = async () => {
-    await predictions.appendFile(lines.join(''));
-    lines = [];
-  };
   try {
-    const evaluated = await evaluateSplit((batch) => inference.run(batch), split, info, {
+    const measurement = await evaluateSplit((batch) => inference.run(batch), split, info, {
       labels: model.labels,
       problem: model.problem,
       labelIds: intoModel(info, model.labels),
@@ -67,24 +105,51 @@ export async function evaluate(context: Context): Promise<void> {
       masking: { probability: 0.15, vocabulary: model.config.vocab_size },
       signal,
       progress: (rows) => progress(rows, split.rows),
-      line: async (line) => {
-        lines.push(`${JSON.stringify({ ...line, ...generated?.texts[row++] })}\n`);
-        if (lines.length === 1000) await flush();
-      },
+      predicted: (id, prediction) => predictions.add(id, { ...prediction, ...texts?.of(row++) }),
     });
-    await flush();
-    for (const warning of evaluated.warnings) warn(warning);
-    const metrics = { ...generated?.metrics, ...Object.fromEntries(names.map((name) => [name, evaluated.metrics[name]!])) };
-    for (const [name, value] of Object.entries(metrics)) metric(name, value, { better: betterOf(name) });
-    // A perplexity is meaningful only with the context length.
-    const block = names.includes('perplexity') ? { block_length: info.max_target_length ?? info.max_length } : {};
-    const all = { split: options.split, rows: split.rows, metrics, ...block, ...evaluated.report, ...generated?.report };
-    await writeFile(outputs.metrics!, `${JSON.stringify(all, null, 2)}\n`);
+    await predictions.finish({ columns: { ...measurement.columns, ...texts?.columns }, split: options.split, data: inputs.data });
+    for (const warning of measurement.warnings?.() ?? []) warn(warning);
+    const metrics = (rows?: Int32Array) => {
+      const values = measurement.metrics(rows);
+      return { ...generated?.metrics(rows), ...Object.fromEntries(names.map((name) => [name, values[name]!])) };
+    };
+    return { ...subject, metrics, details: { ...measurement.report(), ...generated?.report } };
   } finally {
     await predictions.close();
-    split.close();
     await inference.dispose();
   }
+}
+
+/** The columns of generated texts, and the values of each example. */
+function columnsOfTexts({ texts, metrics, metricsOfText }: GeneratedTexts) {
+  const ofText = Object.fromEntries(metricsOfText.map((name) => [name, 'DOUBLE']));
+  return {
+    columns: { prediction: 'VARCHAR', writable: 'VARCHAR', correct: 'BOOLEAN', ...ofText },
+    of(row: number) {
+      const scores = metrics(Int32Array.of(row));
+      return { ...texts[row]!, ...Object.fromEntries(metricsOfText.map((name) => [name, scores[name]!])) };
+    },
+  };
+}
+
+/** Records the metrics and writes the metrics file. */
+async function report({ options, outputs, warn, metric }: Context, { info, split, names, metrics, details }: Evaluation): Promise<void> {
+  const values = metrics();
+  for (const [name, value] of Object.entries(values)) metric(name, value, { better: betterOf(name) });
+  const missing = Object.entries(values).filter(([, value]) => !Number.isFinite(value));
+  const undefinedMetrics = Object.fromEntries(missing.map(([name, value]) => [name, whyUndefined(name, value)]));
+  for (const [name, why] of Object.entries(undefinedMetrics)) warn(`${name} is undefined on the split ${options.split}: ${why}`);
+  // A perplexity is meaningful only with the context length.
+  const block = names.includes('perplexity') ? { block_length: info.max_target_length ?? info.max_length } : {};
+  const all = {
+    split: options.split,
+    rows: split.rows,
+    metrics: values,
+    ...(missing.length > 0 && { undefined: undefinedMetrics }),
+    ...block,
+    ...details,
+  };
+  await writeFile(outputs.metrics!, `${JSON.stringify(all, null, 2)}\n`);
 }
 
 /** The metrics to compute, those that need generated texts, and the index of the positive class. */

@@ -12,7 +12,7 @@ const OF_POSITIVE = [...BINARY_METRICS, 'roc_auc'];
 
 export default declareStep({
   name: 'evaluate',
-  version: 5,
+  version: 6,
   description: 'Evaluates a trained model on a split.',
   options: {
     split: {
@@ -52,7 +52,8 @@ export default declareStep({
       positive: 'pos_label positive_class positive_label',
       split: 'dataset_split eval_split',
       model: 'model_name model_name_or_path checkpoint',
-      tokens: 'data dataset eval_dataset test_dataset',
+      tokens: 'eval_dataset test_dataset tokenized_dataset',
+      data: 'dataset eval_data test_data raw_data rows',
       generation: 'generation_config gen_kwargs generate',
       'generation: { max_new_tokens: … }': 'max_new_tokens',
       'generation: { max_length: … }': 'generation_max_length',
@@ -67,12 +68,20 @@ export default declareStep({
   inputs: {
     model: { kind: 'folder', description: 'The model of a train step.' },
     tokens: { kind: 'folder', description: 'The tokens from a tokenize step.' },
+    data: {
+      kind: 'folder',
+      optional: true,
+      description: 'The data that the tokens were made of. Their columns, such as the texts, then become columns of the predictions.',
+    },
   },
   outputs: {
     metrics: { kind: 'file', description: 'The metrics and further results of the task, such as a confusion matrix, as JSON.' },
-    predictions: { kind: 'file', description: 'The true and the predicted value of each row, as JSON lines ordered by id.' },
+    predictions: {
+      kind: 'folder',
+      description: 'The true and the predicted value of each row, its scores and its loss, as data, which other steps can read.',
+    },
   },
-  libraries: ['onnxruntime-node', '@tensorflow/tfjs', 'tokenizers'],
+  libraries: ['onnxruntime-node', '@tensorflow/tfjs', 'tokenizers', '@duckdb/node-api'],
   threads: 'all',
   check: ({ positive, metrics }) =>
     positive === undefined || metrics === undefined || OF_POSITIVE.some((name) => metrics.includes(name))

@@ -269,7 +269,7 @@ function confusion(labels: string[], matrix: number[][]): Preview {
   };
 }
 
-const figure = (value: number | null): string => (value === null ? '' : value.toFixed(4));
+const figure = (value: number | null): string => (value === null ? 'n/a' : value.toFixed(4));
 
 /** The first rows of a table file; undefined if it is no table. */
 async function previewTable(path: string, kind: 'parquet' | 'csv' | 'tsv' | 'jsonl', limit: number): Promise<Preview | undefined> {

@@ -75,7 +75,7 @@ export class Validation {
         batchSize: options.batch_size,
         signal,
       }));
-    const metrics = { ...evaluated.metrics, ...(written ? written.metrics : {}) };
+    const metrics = { ...evaluated.metrics(), ...(written ? written.metrics() : {}) };
     const watched = watchedMetric(options);
     if (watched && !Number.isFinite(metrics[watched.metric]))
       throw new StepError(

@@ -19,6 +19,7 @@ import { root } from '../rig.ts';
 import { ranStep, temporary } from '../steps/rig.ts';
 import { smallModel } from '../steps/small.ts';
 import { smallGpt2, smallT5 } from '../steps/writers.ts';
+import { allRows } from '../table.ts';
 
 type Row = Record<string, unknown> & { id: string; split: string };
 
@@ -72,8 +73,7 @@ async function trained({ rows, model, collect: collecting = {}, clean: cleaning 
   const training = { epochs: 1, batch_size: 8, learning_rate: 0.01, seed: 1, eval_strategy: 'no' };
   const made = (await ranStep(train, training, { tokens, model })).outputs.model!;
   const { outputs } = await ranStep(evaluate, { batch_size: 4 }, { model: made, tokens });
-  const lines = readFileSync(outputs.predictions!, 'utf8').trimEnd().split('\n');
-  const predicted = new Map(lines.map((line) => JSON.parse(line)).map((line) => [line.id as string, line]));
+  const predicted = new Map((await allRows(outputs.predictions!)).map((row) => [row.id as string, row]));
   const { bundle } = (await ranStep(deploy, {}, { model: made })).outputs as { bundle: string };
   return { bundle, predicted, rows: rows.filter(({ id }) => predicted.has(id)) };
 }
@@ -161,7 +161,7 @@ async function sameAnswers(
   return all;
 }
 
-const classified = ({ predicted, scores }: any) => ({ label: predicted, scores });
+const classified = ({ prediction, scores }: any) => ({ label: prediction, scores });
 
 /** A folder with a tokenizer that truncates on the left. */
 function cuttingLeft(folder: string): string {
@@ -224,12 +224,12 @@ test('multiple labels, and regression; texts truncated on the left', async () =>
   const rows = rowsOf(30, (i) => ({ text: text(i, 2), sad: i % 2, odd: i % 3 === 0 ? 1 : 0, score: (i % 7) / 2 }));
   const model = cuttingLeft(smallModel(LARGE));
   const options = { max_length: 9, problem_type: 'multi_label_classification', label: ['sad', 'odd'] };
-  await sameAnswers({ rows, model, tokenize: options, fields: { text: 'text' } }, ({ predicted, scores }) => ({
-    labels: predicted,
+  await sameAnswers({ rows, model, tokenize: options, fields: { text: 'text' } }, ({ prediction, scores }) => ({
+    labels: prediction,
     scores,
   }));
   const number = { max_length: 9, problem_type: 'regression', label: 'score' };
-  await sameAnswers({ rows, model, tokenize: number, fields: { text: 'text' } }, ({ predicted }) => ({ score: predicted }));
+  await sameAnswers({ rows, model, tokenize: number, fields: { text: 'text' } }, ({ prediction }) => ({ score: prediction }));
 });
 
 test('GPT-2 classifies an empty text independently of its batch', async () => {
@@ -289,7 +289,7 @@ test.each(['right', 'left'])('words, read in windows that start on the %s', asyn
       fields: { text: 'text' },
     },
     // The prediction for each word, in the form of predict's answer.
-    ({ predicted }, { tokens }) => entitiesOf(predicted, tokens as string[]),
+    ({ prediction }, { tokens }) => entitiesOf(prediction, tokens as string[]),
     { said: ({ entities }) => entities.map(({ score: _, ...entity }: any) => entity) },
   );
 });
@@ -302,7 +302,7 @@ test('words that the tokenizer splits or drops: a list of words gets the tags th
   });
   await sameAnswers(
     { rows, model: smallModel(LARGE), tokenize: { task: 'token-classification', max_length: 8 }, fields: { text: 'tokens' } },
-    ({ predicted }) => predicted,
+    ({ prediction }) => prediction,
     { said: ({ tags }) => tags },
   );
 });
@@ -337,7 +337,7 @@ test.each(['right', 'left'])('a cleaned question with its context in windows wit
       tokenize: { task: 'question-answering', question: 'asked', max_length: 16, stride: 3 },
       fields: { question: 'asked', context: 'context' },
     },
-    ({ predicted, start, end, score }) => ({ answer: predicted, start, end, score }),
+    ({ prediction, start, score }) => ({ answer: prediction, start, end: start + prediction.length, score }),
   );
 });
 
@@ -371,7 +371,7 @@ test('seq2seq: prefix, cleaning, texts truncated as in training, texts up to the
       tokenize: { task: 'seq2seq', text: 'body', prefix: 'sum: ', max_length: 14, max_target_length: 6 },
       fields: { prompt: 'body' },
     },
-    ({ predicted }) => predicted,
+    ({ prediction }) => prediction,
     { route: 'generate', said: ({ text }) => text },
   );
   expect(readFileSync(join(bundle, 'README.md'), 'utf8')).toContain('generated texts have at most 6 tokens by default');

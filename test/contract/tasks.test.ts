@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { type Ended, project, sharedProject } from '../rig.ts';
 import { modelOf, wordsOf } from '../steps/small.ts';
+import { allRows } from '../table.ts';
 
 const NAMES = ['anna', 'bert', 'carl', 'dora', 'emil', 'fred'];
 const CITIES = ['paris', 'london', 'oslo', 'rome'];
@@ -116,11 +117,10 @@ async function trained(name: string, inputs: object[]) {
   expect(answers).toHaveLength(inputs.length);
   // A model folder answers as its bundle does.
   expect(await answersOf(`${outputs}/train-${name}/model`)).toEqual(answers);
-  const predictions = p.read(`${outputs}/test-${name}/predictions`).trim().split('\n');
   return {
     bundle,
     metrics: JSON.parse(p.read(`${outputs}/test-${name}/metrics`)).metrics,
-    predictions: predictions.map((line) => JSON.parse(line)),
+    predictions: await allRows(p.path(`${outputs}/test-${name}/predictions`)),
     answers,
     config: JSON.parse(p.read(`${bundle}/config.json`)),
   };
@@ -132,7 +132,7 @@ test('token-classification: entities with their positions', async () => {
   expect(metrics.f1).toBeGreaterThan(0.95);
   expect(config.architectures).toEqual(['BertForTokenClassification']);
   expect(config.id2label).toEqual({ 0: 'B-LOC', 1: 'B-PER', 2: 'I-PER', 3: 'O' });
-  expect(predictions[0]).toMatchObject({ id: expect.any(String), words: expect.any(Array), tags: expect.any(Array) });
+  expect(predictions[0]).toMatchObject({ id: expect.any(String), words: expect.any(Array), label: expect.any(Array) });
   for (const { entity, start, end, score, text: piece } of answers[0].entities) {
     expect(['PER', 'LOC']).toContain(entity);
     expect(text.slice(start, end)).toBe(piece);

@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest';
 import { project } from '../rig.ts';
 import { smallGpt2, smallT5 } from '../steps/writers.ts';
+import { allRows } from '../table.ts';
 
 const NAMES = ['anna', 'bert', 'carl', 'dora', 'emil', 'fred'];
 const CITIES = ['paris', 'london', 'oslo', 'rome', 'bonn', 'graz'];
@@ -45,11 +46,7 @@ async function trained(tokenize: string, train: string) {
     tokens: json('tokenize/tokens/tokens.json'),
     config: json('train/model/config.json'),
     training: json('train/model/training.json'),
-    predictions: p
-      .read(`${outputs}/test/predictions`)
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line)),
+    predictions: await allRows(p.path(`${outputs}/test/predictions`)),
   };
 }
 

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { generatedMetrics } from '../../steps/ml/metrics/generated.ts';
 import { project, sharedProject } from '../rig.ts';
 import { smallGpt2, smallT5 } from '../steps/writers.ts';
+import { allRows } from '../table.ts';
 
 const COLOURS = ['black', 'white', 'red', 'green', 'blue', 'yellow'];
 const THINGS = ['house', 'cat', 'boat', 'tree', 'stone', 'river', 'garden'];
@@ -62,14 +63,10 @@ test('seq2seq: the scores match the written texts and are better than the lead b
   const run = await p.run('run', 'p.yaml', '--plain');
   expect(run.code, run.screen).toBe(0);
   const measured = JSON.parse(p.read(`${OUTPUTS}/test/metrics`));
-  const lines = p
-    .read(`${OUTPUTS}/test/predictions`)
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line));
+  const lines = await allRows(p.path(`${OUTPUTS}/test/predictions`));
   expect(lines).toHaveLength(measured.rows);
   const again = generatedMetrics(metrics);
-  for (const { target, predicted } of lines) again.add({ references: [target], predicted });
+  for (const { label, prediction } of lines) again.add({ references: [label], predicted: prediction });
   const { perplexity, ...scores } = measured.metrics;
   expect(scores).toEqual(again.metrics());
   expect(measured.details).toEqual(JSON.parse(JSON.stringify(again.details())));

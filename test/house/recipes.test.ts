@@ -73,7 +73,7 @@ export const toy: TaskKind<Float32Array> = {
   encode: async (inputs, { tokenizer }) => (await tokenizer.encode(inputs.map(({ text }) => text!))).map((sequence) => [sequence]),
   read: ({ logits }, row) => rowOf(logits!, row),
   answer: (_, __, [logits]) => ({ sum: logits!.reduce((a, b) => a + b, 0) }),
-  measure: () => ({ read: ({ logits }, row) => rowOf(logits!, row), add: () => ({}), metrics: () => ({ loss: 0 }), report: () => ({}) }),
+  measure: () => ({ columns: {}, read: ({ logits }, row) => rowOf(logits!, row), add: () => ({}), metrics: () => ({ loss: 0 }), report: () => ({}) }),
   card: { hubTask: 'toy', purpose: ({ texts }) => \`plays with \${texts}\`, longInput: longTextIsTruncated, example: () => ({ input: 'a text', answer: { sum: 1 } }) },
   page: { button: 'Play', title: ({ texts }) => \`Plays with \${texts}\` },
   answerSchema: () => objectSchema({ sum: { type: 'number' } }),

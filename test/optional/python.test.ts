@@ -21,7 +21,7 @@ import { KEY_BIAS, KEY_BIAS_WITHIN, SHIFT_OF_ALL } from '../golden/zero.ts';
 import { MAIL_STEPS, mails, smallModel } from '../mails.ts';
 import { project, root } from '../rig.ts';
 import { ranStep, table } from '../steps/rig.ts';
-import { readRows } from '../table.ts';
+import { allRows, readRows } from '../table.ts';
 
 const PACKAGES = [
   'torch==2.13.0',
@@ -93,7 +93,7 @@ test('transformers and onnxruntime load a bundle without warnings and compute th
   const outputs = p.path('.tunesmith/outputs/p');
   const bundle = join(outputs, 'deploy/bundle');
 
-  const predictions = readLines(join(outputs, 'test/predictions')) as { id: string; scores: Record<string, number> }[];
+  const predictions = (await allRows(join(outputs, 'test/predictions'))) as { id: string; scores: Record<string, number> }[];
   const texts = new Map<string, string>();
   for await (const rows of readRows<{ id: string; text: string }>(join(outputs, 'clean/data'), ['id', 'text']))
     for (const { id, text } of rows) texts.set(id, text);

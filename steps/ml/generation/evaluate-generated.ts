@@ -21,9 +21,12 @@ export interface GeneratedEvaluation {
 }
 
 export interface GeneratedTexts {
-  /** In the order of the examples. */
-  texts: { target: string; writable?: string; predicted: string }[];
-  metrics: Record<string, number>;
+  /** In the order of the examples. `writable`: the target as the tokenizer can represent it, if that differs. */
+  texts: { prediction: string; writable: string | null; correct: boolean }[];
+  /** Of some examples, as in a measurement. */
+  metrics(rows?: Int32Array): Record<string, number>;
+  /** Those that are also defined for a single text. */
+  metricsOfText: readonly string[];
   /** How each metric was computed, and how the texts were generated. */
   report: Record<string, Json>;
 }
@@ -59,11 +62,16 @@ export async function writtenTexts(
   const texts: GeneratedTexts['texts'] = [];
   for await (const example of split.examples()) {
     const { target, writable = target } = example as unknown as { target: string; writable?: string };
-    const text = { target, ...(writable !== target && { writable }), predicted: predicted[texts.length]! };
-    measured.add({ references: [writable], predicted: text.predicted });
-    texts.push(text);
+    const prediction = predicted[texts.length]!;
+    measured.add({ references: [writable], predicted: prediction });
+    texts.push({ prediction, writable: writable === target ? null : writable, correct: prediction === writable });
   }
   const { num_beams, do_sample, max_new_tokens, max_length } = generator.config(options);
   const generation = { num_beams, do_sample, ...(max_new_tokens === undefined ? { max_length: max_length ?? null } : { max_new_tokens }) };
-  return { texts, metrics: measured.metrics(), report: { generation, details: measured.details() } };
+  return {
+    texts,
+    metrics: measured.metrics,
+    metricsOfText: measured.ofTexts,
+    report: { generation, details: measured.details() },
+  };
 }

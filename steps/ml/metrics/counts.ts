@@ -98,7 +98,10 @@ export interface GeneratedExample {
 /** One metric of one evaluation. */
 export interface Counter {
   add(one: GeneratedExample): void;
-  value(): number;
+  /** Of these examples, in the order of `add`; default: of all. */
+  value(rows?: Int32Array): number;
+  /** It is defined for a single text, too. */
+  ofText?: true;
   /** Details that belong to the number: how it was computed, and its confidence interval. */
   details?(): Record<string, Json>;
 }

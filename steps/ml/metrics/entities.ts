@@ -5,8 +5,9 @@
  */
 
 import { type Counts, computed, mean, type Scores, scoresOf } from './counts.ts';
+import { PerExample } from './per-example.ts';
 
-export interface Tagged {
+interface Tagged {
   /** Tags of each example: `O`, `B-PER`, `I-PER` … */
   truth: string[][];
   predicted: string[][];
@@ -19,40 +20,94 @@ interface Entity {
   end: number;
 }
 
+/** What some examples add up to. */
+interface Counted {
+  /** For each type that occurs, true or predicted. */
+  types: Record<string, Scores>;
+  /** For all types together. */
+  micro: Scores;
+  words: number;
+  /** Words whose tag is predicted correctly. */
+  right: number;
+}
+
 /** All metrics by name. precision, recall and f1 are micro averages over the entities of all types. */
-export const ENTITIES: Record<string, (tagged: Tagged) => number> = {
+export const ENTITIES: Record<string, (counted: Counted) => number> = {
   /** Counts words, not entities. */
-  accuracy({ truth, predicted }) {
-    const words = truth.flatMap((tags, i) => tags.map((tag, k): number => (tag === predicted[i]![k] ? 1 : 0)));
-    return mean(words);
-  },
-  precision: (tagged) => counted(tagged).micro.precision,
-  recall: (tagged) => counted(tagged).micro.recall,
-  f1: (tagged) => counted(tagged).micro.f1,
-  macro_f1: (tagged) => mean(Object.values(counted(tagged).types).map(({ f1 }) => f1)),
+  accuracy: ({ right, words }) => right / words,
+  precision: ({ micro }) => micro.precision,
+  recall: ({ micro }) => micro.recall,
+  f1: ({ micro }) => micro.f1,
+  macro_f1: ({ types }) => mean(Object.values(types).map(({ f1 }) => f1)),
 };
 
 /** From 0 to 1, and 0 for a division by zero; macro_f1 is NaN if there is no entity. `names` are keys of ENTITIES. */
-export const entityMetrics = (tagged: Tagged, names: readonly string[]): Record<string, number> => computed(ENTITIES, names, tagged);
+export function entityMetrics({ truth, predicted }: Tagged, names: readonly string[]): Record<string, number> {
+  const counts = new EntityCounts();
+  for (const [i, tags] of truth.entries()) counts.add(tags, predicted[i]!);
+  return computed(ENTITIES, names, counts.counted());
+}
 
-/** For each type that occurs, and for all together. */
-export function counted({ truth, predicted }: Tagged): { types: Record<string, Scores>; micro: Scores } {
-  const counts = new Map<string, Counts>();
-  const all = { hits: 0, claimed: 0, support: 0 };
-  const of = (type: string) => {
-    if (!counts.has(type)) counts.set(type, { hits: 0, claimed: 0, support: 0 });
-    return counts.get(type)!;
-  };
-  for (const [i, tags] of truth.entries()) {
-    const real = entitiesOf(tags);
-    const claimed = entitiesOf(predicted[i]!);
-    for (const count of real.flatMap(({ type }) => [of(type), all])) count.support++;
-    for (const count of claimed.flatMap(({ type }) => [of(type), all])) count.claimed++;
+/** Counts the entities of each example. */
+export class EntityCounts {
+  readonly #types = new Map<string, number>();
+  /** Hits, claimed and true entities of a type; an entry for each type that an example has. */
+  readonly #entries = new PerExample(4, Int32Array);
+  /** For each example: the end of its entries, its words, and those whose tag is correct. */
+  readonly #examples = new PerExample(3, Int32Array);
+
+  add(truth: string[], predicted: string[]): void {
+    const real = entitiesOf(truth);
+    const claimed = entitiesOf(predicted);
+    const counts = new Map<number, Counts>();
+    const of = (type: string) => {
+      if (!this.#types.has(type)) this.#types.set(type, this.#types.size);
+      const id = this.#types.get(type)!;
+      if (!counts.has(id)) counts.set(id, { hits: 0, claimed: 0, support: 0 });
+      return counts.get(id)!;
+    };
+    for (const { type } of real) of(type).support++;
     const known = new Set(real.map(keyOf));
-    for (const entity of claimed) if (known.has(keyOf(entity))) for (const count of [of(entity.type), all]) count.hits++;
+    for (const entity of claimed) {
+      of(entity.type).claimed++;
+      if (known.has(keyOf(entity))) of(entity.type).hits++;
+    }
+    for (const [type, { hits, claimed, support }] of counts) this.#entries.add([type, hits, claimed, support]);
+    const right = truth.reduce((sum, tag, i) => sum + (tag === predicted[i] ? 1 : 0), 0);
+    this.#examples.add([this.#entries.count, truth.length, right]);
   }
-  const sorted = [...counts].sort(([a], [b]) => (a < b ? -1 : 1));
-  return { types: Object.fromEntries(sorted.map(([type, count]) => [type, scoresOf(count)])), micro: scoresOf(all) };
+
+  /** Adds up these examples; default: all. */
+  counted(rows?: Int32Array): Counted {
+    const [entries, examples] = [this.#entries, this.#examples];
+    const names = [...this.#types.keys()];
+    const counts = names.map((): Counts => ({ hits: 0, claimed: 0, support: 0 }));
+    const all: Counts = { hits: 0, claimed: 0, support: 0 };
+    const length = rows?.length ?? examples.count;
+    for (let i = 0; i < length; i++) {
+      const row = rows ? rows[i]! : i;
+      for (let k = row === 0 ? 0 : examples.at(row - 1, 0); k < examples.at(row, 0); k++) {
+        const count = counts[entries.at(k, 0)]!;
+        count.hits += entries.at(k, 1);
+        count.claimed += entries.at(k, 2);
+        count.support += entries.at(k, 3);
+      }
+    }
+    for (const { hits, claimed, support } of counts) {
+      all.hits += hits;
+      all.claimed += claimed;
+      all.support += support;
+    }
+    const [, words, right] = examples.sums(rows);
+    const found = names.map((name, type) => [name, counts[type]!] as const).filter(([, { claimed, support }]) => claimed + support > 0);
+    const sorted = found.sort(([a], [b]) => (a < b ? -1 : 1));
+    return {
+      types: Object.fromEntries(sorted.map(([name, count]) => [name, scoresOf(count)])),
+      micro: scoresOf(all),
+      words: words!,
+      right: right!,
+    };
+  }
 }
 
 /** The entities of a tag sequence, with IOB1, IOB2 or IOBES tags. */

@@ -6,6 +6,7 @@
 
 import type { Json } from '../../../engine/contract/step.ts';
 import { type Counter, common, type GeneratedExample, mean, nGrams, splitAtSpace, totalOf, withoutSpaceAtEnd } from './counts.ts';
+import { PerExample } from './per-example.ts';
 import { rouge } from './rouge.ts';
 
 /** All metrics by name. */
@@ -27,7 +28,11 @@ export function generatedMetrics(names: readonly string[]) {
     add(one: GeneratedExample): void {
       for (const [, counter] of counters) counter.add(one);
     },
-    metrics: (): Record<string, number> => Object.fromEntries(counters.map(([name, counter]) => [name, counter.value()])),
+    /** Of these examples, in the order of `add`; default: of all. */
+    metrics: (rows?: Int32Array): Record<string, number> =>
+      Object.fromEntries(counters.map(([name, counter]) => [name, counter.value(rows)])),
+    /** The metrics that are also defined for a single text. */
+    ofTexts: counters.flatMap(([name, { ofText }]) => (ofText ? [name] : [])),
     /** By metric, if it has any. */
     details: (): Record<string, Json> =>
       Object.fromEntries(counters.flatMap(([name, { details }]) => (details ? [[name, details()]] : []))),
@@ -35,13 +40,10 @@ export function generatedMetrics(names: readonly string[]) {
 }
 
 function exactMatch(): Counter {
-  let [all, same] = [0, 0];
+  const same = new PerExample(1, Uint8Array);
   return {
-    add({ references, predicted }) {
-      all++;
-      if (references.includes(predicted)) same++;
-    },
-    value: () => same / all,
+    add: ({ references, predicted }) => same.add([references.includes(predicted) ? 1 : 0]),
+    value: (rows) => same.sums(rows)[0]! / (rows?.length ?? same.count),
   };
 }
 
@@ -52,42 +54,41 @@ const ORDERS = [1, 2, 3, 4];
  * a match. From 0 to 100; 0 if no output has a match, or none is as long as the longest n-gram.
  */
 export function bleu(): Counter {
-  const hits = ORDERS.map(() => 0);
-  const claimed = ORDERS.map(() => 0);
-  let [length, closest] = [0, 0];
+  /** Of each output: its length, the closest length of a reference, and for each order the n-grams that match, and all. */
+  const counts = new PerExample(2 + 2 * ORDERS.length, Int32Array);
   const numbersOfReferences = new Set<number>();
-  const penalty = () => (length >= closest ? 1 : length > 0 ? Math.exp(1 - closest / length) : 0);
+  const penalty = (length: number, closest: number) => (length >= closest ? 1 : length > 0 ? Math.exp(1 - closest / length) : 0);
   return {
     add({ references, predicted }) {
       const tokens = tokenize13a(predicted);
       const wanted = references.map(tokenize13a);
-      for (const [k, order] of ORDERS.entries()) {
+      const lengths = wanted.map((reference) => reference.length);
+      const ofOrders = ORDERS.map((order) => {
         const own = nGrams(tokens, order);
         const theirs = wanted.map((reference) => nGrams(reference, order));
-        claimed[k]! += totalOf(own);
+        let hits = 0;
         // The count of an n-gram is clipped to the reference that has it most often.
-        for (const [run, count] of own) hits[k]! += Math.min(count, Math.max(...theirs.map((runs) => runs.get(run) ?? 0)));
-      }
-      length += tokens.length;
-      closest += closestLength(
-        tokens.length,
-        wanted.map((reference) => reference.length),
-      );
+        for (const [run, count] of own) hits += Math.min(count, Math.max(...theirs.map((runs) => runs.get(run) ?? 0)));
+        return [hits, totalOf(own)];
+      });
+      counts.add([tokens.length, closestLength(tokens.length, lengths), ...ofOrders.flat()]);
       numbersOfReferences.add(references.length);
     },
-    value() {
+    value(rows) {
+      const [length, closest, ...ofOrders] = counts.sums(rows) as unknown as [number, number, ...number[]];
+      const hits = ORDERS.map((_, k) => ofOrders[2 * k]!);
+      const claimed = ORDERS.map((_, k) => ofOrders[2 * k + 1]!);
       if (hits.every((n) => n === 0)) return 0;
       const precisions = smoothed(hits, claimed);
       // If no output is long enough for an order, the geometric mean is 0.
       if (precisions.includes(0)) return 0;
-      return penalty() * Math.exp(precisions.reduce((sum, p) => sum + Math.log(p), 0) / ORDERS.length);
+      return penalty(length, closest) * Math.exp(precisions.reduce((sum, p) => sum + Math.log(p), 0) / ORDERS.length);
     },
-    details: () => ({
-      signature: `${referencesOf(numbersOfReferences)}|case:mixed|eff:no|tok:13a|smooth:exp`,
-      brevity_penalty: penalty(),
-      length,
-      reference_length: closest,
-    }),
+    details() {
+      const [length = 0, closest = 0] = counts.sums();
+      const signature = `${referencesOf(numbersOfReferences)}|case:mixed|eff:no|tok:13a|smooth:exp`;
+      return { signature, brevity_penalty: penalty(length, closest), length, reference_length: closest };
+    },
   };
 }
 
@@ -143,7 +144,8 @@ interface Runs {
  * `wordOrder`: 0, or 2 for chrF2++ (Popović 2017), which also counts word n-grams of orders one and two. From 0 to 100.
  */
 export function chrf(wordOrder: 0 | 2): Counter {
-  const sums: Runs[] = Array.from({ length: CHARACTER_ORDER + wordOrder }, () => ({ own: 0, theirs: 0, hits: 0 }));
+  const orders = CHARACTER_ORDER + wordOrder;
+  const counts = new PerExample(3 * orders, Int32Array);
   const numbersOfReferences = new Set<number>();
   return {
     add({ references, predicted }) {
@@ -154,14 +156,15 @@ export function chrf(wordOrder: 0 | 2): Counter {
         const runs = compared(own, runsOf(reference, wordOrder));
         if (!nearest || fScore(runs) > fScore(nearest)) nearest = runs;
       }
-      for (const [k, runs] of nearest!.entries()) {
-        sums[k]!.own += runs.own;
-        sums[k]!.theirs += runs.theirs;
-        sums[k]!.hits += runs.hits;
-      }
+      counts.add(nearest!.flatMap(({ own, theirs, hits }) => [own, theirs, hits]));
       numbersOfReferences.add(references.length);
     },
-    value: () => fScore(sums),
+    value(rows) {
+      const sums = counts.sums(rows);
+      const runs = Array.from({ length: orders }, (_, k) => ({ own: sums[3 * k]!, theirs: sums[3 * k + 1]!, hits: sums[3 * k + 2]! }));
+      return fScore(runs);
+    },
+    ofText: true,
     details: () => ({
       signature: `${referencesOf(numbersOfReferences)}|case:mixed|eff:yes|nc:${CHARACTER_ORDER}|nw:${wordOrder}|space:no`,
     }),

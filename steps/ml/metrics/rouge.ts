@@ -6,20 +6,22 @@
  */
 
 import { random } from '../models/random.ts';
-import { type Counter, common, mean, nGrams } from './counts.ts';
+import { type Counter, common, nGrams } from './counts.ts';
+import { PerExample } from './per-example.ts';
 
 type RougeType = 'rouge1' | 'rouge2' | 'rougeL' | 'rougeLsum';
 
 /** From 0 to 1. */
 export function rouge(type: RougeType): Counter {
-  const scores: number[] = [];
+  const scores = new PerExample(1);
   return {
     add({ references, predicted }) {
-      scores.push(Math.max(...references.map((reference) => SCORES[type](reference, predicted))));
+      scores.add([Math.max(...references.map((reference) => SCORES[type](reference, predicted)))]);
     },
-    value: () => mean(scores),
+    value: (rows) => scores.sums(rows)[0]! / (rows?.length ?? scores.count),
+    ofText: true,
     details() {
-      const [low, high] = interval(scores);
+      const [low, high] = interval(scores.column(0));
       return { stemmer: 'porter', confidence: 0.95, low, high };
     },
   };
@@ -104,7 +106,7 @@ function f1(hits: number, real: number, candidate: number): number {
 const RESAMPLES = 1000;
 
 /** The middle 95% of the means of bootstrap samples. */
-function interval(scores: number[]): [low: number, high: number] {
+function interval(scores: Float64Array): [low: number, high: number] {
   const uniform = random('bootstrap', scores.length);
   const means = Float64Array.from({ length: RESAMPLES }, () => {
     let sum = 0;

@@ -6,7 +6,7 @@ import { isGenerating } from '../models/config.ts';
 import type { Example, Split, TokensInfo } from '../models/token-dataset.ts';
 import type { HostTensors } from '../runtime/runtime.ts';
 import { taskKind } from './registry.ts';
-import type { Masking, Measuring } from './task.ts';
+import type { Masking, Measurement, Measuring } from './task.ts';
 
 interface EvaluationOptions extends Omit<Measuring, 'split'> {
   batchSize: number;
@@ -14,17 +14,17 @@ interface EvaluationOptions extends Omit<Measuring, 'split'> {
   masking: Omit<Masking, 'seed' | 'epoch'>;
   signal: AbortSignal;
   progress?: (rows: number) => void;
-  /** Receives the results of each example, in order. */
-  line?: (line: Record<string, Json>) => Promise<void> | void;
+  /** Receives the prediction for each example, in order. */
+  predicted?: (id: string, prediction: Record<string, Json>) => Promise<void> | void;
 }
 
-/** `loss` and the requested metrics, further results, and warnings. */
+/** Returns the measurement, which has received all examples. */
 export async function evaluateSplit(
   run: (inputs: HostTensors) => Promise<HostTensors>,
   split: Split,
   info: TokensInfo,
-  { batchSize, masking, signal, progress, line, ...measuring }: EvaluationOptions,
-) {
+  { batchSize, masking, signal, progress, predicted, ...measuring }: EvaluationOptions,
+): Promise<Measurement> {
   const measurement = taskKind(info.task).measure({ ...measuring, split });
   const examples = split.examples();
   /** Results of the sequences from `first` on. */
@@ -53,16 +53,15 @@ export async function evaluateSplit(
       open ??= (await examples.next()).value as Example | undefined;
       const count = open?.sequences ?? 1;
       if (!open || results.length < count) break;
-      const { id } = open;
-      const fields = measurement.add(open, first, results.splice(0, count));
-      await line?.({ id, ...fields });
+      const prediction = measurement.add(open, first, results.splice(0, count));
+      await predicted?.(open.id, prediction);
       first += count;
       rows++;
       open = undefined;
     }
     progress?.(rows);
   }
-  return { metrics: measurement.metrics(), report: measurement.report(), warnings: measurement.warnings?.() ?? [] };
+  return measurement;
 }
 
 /** The program of a generating task computes logits over the vocabulary for each token, which may take at most 1 GB. */

@@ -67,7 +67,6 @@ export const maskedLm: TaskKind<Filled[]> = {
         const own = logitsAt(logits!, p);
         return { loss: -logSoftmax(own)[label]!, hit: best(own) === label };
       },
-      line: ({ tokens, hits }) => ({ masks: tokens, hits }),
     }),
   card: {
     hubTask: 'fill-mask',

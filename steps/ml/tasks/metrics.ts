@@ -24,6 +24,22 @@ const SMALLER_IS_BETTER = ['loss', 'log_loss', 'ece', 'hamming_loss', 'mse', 'rm
 
 export const betterOf = (metric: string): MetricDirection => (SMALLER_IS_BETTER.includes(metric) ? 'lower' : 'higher');
 
+/** Why a metric has no value, for a value that is not a finite number. */
+export function whyUndefined(metric: string, value: number): string {
+  if (!Number.isNaN(value)) return 'it is too large for a number';
+  return UNDEFINED[metric] ?? 'no example has anything to count for it';
+}
+
+const UNDEFINED: Record<string, string> = {
+  roc_auc: 'it needs at least one example of every label',
+  r2: 'it needs at least two examples',
+  pearson: 'all true values, or all predictions, are the same',
+  spearman: 'all true values, or all predictions, are the same',
+  macro_f1: 'there is no entity, neither true nor predicted',
+  perplexity: 'no token is to be predicted',
+  accuracy: 'no token is to be predicted',
+};
+
 interface TaskMetrics {
   /** All metrics of the task. */
   known: readonly string[];

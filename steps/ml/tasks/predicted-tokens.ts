@@ -4,10 +4,11 @@
  */
 
 import { type Json, StepError } from '../../../engine/contract/step.ts';
+import { PerExample } from '../metrics/per-example.ts';
 import type { GeneratingTask } from '../models/config.ts';
-import type { TokensInfo } from '../models/token-dataset.ts';
+import type { Example, TokensInfo } from '../models/token-dataset.ts';
 import { type HostTensors, IGNORE_INDEX } from '../runtime/runtime.ts';
-import type { Measurement, Measuring, Outputs, TaskKind } from './task.ts';
+import { type Measurement, type Measuring, type Outputs, refuseNaN, type TaskKind } from './task.ts';
 
 /** `encode` encodes a prompt or an input text. */
 export function nextTokenTask(
@@ -29,7 +30,7 @@ export function nextTokenTask(
       measureTokens(measuring, {
         name: 'tokens',
         score: ({ losses, predictions }, p, label) => ({ loss: losses!.data[p]!, hit: predictions!.data[p] === label }),
-        line: ({ tokens, hits, loss }) => ({ tokens, hits, loss }),
+        ...(task === 'seq2seq' && { label: (example) => example.target! }),
       }),
   };
 }
@@ -84,43 +85,45 @@ interface TokenMeasuring {
   name: 'tokens' | 'masks';
   /** The loss of the label at place `p` of `label_positions`, and whether it has the highest score. */
   score(outputs: Outputs, p: number, label: number): { loss: number; hit: boolean };
-  line(sum: Predicted): Record<string, Json>;
+  /** The text that the tokens are, if a prediction contains it. */
+  label?(example: Example): Json;
 }
 
 /** Measures how well labels at `label_positions` are predicted. */
-export function measureTokens({ metrics }: Measuring, { name, score, line }: TokenMeasuring): Measurement<Predicted> {
-  let all = NOTHING;
+export function measureTokens({ metrics }: Measuring, { name, score, label }: TokenMeasuring): Measurement<Predicted> {
+  const sums = new PerExample(3);
   return {
+    columns: { ...(label && { label: 'VARCHAR' }), tokens: 'BIGINT', loss: 'DOUBLE', accuracy: 'DOUBLE' },
     read(outputs, row, _, { input_ids, decoder_input_ids, label_positions, labels }) {
       const width = (decoder_input_ids ?? input_ids)!.shape[1]!;
-      const predicted = { ...NOTHING };
+      const predicted = { loss: 0, hits: 0, tokens: 0 };
       for (const [p, place] of label_positions!.data.entries()) {
         const label = labels!.data[p]!;
         if (label < 0 || Math.floor(place / width) !== row) continue;
         const { loss, hit } = score(outputs, p, label);
+        refuseNaN(loss);
         predicted.loss += loss;
         predicted.hits += hit ? 1 : 0;
         predicted.tokens++;
       }
       return predicted;
     },
-    add(_, __, results) {
-      all = sumOf([all, ...results]);
-      return line(sumOf(results));
+    add(example, _, results) {
+      const [loss, hits, tokens] = [total(results, 'loss'), total(results, 'hits'), total(results, 'tokens')];
+      sums.add([loss, hits, tokens]);
+      return { ...(label && { label: label(example) }), tokens, loss: loss / tokens, accuracy: hits / tokens };
     },
-    metrics() {
-      const loss = all.loss / all.tokens;
-      const values: Record<string, number> = { perplexity: Math.exp(loss), accuracy: all.hits / all.tokens };
+    metrics(rows) {
+      const [sum, hits, tokens] = sums.sums(rows) as unknown as [number, number, number];
+      const loss = sum / tokens;
+      const values: Record<string, number> = { perplexity: Math.exp(loss), accuracy: hits / tokens };
       return { loss, ...Object.fromEntries(metrics.map((name) => [name, values[name]!])) };
     },
-    report: () => ({ [name]: all.tokens }),
+    report: () => ({ [name]: sums.sums()[2]! }),
   };
 }
 
-const NOTHING: Predicted = { loss: 0, hits: 0, tokens: 0 };
-
-const sumOf = (results: readonly Predicted[]): Predicted =>
-  results.reduce((a, b) => ({ loss: a.loss + b.loss, hits: a.hits + b.hits, tokens: a.tokens + b.tokens }), NOTHING);
+const total = (results: readonly Predicted[], of: keyof Predicted): number => results.reduce((sum, one) => sum + one[of], 0);
 
 /** The exponential of the mean loss per token, in nats, over all predicted tokens: a short block counts less than a full one. */
 export function perplexity() {

@@ -9,7 +9,8 @@ import { type Json, StepError } from '../../../engine/contract/step.ts';
 import type { Row } from '../data/database.ts';
 import { quote } from '../data/sql.ts';
 import { requireColumn } from '../data/table.ts';
-import { answerMetrics } from '../metrics/answers.ts';
+import { ANSWERS, answerMetrics } from '../metrics/answers.ts';
+import { PerExample } from '../metrics/per-example.ts';
 import { type Sequence, type Windowing, windowsOf } from '../models/tokenizer.ts';
 import { metricNames } from './metrics.ts';
 import {
@@ -23,6 +24,7 @@ import {
   type Preparation,
   type PreparationContext,
   placeSchema,
+  refuseNaN,
   rounded,
   shareSchema,
   type TaskKind,
@@ -316,15 +318,24 @@ function highest(logits: Float32Array): number[] {
 /* Measures. */
 
 function measure({ metrics, split }: Measuring): Measurement<Ends> {
-  // Running sums, because the answers of a large split would take much memory.
-  const sums = new Map<string, number>();
-  let [rows, unanswerable, unanswered] = [0, 0, 0];
-  let loss = 0;
-  let windows = 0;
+  const names = Object.keys(ANSWERS);
+  /** The loss and the number of windows, and all metrics. */
+  const sums = new PerExample(2 + names.length);
+  let [unanswerable, unanswered] = [0, 0];
   return {
+    columns: {
+      label: 'VARCHAR[]',
+      prediction: 'VARCHAR',
+      start: 'BIGINT',
+      score: 'DOUBLE',
+      ...Object.fromEntries(names.map((name) => [name, 'DOUBLE'])),
+      loss: 'DOUBLE',
+      correct: 'BOOLEAN',
+    },
     read,
-    add({ question, context, answers }, first, results) {
-      const read = results.map(({ starts, ends }, w) => {
+    add({ context, answers }, first, results) {
+      let loss = 0;
+      const windows = results.map(({ starts, ends }, w) => {
         const sequence = first + w;
         const begins = new Int32Array(split.length(sequence));
         const stops = new Int32Array(split.length(sequence));
@@ -334,32 +345,38 @@ function measure({ metrics, split }: Measuring): Measurement<Ends> {
           (logSoftmax(starts)[split.values('start_positions', sequence)![0]!]! +
             logSoftmax(ends)[split.values('end_positions', sequence)![0]!]!) /
           2;
-        windows++;
         return {
           starts,
           ends,
           spans: Array.from(begins, (begin, i): [number, number] | undefined => (begin < 0 ? undefined : [begin, stops[i]!])),
         };
       });
-      const best = select(read, context as string);
-      const own = answerMetrics([{ truth: answers as string[], predicted: best.text }], metrics);
-      for (const [name, value] of Object.entries(own)) sums.set(name, (sums.get(name) ?? 0) + value);
-      rows++;
+      refuseNaN(loss);
+      const best = select(windows, context as string);
+      const own = answerMetrics([{ truth: answers as string[], predicted: best.text }], names);
+      sums.add([loss, results.length, ...Object.values(own)]);
       if ((answers as string[]).length === 0) unanswerable++;
       if (best.text === '') unanswered++;
       return {
-        question: question!,
-        answers: answers!,
-        predicted: best.text,
+        label: answers!,
+        prediction: best.text,
         start: best.start,
-        end: best.end,
         score: rounded(best.score),
+        ...own,
+        loss: loss / results.length,
+        correct: own.exact_match === 1,
       };
     },
-    metrics: () => ({ loss: loss / windows, ...Object.fromEntries(metrics.map((name) => [name, sums.get(name)! / rows])) }),
+    metrics(rows) {
+      const [loss, windows, ...values] = sums.sums(rows) as unknown as [number, number, ...number[]];
+      const count = rows?.length ?? sums.count;
+      return { loss: loss / windows, ...Object.fromEntries(metrics.map((name) => [name, values[names.indexOf(name)]! / count])) };
+    },
     report: () => ({ unanswerable }),
     warnings: () =>
-      unanswered === rows && rows > 1 && unanswerable < rows ? ['the model predicts for every question that it has no answer'] : [],
+      unanswered === sums.count && sums.count > 1 && unanswerable < sums.count
+        ? ['the model predicts for every question that it has no answer']
+        : [],
   };
 }
 

@@ -122,12 +122,17 @@ export interface Measuring {
 
 /** Receives the examples of a split in their order. */
 export interface Measurement<R = unknown> {
+  /** The SQL type of each field that `add` returns. */
+  columns: Record<string, string>;
   /** Extracts from a batch's outputs what belongs to row `row`, a sequence of `length` tokens. */
   read(outputs: Outputs, row: number, length: number, inputs: HostTensors): R;
-  /** `first`: the example's first sequence in the split. Returns the fields that are written besides its id. */
+  /** `first`: the example's first sequence in the split. Returns the fields of its prediction, by column. */
   add(example: Example, first: number, results: R[]): Record<string, Json>;
-  /** The requested metrics, and `loss`. */
-  metrics(): Record<string, number>;
+  /**
+   * The requested metrics, and `loss`, of some examples: their positions in the order of `add`, which may repeat. Default:
+   * all examples. NaN means that a metric is undefined.
+   */
+  metrics(rows?: Int32Array): Record<string, number>;
   /** Further results of a report, e.g. a confusion matrix. */
   report(): Record<string, Json>;
   /** Warnings, e.g. that every row got the same label. */
@@ -164,14 +169,19 @@ export const rounded = (value: number): number => Number(value.toPrecision(8));
 export function best(scores: ArrayLike<number>): number {
   let place = 0;
   for (let i = 0; i < scores.length; i++) {
-    if (Number.isNaN(scores[i]!))
-      throw new StepError(
-        'the model outputs scores that are not numbers',
-        'Its training diverged: train it again with a lower learning_rate.',
-      );
+    refuseNaN(scores[i]!);
     if (scores[i]! > scores[place]!) place = i;
   }
   return place;
+}
+
+/** For an output of a model, or what is computed from it. */
+export function refuseNaN(score: number): void {
+  if (Number.isNaN(score))
+    throw new StepError(
+      'the model outputs scores that are not numbers',
+      'Its training diverged: train it again with a lower learning_rate.',
+    );
 }
 
 /** The windows of each text; nothing is truncated. */

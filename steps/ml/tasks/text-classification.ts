@@ -8,6 +8,7 @@ import { bagOfWords } from '../bag-of-words.ts';
 import type { Row } from '../data/database.ts';
 import { quote } from '../data/sql.ts';
 import { requireColumn } from '../data/table.ts';
+import { PerExample } from '../metrics/per-example.ts';
 import {
   type Classified,
   classificationMetrics,
@@ -49,6 +50,7 @@ import {
   type PageSubject,
   type Preparation,
   type PreparationContext,
+  refuseNaN,
   rounded,
   rowOf,
   shareSchema,
@@ -242,33 +244,42 @@ const byLabel = (labels: string[], values: ArrayLike<number>): Record<string, Js
 
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 
+const PROBABILITIES = 'MAP(VARCHAR, DOUBLE)';
+
 function measureLabels({ labels, metrics, positive, split, labelIds }: Measuring): Measurement<Float32Array> {
-  const truth: number[] = [];
-  const predicted: number[] = [];
-  const scores: Float64Array[] = [];
+  /** The true and the predicted class, and the loss. */
+  const rows = new PerExample(3);
   // The probabilities of every row would take more memory than everything else together.
   const keepsScores = metrics.some((name) => PROBABILITY_METRICS.includes(name));
-  let loss = 0;
-  const classified = (): Classified => ({
+  const probabilities = new PerExample(labels.length);
+  const classified = (of?: Int32Array): Classified => ({
     classes: labels.length,
-    truth,
-    predicted,
-    scores,
+    truth: rows.column(0, of),
+    predicted: rows.column(1, of),
+    ...(keepsScores && { scores: probabilities.each(of) }),
     ...(positive === undefined ? {} : { positive }),
   });
   return {
+    columns: { label: 'VARCHAR', prediction: 'VARCHAR', score: 'DOUBLE', scores: PROBABILITIES, loss: 'DOUBLE', correct: 'BOOLEAN' },
     read,
     add(_, first, [logits]) {
       const label = labelIds[split.values('labels', first)![0]!]!;
       const logs = logSoftmax(logits!);
-      loss -= logs[label]!;
-      truth.push(label);
-      predicted.push(best(logits!));
-      const probabilities = logs.map(Math.exp);
-      if (keepsScores) scores.push(probabilities);
-      return { label: labels[label]!, predicted: labels[predicted.at(-1)!]!, scores: byLabel(labels, probabilities) };
+      const predicted = best(logits!);
+      const loss = -logs[label]!;
+      rows.add([label, predicted, loss]);
+      const scores = logs.map(Math.exp);
+      if (keepsScores) probabilities.add(scores);
+      return {
+        label: labels[label]!,
+        prediction: labels[predicted]!,
+        score: rounded(scores[predicted]!),
+        scores: byLabel(labels, scores),
+        loss,
+        correct: label === predicted,
+      };
     },
-    metrics: () => ({ loss: loss / truth.length, ...classificationMetrics(classified(), metrics) }),
+    metrics: (of) => ({ loss: rows.sums(of)[2]! / (of?.length ?? rows.count), ...classificationMetrics(classified(of), metrics) }),
     report() {
       const matrix = confusionMatrix(classified());
       return {
@@ -278,58 +289,73 @@ function measureLabels({ labels, metrics, positive, split, labelIds }: Measuring
         classes: { ...classReport(labels, matrix) },
       };
     },
-    warnings: () =>
-      allSame(predicted) && !allSame([...predicted, ...truth])
+    warnings() {
+      const { truth, predicted } = classified();
+      return allSame(predicted) && !allSame([...Array.from(predicted), ...Array.from(truth)])
         ? [`the model predicts the label "${labels[predicted[0]!]}" for every row`]
-        : [],
+        : [];
+    },
   };
 }
 
 function measureSets({ labels, metrics, split, labelIds }: Measuring): Measurement<Float32Array> {
-  const truth: Uint8Array[] = [];
-  const predicted: Uint8Array[] = [];
-  let loss = 0;
-  const names = (flags: Uint8Array) => labels.filter((_, k) => flags[k] === 1);
+  const truth = new PerExample(labels.length, Uint8Array);
+  const predicted = new PerExample(labels.length, Uint8Array);
+  const losses = new PerExample(1);
+  const names = (flags: ArrayLike<number>) => labels.filter((_, k) => flags[k] === 1);
+  const sets = (of?: Int32Array) => ({ truth: truth.each(of), predicted: predicted.each(of) });
   return {
+    columns: { label: 'VARCHAR[]', prediction: 'VARCHAR[]', scores: PROBABILITIES, loss: 'DOUBLE', correct: 'BOOLEAN' },
     read,
     add(_, first, [logits]) {
       const flags = new Uint8Array(labels.length);
       for (const [k, flag] of split.values('labels', first)!.entries()) if (flag === 1) flags[labelIds[k]!] = 1;
+      let loss = 0;
       // −log σ(x) if the label applies, otherwise −log(1 − σ(x)), in the form that does not overflow.
+      logits!.forEach(refuseNaN);
       for (const [k, x] of logits!.entries()) loss += (Math.max(x, 0) - x * flags[k]! + Math.log1p(Math.exp(-Math.abs(x)))) / labels.length;
-      truth.push(flags);
       const scores = Float64Array.from(logits!, sigmoid);
-      predicted.push(Uint8Array.from(scores, (score) => (score > THRESHOLD ? 1 : 0)));
-      return { labels: names(flags), predicted: names(predicted.at(-1)!), scores: byLabel(labels, scores) };
+      const given = Uint8Array.from(scores, (score) => (score > THRESHOLD ? 1 : 0));
+      truth.add(flags);
+      predicted.add(given);
+      losses.add([loss]);
+      const correct = flags.every((flag, k) => flag === given[k]);
+      return { label: names(flags), prediction: names(given), scores: byLabel(labels, scores), loss, correct };
     },
-    metrics: () => ({ loss: loss / truth.length, ...multiLabelMetrics({ truth, predicted }, metrics) }),
-    report: () => ({ labels, classes: labelReport(labels, { truth, predicted }) }),
+    metrics: (of) => ({ loss: losses.sums(of)[0]! / (of?.length ?? losses.count), ...multiLabelMetrics(sets(of), metrics) }),
+    report: () => ({ labels, classes: labelReport(labels, sets()) }),
     warnings() {
-      if (!allSame(predicted.map(String)) || allSame([...predicted, ...truth].map(String))) return [];
-      const given = names(predicted[0]!).map((label) => `"${label}"`);
-      return [`the model predicts ${given.length > 0 ? `the labels ${given.join(', ')}` : 'no label at all'} for every row`];
+      const [real, given] = [truth.each().map(String), predicted.each().map(String)];
+      if (!allSame(given) || allSame([...given, ...real])) return [];
+      const said = names(predicted.each()[0]!).map((label) => `"${label}"`);
+      return [`the model predicts ${said.length > 0 ? `the labels ${said.join(', ')}` : 'no label at all'} for every row`];
     },
   };
 }
 
 function measureNumbers({ labels, metrics, split }: Measuring): Measurement<Float32Array> {
-  const truth: number[] = [];
-  const predicted: number[] = [];
+  const rows = new PerExample(2);
   return {
+    columns: { label: 'DOUBLE', prediction: 'DOUBLE', loss: 'DOUBLE' },
     read,
     add(_, first, [logits]) {
-      const [value] = split.values('labels', first)!;
-      truth.push(value!);
-      predicted.push(logits![0]!);
-      return { label: rounded(value!), predicted: rounded(logits![0]!) };
+      const value = split.values('labels', first)![0]!;
+      const predicted = logits![0]!;
+      refuseNaN(predicted);
+      rows.add([value, predicted]);
+      return { label: rounded(value), prediction: rounded(predicted), loss: rounded((value - predicted) ** 2) };
     },
-    metrics: () => ({ loss: regressionMetrics(truth, predicted, ['mse']).mse!, ...regressionMetrics(truth, predicted, metrics) }),
+    metrics(of) {
+      const { mse, ...asked } = regressionMetrics([...rows.column(0, of)], [...rows.column(1, of)], ['mse', ...metrics]);
+      return { loss: mse!, ...Object.fromEntries(metrics.map((name) => [name, name === 'mse' ? mse! : asked[name]!])) };
+    },
     report: () => ({ labels }),
   };
 }
 
 /** For two or more classes. */
-const allSame = (values: (number | string)[]): boolean => values.length > 1 && values.every((value) => value === values[0]);
+const allSame = (values: ArrayLike<number | string>): boolean =>
+  values.length > 1 && Array.from(values).every((value) => value === values[0]);
 
 /* Baselines: the most frequent label, and a bag of words. */
 

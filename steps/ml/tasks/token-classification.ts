@@ -7,9 +7,10 @@ import { type Json, StepError } from '../../../engine/contract/step.ts';
 import type { Row } from '../data/database.ts';
 import { quote } from '../data/sql.ts';
 import { requireColumn } from '../data/table.ts';
-import { mean } from '../metrics/counts.ts';
-import { counted, entityMetrics } from '../metrics/entities.ts';
-import { classReport, confusionMatrix } from '../metrics/text-classification.ts';
+import { computed, mean, total } from '../metrics/counts.ts';
+import { ENTITIES, EntityCounts, entityMetrics } from '../metrics/entities.ts';
+import { PerExample } from '../metrics/per-example.ts';
+import { classReport } from '../metrics/text-classification.ts';
 import type { Sequence } from '../models/tokenizer.ts';
 import { IGNORE_INDEX } from '../runtime/runtime.ts';
 import { type LabelCount, labelSet } from './labels.ts';
@@ -272,58 +273,67 @@ function entityOf({ entity, words }: Group, text: string): Json {
 /* Measures. */
 
 function measure({ labels, metrics, split, labelIds }: Measuring): Measurement<Float32Array> {
-  const truth: string[][] = [];
-  const predicted: string[][] = [];
   const nothing = labels.includes('O') ? 'O' : '';
-  let loss = 0;
-  let words = 0;
+  const entities = new EntityCounts();
+  /** The loss, and the number of words that have one. */
+  const sums = new PerExample(2);
+  // Counts words, not entities. A word without a prediction is a false negative of its tag, and no false positive of another.
+  const names = [...labels, ''];
+  const places = new Map(names.map((name, k) => [name, k]));
+  const matrix = names.map(() => names.map(() => 0));
   return {
+    columns: { words: 'VARCHAR[]', label: 'VARCHAR[]', prediction: 'VARCHAR[]', score: 'DOUBLE', loss: 'DOUBLE', correct: 'BOOLEAN' },
     read: ({ logits }, row, length) => tokensOf(logits!, row, length),
     add({ words: texts, unread = [] }, first, results) {
-      const real: string[] = [];
-      const said: (string | null)[] = [];
+      const truth: string[] = [];
+      const predicted: (string | null)[] = [];
+      let [loss, words, score] = [0, 0, Number.NaN];
       for (const [w, logits] of results.entries()) {
         const tags = new Int32Array(split.length(first + w));
         split.read('labels', first + w, tags, 0);
         for (const [i, tag] of tags.entries()) {
           if (tag === IGNORE_INDEX) continue;
           const logs = logSoftmax(logits.subarray(i * labels.length, (i + 1) * labels.length));
+          const tagged = best(logs);
           loss -= logs[labelIds[tag]!]!;
           words++;
-          real.push(labels[labelIds[tag]!]!);
-          said.push(labels[best(logs)]!);
+          score = words === 1 ? logs[tagged]! : Math.min(score, logs[tagged]!);
+          truth.push(labels[labelIds[tag]!]!);
+          predicted.push(labels[tagged]!);
         }
       }
       // Words without a token, in their order. They have no prediction, which counts as no entity.
       for (const [word, tag] of unread as [number, string][]) {
-        real.splice(word, 0, tag);
-        said.splice(word, 0, null);
+        truth.splice(word, 0, tag);
+        predicted.splice(word, 0, null);
       }
-      truth.push(real);
-      predicted.push(said.map((tag) => tag ?? nothing));
-      return { words: texts ?? null, tags: real, predicted: said };
+      const taken = predicted.map((tag) => tag ?? nothing);
+      entities.add(truth, taken);
+      sums.add([loss, words]);
+      for (const [i, tag] of truth.entries()) matrix[places.get(tag)!]![places.get(taken[i]!)!]!++;
+      return {
+        words: texts ?? null,
+        label: truth,
+        prediction: predicted,
+        score: rounded(Math.exp(score)),
+        loss: loss / words,
+        correct: truth.every((tag, i) => tag === taken[i]),
+      };
     },
-    metrics: () => ({ loss: loss / words, ...entityMetrics({ truth, predicted }, metrics) }),
-    report: () => ({
-      labels,
-      ...(markEntities(labels) && { entities: { ...counted({ truth, predicted }).types } }),
-      classes: tagReport(labels, truth, predicted),
-    }),
+    metrics(rows) {
+      const [loss, words] = sums.sums(rows) as unknown as [number, number];
+      return { loss: loss / words, ...computed(ENTITIES, metrics, entities.counted(rows)) };
+    },
+    report() {
+      const { '': _, ...classes } = classReport(names, matrix);
+      return { labels, ...(markEntities(labels) && { entities: { ...entities.counted().types } }), classes };
+    },
     warnings() {
-      const said = new Set(predicted.flat());
-      return said.size === 1 && new Set(truth.flat()).size > 1 ? [`the model predicts the tag "${[...said][0]}" for every word`] : [];
+      const said = names.filter((_, k) => matrix.some((row) => row[k]! > 0));
+      const real = matrix.filter((row) => total(row) > 0);
+      return said.length === 1 && real.length > 1 ? [`the model predicts the tag "${said[0]}" for every word`] : [];
     },
   };
-}
-
-/** Counts words, not entities. */
-function tagReport(labels: string[], truth: string[][], predicted: string[][]): Record<string, Json> {
-  // A word without a prediction is a false negative of its tag, and no false positive of another.
-  const names = [...labels, ''];
-  const places = (tags: string[][]) => tags.flat().map((tag) => names.indexOf(tag));
-  const matrix = confusionMatrix({ classes: names.length, truth: places(truth), predicted: places(predicted) });
-  const { '': _, ...report } = classReport(names, matrix);
-  return report;
 }
 
 /* Baselines: the most frequent tag overall, and the most frequent tag of each word: entities without any context. */

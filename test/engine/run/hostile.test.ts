@@ -39,7 +39,7 @@ steps:
     'Infinity',
     '-Infinity',
   ]);
-  expect((await p.run('run', 'p.yaml', '--plain')).screen).toMatch(/\n0 +2 +NaN +Infinity +-Infinity\n/);
+  expect((await p.run('run', 'p.yaml', '--plain')).screen).toMatch(/\n0 +2 +n\/a +Infinity +-Infinity\n/);
   const notices = events.filter(({ type, cell }) => type === 'notice' && cell === 'odd[n=0]').map(({ message }) => message);
   expect(notices).toContain('ignored the metric a = {"x":1}: a metric needs a name and a number');
   expect(notices).toHaveLength(6);

@@ -8,6 +8,7 @@ import { readSafetensors, toFloat32, writeSafetensors } from '../../../steps/ml/
 import { preview } from '../../../steps/preview/preview.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
 import train from '../../../steps/train/step.ts';
+import { allRows } from '../../table.ts';
 import { ranStep, table, temporary } from '../rig.ts';
 import { rows, smallModel, smallTokens } from '../small.ts';
 
@@ -32,10 +33,7 @@ afterAll(() => rmSync(kept, { recursive: true }));
 async function evaluated(inputs: { model: string; tokens: string }, options: object = {}) {
   const ran = await ranStep(step, { runtime: 'eager', ...options }, inputs);
   const report = JSON.parse(readFileSync(ran.outputs.metrics!, 'utf8'));
-  const predictions = readFileSync(ran.outputs.predictions!, 'utf8')
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line));
+  const predictions = await allRows(ran.outputs.predictions!);
   return { ...ran, report, predictions };
 }
 
@@ -46,12 +44,12 @@ test('metrics, confusion matrix and predictions agree with each other', async ()
   expect(report.metrics.accuracy).toBeGreaterThan(0.9);
   expect(metrics).toEqual(report.metrics);
   expect(predictions.map(({ id }) => id)).toEqual(predictions.map((_, i) => `test-${String(i).padStart(4, '0')}`));
-  const count = (label: string, predicted: string) => predictions.filter((p) => p.label === label && p.predicted === predicted).length;
+  const count = (label: string, predicted: string) => predictions.filter((p) => p.label === label && p.prediction === predicted).length;
   const matrix = ['bad', 'good'].map((label) => ['bad', 'good'].map((predicted) => count(label, predicted)));
   expect(report.confusion_matrix).toEqual(matrix);
-  for (const { predicted, scores } of predictions) {
+  for (const { prediction, scores } of predictions) {
     expect(scores.bad + scores.good).toBeCloseTo(1, 6);
-    expect(scores[predicted]).toBeGreaterThanOrEqual(0.5);
+    expect(scores[prediction]).toBeGreaterThanOrEqual(0.5);
   }
 });
 
@@ -65,14 +63,14 @@ test('each class has its scores, by name, with the predictions of its rows; `sho
     expect(predicted_as).toEqual(
       Object.fromEntries(
         ['bad', 'good'].flatMap((name) => {
-          const count = own.filter(({ predicted }) => predicted === name).length;
+          const count = own.filter(({ prediction }) => prediction === name).length;
           return count > 0 ? [[name, count]] : [];
         }),
       ),
     );
-    const hits = own.filter(({ predicted }) => predicted === label).length;
+    const hits = own.filter(({ prediction }) => prediction === label).length;
     expect(recall).toBeCloseTo(hits / own.length, 12);
-    expect(precision).toBeCloseTo(hits / Math.max(1, predictions.filter(({ predicted }) => predicted === label).length), 12);
+    expect(precision).toBeCloseTo(hits / Math.max(1, predictions.filter(({ prediction }) => prediction === label).length), 12);
   }
   expect(warnings).toEqual([]);
   const shown = await preview(outputs.metrics!, 10);

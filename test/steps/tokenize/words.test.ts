@@ -7,6 +7,7 @@ import { Database } from '../../../steps/ml/data/database.ts';
 import { writeTable } from '../../../steps/ml/data/table.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
 import train from '../../../steps/train/step.ts';
+import { allRows } from '../../table.ts';
 import { ranStep, temporary } from '../rig.ts';
 import { smallModel } from '../small.ts';
 
@@ -29,10 +30,9 @@ test('there is one entry for each word, null for words without a prediction, and
   const tokens = outputs.tokens!;
   const trained = await ranStep(train, { epochs: 30, learning_rate: 0.03, runtime: 'eager' }, { tokens, model });
   const evaluated = await ranStep(evaluate, { runtime: 'eager' }, { tokens, model: trained.outputs.model! });
-  const lines = readFileSync(evaluated.outputs.predictions!, 'utf8').trim().split('\n');
-  expect(lines).toHaveLength(4);
-  for (const line of lines)
-    expect(JSON.parse(line)).toMatchObject({ words: WORDS, tags: TAGS, predicted: [null, 'B-PER', null, 'B-LOC', 'O', null] });
+  const rows = await allRows(evaluated.outputs.predictions!);
+  expect(rows).toHaveLength(4);
+  for (const row of rows) expect(row).toMatchObject({ words: WORDS, label: TAGS, prediction: [null, 'B-PER', null, 'B-LOC', 'O', null] });
   const report = JSON.parse(readFileSync(evaluated.outputs.metrics!, 'utf8'));
   // By seqeval, with O for missing predictions: an empty B-PER is missed, and B-LOC stands alone in both.
   expect(report.metrics).toEqual({ precision: 1, recall: 0.5, f1: 2 / 3, accuracy: 4 / 6 });
