@@ -1,7 +1,7 @@
 /** Copies the rows of kept tokens and the kept layers from the files of a model, in the type in which they are stored or in another. */
 
 import { StepError } from '../../engine/contract/step.ts';
-import type { Config, Family, GeneratingHead, Head } from '../ml/models/family.ts';
+import { type Config, type Family, type GeneratingHead, type Head, vocabularyWeights } from '../ml/models/family.ts';
 import { asFloatType, type FloatType } from '../ml/models/float-types.ts';
 import { nameFor } from '../ml/models/model-folder.ts';
 import type { StoredTensor, WeightFiles } from '../ml/models/safetensors.ts';
@@ -21,7 +21,7 @@ export interface Reduction {
 
 export async function reducedWeights({ source, tensors }: WeightFiles, reduction: Reduction): Promise<Record<string, StoredTensor>> {
   const { family, before, rows, layers, dtype } = reduction;
-  const vocabulary = vocabularyWeights(family, before);
+  const vocabulary = withTokenRows(family, before);
   const own = namesOf(family, before);
   const names = layers ? movedNames([...tensors.keys()], reduction, layers) : new Map([...tensors.keys()].map((name) => [name, name]));
   const reduced: Record<string, StoredTensor> = Object.create(null);
@@ -72,10 +72,9 @@ const headsOf = (family: Family): (Head | GeneratingHead)[] => Object.values(fam
 const namesOf = (family: Family, config: Config): ReturnType<Family['parameters']> =>
   Object.assign({}, ...headsOf(family).map((head) => head.parameters(config, 2)), family.parameters(config));
 
-/** The weights with a row for each token: those whose shape follows the size of the vocabulary, and copies of them. */
-function vocabularyWeights(family: Family, config: Config): Set<string> {
-  const [now, larger] = [namesOf(family, config), namesOf(family, { ...config, vocab_size: config.vocab_size + 1 })];
-  const names = new Set(Object.keys(now).filter((name) => now[name]!.shape[0] !== larger[name]!.shape[0]));
+/** The weights with a row for each token, and copies of them. */
+function withTokenRows(family: Family, config: Config): Set<string> {
+  const names = new Set(vocabularyWeights((other) => namesOf(family, other), config));
   for (const { tied = {} } of headsOf(family))
     for (const [copy, original] of Object.entries(tied)) if (names.has(original)) names.add(copy);
   return names;

@@ -41,6 +41,7 @@ const PACKAGES = [
   'rouge_score==0.1.2',
   'nltk==3.10.4',
   'sentencepiece==0.2.3',
+  'captum==0.9.0',
 ];
 
 const golden = join(root, 'test/golden');
@@ -342,6 +343,7 @@ const scripts = readdirSync(golden, { recursive: true, encoding: 'utf8' }).filte
 
 // The output of a script is left out of its copy; what these scripts read is made by others.
 const READ: Record<string, RegExp> = {
+  'attribution.py': /\/checkpoint\/|\/inputs\.json$/,
   'generation.py': /\/checkpoint\//,
   'distillation.py': /\/checkpoint\/|\/inputs\.json$/,
   'reduce.py': /\/tokenizer\//,

@@ -55,6 +55,7 @@ test('ten steps of BERT with dropout: losses within 1e-4, weights as one vector 
   expect(cpu.losses.at(-1)).toBeLessThan(cpu.losses[0]!); // it did learn
 });
 
+describe('token attributions', () => import('../steps/ml/answering/attribution.test.ts').then(() => {}));
 describe('kernels', () => import('../steps/ml/runtime/kernels.test.ts').then(() => {}));
 describe('ops', () => import('../steps/ml/runtime/ops.test.ts').then(() => {}));
 describe('trainings', () => import('../steps/ml/runtime/training.test.ts').then(() => {}));

@@ -79,6 +79,12 @@ export function stackDepth(embeddings: RegExp, layer: RegExp): (weight: string) 
   };
 }
 
+/** The names of the weights with a row for each token: those whose shape follows the size of the vocabulary. */
+export function vocabularyWeights<C extends Config>(parametersOf: (config: C) => Parameters, config: C): string[] {
+  const [now, larger] = [parametersOf(config), parametersOf({ ...config, vocab_size: config.vocab_size + 1 })];
+  return Object.keys(now).filter((name) => now[name]!.shape[0] !== larger[name]!.shape[0]);
+}
+
 interface HeadWeights<C extends Config> {
   /** The class in transformers that loads such a model. */
   architecture: string;

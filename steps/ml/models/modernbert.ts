@@ -240,7 +240,9 @@ function meanOf(hidden: tf.Tensor, { attention_mask }: Record<string, tf.Tensor>
 function encode(pass: Pass, inputs: Record<string, tf.Tensor>, first = false): tf.Tensor {
   const { config, weights, dropout, observe } = pass;
   const shared = sharedBy(pass, inputs);
-  const words = nn.layerNorm(embedding(weights[WORDS]!, inputs.input_ids!), weights, 'model.embeddings.norm', config.norm_eps);
+  const words = embedding(weights[WORDS]!, inputs.input_ids!, (rows) =>
+    nn.layerNorm(rows, weights, 'model.embeddings.norm', config.norm_eps),
+  );
   let x = betweenLayers(dropout(words, config.embedding_dropout), observe); // [B, T, H]
   for (let layer = 0; layer < config.num_hidden_layers - 1; layer++) x = betweenLayers(block(pass, x, shared, layer, false), observe);
   const last = block(pass, x, shared, config.num_hidden_layers - 1, first && !observe); // [B, Q, H]

@@ -43,8 +43,8 @@ export function conv1d(x: Tensor, weight: Tensor, bias: Tensor): Tensor {
   return tf.reshape(y, [...x.shape.slice(0, -1), outWidth]);
 }
 
-/** Rows of `weight` [rows, width] by `ids` (int32, any shape) → [..ids, width]. */
-export function embedding(weight: Tensor, ids: Tensor): Tensor {
+/** Rows of `weight` [rows, width] by `ids` (int32, any shape) → [..ids, width], normalized by `norm`. */
+export function embedding(weight: Tensor, ids: Tensor, norm: (rows: Tensor) => Tensor = (rows) => rows): Tensor {
   const width = weight.shape[1]!;
   const flat = tf.reshape(ids, [-1]);
   const padding = paddingRows.get(weight);
@@ -59,7 +59,8 @@ export function embedding(weight: Tensor, ids: Tensor): Tensor {
       },
     };
   });
-  return tf.reshape(rows, [...ids.shape, width]);
+  const embedded = norm(tf.reshape(rows, [...ids.shape, width]));
+  return rowObservers.get(weight)?.(embedded) ?? embedded;
 }
 
 /** x [B, T, H] → [B, 1, H], the first token. */
@@ -86,6 +87,18 @@ export const firstRows = (weight: Tensor, count: number): Tensor => embedding(we
 
 /** The row of an embedding that gets no lookup gradient; a runtime sets it for the weights of a training. */
 export const paddingRows = new WeakMap<Tensor, number>();
+
+const rowObservers = new WeakMap<Tensor, (rows: Tensor) => Tensor>();
+
+/** Runs `f`, in which each `embedding` of `weight` returns what `observe` makes of it. */
+export function observingRows<T>(weight: Tensor, observe: (rows: Tensor) => Tensor, f: () => T): T {
+  rowObservers.set(weight, observe);
+  try {
+    return f();
+  } finally {
+    rowObservers.delete(weight);
+  }
+}
 
 /** Normalizes the last axis to mean 0 and (biased) variance 1, then scales it and, if there is a beta, shifts it. */
 export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor | undefined, epsilon: number): Tensor {
