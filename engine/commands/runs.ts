@@ -126,8 +126,8 @@ function runLines(run: RunDetails, colors: Colors): string[] {
     oneLine(shortened(failure ?? why ?? '', 500)),
   ]);
   const finalMetrics: FinalMetrics = new Map();
-  for (const { cell, name, value, step, better } of metrics) {
-    if (step === undefined) finalMetrics.set(cell, (finalMetrics.get(cell) ?? new Map()).set(name, { value, better }));
+  for (const { cell, name, value, step, better, low, high } of metrics) {
+    if (step === undefined) finalMetrics.set(cell, (finalMetrics.get(cell) ?? new Map()).set(name, { value, better, low, high }));
   }
   const cellsOfNotice = new Map<string, string[]>();
   for (const { cell, message } of notices)

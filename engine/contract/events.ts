@@ -13,7 +13,7 @@ export type RunEvent =
   | { type: 'running'; cell: string; why: string; attempt: number; log: string }
   | { type: 'log'; cell: string; stream: 'stdout' | 'stderr' | 'step'; line: string }
   | { type: 'progress'; cell: string; done: number; total?: number; values: Record<string, number | string> }
-  | { type: 'metric'; cell: string; name: string; value: number; step?: number; better?: MetricDirection }
+  | { type: 'metric'; cell: string; name: string; value: number; step?: number; better?: MetricDirection; low?: number; high?: number }
   | { type: 'result'; cell: string; message: string }
   /** Something that a user should not miss, such as a kept file or a changed input. Repeated below the summary. */
   | { type: 'notice'; cell?: string; message: string }

@@ -251,6 +251,9 @@ export interface MetricNotes {
   step?: number;
   /** Which values are better. Tables mark the best value; without a direction they mark none. */
   better?: MetricDirection;
+  /** The ends of a confidence interval, which is printed with the value: `f1 0.955 [0.931, 0.975]`. */
+  low?: number;
+  high?: number;
 }
 
 /**

@@ -41,6 +41,28 @@ export function figure(value: number | string | null): string {
   return String(Number(value.toPrecision(4)));
 }
 
+/** A number and the ends of its interval, if it has one: "0.955 [0.931, 0.975]". Without `decimals`, as precise as the interval is. */
+export function figureWithin({ value, low, high }: { value: number; low?: number; high?: number }, decimals?: number): string {
+  if (low === undefined || high === undefined) return metricFigure(value);
+  const fixed = decimals ?? intervalDecimals({ low, high });
+  const [own, ...ends] = [value, low, high].map((number) => (fixed === undefined ? figure(number) : withDecimals(number, fixed)));
+  return `${own} [${ends.join(', ')}]`;
+}
+
+/** How many decimals show two digits of the width of an interval, and at least three of a fraction; undefined if that is too many. */
+export function intervalDecimals({ low, high }: { low: number; high: number }): number | undefined {
+  const least = Math.max(Math.abs(low), Math.abs(high)) <= 1 ? 3 : 0;
+  const decimals = Math.max(least, high > low ? 1 - Math.floor(Math.log10(high - low)) : 4);
+  return decimals > 6 ? undefined : decimals;
+}
+
+/** "1,234.50" with two decimals. */
+export function withDecimals(value: number, decimals: number): string {
+  if (!Number.isFinite(value)) return metricFigure(value);
+  const [whole, rest] = value.toFixed(decimals).split('.');
+  return rest === undefined ? thousands(Number(whole)) : `${whole!.replace(/\B(?=(\d{3})+$)/g, ',')}.${rest}`;
+}
+
 /** "812 bytes", "3.4 MB", "120 GB". */
 export function bytes(count: number): string {
   const units = ['bytes', 'KB', 'MB', 'GB', 'TB'];

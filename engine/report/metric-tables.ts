@@ -5,7 +5,7 @@ import type { MetricDirection } from '../contract/step.ts';
 import { coreScalar } from '../format/scalars.ts';
 import { tableLines } from '../format/table.ts';
 import type { Colors } from '../format/terminal-text.ts';
-import { metricFigure, oneLine, width, wrap } from '../format/text.ts';
+import { figureWithin, intervalDecimals, metricFigure, oneLine, width, withDecimals, wrap } from '../format/text.ts';
 
 /** Final metrics by cell, then by name. */
 export type FinalMetrics = Map<string, Map<string, FinalMetric>>;
@@ -14,6 +14,9 @@ export interface FinalMetric {
   value: number;
   /** Undefined if the step does not say which values are better. The table then marks none. */
   better?: MetricDirection;
+  /** The ends of its interval. */
+  low?: number;
+  high?: number;
 }
 
 export function metricTables(metrics: FinalMetrics, columns: number, colors: Colors): string[] {
@@ -84,10 +87,16 @@ interface Column {
 }
 
 function metricColumn(name: string, shown: Row[], best: number | undefined): Column {
-  const values = shown.map(([, metrics]) => metrics.get(name)?.value);
-  const texts = alikeFigures(values);
+  const metrics = shown.map(([, values]) => values.get(name));
+  const texts = metrics.some((metric) => metric?.low !== undefined)
+    ? alikeIntervals(metrics)
+    : alikeFigures(metrics.map((metric) => metric?.value));
   const mark = (value: number | undefined) => (best === undefined || value === undefined ? '' : value === best ? ' *' : '  ');
-  return { header: best === undefined ? name : `${name}  `, cells: texts.map((text, row) => text + mark(values[row])), right: true };
+  return {
+    header: best === undefined ? name : `${name}  `,
+    cells: texts.map((text, row) => text + mark(metrics[row]?.value)),
+    right: true,
+  };
 }
 
 /** All numbers of a column get the decimals that the longest one needs, and all get exponents if one needs an exponent. */
@@ -98,12 +107,25 @@ function alikeFigures(values: (number | undefined)[]): string[] {
       value === undefined || !Number.isFinite(value) ? texts[i]! : value === 0 ? '0' : value.toExponential(2),
     );
   const decimals = Math.max(0, ...texts.map((text) => /\.(\d+)$/.exec(text)?.[1]?.length ?? 0));
-  return values.map((value, i) => {
-    if (value === undefined || !Number.isFinite(value)) return texts[i]!;
-    const [whole, rest] = value.toFixed(decimals).split('.');
-    return rest === undefined ? texts[i]! : `${whole!.replace(/\B(?=(\d{3})+$)/g, ',')}.${rest}`;
-  });
+  return values.map((value) => (value === undefined ? '' : withDecimals(value, decimals)));
 }
+
+/** Values with the same decimals, above each other, with their intervals. */
+function alikeIntervals(metrics: (FinalMetric | undefined)[]): string[] {
+  const all = metrics.map((metric) => (hasInterval(metric) ? intervalDecimals(metric) : 0));
+  const decimals = all.includes(undefined) ? undefined : Math.max(...(all as number[]));
+  const texts = metrics.map((metric) => {
+    if (metric === undefined) return ['', ''];
+    if (!hasInterval(metric)) return [decimals === undefined ? metricFigure(metric.value) : withDecimals(metric.value, decimals), ''];
+    const text = figureWithin(metric, decimals);
+    return [text.slice(0, text.indexOf(' ')), text.slice(text.indexOf(' '))];
+  });
+  const longest = Math.max(...texts.map(([, interval]) => interval!.length));
+  return texts.map(([value, interval]) => value! + interval!.padStart(longest));
+}
+
+const hasInterval = (metric: FinalMetric | undefined): metric is FinalMetric & { low: number; high: number } =>
+  metric?.low !== undefined && metric.high !== undefined;
 
 /** One column for each dimension in which the cells differ; if they are too wide, row numbers and a legend. */
 function keyColumns(shown: Row[], columns: number): { keys: Column[]; legend: string[] } {

@@ -5,7 +5,7 @@ import type { Pipeline } from '../contract/cell.ts';
 import { placeLines, placeName } from '../contract/errors.ts';
 import type { Failure, RunEvent, Summary } from '../contract/events.ts';
 import { type Colors, printableName, readableText } from '../format/terminal-text.ts';
-import { clip, clipMiddle, duration, metricFigure, oneLine, outputLine, someOf, thousands, wrap } from '../format/text.ts';
+import { clip, clipMiddle, duration, figureWithin, oneLine, outputLine, someOf, thousands, wrap } from '../format/text.ts';
 import { type FinalMetric, type FinalMetrics, metricTables } from './metric-tables.ts';
 
 /* The lines below a failed cell: the hint, the end of its log, and the path of the log. */
@@ -47,9 +47,9 @@ export class RunOutcome {
 
   take(event: RunEvent): void {
     if (event.type === 'metric' && event.step === undefined) {
-      const { value, better } = event;
+      const { value, better, low, high } = event;
       const metrics = this.#metrics.get(event.cell) ?? new Map<string, FinalMetric>();
-      this.#metrics.set(event.cell, metrics.set(event.name, { value, better }));
+      this.#metrics.set(event.cell, metrics.set(event.name, { value, better, low, high }));
     } else if (event.type === 'notice') {
       const cells = this.#notices.get(event.message) ?? [];
       if (event.cell !== undefined && !cells.includes(event.cell)) cells.push(event.cell);
@@ -60,7 +60,7 @@ export class RunOutcome {
 
   /** The result of a cell: its own result line, otherwise its final metrics. */
   resultOf(cell: string): string | undefined {
-    const metrics = [...(this.#metrics.get(cell) ?? [])].map(([name, { value }]) => `${name} ${metricFigure(value)}`);
+    const metrics = [...(this.#metrics.get(cell) ?? [])].map(([name, metric]) => `${name} ${figureWithin(metric)}`);
     return this.#results.get(cell) ?? (metrics.length > 0 ? metrics.join(', ') : undefined);
   }
 

@@ -82,8 +82,7 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
     } else if (message.type === 'progress') {
       const values = Object.entries(message.values).map(([name, value]) => [name, typeof value === 'string' ? mask(value) : value]);
       emit({ type: 'progress', cell: cell.name, done: message.done, total: message.total, values: Object.fromEntries(values) });
-    } else if (message.type === 'metric')
-      emit({ type: 'metric', cell: cell.name, name: message.name, value: message.value, step: message.step, better: message.better });
+    } else if (message.type === 'metric') emit({ ...message, cell: cell.name });
   };
   const death = await work.stepProcesses.run({
     setting: {

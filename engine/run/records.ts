@@ -59,6 +59,9 @@ export interface MetricRecord {
   step?: number;
   /** Undefined if the step does not say it, and in runs of older versions. */
   better?: MetricDirection;
+  /** The ends of its interval; undefined if it has none, and in runs of older versions. */
+  low?: number;
+  high?: number;
 }
 
 export interface LogRecord {
@@ -122,10 +125,10 @@ export class Records {
         const values = [why ?? null, seconds, failure ?? null, log ? this.#name(log) : null, fingerprint ?? null];
         insert.run(run, name, state, ...values, usage?.cpuSeconds ?? null, usage?.peakBytes ?? null, result ?? null);
       }
-      const metric = statement('insert into metrics (run, cell, name, step, value, better) values (?, ?, ?, ?, ?, ?)');
+      const metric = statement('insert into metrics (run, cell, name, step, value, better, low, high) values (?, ?, ?, ?, ?, ?, ?, ?)');
       // SQLite has no NaN.
-      for (const { cell: name, name: of, step, value, better } of metrics)
-        metric.run(run, name, of, step ?? null, Number.isNaN(value) ? null : value, better ?? null);
+      for (const { cell: name, name: of, step, value, better, low, high } of metrics)
+        metric.run(run, name, of, step ?? null, Number.isNaN(value) ? null : value, better ?? null, low ?? null, high ?? null);
     });
   }
 
@@ -216,7 +219,7 @@ export class Records {
 
   /** The final metrics of a cell's result, from the run that made it. */
   finalMetrics(cell: string, fingerprint: string): MetricRecord[] {
-    const sql = `select cell, name, value, better from metrics where step is null and cell = :cell and run =
+    const sql = `select cell, name, value, better, low, high from metrics where step is null and cell = :cell and run =
       (select max(run) from cells where cell = :cell and fingerprint = :fingerprint and state = 'ran') order by rowid`;
     return metricsIn(this.#database.all(sql, { cell, fingerprint }));
   }
@@ -284,7 +287,7 @@ export class Records {
 
   /** The final metrics of each cell's last result, from the run that made it. */
   lastMetrics(file: string): MetricRecord[] {
-    const sql = `${MADE} select metrics.cell, name, value, better from made join metrics using (run, cell) where step is null order by metrics.rowid`;
+    const sql = `${MADE} select metrics.cell, name, value, better, low, high from made join metrics using (run, cell) where step is null order by metrics.rowid`;
     return metricsIn(this.#database.all(sql, this.#name(file)));
   }
 
@@ -350,12 +353,14 @@ const MADE = `with
   made as (select last.cell, max(ended.run) as run from last join ended using (cell, fingerprint) where state = 'ran' group by last.cell)`;
 
 function metricsIn(rows: any[]): MetricRecord[] {
-  return rows.filter(isMetric).map(({ cell, name, value, step, better }) => ({
+  return rows.filter(isMetric).map(({ cell, name, value, step, better, low, high }) => ({
     cell,
     name,
     value: value ?? Number.NaN,
     step: step ?? undefined,
     better: better ?? undefined,
+    low: low ?? undefined,
+    high: high ?? undefined,
   }));
 }
 
@@ -393,8 +398,8 @@ function isCell({ cell, state, seconds }: any): boolean {
   return isText(cell) && STATES.has(state) && isNumber(seconds);
 }
 
-function isMetric({ cell, name, value, step = null, better = null }: any): boolean {
-  const isPoint = isText(cell) && isText(name) && (value === null || isNumber(value)) && (step === null || isNumber(step));
+function isMetric({ cell, name, value, step = null, better = null, low = null, high = null }: any): boolean {
+  const isPoint = isText(cell) && isText(name) && [value, step, low, high].every((number) => number === null || isNumber(number));
   return isPoint && [null, 'higher', 'lower'].includes(better);
 }
 
@@ -469,6 +474,9 @@ const STATE: DatabaseSchema = {
     update manifests set files = sealed(files);
     update components set components = sealed(components);`,
     'alter table metrics add column better text;',
+    `
+    alter table metrics add column low real;
+    alter table metrics add column high real;`,
   ],
 };
 

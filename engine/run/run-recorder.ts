@@ -80,8 +80,8 @@ export class RunRecorder {
     if (event.type === 'result') this.#results.set(event.cell, event.message);
     if (event.type === 'notice') this.#notices.push({ cell: event.cell, message: event.message });
     if (event.type !== 'metric') return;
-    const { cell, name, value, step, better } = event;
-    this.#metrics.push({ cell, name, value, step, better });
+    const { type: _, ...metric } = event;
+    this.#metrics.push(metric);
     this.#soon();
   }
 

@@ -294,7 +294,7 @@ function progress({ done, total, values }: Record<string, unknown>): Message | u
 }
 
 /** JSON has no NaN and no infinite numbers: they arrive as null, and the infinite ones with their sign. */
-function metric({ name, value, sign, step, better }: Record<string, unknown>): Message {
+function metric({ name, value, sign, step, better, low, high }: Record<string, unknown>): Message {
   const figure = value !== null ? value : sign === 1 || sign === -1 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
   if (typeof name !== 'string' || typeof figure !== 'number' || (step !== undefined && step !== null && !isNumber(step))) {
     const metric = `${typeof name === 'string' ? name : JSON.stringify(name)} = ${JSON.stringify(value)}`;
@@ -303,7 +303,21 @@ function metric({ name, value, sign, step, better }: Record<string, unknown>): M
   const isDirection = better === 'higher' || better === 'lower';
   if (better !== undefined && better !== null && !isDirection)
     return { type: 'warn', message: `ignored the metric ${name}: \`better\` is "higher" or "lower", not ${JSON.stringify(better)}` };
-  return { type: 'metric', name, value: figure, step: isNumber(step) ? step : undefined, better: isDirection ? better : undefined };
+  const ends = [low, high].filter((end) => end !== undefined && end !== null);
+  const isInterval = isNumber(low) && isNumber(high) && low <= high;
+  if (ends.length > 0 && !isInterval)
+    return {
+      type: 'warn',
+      message: `ignored the metric ${name}: \`low\` and \`high\` are two numbers in this order, not ${JSON.stringify(low)} and ${JSON.stringify(high)}`,
+    };
+  return {
+    type: 'metric',
+    name,
+    value: figure,
+    step: isNumber(step) ? step : undefined,
+    better: isDirection ? better : undefined,
+    ...(isInterval && { low, high }),
+  };
 }
 
 function isTexts(value: unknown): value is string[] {

@@ -11,7 +11,7 @@ import { isNativeError } from 'node:util/types';
 import { systemError } from '../../../cache/error.ts';
 import { type Frame, userStack } from '../../contract/errors.ts';
 import { memoryLimit } from '../../contract/memory-limit.ts';
-import { type MetricDirection, type MetricNotes, type StepContext, type StepDefinition, StepError } from '../../contract/step.ts';
+import { type MetricNotes, type StepContext, type StepDefinition, StepError } from '../../contract/step.ts';
 import type { Json } from '../../format/scalars.ts';
 
 /** The step and the serialisable part of its context. */
@@ -30,7 +30,7 @@ export type Message =
   | { type: 'result'; message: string }
   | { type: 'progress'; done: number; total?: number; values: Record<string, number | string> }
   /** `sign` of an infinite value, because JSON has only null for it. */
-  | { type: 'metric'; name: string; value: number; sign?: number; step?: number; better?: MetricDirection }
+  | ({ type: 'metric'; name: string; value: number; sign?: number } & MetricNotes)
   | { type: 'done' }
   /** After `done`: the process can take another step. */
   | { type: 'free' }
@@ -146,7 +146,7 @@ function inJson(values: Record<string, number | string>): Record<string, number 
 
 /** The notes of a metric. Anything else is passed on as its step, and the engine reports it. */
 function notesOf(more: number | MetricNotes | undefined): MetricNotes {
-  const isNotes = typeof more === 'object' && Object.keys(Object(more)).every((key) => key === 'step' || key === 'better');
+  const isNotes = typeof more === 'object' && Object.keys(Object(more)).every((key) => ['step', 'better', 'low', 'high'].includes(key));
   return isNotes ? more : { step: more as number };
 }
 

@@ -3,7 +3,8 @@ import { expect, test } from 'vitest';
 import type { MetricDirection } from '../../../engine/contract/step.ts';
 import { tableLines } from '../../../engine/format/table.ts';
 import { colorsFor } from '../../../engine/format/terminal-text.ts';
-import { type FinalMetrics, metricTables } from '../../../engine/report/metric-tables.ts';
+import { figureWithin } from '../../../engine/format/text.ts';
+import { type FinalMetric, type FinalMetrics, metricTables } from '../../../engine/report/metric-tables.ts';
 
 const plain = colorsFor({ isTTY: false } as NodeJS.WriteStream);
 
@@ -88,4 +89,30 @@ test('a column that identifies rows stays distinct', () => {
     { columns: 40 },
   );
   expect(new Set(shown.map((line) => line.split('  ')[0])).size).toBe(3);
+});
+
+test('intervals', () => {
+  const table = (...cells: [string, FinalMetric][]) =>
+    metricTables(new Map(cells.map(([cell, metric]) => [cell, new Map([['f1', metric]])])), 80, plain);
+  const first = { value: 0.95512, low: 0.93111, high: 0.97512, better: 'higher' } as const;
+  expect(table(['evaluate', first])).toEqual(['evaluate                    f1', '          0.955 [0.931, 0.975]']);
+  expect(
+    table(
+      ['evaluate[n=1]', first],
+      ['evaluate[n=2]', { value: 0.8, better: 'higher' }],
+      ['evaluate[n=3]', { ...first, value: Number.NaN }],
+    ),
+  ).toEqual(['evaluate', 'n                    f1', '1  0.955 [0.931, 0.975] *', '2  0.800', '3    n/a [0.931, 0.975]']);
+});
+
+test('an interval has as many decimals as its width needs', () => {
+  const shown = (value: number, low: number, high: number) => figureWithin({ value, low, high });
+  expect(shown(0.955123, 0.931, 0.975)).toBe('0.955 [0.931, 0.975]');
+  expect(shown(0.95, 0.7, 1)).toBe('0.950 [0.700, 1.000]');
+  expect(shown(0.955123, 0.95501, 0.95526)).toBe('0.95512 [0.95501, 0.95526]');
+  expect(shown(27.3456, 25.1, 29.44)).toBe('27.3 [25.1, 29.4]');
+  expect(shown(12345.6, 11999.7, 12720.2)).toBe('12,346 [12,000, 12,720]');
+  expect(shown(2e-7, 1e-7, 3e-7)).toBe('2.00e-7 [1.00e-7, 3.00e-7]');
+  expect(shown(Number.POSITIVE_INFINITY, 1, 3)).toBe('Infinity [1.0, 3.0]');
+  expect(figureWithin({ value: 0.955123 })).toBe('0.9551');
 });

@@ -68,6 +68,18 @@ test('messages match the contract or are ignored', () => {
     type: 'warn',
     message: 'ignored the metric mape: `better` is "higher" or "lower", not "down"',
   });
+  const interval = { type: 'metric', name: 'f1', value: 0.9, low: 0.8, high: 0.95 };
+  expect(checkedMessage(interval)).toEqual(interval);
+  expect(checkedMessage({ ...interval, low: null, high: null })).toEqual({ type: 'metric', name: 'f1', value: 0.9 });
+  for (const [low, high] of [
+    [0.95, 0.8],
+    [0.8, null],
+    ['0.8', 0.9],
+  ])
+    expect(checkedMessage({ ...interval, low, high })).toEqual({
+      type: 'warn',
+      message: `ignored the metric f1: \`low\` and \`high\` are two numbers in this order, not ${JSON.stringify(low)} and ${JSON.stringify(high)}`,
+    });
   expect(checkedMessage({ type: 'error', message: 'no', hint: 'h', option: ['a'] })).toEqual({
     type: 'error',
     message: 'no',

@@ -227,6 +227,28 @@ test('with several pipelines, logs, explain and show use the one that ran last; 
   await at.done;
 });
 
+test('the interval of a metric is printed by the run, by later runs, and by runs show', async () => {
+  const p = project({
+    'measured.mjs': `import { writeFileSync } from 'node:fs';
+export default { name: 'measured', version: 1, options: {}, outputs: { o: 'file' }, async run({ metric, outputs }) {
+  metric('f1', 0.9551, { better: 'higher', low: 0.9312, high: 0.97499 });
+  metric('roc_auc', NaN, { better: 'higher' });
+  writeFileSync(outputs.o, 'x');
+} };`,
+    'p.yaml': 'steps: { measured: { uses: ./measured.mjs } }',
+  });
+  const table = /measured +f1 +roc_auc\n +0\.955 \[0\.931, 0\.975\] +n\/a\n/;
+  const first = await p.run('run', 'p.yaml', '--plain');
+  expect(first.screen).toMatch(/measured: ran .*: f1 0\.955 \[0\.931, 0\.975\], roc_auc n\/a/);
+  expect(first.screen).toMatch(table);
+  expect((await p.run('run', 'p.yaml', '--plain')).screen).toMatch(table);
+  expect((await p.run('runs', 'show')).stdout).toContain('1 fresh');
+  expect((await p.run('runs', 'show', '1')).stdout).toMatch(table);
+  const [{ metrics }] = (await p.run('runs', 'show', '1', '--json')).events;
+  expect(metrics[0]).toEqual({ cell: 'measured', name: 'f1', value: 0.9551, better: 'higher', low: 0.9312, high: 0.97499 });
+  expect(metrics[1]).toEqual({ cell: 'measured', name: 'roc_auc', value: null, better: 'higher' });
+});
+
 test('records of an older version are read and upgraded', async () => {
   const p = project({ 'p.yaml': 'steps: { a: { run: "echo" } }' });
   await p.states('p.yaml');
@@ -234,7 +256,7 @@ test('records of an older version are read and upgraded', async () => {
   for (const column of ['text', 'setting', 'git', 'fingerprints', 'host', 'boot', 'pid', 'start'])
     state.exec(`alter table runs drop column "${column}"`);
   for (const column of ['cpu', 'memory', 'result']) state.exec(`alter table cells drop column ${column}`);
-  state.exec('alter table metrics drop column better');
+  for (const column of ['better', 'low', 'high']) state.exec(`alter table metrics drop column ${column}`);
   state.exec(`update runs set counts = '{"ran":1}'; delete from manifests`);
   state.exec('drop table texts; drop table components; pragma user_version = 1');
   state.close();
