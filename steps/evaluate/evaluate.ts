@@ -20,6 +20,7 @@ import { evaluateSplit } from '../ml/tasks/evaluation.ts';
 import { betterOf, evaluationMetrics, meansNothing, whyUndefined } from '../ml/tasks/metrics.ts';
 import { Predictions } from './predictions.ts';
 import type step from './step.ts';
+import { measureSubgroups, recordFigures, type Subgroups } from './subgroups.ts';
 
 type Context = ContextOf<typeof step>;
 
@@ -32,11 +33,13 @@ export async function evaluate(context: Context): Promise<void> {
     log(`runtime: ${runtime.description}`);
     const generated = ofTexts.length === 0 ? undefined : await generatedTexts(context, subject, runtime);
     const evaluation = await measured(context, subject, runtime, generated);
-    await report(context, evaluation);
+    await report(context, evaluation, await measureSubgroups(context, { ...evaluation, bootstrap: BOOTSTRAP }));
   } finally {
     split.close();
   }
 }
+
+const BOOTSTRAP = { resamples: 1000, level: 0.95, method: 'percentile', seed: 0 } as const;
 
 /** What is evaluated, and how. */
 interface Subject extends ReturnType<typeof metricsOf> {
@@ -133,21 +136,28 @@ function columnsOfTexts({ texts, metrics, metricsOfText }: GeneratedTexts) {
 }
 
 /** Records the metrics and writes the metrics file. */
-async function report({ options, outputs, warn, metric }: Context, { info, split, names, metrics, details }: Evaluation): Promise<void> {
+async function report(
+  { options, outputs, warn, metric }: Context,
+  { info, split, names, metrics, details }: Evaluation,
+  subgroups: Subgroups | undefined,
+): Promise<void> {
   const values = metrics();
   for (const [name, value] of Object.entries(values)) metric(name, value, { better: betterOf(name) });
   const missing = Object.entries(values).filter(([, value]) => !Number.isFinite(value));
   const undefinedMetrics = Object.fromEntries(missing.map(([name, value]) => [name, whyUndefined(name, value)]));
   for (const [name, why] of Object.entries(undefinedMetrics)) warn(`${name} is undefined on the split ${options.split}: ${why}`);
+  const figures = recordFigures(subgroups, { warn, metric });
+  Object.assign(undefinedMetrics, figures.undefined);
   // A perplexity is meaningful only with the context length.
   const block = names.includes('perplexity') ? { block_length: info.max_target_length ?? info.max_length } : {};
   const all = {
     split: options.split,
     rows: split.rows,
-    metrics: values,
-    ...(missing.length > 0 && { undefined: undefinedMetrics }),
+    metrics: { ...values, ...figures.metrics },
+    ...(Object.keys(undefinedMetrics).length > 0 && { undefined: undefinedMetrics }),
     ...block,
     ...details,
+    ...subgroups?.fields,
   };
   await writeFile(outputs.metrics!, `${JSON.stringify(all, null, 2)}\n`);
 }

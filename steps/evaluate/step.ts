@@ -3,6 +3,7 @@ import { generationOptions } from '../ml/generation/options.ts';
 import { BINARY_METRICS } from '../ml/metrics/text-classification.ts';
 import { runtimeOptions } from '../ml/runtime/runtime.ts';
 import { METRIC_NAMES, metricProblem, positiveAhead, tokensAhead } from '../ml/tasks/metrics.ts';
+import { dataProblems, sliceOptions, sliceProblems } from './slice-options.ts';
 
 /** The options that decide which text a given model generates. */
 const { max_time: _, num_return_sequences: __, ...generation } = generationOptions;
@@ -41,10 +42,11 @@ export default declareStep({
       description:
         "How a seq2seq model generates the texts to evaluate, e.g. `{ num_beams: 4 }`. These options override the model's generation_config.json. The defaults are those of `tunesmith generate`.",
     },
+    ...sliceOptions,
     batch_size: { type: 'integer', minimum: 1, default: 32, description: 'Number of sequences per forward pass.' },
     ...runtimeOptions,
   },
-  optional: ['metrics', 'positive', 'generation'],
+  optional: ['metrics', 'positive', 'generation', 'slices', 'discover', 'fairness', 'counterfactual'],
   aliases: aliasesOf(
     {
       batch_size: 'per_device_eval_batch_size per_gpu_eval_batch_size eval_batch_size per_device_batch_size bs',
@@ -83,15 +85,21 @@ export default declareStep({
   },
   libraries: ['onnxruntime-node', '@tensorflow/tfjs', 'tokenizers', '@duckdb/node-api'],
   threads: 'all',
-  check: ({ positive, metrics }) =>
-    positive === undefined || metrics === undefined || OF_POSITIVE.some((name) => metrics.includes(name))
-      ? []
-      : [{ option: 'positive', message: `\`positive\` applies to ${OF_POSITIVE.join(', ')}, and \`metrics\` has none of them` }],
+  check({ positive, metrics, slices, counterfactual }) {
+    const idle = positive !== undefined && metrics !== undefined && !OF_POSITIVE.some((name) => metrics.includes(name));
+    return [
+      ...(idle
+        ? [{ option: 'positive', message: `\`positive\` applies to ${OF_POSITIVE.join(', ')}, and \`metrics\` has none of them` }]
+        : []),
+      ...sliceProblems({ slices, counterfactual }),
+    ];
+  },
   foresee: {
     reads: ['tokens'],
-    check({ metrics = [], positive, split }, { tokens }) {
+    check({ metrics = [], positive, split, ...options }, { tokens, data }, paths) {
+      const withoutData = data || paths.data ? [] : dataProblems(options);
       const ahead = tokensAhead(tokens);
-      if (!ahead) return [];
+      if (!ahead) return withoutData;
       const { splits } = ahead;
       const problems = metrics.flatMap((name, i) => metricProblem(name, `metrics.${i}`, ahead) ?? []);
       if (splits && !splits.includes(split))
@@ -100,7 +108,7 @@ export default declareStep({
           message: `the tokens have no split "${split}"`,
           hint: `Set \`split\` to one of these: ${splits.join(', ')}.`,
         });
-      problems.push(...positiveAhead(positive, ahead));
+      problems.push(...positiveAhead(positive, ahead), ...withoutData);
       return problems;
     },
   },

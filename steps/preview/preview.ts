@@ -8,6 +8,7 @@ import { StepError } from '../../engine/contract/step.ts';
 import { Database, QueryError, type Row } from '../ml/data/database.ts';
 import { literal } from '../ml/data/sql.ts';
 import { more, number, type Preview } from './part.ts';
+import { type SubgroupReports, subgroupTables } from './subgroups.ts';
 
 /** `limit`: how many rows, tensors, files or (ten times as many) lines. */
 export async function preview(path: string, limit: number): Promise<Preview[]> {
@@ -201,7 +202,7 @@ function bytes(count: number): string {
 
 /* The metrics file of evaluate as tables: metrics, scores per class, and the confusion matrix. */
 
-interface Report {
+interface Report extends SubgroupReports {
   split: string;
   rows: number;
   metrics: Record<string, number | null>;
@@ -228,6 +229,7 @@ async function metricsTables(path: string, size: number, limit: number): Promise
     ...(entities ? [scoresTable('entities', 'type', entities, limit)] : []),
     ...(classes ? [scoresTable('classes', 'class', classes, limit)] : []),
     ...(labels && matrix && labels.length <= MOST_LABELS ? [confusion(labels, matrix)] : []),
+    ...subgroupTables(report, limit),
   ];
 }
 

@@ -33,6 +33,7 @@ const PACKAGES = [
   'numpy==2.4.6',
   'scipy==1.17.1',
   'statsmodels==0.15.0',
+  'fairlearn==0.15.0',
   'seqeval==1.2.2',
   'torchmetrics==1.9.0',
   'peft==0.21.2',

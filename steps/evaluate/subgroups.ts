@@ -1,0 +1,208 @@
+/**
+ * Everything that compares groups of rows: declared slices, discovered ones, fairness between groups, and counterfactual
+ * tests. It reads the predictions that evaluate has written.
+ */
+
+import { type ContextOf, type Json, type MetricDirection, StepError } from '../../engine/contract/step.ts';
+import { Database } from '../ml/data/database.ts';
+import { tableOf } from '../ml/data/table.ts';
+import type { BootstrapOptions, MetricsOf } from '../ml/metrics/bootstrap.ts';
+import { FAIRNESS } from '../ml/metrics/fairness.ts';
+import type { Bounds } from '../ml/metrics/subgroups.ts';
+import { BINARY_METRICS } from '../ml/metrics/text-classification.ts';
+import type { Model } from '../ml/models/model-folder.ts';
+import type { Split, TokensInfo } from '../ml/models/token-dataset.ts';
+import { whyUndefined } from '../ml/tasks/metrics.ts';
+import { counterfactualTest } from './counterfactual.ts';
+import { discoverIn } from './discover.ts';
+import { measureFairness } from './fairness.ts';
+import type { SliceDefinition } from './slice-options.ts';
+import type { PredictedRows } from './slice-rows.ts';
+import { measureSlices, type Slicing } from './slices.ts';
+import type step from './step.ts';
+
+type Context = ContextOf<typeof step>;
+
+/** What was evaluated. */
+export interface MeasuredModel {
+  info: TokensInfo;
+  split: Split;
+  model: Model;
+  /** The index of the positive label of two. */
+  positive: number | undefined;
+  /** The requested metrics of some rows; default: of all. */
+  metrics(rows?: Int32Array): Record<string, number>;
+  bootstrap: BootstrapOptions | undefined;
+}
+
+/** A figure that the summary prints and gates read; null if it is undefined. */
+interface Figure {
+  value: number | null;
+  better: MetricDirection;
+  interval?: Bounds | undefined;
+  undefined?: string | undefined;
+}
+
+export interface Subgroups {
+  /** By flat name, such as `gap.source`. */
+  figures: Record<string, Figure>;
+  /** Fields of the metrics file. */
+  fields: Record<string, Json>;
+}
+
+/** Undefined if no option asks for it. */
+export async function measureSubgroups(context: Context, measured: MeasuredModel): Promise<Subgroups | undefined> {
+  const { slices, discover, fairness, counterfactual } = context.options;
+  if (!slices && !discover && !fairness && !counterfactual) return undefined;
+  const database = await Database.open();
+  try {
+    const predictions = await openPredictions(database, context, measured);
+    const figures: Record<string, Figure> = {};
+    const fields: Record<string, Json> = {};
+    if (slices) {
+      const reports = await measureSlices(
+        slices as Record<string, SliceDefinition>,
+        slicingOf(context, measured, await guarded(predictions, measured), predictions),
+      );
+      for (const [name, { gap, interval, undefined: why }] of Object.entries(reports))
+        figures[`gap.${name}`] = { value: gap, better: 'lower', interval, undefined: why };
+      fields.slices = reports as unknown as Json;
+    }
+    if (discover) fields.discovered = (await discoverIn(predictions, discover, await groupsIn(context, measured))) as unknown as Json;
+    if (fairness) {
+      const { labels } = measured.model;
+      const positive = measured.positive === undefined ? undefined : labels[measured.positive];
+      const report = await measureFairness(fairness, predictions, {
+        task: measured.info.task,
+        problem: measured.model.problem,
+        labels,
+        positive,
+      });
+      for (const [name, better] of Object.entries(FAIRNESS))
+        figures[`fairness.${name}`] = { value: report.metrics[name as keyof typeof FAIRNESS], better, undefined: report.undefined?.[name] };
+      fields.fairness = report as unknown as Json;
+    }
+    if (counterfactual) {
+      const report = await counterfactualTest(counterfactual as Parameters<typeof counterfactualTest>[0], {
+        predictions,
+        model: context.inputs.model,
+        data: requireData(context, 'counterfactual'),
+        threads: context.threads,
+        batchSize: context.options.batch_size,
+        level: measured.bootstrap?.level ?? LEVEL,
+        signal: context.signal,
+        progress: (done) => context.progress(done, undefined, { texts: 'swapped' }),
+      });
+      for (const name of ['changed', 'mean_change', 'max_change'] as const)
+        figures[`counterfactual.${name}`] = {
+          value: report[name],
+          better: 'lower',
+          interval: name === 'changed' ? report.interval : undefined,
+          undefined: report.undefined?.[name],
+        };
+      fields.counterfactual = report as unknown as Json;
+    }
+    return { figures, fields };
+  } finally {
+    database.close();
+  }
+}
+
+const LEVEL = 0.95;
+
+/** Reports the figures. Returns them for the metrics file, and why some are undefined. */
+export function recordFigures(
+  { figures }: Pick<Subgroups, 'figures'> = { figures: {} },
+  { metric, warn }: Pick<Context, 'metric' | 'warn'>,
+) {
+  const metrics: Record<string, number | null> = {};
+  const undefinedFigures: Record<string, string> = {};
+  for (const [name, { value, better, undefined: why }] of Object.entries(figures)) {
+    metrics[name] = value;
+    if (value !== null) metric(name, value, { better });
+    else {
+      undefinedFigures[name] = why!;
+      warn(`${name} is undefined: ${why}`);
+    }
+  }
+  return { metrics, undefined: undefinedFigures };
+}
+
+function requireData({ inputs }: Context, option: string): string {
+  if (inputs.data !== undefined) return inputs.data;
+  throw new StepError(`\`${option}\` needs the input \`data\``, 'Give the data that the tokens were made from.', [option]);
+}
+
+/** The columns of the data that are neither texts that the model reads nor the label. */
+async function groupsIn(context: Context, { info }: MeasuredModel): Promise<string[]> {
+  if (context.options.discover?.columns) return context.options.discover.columns;
+  const database = await Database.open();
+  try {
+    const columns = await database.columns(tableOf(requireData(context, 'discover')));
+    const others = new Set(['id', 'split', 'label', ...Object.values(info.fields ?? {})]);
+    return columns.map(({ name }) => name).filter((name) => !others.has(name));
+  } finally {
+    database.close();
+  }
+}
+
+async function openPredictions(database: Database, { inputs, outputs }: Context, { split }: MeasuredModel): Promise<PredictedRows> {
+  const table = tableOf(outputs.predictions!);
+  const columns = await database.columns(table);
+  await database.confine(outputs.predictions!);
+  // In the order of the rows, and the same on every machine if an expression uses random().
+  await database.run('SET threads = 1; SELECT setseed(0)');
+  return { database, table, columns, withData: inputs.data !== undefined, tokens: () => tokensOf(split) };
+}
+
+/** The number of tokens of each example, in all of its windows. */
+async function tokensOf(split: Split): Promise<Float64Array> {
+  const counts: number[] = [];
+  let first = 0;
+  for await (const { sequences = 1 } of split.examples()) {
+    let count = 0;
+    for (let i = 0; i < sequences; i++) count += split.length(first + i);
+    counts.push(count);
+    first += sequences;
+  }
+  return Float64Array.from(counts);
+}
+
+function slicingOf(context: Context, { metrics, bootstrap }: MeasuredModel, metricsOf: MetricsOf, predictions: PredictedRows): Slicing {
+  return {
+    predictions,
+    metricsOf,
+    metrics: Object.keys(metrics()),
+    whyUndefined: (metric) =>
+      BINARY_METRICS.includes(metric)
+        ? `no row of the slice ${metric === 'precision' ? 'is predicted' : 'has'} the positive label`
+        : whyUndefined(metric, Number.NaN),
+    bootstrap,
+    signal: context.signal,
+    warn: context.warn,
+    log: context.log,
+  };
+}
+
+/**
+ * Precision, recall and F1 of a slice without a positive row say nothing about the model. scikit-learn counts them as 0;
+ * for slices they are undefined.
+ */
+async function guarded({ database, table }: PredictedRows, { metrics, positive, model }: MeasuredModel): Promise<MetricsOf> {
+  const binary = Object.keys(metrics()).filter((name) => BINARY_METRICS.includes(name));
+  if (binary.length === 0 || positive === undefined) return metrics;
+  const label = model.labels[positive]!;
+  const flags: number[] = [];
+  for await (const chunk of database.stream<{ own: string; predicted: string }>(
+    `SELECT label AS own, prediction AS predicted FROM ${table}`,
+  ))
+    for (const { own, predicted } of chunk) flags.push(Number(own === label) + 2 * Number(predicted === label));
+  const kept = Uint8Array.from(flags);
+  return (rows) => {
+    let seen = 0;
+    for (let i = 0; i < rows.length && seen < 3; i++) seen |= kept[rows[i]!]!;
+    const values = metrics(rows);
+    for (const name of binary) if ((seen & (name === 'precision' ? 2 : 1)) === 0) values[name] = Number.NaN;
+    return values;
+  };
+}

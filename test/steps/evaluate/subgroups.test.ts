@@ -1,0 +1,224 @@
+/** Slices, discovered slices, fairness and counterfactual tests of a small model, on data with columns. */
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import step from '../../../steps/evaluate/step.ts';
+import { preview } from '../../../steps/preview/preview.ts';
+import tokenize from '../../../steps/tokenize/step.ts';
+import train from '../../../steps/train/step.ts';
+import { ranStep, table } from '../rig.ts';
+import { rows, smallModel } from '../small.ts';
+
+/** In the test split, the rows of the source `web` with an even number have the wrong label. */
+const made: Record<string, string | null>[] = rows({ train: 70, test: 80 }).map((row, i) => ({
+  ...row,
+  label: row.split === 'test' && i % 4 === 0 ? (row.label === 'bad' ? 'good' : 'bad') : row.label!,
+  source: i % 4 < 2 ? 'web' : i % 4 === 2 ? 'mail' : null,
+  year: i % 8 < 4 ? '2001' : '2002',
+}));
+
+const kept = mkdtempSync(join(tmpdir(), 'tunesmith-step-'));
+afterAll(() => rmSync(kept, { recursive: true }));
+
+interface Inputs {
+  model: string;
+  tokens: string;
+  data?: string;
+}
+
+/** Trained once. */
+async function inputs(): Promise<Required<Inputs>> {
+  const folders = { model: join(kept, 'model'), tokens: join(kept, 'tokens'), data: join(kept, 'data') };
+  if (existsSync(folders.model)) return folders;
+  const model = smallModel();
+  const data = await table(made);
+  const { tokens } = (await ranStep(tokenize, { max_length: 24 }, { data, model })).outputs;
+  const options = { task: 'text-classification', epochs: 3, learning_rate: 0.02, batch_size: 4, runtime: 'eager' };
+  const trained = (await ranStep(train, options, { model, tokens: tokens! })).outputs.model!;
+  for (const [name, from] of Object.entries({ data, tokens: tokens!, model: trained })) cpSync(from, join(kept, name), { recursive: true });
+  return folders;
+}
+
+async function evaluated(options: object, given?: Inputs) {
+  const ran = await ranStep(step, { runtime: 'eager', ...options }, { ...(given ?? (await inputs())) });
+  return { ...ran, report: JSON.parse(readFileSync(ran.outputs.metrics!, 'utf8')) };
+}
+
+test('a slice for each value of a column, the worst first, with support, interval and gap', async () => {
+  const { report, metrics, outputs } = await evaluated({ slices: { source: { column: 'source' } }, metrics: ['accuracy', 'f1'] });
+  const { slices, gap, interval, metric } = report.slices.source;
+  expect(metric).toBe('accuracy');
+  expect(slices.map(({ slice, rows }: any) => [slice, rows])).toEqual([
+    ['web', 40],
+    ['mail', 20],
+    ['(missing)', 20],
+  ]);
+  const [web, , best] = slices;
+  expect(web.metrics.accuracy).toBeLessThan(0.6);
+  expect(web.gap).toBeCloseTo(best.metrics.accuracy - web.metrics.accuracy, 12);
+  expect(gap).toBe(web.gap);
+  expect(metrics['gap.source']).toBe(gap);
+  expect(report.metrics['gap.source']).toBe(gap);
+  expect(interval.low).toBeLessThan(gap);
+  expect(interval.high).toBeGreaterThan(gap);
+  expect(web.intervals.accuracy.low).toBeLessThan(web.metrics.accuracy);
+  expect(web.intervals.accuracy.high).toBeGreaterThan(web.metrics.accuracy);
+  const shown = await preview(outputs.metrics!, 10);
+  expect(shown.find(({ title }) => title.startsWith('slices source'))!.table!.rows.map(([slice]) => slice)).toEqual([
+    'web',
+    'mail',
+    '(missing)',
+  ]);
+});
+
+test('slices by SQL, length and terms; the rows of each are the right ones', async () => {
+  const { report, warnings } = await evaluated({
+    slices: {
+      early: { where: "year = '2001' AND source IS NOT NULL" },
+      unsure: { where: 'score < 0.5' },
+      length: { length: 'text', edges: [20, 30, 4000] },
+      words: { length: 'text', unit: 'words' },
+      tokens: { length: 'text', unit: 'tokens', edges: [8] },
+      mood: { terms: { sad: ['SAD', 'wrong'], glad: ['happy', 'great'], none: ['nowhere'] } },
+      any: { terms: ['awful', 'lovely'], in: 'text', min_rows: 1 },
+    },
+  });
+  const rowsOf = (name: string) => Object.fromEntries(report.slices[name].slices.map(({ slice, rows }: any) => [slice, rows]));
+  const of = made.filter(({ split }) => split === 'test');
+  const count = (test: (row: (typeof made)[number]) => boolean) => of.filter(test).length;
+  const early = count(({ year, source }) => year === '2001' && source !== null);
+  expect(rowsOf('early')).toEqual({ early, 'not early': 80 - early });
+  expect(rowsOf('unsure')).toEqual({ unsure: 0, 'not unsure': 80 });
+  expect(report.metrics['gap.unsure']).toBeNull();
+  expect(report.undefined['gap.unsure']).toBe('only one slice has at least 10 rows and a defined accuracy');
+  expect(warnings).toContain('slices.unsure: no row is in the slice `unsure`');
+  expect(rowsOf('length')).toEqual({
+    '< 20 characters': count(({ text }) => text!.length < 20),
+    '20–29 characters': count(({ text }) => text!.length >= 20 && text!.length < 30),
+    '30–3999 characters': count(({ text }) => text!.length >= 30),
+    '≥ 4000 characters': 0,
+  });
+  const words = report.slices.words.slices.map(({ rows }: any) => rows);
+  expect(words.length).toBeGreaterThan(2);
+  expect(words.reduce((sum: number, rows: number) => sum + rows)).toBe(80);
+  expect(Object.keys(rowsOf('tokens')).sort()).toEqual(['< 8 tokens', '≥ 8 tokens']);
+  const sad = count(({ text }) => /\b(sad|wrong)\b/.test(text!));
+  const glad = count(({ text }) => /\b(happy|great)\b/.test(text!));
+  expect(rowsOf('mood')).toEqual({ sad, glad, none: 0, '(none)': 80 - sad - glad });
+  expect(warnings).toContain('slices.mood: no text contains a term of `none`');
+  expect(rowsOf('any')).toEqual({
+    any: count(({ text }) => /awful|lovely/.test(text!)),
+    '(none)': count(({ text }) => !/awful|lovely/.test(text!)),
+  });
+});
+
+test('a slice without a positive row has no F1, instead of 0', async () => {
+  const { report } = await evaluated({ slices: { label: { column: 'label' } }, metrics: ['f1', 'accuracy'] });
+  const bad = report.slices.label.slices.find(({ slice }: any) => slice === 'bad');
+  expect(bad.metrics).toMatchObject({ f1: null, accuracy: expect.any(Number) });
+  expect(bad.undefined.f1).toBe('no row of the slice has the positive label');
+  expect(report.metrics['gap.label']).toBeNull();
+});
+
+test('many values: the most frequent have a slice, and the others share one', async () => {
+  const { report, log } = await evaluated({ slices: { text: { column: 'text', max: 5 } } });
+  expect(report.slices.text.slices.map(({ slice }: any) => slice)).toContain('(other)');
+  expect(report.slices.text.slices).toHaveLength(5);
+  expect(log.join('\n')).toMatch(/slices\.text: `text` has \d+ values; the 4 most frequent have a slice each/);
+});
+
+test.each([
+  [{ slices: { a: { column: 'sauce' } } }, /slices\.a\.column: there is no column `sauce`/, ['slices', 'a', 'column']],
+  [{ slices: { a: { where: 'yaer = 1' } } }, /slices\.a\.where: yaer = 1: .*yaer/, ['slices', 'a', 'where']],
+  [{ slices: { a: { where: 'count(*) > 1' } } }, /cannot aggregate/, ['slices', 'a', 'where']],
+  [{ slices: { a: { where: "read_text('/etc/passwd') = ''" } } }, /slices\.a\.where/, ['slices', 'a', 'where']],
+  [{ slices: { a: { length: 'score' } } }, /contains DOUBLE, not texts/, ['slices', 'a', 'length']],
+  [{ slices: { a: { column: 'source', metric: 'mcc' } } }, /does not compute mcc/, ['slices', 'a', 'metric']],
+  [{ fairness: { group: 'sauce' } }, /fairness\.group: there is no column `sauce`/, ['fairness', 'group']],
+  [{ fairness: { group: 'source', positive: 'ugly' } }, /no label is "ugly"/, ['fairness', 'positive']],
+])('%j is an error that names the option', async (options, message, option) => {
+  await expect(evaluated(options)).rejects.toMatchObject({ message: expect.stringMatching(message), option });
+});
+
+test('fairness between groups; a missing group is a group', async () => {
+  const { report, metrics, outputs } = await evaluated({ fairness: { group: 'source' } });
+  const { labels } = report.fairness;
+  expect(Object.keys(labels)).toEqual(['good']);
+  expect(labels.good.groups.map(({ group }: any) => group)).toEqual(['(missing)', 'mail', 'web']);
+  const rates = labels.good.groups.map(({ selection_rate }: any) => selection_rate);
+  expect(metrics['fairness.demographic_parity_difference']).toBeCloseTo(Math.max(...rates) - Math.min(...rates), 12);
+  expect(report.fairness.metrics).toEqual(labels.good.metrics);
+  const titles = (await preview(outputs.metrics!, 10)).map(({ title }) => title);
+  expect(titles).toContain('fairness between the groups of source');
+  expect(titles).toContain('rates of the groups of source; the positive label is good');
+});
+
+test('a group without a positive row: undefined, with the reason', async () => {
+  const { report, warnings } = await evaluated({ fairness: { group: ['label', 'source'] } });
+  expect(report.fairness.metrics.equalized_odds_difference).toBeNull();
+  expect(report.undefined['fairness.equalized_odds_difference']).toMatch(/in the group bad \/ .*, no row has the label good/);
+  expect(warnings.join('\n')).toMatch(/fairness\.equalized_odds_difference is undefined/);
+  const large = (await evaluated({ fairness: { group: 'source', min_rows: 25 } })).report.fairness;
+  expect(large.left_out).toEqual(['(missing)', 'mail'].map((group) => ({ group, rows: 20 })));
+  expect(large.undefined.demographic_parity_ratio).toBe('there is only one group with at least 25 rows: web');
+});
+
+test('discovered slices: the source with the wrong labels', async () => {
+  const { report, outputs } = await evaluated({ discover: { min_rows: 10 } });
+  const { slices, columns } = report.discovered;
+  expect(columns).toEqual(['source', 'year']);
+  expect(slices[0].where).toEqual({ source: 'web' });
+  expect(slices[0].low).toBeGreaterThan(0);
+  expect((await preview(outputs.metrics!, 10)).some(({ title }) => title.startsWith('discovered slices'))).toBe(true);
+});
+
+test('a counterfactual test swaps terms in the texts, and reports changed labels and scores', async () => {
+  const { report, metrics, outputs } = await evaluated({
+    counterfactual: {
+      swap: {
+        terms: [
+          ['lovely', 'awful'],
+          ['great', 'day'],
+        ],
+      },
+      examples: 3,
+    },
+  });
+  const { counterfactual } = report;
+  const of = made.filter(({ split, text }) => split === 'test' && /\b(lovely|awful|great|day)\b/.test(text!));
+  expect(counterfactual.rows).toBe(of.length);
+  expect(metrics['counterfactual.changed']).toBe(counterfactual.changed);
+  expect(counterfactual.max_change).toBeGreaterThanOrEqual(counterfactual.mean_change);
+  expect(counterfactual.examples).toHaveLength(3);
+  const [example] = counterfactual.examples;
+  expect(example.swapped.text).not.toBe(example.text.text);
+  expect(example.before.scores.bad + example.before.scores.good).toBeCloseTo(1, 6);
+  expect(example.changed).toBe(example.before.label !== example.after.label);
+  const lovely = counterfactual.swaps.find(({ from }: any) => from === 'lovely');
+  expect(lovely.shift.bad).toBeGreaterThan(0);
+  expect((await preview(outputs.metrics!, 10)).map(({ title }) => title)).toContain('swapped terms');
+});
+
+test('terms that no text contains: undefined, with the reason and a warning', async () => {
+  const { report, warnings } = await evaluated({ counterfactual: { swap: { terms: [['he', 'she']] } } });
+  expect(report.counterfactual).toMatchObject({ rows: 0, changed: null, mean_change: null });
+  expect(report.undefined['counterfactual.changed']).toBe('no text contains a term of `counterfactual.swap`');
+  expect(warnings.join('\n')).toMatch(/counterfactual\.changed is undefined/);
+});
+
+test('without data, slices by the predictions work, and others are refused when the pipeline is read', async () => {
+  const { data: _, ...without } = await inputs();
+  const { report } = await evaluated({ slices: { label: { column: 'label' }, sure: { where: 'score > 0.9' } } }, without);
+  expect(Object.keys(report.slices)).toEqual(['label', 'sure']);
+  const problems = await step.foresee!.check(
+    {
+      split: 'test',
+      slices: { a: { terms: ['he'] }, b: { column: 'label' } },
+      counterfactual: { swap: { terms: [['he', 'she']] } },
+    } as any,
+    {},
+    {},
+  );
+  expect(problems.map(({ option }) => option)).toEqual(['slices.a', 'counterfactual']);
+});
