@@ -40,6 +40,10 @@ const STEPS = {
     () => import('./evaluate/step.ts'),
     async () => (await import('./evaluate/evaluate.ts')).evaluate,
   ),
+  behavior: builtIn(
+    () => import('./behavior/step.ts'),
+    async () => (await import('./behavior/behavior.ts')).behavior,
+  ),
   select: builtIn(
     () => import('./select/step.ts'),
     async () => (await import('./select/select.ts')).select,
