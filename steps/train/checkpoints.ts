@@ -20,6 +20,7 @@ import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { type StepContext, StepError } from '../../engine/contract/step.ts';
 import { labelsOf } from '../ml/models/config.ts';
+import { poolerParameters } from '../ml/models/family.ts';
 import { readJson, shown } from '../ml/models/json.ts';
 import { type Model, readConfig } from '../ml/models/model-folder.ts';
 import { float32, int64, readSafetensors, type StoredTensor, toFloat32, toInt64, writeSafetensors } from '../ml/models/safetensors.ts';
@@ -265,6 +266,9 @@ export async function continueFrom(folder: string, model: Model, extent: Extent)
   // Frozen weights are restored only here. `misfit` reports those that do not fit.
   for (const [name, { shape }] of Object.entries(model.weights))
     if (weights[name]?.shape.join() === shape.join()) model.weights[name] = weights[name];
+  if (model.carried)
+    for (const name of Object.keys(poolerParameters(model.family, model.config)))
+      if (weights[name] && !(name in model.weights)) model.carried[name] = weights[name];
   return {
     restore(training: Training, log: (message: string) => void): Progress {
       const wrong = step ? misfit(training, weights, state.slots) : `there is no tensor ${STEP}`;

@@ -1,11 +1,12 @@
 /** train: fine-tunes a model. */
 import { aliasesOf, type ContextOf, declareStep } from '../../engine/contract/step.ts';
 import { metricProblem, positiveAhead, tokensAhead } from '../ml/tasks/metrics.ts';
-import { check, optional, optionSchemas, teacherProblem } from './options.ts';
+import { check, teacherProblem } from './option-problems.ts';
+import { optional, optionSchemas } from './options.ts';
 
 const step = declareStep({
   name: 'train',
-  version: 5,
+  version: 6,
   description: 'Fine-tunes a model. If the model folder has no weights, training starts from random weights.',
   options: optionSchemas,
   optional,
@@ -139,7 +140,7 @@ const step = declareStep({
         ? [early_stopping.metric, 'early_stopping.metric']
         : [load_best_model_at_end ? metric_for_best_model : undefined, 'metric_for_best_model'];
       const problem = ahead && metric !== undefined ? metricProblem(metric, option, ahead, ['loss']) : undefined;
-      const teacher = ahead && distill && teacherProblem(ahead.task);
+      const teacher = ahead && distill && teacherProblem(ahead.task, distill);
       return [...[problem, teacher].filter((one) => one !== undefined), ...(ahead ? positiveAhead(positive, ahead) : [])];
     },
   },

@@ -4,8 +4,9 @@
  */
 
 import { StepError } from '../../engine/contract/step.ts';
-import { type Distillation, LOSS_FACTORS, TEACHER_LOGITS, teacherAxes, teacherState } from '../ml/models/distillation.ts';
-import { type Head, teacherProgram } from '../ml/models/family.ts';
+import { aModel } from '../ml/models/config.ts';
+import { type Distillation, LOSS_FACTORS, TEACHER_LOGITS, TEACHER_POOLED, teacherAxes, teacherState } from '../ml/models/distillation.ts';
+import { type Head, poolerParameters, teacherProgram } from '../ml/models/family.ts';
 import { listed } from '../ml/models/json.ts';
 import { loadModel, type Model, reorderRows, startModel } from '../ml/models/model-folder.ts';
 import type { TokensInfo } from '../ml/models/token-dataset.ts';
@@ -14,7 +15,7 @@ import { peakBytes } from '../ml/runtime/graph.ts';
 import type { Axes, HostTensor, HostTensors, Inference, Part, Program, Runtime } from '../ml/runtime/runtime.ts';
 import { type Specs, specsOf, traceInference } from '../ml/runtime/trace.ts';
 import { lossSharesOf } from './loss-weights.ts';
-import { teacherProblem } from './options.ts';
+import { teacherProblem } from './option-problems.ts';
 import type { TrainContext } from './step.ts';
 
 export interface Teacher {
@@ -38,8 +39,8 @@ export async function readTeacher({ inputs, options }: TrainContext, info: Token
   const folder = inputs['distill.teacher'];
   const distillation = options.distill as Distillation | undefined;
   if (folder === undefined || !distillation) return undefined;
-  const problem = teacherProblem(info.task);
-  if (problem) throw new StepError(problem.message, problem.hint, [problem.option]);
+  const problem = teacherProblem(info.task, distillation);
+  if (problem) throw new StepError(problem.message, problem.hint, problem.option.split('.'));
   if (student.problem === 'regression' && distillation.temperature !== 1)
     throw new StepError('`temperature` has no effect for a regression, whose output is no probability', 'Remove it.', [
       'distill',
@@ -51,9 +52,13 @@ export async function readTeacher({ inputs, options }: TrainContext, info: Token
 }
 
 /** @throws StepError if the outputs that the student learns from cannot be compared with its own */
-export function teacherOf(student: Model, teacher: Model, { alpha, hidden }: Distillation): Teacher {
+export function teacherOf(student: Model, teacher: Model, { alpha, hidden, pooled }: Distillation): Teacher {
+  if (pooled > 0) refuseWithoutPooler(student);
   if (alpha > 0) refuseOtherOutputs(teacher, student);
-  return new ModelTeacher(teacher, student, { logits: alpha > 0, states: hidden > 0 ? matchedStates(student, teacher) : [] });
+  const wanted = { logits: alpha > 0, pooled: pooled > 0 };
+  if (hidden > 0) return new ModelTeacher(teacher, student, { ...wanted, ...comparedStates(student, teacher, 'hidden') });
+  const { width } = pooled > 0 ? comparedStates(student, teacher, 'pooled') : { width: 0 };
+  return new ModelTeacher(teacher, student, { ...wanted, states: [], width });
 }
 
 const wrong = (message: string, hint: string) => new StepError(message, hint, ['distill', 'teacher']);
@@ -87,6 +92,15 @@ async function checkFit(folder: string, teacher: Model, info: TokensInfo, tokens
     );
 }
 
+function refuseWithoutPooler({ family, config }: Model): void {
+  if (Object.keys(poolerParameters(family, config)).length > 0) return;
+  throw new StepError(
+    `\`pooled\` does not apply to ${aModel(family.type)}, whose text-classification reads no pooler`,
+    'It applies only to bert and albert. Remove it.',
+    ['distill', 'pooled'],
+  );
+}
+
 /** Checks that the student's outputs can be compared with the teacher's, and puts the teacher's labels into the order of the student's. */
 function refuseOtherOutputs(teacher: Model, student: Model): void {
   const { labels } = student;
@@ -112,24 +126,25 @@ function refuseOtherOutputs(teacher: Model, student: Model): void {
 }
 
 /**
- * The position of the teacher's hidden state for each of the student's: state m of M, counted from the embeddings, is
- * matched with state m · N / M of N, rounded, with halves rounded up.
+ * The common size of the hidden states, and the position of the teacher's state for each of the student's: state m of M,
+ * counted from the embeddings, is matched with state m · N / M of N, rounded, with halves rounded up. `option` compares
+ * them.
  */
-function matchedStates(student: Model, teacher: Model): number[] {
+function comparedStates(student: Model, teacher: Model, option: 'hidden' | 'pooled'): { states: number[]; width: number } {
   const [own, other] = [student, teacher].map(stateShapes) as [number[][], number[][]];
   for (const [shapes, { family }] of [
     [own, student],
     [other, teacher],
   ] as const)
     if (shapes.length === 0)
-      throw new StepError(`the hidden states of a ${family.type} model cannot be distilled`, 'Remove `hidden`.', ['distill', 'hidden']);
+      throw new StepError(`the hidden states of a ${family.type} model cannot be distilled`, `Remove \`${option}\`.`, ['distill', option]);
   const [width, teacherWidth] = [own[0]!.at(-1)!, other[0]!.at(-1)!];
   if (width !== teacherWidth)
     throw wrong(
       `the teacher has a hidden size of ${teacherWidth}, but the student ${width}`,
-      'Hidden states can be compared only between equal sizes: remove `hidden`, or use another teacher.',
+      `Hidden states can be compared only between equal sizes: remove \`${option}\`, or use another teacher.`,
     );
-  return own.map((_, m) => Math.round((m * (other.length - 1)) / Math.max(1, own.length - 1)));
+  return { states: own.map((_, m) => Math.round((m * (other.length - 1)) / Math.max(1, own.length - 1))), width };
 }
 
 /** Of the hidden states, for some tokens. */
@@ -151,18 +166,20 @@ class ModelTeacher implements Teacher {
   readonly #logits: boolean;
   /** The positions of the hidden states that the student learns from. */
   readonly #states: readonly number[];
+  readonly #pooled: boolean;
   readonly #width: number;
   readonly #classes: number;
 
   constructor(
     private readonly model: Model,
     student: Model,
-    wanted: { logits: boolean; states: readonly number[] },
+    wanted: { logits: boolean; states: readonly number[]; pooled: boolean; width: number },
   ) {
     this.#logits = wanted.logits;
     this.#states = wanted.states;
-    this.#program = teacherProgram(model, { logits: wanted.logits, states: [...new Set(wanted.states)] });
-    this.#width = wanted.states.length > 0 ? stateShapes(student)[0]!.at(-1)! : 0;
+    this.#pooled = wanted.pooled;
+    this.#width = wanted.width;
+    this.#program = teacherProgram(model, { ...wanted, states: [...new Set(wanted.states)] });
     this.#classes = student.task === 'masked-lm' ? student.config.vocab_size : student.labels.length;
     this.axes = teacherAxes(student.task, this.#classes, wanted.states.length, this.#width);
   }
@@ -176,6 +193,7 @@ class ModelTeacher implements Teacher {
       ...inputs,
       ...(this.#logits && { [TEACHER_LOGITS]: place([rows, this.#classes]) }),
       ...Object.fromEntries(this.#states.map((_, i) => [teacherState(i), state])),
+      ...(this.#pooled && { [TEACHER_POOLED]: place([batch, this.#width]) }),
       ...Object.fromEntries(Object.values(LOSS_FACTORS).map((name) => [name, place([])])),
     };
   }
@@ -193,6 +211,7 @@ class ModelTeacher implements Teacher {
       return {
         ...(this.#logits && { [TEACHER_LOGITS]: outputs.logits! }),
         ...Object.fromEntries(this.#states.map((state, i) => [teacherState(i), outputs[`states.${state}`]!])),
+        ...(this.#pooled && { [TEACHER_POOLED]: outputs.pooled! }),
       };
     };
     return {
@@ -214,17 +233,19 @@ function questionOf({ labels: _, ...inputs }: HostTensors): HostTensors {
 }
 
 /**
- * The factors of the three losses of each part: their weights in the batch are those of its labels, of its predictions
- * and of its tokens, and each part has the same share of the sum.
+ * The factors of the four losses of each part: their weights in the batch are those of its labels, of its predictions,
+ * of its tokens and of its examples, and each part has the same share of the sum.
  */
 function factorsOf(parts: HostTensors[], shares: number[]): HostTensors[] {
   const tokens = parts.map(({ attention_mask }) => (attention_mask!.data as Int32Array).reduce((sum, real) => sum + real, 0));
-  const all = tokens.reduce((sum, count) => sum + count, 0);
+  const examples = parts.map(({ input_ids }) => input_ids!.shape[0]!);
+  const sum = (counts: number[]) => counts.reduce((sum, count) => sum + count, 0);
   const predictions = lossSharesOf(parts, undefined);
   const scalar = (value: number): HostTensor => ({ dtype: 'float32', shape: [], data: Float32Array.of(value * parts.length) });
   return parts.map((_, i) => ({
     [LOSS_FACTORS.labels]: scalar(shares[i]!),
     [LOSS_FACTORS.teacher]: scalar(predictions[i]!),
-    [LOSS_FACTORS.states]: scalar(tokens[i]! / all),
+    [LOSS_FACTORS.states]: scalar(tokens[i]! / sum(tokens)),
+    [LOSS_FACTORS.pooled]: scalar(examples[i]! / sum(examples)),
   }));
 }

@@ -46,6 +46,8 @@ function configure(file: ConfigFile) {
 
 type AlbertConfig = ReturnType<typeof configure>;
 
+const POOLER = 'albert.pooler';
+
 const backbone: Backbone<AlbertConfig> = {
   classes: 'Albert',
   width: (config) => config.hidden_size,
@@ -96,9 +98,11 @@ export const albert: Family<AlbertConfig> = {
     return parameters;
   },
 
+  pooler: POOLER,
+
   heads: {
     'text-classification': sequenceHead(backbone, {
-      dense: 'albert.pooler',
+      dense: POOLER,
       activation: 'tanh',
       output: 'classifier',
       rate: (config) => config.classifier_dropout_prob,

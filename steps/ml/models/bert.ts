@@ -14,6 +14,8 @@ import { type Family, stackDepth } from './family.ts';
 import { answerHead, type Backbone, maskedHead, type Reading, sequenceHead, tokenHead } from './heads.ts';
 import * as nn from './nn.ts';
 
+const POOLER = 'bert.pooler.dense';
+
 const backbone: Backbone<BertConfig> = {
   classes: 'Bert',
   width: (config) => config.hidden_size,
@@ -37,9 +39,11 @@ export const bert: Family<BertConfig> = {
 
   parameters: (config) => encoderParameters('bert', config),
 
+  pooler: POOLER,
+
   heads: {
     'text-classification': sequenceHead(backbone, {
-      dense: 'bert.pooler.dense',
+      dense: POOLER,
       activation: 'tanh',
       output: 'classifier',
       rate: (config) => config.classifier_dropout,

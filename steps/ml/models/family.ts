@@ -25,7 +25,7 @@ import {
   type Task,
   taskFacts,
 } from './config.ts';
-import { type Distillation, distillationLoss, LOSS_FACTORS } from './distillation.ts';
+import { type Distillation, distillationLoss, LOSS_FACTORS, pooledState, pooledTarget } from './distillation.ts';
 import type { Observe, Parameters, Weights } from './nn.ts';
 
 /** The fields of a config that every family has. */
@@ -65,6 +65,11 @@ export interface Family<C extends Config = any> {
   typed(config: C): boolean;
   /** The weights without a head. */
   parameters(config: C): Parameters;
+  /**
+   * The dense layer of the pooler, if there is one: text-classification reads the first token through it and tanh. A
+   * masked language model does not use it, but keeps it for a later classification.
+   */
+  pooler?: string;
   heads: Partial<Record<Exclude<Task, GeneratingTask>, Head<C>> & Record<GeneratingTask, GeneratingHead<C>>>;
   /** How it generates texts, for families with a head for a generating task. */
   decoder?: DecoderDefinition<C>;
@@ -83,6 +88,13 @@ export function stackDepth(embeddings: RegExp, layer: RegExp): (weight: string) 
 export function vocabularyWeights<C extends Config>(parametersOf: (config: C) => Parameters, config: C): string[] {
   const [now, larger] = [parametersOf(config), parametersOf({ ...config, vocab_size: config.vocab_size + 1 })];
   return Object.keys(now).filter((name) => now[name]!.shape[0] !== larger[name]!.shape[0]);
+}
+
+/** The weights of the family's pooler, if it has one. They start as the identity: the states of the first token, unchanged. */
+export function poolerParameters<C extends Config>({ pooler, heads }: Family<C>, config: C): Parameters {
+  if (pooler === undefined) return {};
+  const own = Object.entries(heads['text-classification']!.parameters(config, 1)).filter(([name]) => name.startsWith(`${pooler}.`));
+  return Object.fromEntries(own.map(([name, one]) => [name, one.layer ? { ...one, start: 'identity' as const } : one]));
 }
 
 interface HeadWeights<C extends Config> {
@@ -195,24 +207,33 @@ export function programFor<C extends Config>(
     const { labels } = inputs;
     const taught = LOSS_FACTORS.labels in inputs ? distillation : undefined;
     const states: tf.Tensor[] = [];
-    const logits = head.logits(config, weights, inputs, dropout, taught?.hidden ? (state) => states.push(state) : undefined);
+    const observes = taught && (taught.hidden > 0 || taught.pooled > 0);
+    const logits = head.logits(config, weights, inputs, dropout, observes ? (state) => states.push(state) : undefined);
     if (!labels) return { logits };
     const lossOfLabels = () => lossOf(logits, labels);
     if (!taught) return { loss: lossOfLabels(), logits };
-    return { ...distillationLoss({ logits, states, lossOfLabels }, inputs, problem, taught), logits };
+    const pooled = () => pooledState(states.at(-1)!, weights, family.pooler!);
+    return { ...distillationLoss({ logits, states, pooled, lossOfLabels }, inputs, problem, taught), logits };
   };
 }
 
-/** The outputs of a teacher: `logits`, and those of its hidden states whose positions are listed, as `states.POSITION`. */
+/**
+ * The outputs of a teacher: `logits`, those of its hidden states whose positions are listed, as `states.POSITION`, and
+ * `pooled`, what the student's pooler learns.
+ */
 export function teacherProgram<C extends Config>(
   { family, task, config }: { family: Family<C>; task: Task; config: C },
-  { logits: wanted, states }: { logits: boolean; states: readonly number[] },
+  { logits: wanted, states, pooled }: { logits: boolean; states: readonly number[]; pooled: boolean },
 ): Program {
   const head = family.heads[task] as Head<C>;
   return (weights, inputs, dropout) => {
     const observed: tf.Tensor[] = [];
-    const logits = head.logits(config, weights, inputs, dropout, states.length > 0 ? (state) => observed.push(state) : undefined);
-    return { ...(wanted && { logits }), ...Object.fromEntries(states.map((state) => [`states.${state}`, observed[state]!])) };
+    const logits = head.logits(config, weights, inputs, dropout, states.length > 0 || pooled ? (state) => observed.push(state) : undefined);
+    return {
+      ...(wanted && { logits }),
+      ...Object.fromEntries(states.map((state) => [`states.${state}`, observed[state]!])),
+      ...(pooled && { pooled: pooledTarget(observed.at(-1)!, inputs.attention_mask!) }),
+    };
   };
 }
 

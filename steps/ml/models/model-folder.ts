@@ -11,7 +11,7 @@ import type { CrossEntropyOptions } from '../runtime/ops.ts';
 import type { Axes, HostTensor, HostTensors, Program } from '../runtime/runtime.ts';
 import { aModel, type ConfigFile, knownTask, labelsOf, type ProblemType, problemOf, type Task, taskFacts, taskOf } from './config.ts';
 import type { Distillation } from './distillation.ts';
-import { axesFor, type Config, type Family, type GeneratingHead, type Head, programFor } from './family.ts';
+import { axesFor, type Config, type Family, type GeneratingHead, type Head, poolerParameters, programFor } from './family.ts';
 import { asFloatType, type FloatType, withFloatType } from './float-types.ts';
 import { listed, readJson, shown } from './json.ts';
 import type { Parameter, Parameters } from './nn.ts';
@@ -30,6 +30,8 @@ export interface Model {
   labels: string[];
   parameters: Parameters;
   weights: HostTensors;
+  /** Weights that the program does not use and saveModel writes again: the pooler of a masked language model. */
+  carried?: HostTensors;
   program: Program;
   /** Axes of the program's inputs. */
   axes: Axes;
@@ -66,30 +68,42 @@ export async function startModel(folder: string, start: ModelStart): Promise<Mod
   const config: Config = family.configure(file);
   const base = family.parameters(config);
   const program = programFor(family, task, config, problem, loss, distillation);
-  const all = headParameters(config, labels.length);
-  const stored = fromScratch ? undefined : await openNamed(folder, family, task, { ...base, ...all });
+  const pooler = task === 'masked-lm' ? poolerParameters(family, config) : {};
+  const learnsPooler = distillation !== undefined && distillation.pooled > 0;
+  const all = { ...headParameters(config, labels.length), ...(learnsPooler && pooler) };
+  const stored = fromScratch ? undefined : await openNamed(folder, family, task, { ...base, ...all, ...pooler });
   const head = stored ? withoutTied(all, tiedTo, stored) : all;
   const parameters = { ...base, ...head };
   const model = { family, task, problem, file, config, labels, parameters, program, axes: axesFor(task, problem, labels.length) };
   if (!stored) {
     say(`${fromScratch ? 'from_scratch' : 'no model.safetensors'}: all weights are randomly initialized`);
-    return { ...model, weights: startAll(parameters, config, seed), fresh: Object.keys(parameters) };
+    return { ...model, weights: startAll(parameters, config, seed), carried: {}, fresh: Object.keys(parameters) };
   }
   try {
     const { head: kept, order } = headToKeep(file, start, head, labelled, stored);
-    const weights = await readWeights(stored, { ...base, ...kept });
+    const carries = Object.entries(pooler).filter(([name]) => !(name in parameters) && stored.entries.has(name));
+    const read = await readWeights(stored, { ...base, ...kept, ...Object.fromEntries(carries) });
+    const carried = Object.fromEntries(carries.map(([name]) => [name, read[name]!]));
+    const weights = Object.fromEntries(Object.entries(read).filter(([name]) => !(name in carried)));
     if (labels.length > 0) for (const name of labelled) if (weights[name]) weights[name] = reorderRows(weights[name], order);
     const fresh = Object.keys(head).filter((name) => !(name in kept));
     for (const name of fresh) weights[name] = startOne(name, head[name]!, config, seed);
     say(`${Object.keys(base).length + Object.keys(kept).length} weights read from ${stored.source}`);
-    if (fresh.length > 0) say(`randomly initialized: ${listed(fresh)}`);
-    const unused = [...stored.entries.keys()].filter((name) => !(name in weights));
+    sayFresh(fresh, pooler, say);
+    if (carries.length > 0) say(`kept unchanged, because a later text-classification uses them: ${listed(Object.keys(carried))}`);
+    const unused = [...stored.entries.keys()].filter((name) => !(name in weights || name in carried));
     if (unused.length > 0) say(`ignored, because ${aModel(family.type)} for ${task} does not use them: ${listed(unused)}`);
     // In the order of the parameters, as for random weights.
-    return { ...model, weights: Object.fromEntries(Object.keys(parameters).map((name) => [name, weights[name]!])), fresh };
+    return { ...model, weights: Object.fromEntries(Object.keys(parameters).map((name) => [name, weights[name]!])), carried, fresh };
   } finally {
     await stored.close();
   }
+}
+
+function sayFresh(fresh: string[], pooler: Parameters, say: ModelStart['say']): void {
+  const [identity, random] = [fresh.filter((name) => name in pooler), fresh.filter((name) => !(name in pooler))];
+  if (random.length > 0) say(`randomly initialized: ${listed(random)}`);
+  if (identity.length > 0) say(`initialized as the identity: ${listed(identity)}`);
 }
 
 /** Opens a trained model with its head; only for `task` if one is given. */
@@ -149,7 +163,7 @@ export async function saveModel(
   };
   await mkdir(folder, { recursive: true });
   await writeConfig(folder, config);
-  const stored = Object.entries(weights).map(([name, { data, shape }]) => [
+  const stored = Object.entries({ ...weights, ...model.carried }).map(([name, { data, shape }]) => [
     name,
     asFloatType(float32(data as Float32Array, shape), dtype, name),
   ]);
@@ -397,6 +411,7 @@ function startOne(name: string, parameter: Parameter, config: Config, seed: numb
   const uniform = random('start', seed, name);
   const data = start === 'normal' ? truncatedNormal(size, deviation, cutoff, uniform) : new Float32Array(size);
   if (start === 'ones') data.fill(1);
+  if (start === 'identity') for (let i = 0; i < shape[0]!; i++) data[i * (shape[0]! + 1)] = 1;
   if (start === 'sinusoids') fillSinusoids(data, shape[1]!);
   if (paddingRow !== undefined) data.fill(0, paddingRow * shape[1]!, (paddingRow + 1) * shape[1]!);
   return { dtype: 'float32', shape, data };

@@ -10,7 +10,7 @@ import { tf } from '../runtime/tfjs.ts';
 export interface Parameter {
   shape: number[];
   /** The initialization of an untrained model; the deviation of `normal` is the config's `initializer_range`, or its own. */
-  start: 'normal' | 'zeros' | 'ones' | 'sinusoids';
+  start: 'normal' | 'zeros' | 'ones' | 'sinusoids' | 'identity';
   deviation?: number;
   /** For `normal`: the maximum distance from 0, in deviations. */
   cutoff?: number;
