@@ -7,6 +7,8 @@ and test/golden/<family>/<task> learn from them, both without dropout.
 <task>/                           the teacher, with its labels in another order than the students'
 <family>-<task>.json              the options, the loss with its terms, and the norm of the gradient and of that of each weight
 bert-<task>/*.safetensors         the gradients, clipped to a global norm of 1, and the weights after one step of AdamW (see step.py)
+<family>-pooled-….json            the same for students for masked-lm whose pooler learns, too: it starts from the identity,
+                                  or from the stored weights of `given`
 """
 
 import json
@@ -14,8 +16,10 @@ from pathlib import Path
 
 import torch
 from step import parameters_of, step, unsettle
+from safetensors.torch import save_file
 from torch.nn import functional
 from transformers import (
+    AutoModel,
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     BertConfig,
@@ -41,6 +45,15 @@ OPTIONS = {
     "multi_label_classification": {"temperature": 2.0, "alpha": 0.4, "hidden": 0.0},
     "regression": {"temperature": 1.0, "alpha": 0.4, "hidden": 0.5},
 }
+POOLED = {
+    "bert-pooled-alone": {"temperature": 1.0, "alpha": 0.0, "hidden": 0.0, "pooled": 2.0, "start": "identity"},
+    "bert-pooled-hidden": {"temperature": 1.0, "alpha": 0.0, "hidden": 0.3, "pooled": 0.5, "start": "identity"},
+    "bert-pooled-alpha": {"temperature": 2.0, "alpha": 0.4, "hidden": 0.0, "pooled": 0.5, "start": "identity"},
+    "bert-pooled-given": {"temperature": 3.0, "alpha": 0.6, "hidden": 0.2, "pooled": 0.7, "start": "given"},
+    "albert-pooled-given": {"temperature": 3.0, "alpha": 0.6, "hidden": 0.2, "pooled": 0.7, "start": "given"},
+}
+# Of these, the gradients and the weights after one step are stored, too.
+WHOLE = ["bert-pooled-alone", "bert-pooled-given"]
 
 
 def teacher_for(task):
@@ -84,7 +97,51 @@ def loss_of(student, teacher, values, task, options):
         [functional.mse_loss(out.hidden_states[m][real], taught.hidden_states[n][real]) for m, n in pairs]
     ).mean()
     loss = options["alpha"] * divergence + (1 - options["alpha"]) * out.loss + options["hidden"] * hidden
-    return loss, {"distill_loss": divergence.item(), "hidden_loss": hidden.item()}
+    terms = {"distill_loss": divergence.item(), "hidden_loss": hidden.item()}
+    if "pooled" not in options:
+        return loss, terms
+    means = torch.stack([state[mask].mean(0) for state, mask in zip(taught.hidden_states[-1], real)])
+    target = torch.tanh(functional.normalize(means, dim=-1) * means.shape[-1] ** 0.5)
+    pooled = functional.mse_loss(pooled_by(student, out.hidden_states[-1]), target)
+    return loss + options["pooled"] * pooled, terms | {"pooled_loss": pooled.item()}
+
+
+def add_pooler(student, start):
+    """Takes the pooler from the model that has one, and sets its weights; those of `given` are returned by name."""
+    body = student.base_model
+    whole = AutoModel.from_config(student.config).eval()
+    body.pooler = whole.pooler
+    body.pooler_activation = getattr(whole, "pooler_activation", None)  # in ALBERT
+    weights = [(name, weight) for name, weight in student.named_parameters() if ".pooler." in name]
+    torch.manual_seed(2)
+    for name, weight in weights:
+        if start == "given":
+            weight.data = torch.randn_like(weight) * 0.3
+        else:
+            weight.data = torch.eye(*weight.shape) if weight.dim() == 2 else torch.zeros_like(weight)
+    return {name: weight.detach().clone() for name, weight in weights}
+
+
+def pooled_by(student, states):
+    body = student.base_model
+    if body.pooler_activation is None:
+        return body.pooler(states)
+    return body.pooler_activation(body.pooler(states[:, 0]))
+
+
+def store(name, student, teacher, values, task, options, whole):
+    loss, terms = loss_of(student, teacher, values, task, options)
+    if whole:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        norm = step(student, loss, folder / name)
+        factor = min(1, 1 / (norm + 1e-6))
+    else:
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(student.parameters(), torch.inf).item()
+        factor = 1
+    norms = {name: (p.grad.norm() / factor).item() for name, p in parameters_of(student) if p.grad is not None}
+    stored = {"options": options, "loss": loss.item(), **terms, "grad_norm": norm, "gradient_norms": norms}
+    (folder / f"{name}.json").write_text(json.dumps(stored) + "\n")
 
 
 for task, options in OPTIONS.items():
@@ -96,16 +153,14 @@ for task, options in OPTIONS.items():
         values = json.loads((source / "inputs.json").read_text())
         if task == "text-classification":
             values.pop("token_type_ids", None)  # as in inputs.json's loss
-        loss, terms = loss_of(student, teacher, values, task, options)
-        own = folder / f"{family}-{task}"
-        if family == "bert":
-            own.mkdir(parents=True, exist_ok=True)
-            norm = step(student, loss, own)
-            factor = min(1, 1 / (norm + 1e-6))
-        else:
-            loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_(student.parameters(), torch.inf).item()
-            factor = 1
-        norms = {name: (p.grad.norm() / factor).item() for name, p in parameters_of(student) if p.grad is not None}
-        stored = {"options": options, "loss": loss.item(), **terms, "grad_norm": norm, "gradient_norms": norms}
-        (folder / f"{family}-{task}.json").write_text(json.dumps(stored) + "\n")
+        store(f"{family}-{task}", student, teacher, values, task, options, family == "bert")
+
+teacher = BertForMaskedLM.from_pretrained(folder / "masked-lm").eval()
+for name, options in POOLED.items():
+    source = here / name.split("-")[0] / "masked-lm"
+    student = AutoModelForMaskedLM.from_pretrained(source / "checkpoint").eval()
+    pooler = add_pooler(student, options["start"])
+    if options["start"] == "given":
+        save_file(pooler, folder / f"{name}.safetensors", {"format": "pt"})
+    values = json.loads((source / "inputs.json").read_text())
+    store(name, student, teacher, values, "masked-lm", options, name in WHOLE)

@@ -1,13 +1,13 @@
 /** Learning from a teacher against a PyTorch loop: test/golden/distillation.py made the teachers and the values. */
-import { readFileSync } from 'node:fs';
+import { cpSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { openRuntime } from '../../../steps/ml/device/open.ts';
 import type { Distillation } from '../../../steps/ml/models/distillation.ts';
 import { programFor } from '../../../steps/ml/models/family.ts';
-import { loadModel, type Model } from '../../../steps/ml/models/model-folder.ts';
+import { loadModel, type Model, type ModelStart, startModel } from '../../../steps/ml/models/model-folder.ts';
 import { readSafetensors, writeSafetensors } from '../../../steps/ml/models/safetensors.ts';
-import type { HostTensor, HostTensors, Part, RuntimeName } from '../../../steps/ml/runtime/runtime.ts';
+import type { HostTensor, HostTensors, Part, RuntimeName, Training } from '../../../steps/ml/runtime/runtime.ts';
 import { lossSharesOf } from '../../../steps/train/loss-weights.ts';
 import train from '../../../steps/train/step.ts';
 import { teacherOf } from '../../../steps/train/teacher.ts';
@@ -30,6 +30,25 @@ async function lesson(family: string, task: string) {
   const names = ['input_ids', 'attention_mask', ...(task !== 'text-classification' && 'token_type_ids' in batch ? ['token_type_ids'] : [])];
   const inputs: HostTensors = Object.fromEntries(names.map((name) => [name, int32(batch[name])]));
   return { values, teacher, student, inputs: { ...inputs, ...labelsOf(batch.labels, task) } };
+}
+
+/** A student for masked-lm whose pooler learns, too: from the identity, or from the weights that PyTorch started with. */
+async function pooledLesson(name: string) {
+  const values = JSON.parse(readFileSync(join(golden, 'distillation', `${name}.json`), 'utf8'));
+  const { inputs, teacher } = await lesson(name.split('-')[0]!, 'masked-lm');
+  const folder = temporary();
+  cpSync(join(golden, name.split('-')[0]!, 'masked-lm/checkpoint'), folder, { recursive: true });
+  if (values.options.start === 'given') {
+    const file = join(folder, 'model.safetensors');
+    const pooler = await readSafetensors(join(golden, 'distillation', `${name}.safetensors`));
+    await writeSafetensors(file, { ...(await readSafetensors(file)), ...pooler });
+  }
+  const say: string[] = [];
+  const distillation: Distillation = values.options;
+  const start: ModelStart = { task: 'masked-lm', labels: [], seed: 0, distillation, say: (line) => void say.push(line) };
+  const student = await startModel(folder, start);
+  expect(say.some((line) => line.startsWith('initialized as the identity: '))).toBe(values.options.start === 'identity');
+  return { values, inputs, student, teacher, distillation };
 }
 
 /** As the tasks give them; for masked-lm with a position that does not count. */
@@ -87,6 +106,39 @@ describe.each(['text-classification', 'masked-lm', 'multi_label_classification',
   }
 });
 
+describe.each(['bert-pooled-alone', 'bert-pooled-given'])('a pooler that learns, %s', (stored) => {
+  for (const [name, checkpointing] of [['eager'], [COMPILED], [COMPILED, true]] as const) {
+    test(`${name}${checkpointing ? ' with gradient checkpointing' : ''}: losses, gradients and the weights after a step equal those of PyTorch`, async () => {
+      const { values, inputs, ...models } = await pooledLesson(stored);
+      const { training, ...done } = await stepOf(name, { ...models, checkpointing: checkpointing ?? false }, [inputs]);
+      expectLosses(done, values);
+      await compareStep(training, join(golden, 'distillation', stored), Math.min(1, values.grad_norm), (weight) => KEY_BIAS.test(weight));
+      await training.dispose();
+    });
+  }
+});
+
+test.each(['bert-pooled-hidden', 'bert-pooled-alpha', 'albert-pooled-given'])(
+  'a pooler that learns, %s: losses and gradients are those of transformers',
+  async (name) => {
+    const { values, inputs, ...models } = await pooledLesson(name);
+    const { training, ...done } = await stepOf(COMPILED, models, [inputs]);
+    expectLosses(done, values);
+    expectGradients(training, values);
+    await training.dispose();
+  },
+);
+
+test('a batch in parts has the loss of the pooler and the gradient of the whole batch', async () => {
+  for (const name of ['bert-pooled-alone', 'bert-pooled-given']) {
+    const { values, inputs, ...models } = await pooledLesson(name);
+    const { training, ...done } = await stepOf(COMPILED, models, partsOf(inputs));
+    expectLosses(done, values);
+    expectGradients(training, values);
+    await training.dispose();
+  }
+});
+
 const OTHERS = ['distilbert', 'roberta', 'albert', 'xlm-roberta', 'camembert', 'electra', 'modernbert'];
 
 test.each(OTHERS.flatMap((family) => ['text-classification', 'masked-lm'].map((task) => [family, task] as const)))(
@@ -95,12 +147,7 @@ test.each(OTHERS.flatMap((family) => ['text-classification', 'masked-lm'].map((t
     const { values, inputs, ...models } = await lesson(family, task);
     const { training, ...done } = await stepOf(COMPILED, { ...models, distillation: values.options }, [inputs]);
     expectLosses(done, values);
-    const m = training.optimizerState().slots.m!;
-    const clipped = Math.min(1, 1 / (values.grad_norm + 1e-6));
-    for (const [weight, norm] of Object.entries<number>(values.gradient_norms)) {
-      const own = m[weight] && Math.hypot(...m[weight]) / 0.1 / clipped;
-      if (own !== undefined) expect(Math.abs(own - norm), weight).toBeLessThan(1e-4 * Math.max(norm, 1e-2 * values.grad_norm));
-    }
+    expectGradients(training, values);
     await training.dispose();
   },
 );
@@ -213,9 +260,20 @@ test('a model without a head teaches hidden states alone', async () => {
 });
 
 function expectLosses(done: { loss: number; gradNorm: number; terms: Record<string, number> }, values: any): void {
-  const { hidden } = values.options;
-  expect(Object.keys(done.terms)).toEqual(['distill_loss', ...(hidden > 0 ? ['hidden_loss'] : [])]);
+  const { alpha, hidden, pooled } = values.options;
+  const weighted = { distill_loss: alpha, hidden_loss: hidden, pooled_loss: pooled };
+  expect(Object.keys(done.terms)).toEqual(Object.entries(weighted).flatMap(([name, weight]) => (weight > 0 ? [name] : [])));
   expect(difference([done.loss], [values.loss])).toBeLessThan(1e-5);
   expect(difference([done.gradNorm], [values.grad_norm])).toBeLessThan(1e-4);
   for (const [name, value] of Object.entries(done.terms)) expect(difference([value], [values[name]]), name).toBeLessThan(1e-5);
+}
+
+/** The norm of the gradient of each weight. */
+function expectGradients(training: Training, values: any): void {
+  const m = training.optimizerState().slots.m!;
+  const clipped = Math.min(1, 1 / (values.grad_norm + 1e-6));
+  for (const [weight, norm] of Object.entries<number>(values.gradient_norms)) {
+    const own = m[weight] && Math.hypot(...m[weight]) / 0.1 / clipped;
+    if (own !== undefined) expect(Math.abs(own - norm), weight).toBeLessThan(1e-4 * Math.max(norm, 1e-2 * values.grad_norm));
+  }
 }
