@@ -6,9 +6,10 @@
 import { StepError } from '../../engine/contract/step.ts';
 import { aModel } from '../ml/models/config.ts';
 import { type Distillation, LOSS_FACTORS, TEACHER_LOGITS, TEACHER_POOLED, teacherAxes, teacherState } from '../ml/models/distillation.ts';
-import { type Head, poolerParameters, teacherProgram } from '../ml/models/family.ts';
+import { type Head, teacherProgram } from '../ml/models/family.ts';
 import { listed } from '../ml/models/json.ts';
 import { loadModel, type Model, reorderRows, startModel } from '../ml/models/model-folder.ts';
+import { families } from '../ml/models/registry.ts';
 import type { TokensInfo } from '../ml/models/token-dataset.ts';
 import { tokenizerDifference } from '../ml/models/tokenizer-json.ts';
 import { peakBytes } from '../ml/runtime/graph.ts';
@@ -92,11 +93,12 @@ async function checkFit(folder: string, teacher: Model, info: TokensInfo, tokens
     );
 }
 
-function refuseWithoutPooler({ family, config }: Model): void {
-  if (Object.keys(poolerParameters(family, config)).length > 0) return;
+function refuseWithoutPooler({ family }: Model): void {
+  if (family.pooler !== undefined) return;
+  const withPooler = families.filter(({ pooler }) => pooler !== undefined);
   throw new StepError(
     `\`pooled\` does not apply to ${aModel(family.type)}, whose text-classification reads no pooler`,
-    'It applies only to bert and albert. Remove it.',
+    `It applies only to ${withPooler.map(({ type }) => type).join(' and ')}. Remove it.`,
     ['distill', 'pooled'],
   );
 }

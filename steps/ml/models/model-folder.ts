@@ -77,6 +77,7 @@ export async function startModel(folder: string, start: ModelStart): Promise<Mod
   const model = { family, task, problem, file, config, labels, parameters, program, axes: axesFor(task, problem, labels.length) };
   if (!stored) {
     say(`${fromScratch ? 'from_scratch' : 'no model.safetensors'}: all weights are randomly initialized`);
+    if (learnsPooler) sayFresh(Object.keys(pooler), pooler, say);
     return { ...model, weights: startAll(parameters, config, seed), carried: {}, fresh: Object.keys(parameters) };
   }
   try {

@@ -12,7 +12,7 @@ import { modernBert } from './modernbert.ts';
 import { camembert, roberta, xlmRoberta } from './roberta.ts';
 import { t5 } from './t5.ts';
 
-const families: Family[] = [bert, roberta, xlmRoberta, camembert, distilbert, albert, electra, modernBert, gpt2, t5];
+export const families: Family[] = [bert, roberta, xlmRoberta, camembert, distilbert, albert, electra, modernBert, gpt2, t5];
 
 /** The family of a model, by its config.json. */
 export function familyOf(config: ConfigFile): Family {

@@ -38,7 +38,7 @@ test('options that no teacher can follow are reported before anything runs', asy
   `);
   expect(await refused('{ teacher: base, alpha: 0, temperature: 2 }')).toMatchInlineSnapshot(`
     "
-    p.yaml:6:95: error: \`alpha: 0\` and \`hidden: 0\` together ignore the teacher: raise one of them
+    p.yaml:6:95: error: \`alpha: 0\`, \`hidden: 0\` and \`pooled: 0\` together ignore the teacher: raise one of them
       6 | …\${{ steps.tokenize.tokens }}", model: base, distill: { teacher: base, alpha: 0, temperature: 2 } } }
         |                                                       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 
@@ -59,7 +59,7 @@ test('options that no teacher can follow are reported before anything runs', asy
     p.yaml:6:112: error: unknown option "hiden"
       6 | …ith: { tokens: "\${{ steps.tokenize.tokens }}", model: base, distill: { teacher: base, hiden: 1 } } }
         |                                                                                        ^^^^^
-      = did you mean "hidden"? valid here: temperature, alpha, hidden
+      = did you mean "hidden"? valid here: temperature, alpha, hidden, pooled
     "
   `);
   expect(await refused('{ teacher: "${{ steps.split.model }}" }')).toMatchInlineSnapshot(`
@@ -68,6 +68,21 @@ test('options that no teacher can follow are reported before anything runs', asy
       6 | …s: "\${{ steps.tokenize.tokens }}", model: base, distill: { teacher: "\${{ steps.split.model }}" } } }
         |                                                                                       ^^^^^
       = its outputs: data, assignment
+    "
+  `);
+  expect(await refused('{ teacher: base, pooled: -1 }')).toMatchInlineSnapshot(`
+    "
+    p.yaml:6:120: error: "distill.pooled" takes a number of at least 0, found -1
+      6 | …h: { tokens: "\${{ steps.tokenize.tokens }}", model: base, distill: { teacher: base, pooled: -1 } } }
+        |                                                                                              ^^
+    "
+  `);
+  expect(await refused('{ teacher: base, pooled: 1 }')).toMatchInlineSnapshot(`
+    "
+    p.yaml:6:120: error: \`pooled\` does not apply to text-classification
+      6 | …th: { tokens: "\${{ steps.tokenize.tokens }}", model: base, distill: { teacher: base, pooled: 1 } } }
+        |                                                                                               ^
+      = It applies only to masked-lm. Remove it.
     "
   `);
   const answers = (yaml: string) => yaml.replace('max_length: 16', 'max_length: 16, task: question-answering');

@@ -314,6 +314,11 @@ test.each([
   ],
   [{ lora: {}, freeze: ['embeddings'] }, 'freeze', '`lora` trains only its adapters and the head: all other weights are frozen already'],
   [
+    { lora: {}, distill: { temperature: 1, alpha: 0, hidden: 0, pooled: 1 } },
+    'distill.pooled',
+    '`pooled` cannot be combined with `lora`, which does not train the pooler',
+  ],
+  [
     { lora: {}, save_optimizer: true },
     'save_optimizer',
     '`save_optimizer` cannot be combined with `lora`, because the adapters are merged: to train further, give the trained model as `model`',
