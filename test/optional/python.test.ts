@@ -224,6 +224,29 @@ test('hidden states of real weights, a BERT of 22 million parameters, are those 
   }
 });
 
+test('transformers reports the pooler of a masked language model as unexpected, and BertModel loads it', async () => {
+  const model = await startModel(join(golden, 'distillation/masked-lm'), {
+    ...{ task: 'masked-lm', labels: [], seed: 0, say: () => {} },
+    distillation: { temperature: 1, alpha: 0, hidden: 0, pooled: 1 },
+  });
+  const saved = join(folder, 'pooler');
+  const pooler = ['bert.pooler.dense.bias', 'bert.pooler.dense.weight'];
+  for (const [i, name] of pooler.entries()) model.weights[name]!.data.fill(0.25 + i);
+  await saveModel(saved, model);
+  const { masked, base, values } = JSON.parse(runPython('-c', LOAD_POOLER, saved));
+  expect(masked).toEqual({ missing: [], unexpected: pooler });
+  expect(base.missing).toEqual([]);
+  expect(values).toEqual([0.25, 1.25]);
+});
+
+const LOAD_POOLER = `
+import json, sys
+from transformers import BertForMaskedLM, BertModel
+loaded = [kind.from_pretrained(sys.argv[1], output_loading_info=True) for kind in (BertForMaskedLM, BertModel)]
+keys = [{"missing": sorted(i["missing_keys"]), "unexpected": sorted(i["unexpected_keys"])} for _, i in loaded]
+pooler = loaded[1][0].pooler.dense
+print(json.dumps({"masked": keys[0], "base": keys[1], "values": [pooler.bias.mean().item(), pooler.weight.mean().item()]}))`;
+
 test('transformers loads the pre-trained model of the package with every weight, tokenizes 200 texts alike, and computes the same', async () => {
   const boxed = join(root, 'pipelines/models/tunesmith-small');
   const reviews = readLines(join(root, 'pipelines/data/reviews.jsonl')) as { text: string }[];

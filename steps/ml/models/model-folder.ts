@@ -1,6 +1,6 @@
 /**
- * Reads a model folder in the format of the Hugging Face hub, with its weights or random weights, and writes
- * one that transformers loads without options or warnings.
+ * Reads a model folder in the format of the Hugging Face hub, with its weights or random weights, and writes one that
+ * transformers loads without options. It warns only about the pooler of a masked language model, which it does not use.
  */
 
 import { existsSync } from 'node:fs';

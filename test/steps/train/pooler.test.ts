@@ -3,8 +3,11 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import evaluate from '../../../steps/evaluate/step.ts';
+import { openRuntime } from '../../../steps/ml/device/open.ts';
+import { pooledTarget } from '../../../steps/ml/models/distillation.ts';
 import { loadModel, type Model, saveModel, startModel } from '../../../steps/ml/models/model-folder.ts';
 import { readSafetensors, toFloat32 } from '../../../steps/ml/models/safetensors.ts';
+import type { Program } from '../../../steps/ml/runtime/runtime.ts';
 import reduce from '../../../steps/reduce/step.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
 import step from '../../../steps/train/step.ts';
@@ -149,6 +152,21 @@ test('interrupted and resumed, or continued with more epochs, a pooler learns as
   const { 'distill.teacher': _, ...untaught } = inputs;
   const alone = await trained({ ...untaught, continue: half }, { ...options, distill: undefined, epochs: 2 });
   expect(await poolerIn(modelIn(alone))).toEqual(await poolerIn(half));
+});
+
+test('what a pooler learns has the same size for short and long texts, ignores padding, and is finite', async () => {
+  const program: Program = (_, { states, mask }) => ({ pooled: pooledTarget(states!, mask!) });
+  const runtime = await openRuntime('onnx', { threads: 1 });
+  const inference = runtime.inference(program, {}, { states: ['batch', 'sequence', 2], mask: ['batch', 'sequence'] });
+  // The means are (3, 4) · 0.001 of one token, (3, 4) of two tokens, 0 of two tokens that cancel each other, and 0 of padding alone.
+  const states = [0.003, 0.004, 9, 9, 3, 8, 3, 0, 1, -1, -1, 1, 5, 5, 5, 5];
+  const { pooled } = await inference.run({
+    states: { dtype: 'float32', shape: [4, 2, 2], data: Float32Array.from(states) },
+    mask: { dtype: 'int32', shape: [4, 2], data: Int32Array.of(1, 0, 1, 1, 1, 1, 0, 0) },
+  });
+  await inference.dispose();
+  const [a, b] = [Math.tanh((3 * Math.SQRT2) / 5), Math.tanh((4 * Math.SQRT2) / 5)];
+  for (const [i, value] of [a, b, a, b, 0, 0, 0, 0].entries()) expect(pooled!.data[i]).toBeCloseTo(value, 5);
 });
 
 test('a family without a pooler, another task and a teacher of another hidden size are refused', async () => {
