@@ -123,6 +123,10 @@ command('show <artifact...>', 'preview a table, model, metrics or any other file
   .addOption(param())
   .addOption(params())
   .addOption(new Option('-n, --rows <n>', 'maximum number of rows or lines to show').argParser(count).default(10))
+  .addOption(new Option('--limit <n>', 'same as --rows').argParser(count).conflicts('rows'))
+  .option('--sort <column>', 'sort the rows of a table by this column, the highest value first')
+  .addOption(new Option('--asc', 'with --sort: the lowest value first').conflicts('desc'))
+  .option('--desc', 'with --sort: the highest value first (default)')
   .option('--run <run>', 'show the output of this run: a number, latest or previous')
   .option('--tensorboard <dir>', 'write the training curves (outputs named `history`) to this folder for TensorBoard')
   .addHelpText(

@@ -17,11 +17,17 @@ import { runNamed } from './runs.ts';
 
 interface ShowOptions extends PipelineOptions {
   rows: number;
+  limit?: number;
+  sort?: string;
+  asc?: true;
+  desc?: true;
   tensorboard?: string;
   run?: string;
 }
 
 export default async function show(words: string[], options: ShowOptions): Promise<void> {
+  if (options.sort === undefined && (options.asc || options.desc))
+    throw usage(`--${options.asc ? 'asc' : 'desc'} needs --sort`, 'For example: tunesmith show evaluate.predictions --sort loss');
   if (options.run === undefined) return print(await artifactsOf(words, options), options);
   const copies = mkdtempSync(join(tmpdir(), 'tunesmith-show-'));
   try {
@@ -37,8 +43,9 @@ async function print(artifacts: Artifact[], options: ShowOptions): Promise<void>
   const columns = process.stdout.columns || 120;
   const colors = colorsFor(process.stdout);
   const lines: string[] = [];
+  const sort = options.sort === undefined ? undefined : { column: options.sort, descending: options.asc !== true };
   for (const { name, path } of artifacts) {
-    for (const { title, table, lines: text = [], rest } of await preview(path, options.rows)) {
+    for (const { title, table, lines: text = [], rest } of await preview(path, options.limit ?? options.rows, sort)) {
       if (lines.length > 0) lines.push('');
       lines.push(`${colors.bold(printableName(name))}: ${oneLine(title)}`);
       if (table) {
@@ -49,6 +56,11 @@ async function print(artifacts: Artifact[], options: ShowOptions): Promise<void>
       if (rest) lines.push(colors.dim(rest));
     }
   }
+  if (sort && lines.length === 0)
+    throw usage(
+      `--sort needs a table, and ${artifacts.map(({ name }) => name).join(', ')} is none`,
+      'Tables are outputs such as data and predictions.',
+    );
   printLines(lines);
 }
 

@@ -5,18 +5,28 @@ import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { StepError } from '../../engine/contract/step.ts';
-import { Database, QueryError, type Row } from '../ml/data/database.ts';
-import { literal } from '../ml/data/sql.ts';
 import { more, number, type Preview } from './part.ts';
 import { type SubgroupReports, subgroupTables } from './subgroups.ts';
+import { previewTable, type Sort, type TableKind } from './table.ts';
 
-/** `limit`: how many rows, tensors, files or (ten times as many) lines. */
-export async function preview(path: string, limit: number): Promise<Preview[]> {
+/**
+ * `limit`: how many rows, tensors, files or (ten times as many) lines. `sort`: shows only a table, in this order; the result is
+ * empty for everything else.
+ */
+export async function preview(path: string, limit: number, sort?: Sort): Promise<Preview[]> {
   const found = await stat(path).catch(() => undefined);
   if (!found) throw new StepError(`${path} does not exist`);
+  if (sort) return sorted(found.isDirectory() ? join(path, 'data.parquet') : path, limit, sort);
   if (found.isDirectory()) return previewFolder(path, limit);
   const course = await historyAt(path, found.size, limit);
   return course ?? [...(await metricsTables(path, found.size, limit)), await previewFile(path, found.size, limit)];
+}
+
+async function sorted(path: string, limit: number, sort: Sort): Promise<Preview[]> {
+  const found = await stat(path).catch(() => undefined);
+  const kind = found && found.size > 0 ? await kindOf(path, found.size) : undefined;
+  const table = isTable(kind) && (await previewTable(path, kind, limit, sort));
+  return table ? [table] : [];
 }
 
 async function previewFolder(folder: string, limit: number): Promise<Preview[]> {
@@ -84,7 +94,7 @@ async function previewFile(path: string, size: number, limit: number): Promise<P
       return head(path, size, limit); // unchanged
     }
   }
-  if (kind === 'parquet' || kind === 'csv' || kind === 'tsv' || kind === 'jsonl') {
+  if (isTable(kind)) {
     const table = await previewTable(path, kind, limit);
     if (table) return table;
   }
@@ -116,7 +126,9 @@ function flatJson(value: unknown): string {
   return entries.length === 0 ? '{}' : `{ ${entries.join(', ')} }`;
 }
 
-type Kind = 'parquet' | 'csv' | 'tsv' | 'jsonl' | 'json' | 'safetensors' | 'text' | 'binary';
+type Kind = TableKind | 'json' | 'safetensors' | 'text' | 'binary';
+
+const isTable = (kind: Kind | undefined): kind is TableKind => kind === 'parquet' || kind === 'csv' || kind === 'tsv' || kind === 'jsonl';
 
 /** By its name, otherwise by its first bytes: outputs of built-in steps have no extension. */
 async function kindOf(path: string, size: number): Promise<Kind> {
@@ -272,40 +284,3 @@ function confusion(labels: string[], matrix: number[][]): Preview {
 }
 
 const figure = (value: number | null): string => (value === null ? 'n/a' : value.toFixed(4));
-
-/** The first rows of a table file; undefined if it is no table. */
-async function previewTable(path: string, kind: 'parquet' | 'csv' | 'tsv' | 'jsonl', limit: number): Promise<Preview | undefined> {
-  const file = literal(path);
-  const relation = {
-    parquet: `read_parquet(${file})`,
-    csv: `read_csv(${file})`,
-    tsv: `read_csv(${file}, delim = '\t')`,
-    jsonl: `read_json(${file}, format = 'newline_delimited')`,
-  }[kind];
-  const database = await Database.open();
-  try {
-    const columns = await database.columns(relation);
-    const { rows: total } = await database.row<{ rows: number }>(`SELECT count(*) AS rows FROM ${relation}`);
-    const rows = await database.rows(`SELECT * FROM ${relation} LIMIT ${limit}`);
-    const header = columns.map(({ name }) => name);
-    return {
-      title: `table, ${number(total)} ${total === 1 ? 'row' : 'rows'}`,
-      table: {
-        header,
-        rows: rows.map((row: Row) => header.map((name) => shown(row[name]))),
-        numeric: columns.map(({ type }) => /INT|DOUBLE|FLOAT|DECIMAL/.test(type) && !/\[\]|STRUCT|MAP/.test(type)),
-      },
-      ...more(total - rows.length, 'rows'),
-    };
-  } catch (error) {
-    if (error instanceof QueryError) return undefined;
-    throw error;
-  } finally {
-    database.close();
-  }
-}
-
-function shown(value: Row[string] | undefined): string {
-  if (value === null || value === undefined) return '';
-  return typeof value === 'object' ? JSON.stringify(value) : String(value);
-}
