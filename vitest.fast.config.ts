@@ -11,6 +11,7 @@ export default defineConfig({
       'test/steps/{baseline,choose,clean,collect,preview,reduce,select,split,tokenize}/*.test.ts',
       'test/steps/ml/*.test.ts',
       'test/steps/ml/{answering,data,generation,metrics,models}/*.test.ts',
+      'test/steps/ml/tasks/measurement.test.ts',
       'test/steps/serving/{inputs,queue}.test.ts',
       'test/steps/ml/runtime/{kernels,ops}.test.ts',
     ],

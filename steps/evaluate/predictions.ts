@@ -85,8 +85,10 @@ const LONGEST_LINE = 2 ** 30;
 async function columnsOf(database: Database, folder: string, written: string[]): Promise<string[]> {
   await database.run(`CREATE VIEW data AS FROM ${tableOf(folder)}`);
   const columns = await database.columns('data');
-  const conflicts = columns.filter(({ name }) => written.includes(name));
-  for (const column of conflicts) if (column.name !== 'label' || !(await isLabel(database, column))) refuse(column.name);
+  // SQL ignores the case of names.
+  const isOneOf = ({ name }: TableColumn, names: string[]) => names.includes(name.toLowerCase());
+  for (const column of columns.filter((column) => isOneOf(column, [ROW, ...written])))
+    if (!isOneOf(column, ['label']) || !(await isLabel(database, column))) refuse(column.name);
   const { lacking, first } = await database.row<{ lacking: number; first: string | null }>(
     'SELECT count(*) AS lacking, min(id) AS first FROM predicted WHERE id NOT IN (SELECT id::VARCHAR FROM data WHERE id IS NOT NULL)',
   );
@@ -101,9 +103,7 @@ async function columnsOf(database: Database, folder: string, written: string[]):
   );
   if (twice.length > 0)
     throw new StepError(`the data have the row ${twice[0]!.id} several times`, 'Each row needs an `id` of its own.', ['data']);
-  return columns
-    .filter(({ name }) => name !== 'id' && name !== 'split' && !written.includes(name))
-    .map(({ name }) => `data.${quote(name)}`);
+  return columns.filter((column) => !isOneOf(column, ['id', 'split', ...written])).map(({ name }) => `data.${quote(name)}`);
 }
 
 function refuse(name: string): never {

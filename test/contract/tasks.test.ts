@@ -51,7 +51,10 @@ const steps = (name: string, model: string, { tokenize, train }: Options) => `
     uses: train
     resources: { cpu: 1 }
     with: { tokens: "\${{ steps.tokenize-${name}.tokens }}", model: ${model}, seed: 1, ${train} }
-  test-${name}: { uses: evaluate, resources: { cpu: 1 }, with: { model: "\${{ steps.train-${name}.model }}", tokens: "\${{ steps.tokenize-${name}.tokens }}" } }
+  test-${name}:
+    uses: evaluate
+    resources: { cpu: 1 }
+    with: { model: "\${{ steps.train-${name}.model }}", tokens: "\${{ steps.tokenize-${name}.tokens }}", data: "\${{ steps.split-${name}.data }}" }
   deploy-${name}: { uses: deploy, resources: { cpu: 1 }, with: { model: "\${{ steps.train-${name}.model }}", metrics: "\${{ steps.test-${name}.metrics }}" } }
 `;
 
@@ -132,7 +135,7 @@ test('token-classification: entities with their positions', async () => {
   expect(metrics.f1).toBeGreaterThan(0.95);
   expect(config.architectures).toEqual(['BertForTokenClassification']);
   expect(config.id2label).toEqual({ 0: 'B-LOC', 1: 'B-PER', 2: 'I-PER', 3: 'O' });
-  expect(predictions[0]).toMatchObject({ id: expect.any(String), words: expect.any(Array), label: expect.any(Array) });
+  for (const { words, label, tokens, tags } of predictions) expect([words, label]).toEqual([tokens, tags]);
   for (const { entity, start, end, score, text: piece } of answers[0].entities) {
     expect(['PER', 'LOC']).toContain(entity);
     expect(text.slice(start, end)).toBe(piece);
@@ -143,11 +146,12 @@ test('token-classification: entities with their positions', async () => {
 
 test('question-answering: a span of the context, or none', async () => {
   const context = '😀 emil lived in rome .';
-  const { metrics, answers, config } = await trained('questions', [
+  const { metrics, predictions, answers, config } = await trained('questions', [
     { question: 'where', context },
     { question: 'why', context },
   ]);
   expect(metrics.exact_match).toBeGreaterThan(0.8);
+  for (const { label, answers: given, correct, exact_match } of predictions) expect([label, correct]).toEqual([given.text, exact_match === 1]);
   expect(config.architectures).toEqual(['BertForQuestionAnswering']);
   expect(answers[0]).toMatchObject({ answer: 'rome', start: context.indexOf('rome'), end: context.indexOf('rome') + 4 });
   expect(answers[1]).toMatchObject({ answer: '', start: 0, end: 0 });
@@ -189,11 +193,24 @@ test.each([
 
 test('regression', async () => {
   const inputs = [{ text: 'the day was bad and wet 1' }, { text: 'the day was long and wet 2' }];
-  const { metrics, answers, config } = await trained('regression', inputs);
+  const { metrics, predictions, answers, config } = await trained('regression', inputs);
   expect(metrics.r2).toBeGreaterThan(0.9);
+  for (const { label, score } of predictions) expect(label).toBe(score);
   expect(config).toMatchObject({ problem_type: 'regression', id2label: { 0: 'score' } });
   expect(Math.abs(answers[0].score - 1.5)).toBeLessThan(0.5);
   expect(Math.abs(answers[1].score + 0.5)).toBeLessThan(0.5);
+});
+
+test('the most confident mistakes of each task', async () => {
+  for (const name of Object.keys(TASKS)) {
+    const { code, stdout, screen } = await p.run('show', `test-${name}.predictions`, '--sort', 'loss', '--limit', '2');
+    expect(code, screen).toBe(0);
+    expect(stdout).toMatch(/: table, \d+ rows, by loss, highest first\n/);
+  }
+  const errorOf = async (...words: string[]) => (await p.run('show', ...words)).screen;
+  expect(await errorOf('test-pairs.metrics', '--sort', 'loss')).toContain('--sort needs a table, and test-pairs.metrics is none');
+  expect(await errorOf('test-pairs.predictions', '--sort', 'los')).toContain('the table has no column "los"\n  Did you mean "loss"?');
+  expect(await errorOf('test-pairs.predictions', '--asc')).toContain('--asc needs --sort');
 });
 
 test('masked-lm: the masked word and its probability', async () => {

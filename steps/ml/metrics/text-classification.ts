@@ -195,10 +195,9 @@ interface LabelSets {
 
 export const MULTI_LABEL: Record<string, (sets: LabelSets) => number> = {
   /** The share of examples whose flags are all correct. */
-  accuracy: ({ truth, predicted }) => mean(truth.map((row, i) => (Array.from(row).every((flag, k) => flag === predicted[i]![k]) ? 1 : 0))),
+  accuracy: ({ truth, predicted }) => mean(truth.map((row, i) => (wrongFlags(row, predicted[i]!) === 0 ? 1 : 0))),
   /** The share of flags that are wrong. */
-  hamming_loss: ({ truth, predicted }) =>
-    mean(truth.map((row, i) => mean(Array.from(row, (flag, k) => (flag === predicted[i]![k] ? 0 : 1))))),
+  hamming_loss: ({ truth, predicted }) => mean(truth.map((row, i) => wrongFlags(row, predicted[i]!) / row.length)),
   ...averagesOfLabels('precision'),
   ...averagesOfLabels('recall'),
   ...averagesOfLabels('f1'),
@@ -220,29 +219,36 @@ function averagesOfLabels(of: Average): Record<string, (sets: LabelSets) => numb
       const counts = perLabel(sets);
       return ratio(total(counts.map((one) => scoresOf(one)[of] * one.support)), summed(counts).support);
     },
-    [`samples_${of}`]: ({ truth, predicted }) => mean(truth.map((row, i) => scoresOf(countsOf([row], [predicted[i]!]))[of])),
+    [`samples_${of}`]: ({ truth, predicted }) => mean(truth.map((row, i) => scoresOf(countsOf(row, predicted[i]!))[of])),
   };
 }
 
 function perLabel({ truth, predicted }: LabelSets): Counts[] {
-  return Array.from(truth[0] ?? [], (_, k) =>
-    countsOf(
-      truth.map((row) => [row[k]!]),
-      predicted.map((row) => [row[k]!]),
-    ),
-  );
-}
-
-function countsOf(truth: ArrayLike<number>[], predicted: ArrayLike<number>[]): Counts {
-  const counts = { hits: 0, claimed: 0, support: 0 };
-  for (const [i, row] of truth.entries()) {
-    for (let k = 0; k < row.length; k++) {
-      counts.support += row[k]!;
-      counts.claimed += predicted[i]![k]!;
-      counts.hits += row[k]! * predicted[i]![k]!;
-    }
+  const counts = Array.from(truth[0] ?? [], () => ({ hits: 0, claimed: 0, support: 0 }));
+  for (let i = 0; i < truth.length; i++) {
+    const [row, flags] = [truth[i]!, predicted[i]!];
+    for (let k = 0; k < counts.length; k++) count(counts[k]!, row[k]!, flags[k]!);
   }
   return counts;
+}
+
+/** Of one example. */
+function countsOf(row: ArrayLike<number>, flags: ArrayLike<number>): Counts {
+  const counts = { hits: 0, claimed: 0, support: 0 };
+  for (let k = 0; k < row.length; k++) count(counts, row[k]!, flags[k]!);
+  return counts;
+}
+
+function count(counts: Counts, truth: number, predicted: number): void {
+  counts.support += truth;
+  counts.claimed += predicted;
+  counts.hits += truth * predicted;
+}
+
+function wrongFlags(row: ArrayLike<number>, flags: ArrayLike<number>): number {
+  let wrong = 0;
+  for (let k = 0; k < row.length; k++) if (row[k] !== flags[k]) wrong++;
+  return wrong;
 }
 
 const summed = (counts: Counts[]): Counts => ({

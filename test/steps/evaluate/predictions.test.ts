@@ -109,11 +109,12 @@ describe('with the input `data`', () => {
       message: 'the data have a column `score`, and evaluate writes a column of that name',
       hint: 'Rename it in collect: `select: { my_score: score }`.',
     });
+    expect(await errorOf('SELECT *, 1 AS "Loss" FROM DATA')).toMatchObject({ message: expect.stringContaining('a column `Loss`, and') });
     expect(await errorOf("SELECT * REPLACE (label || '!' AS label) FROM DATA")).toMatchObject({
       message: 'the data have a column `label`, and evaluate writes a column of that name',
     });
     // Rows that are not evaluated do not matter.
-    expect(await errorOf("SELECT * FROM DATA WHERE split = 'test'")).toMatchObject({ warnings: [] });
+    expect(await errorOf("SELECT * FROM DATA WHERE split = 'test'")).toMatchObject({ rows: expect.any(Array) });
     await expect(predicted({ model, tokens, data: temporary() })).rejects.toThrow('contains no data.parquet');
   });
 
@@ -226,7 +227,8 @@ test('other steps take predictions as data, with the record of their preprocessi
   expect(count).toBe(30);
   expect(columns.map(({ name }) => name)).toEqual(['id', 'label', 'prediction', 'scores', 'sure', 'text']);
 
-  const cleaned = (await ranStep(clean, { deduplicate: false }, { data: folder })).outputs.data!;
+  expect((await ranStep(clean, { deduplicate: false }, { data: folder })).log[1]).toMatch(/^30 rows kept/);
+  const cleaned = (await ranStep(clean, { deduplicate: false }, { data: mistakes.outputs.data! })).outputs.data!;
   const divided = (await ranStep(split, { ratios: [0.5, 0.5], names: ['train', 'test'] }, { data: cleaned })).outputs.data!;
   expect((await allRows(divided)).map(({ prediction }) => prediction)).toHaveLength(30);
   const again = (await ranStep(tokenize, { task: 'text-classification' }, { data: divided, model: smallModel() })).outputs.tokens!;
