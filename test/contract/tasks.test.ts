@@ -151,7 +151,8 @@ test('question-answering: a span of the context, or none', async () => {
     { question: 'why', context },
   ]);
   expect(metrics.exact_match).toBeGreaterThan(0.8);
-  for (const { label, answers: given, correct, exact_match } of predictions) expect([label, correct]).toEqual([given.text, exact_match === 1]);
+  for (const { label, answers: given, correct, exact_match } of predictions)
+    expect([label, correct]).toEqual([given.text, exact_match === 1]);
   expect(config.architectures).toEqual(['BertForQuestionAnswering']);
   expect(answers[0]).toMatchObject({ answer: 'rome', start: context.indexOf('rome'), end: context.indexOf('rome') + 4 });
   expect(answers[1]).toMatchObject({ answer: '', start: 0, end: 0 });
