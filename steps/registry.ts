@@ -36,6 +36,10 @@ const STEPS = {
     () => import('./train/step.ts'),
     async () => (await import('./train/train.ts')).train,
   ),
+  calibrate: builtIn(
+    () => import('./calibrate/step.ts'),
+    async () => (await import('./calibrate/calibrate.ts')).calibrate,
+  ),
   evaluate: builtIn(
     () => import('./evaluate/step.ts'),
     async () => (await import('./evaluate/evaluate.ts')).evaluate,

@@ -3,6 +3,7 @@ import { stringify } from 'yaml';
 import type { CleaningOptions } from '../ml/data/cleaning.ts';
 import type { Preprocessing } from '../ml/data/preprocessing.ts';
 import type { DataSources } from '../ml/data/table.ts';
+import type { ModelCalibration } from '../ml/models/calibration.ts';
 import { aModel, isGenerating } from '../ml/models/config.ts';
 import type { Model } from '../ml/models/model-folder.ts';
 import type { Encoding } from '../ml/models/token-dataset.ts';
@@ -10,6 +11,8 @@ import type { Side } from '../ml/models/tokenizer.ts';
 import { cleaningOf, encodingOf } from '../ml/tasks/encoder.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
 import type { InputAndAnswer, TaskCard } from '../ml/tasks/task.ts';
+import { aboutCalibration, useCalibrated } from './calibration-card.ts';
+import { code, fenced, listOf, oneOf, plain, table } from './markdown.ts';
 
 export interface ModelCard {
   name: string;
@@ -25,6 +28,7 @@ export interface ModelCard {
   truncationSide: Side;
   /** For masked-lm: the mask token. */
   mask: string | undefined;
+  calibration?: ModelCalibration | undefined;
   metrics?: Metrics;
 }
 
@@ -41,7 +45,7 @@ export interface Metrics {
 }
 
 export function modelCard(card: ModelCard): string {
-  const { name, model, training, sources, preprocessing, truncationSide, mask, metrics } = card;
+  const { name, model, training, sources, preprocessing, truncationSide, mask, calibration, metrics } = card;
   const encoding: Partial<Encoding> = encodingOf(training);
   const fields = Object.keys(encoding.fields ?? Object.fromEntries(taskKind(model.task).fields.map(({ name }) => [name, name])));
   const cleaning = fields.map((field) => ({ field, steps: cleaningOf(field, { task: model.task, encoding, preprocessing }) }));
@@ -52,11 +56,12 @@ export function modelCard(card: ModelCard): string {
     `A${aModel(model.family.type).slice(1)} that ${purposeOf(model, training.pairs === true)}. Made with tunesmith.`,
     '## Results',
     ...results(metrics),
+    ...(calibration ? aboutCalibration(calibration) : []),
     '## Preprocessing',
     ...whatIsDone(cleaning),
     ...whatIsRead(model, encoding, truncationSide),
     '## Use',
-    ...use(model, { cleaned, mask, ...encoding }),
+    ...use(model, { cleaned, mask, calibration, ...encoding }),
     '## Training data',
     ...trainingData(sources),
     '## Training',
@@ -182,25 +187,29 @@ function cleaningSteps(options: CleaningOptions): string[] {
   ];
 }
 
-type Usage = Partial<Encoding> & { cleaned: boolean; mask: string | undefined };
+type Usage = Partial<Encoding> & { cleaned: boolean; mask: string | undefined; calibration: ModelCalibration | undefined };
 
 function use(model: Model, usage: Usage): string[] {
   const { card } = taskKind(model.task);
   if (!card.example) return useOfGenerator(card, usage);
-  const { cleaned, mask = '[MASK]', pairs } = usage;
+  const { cleaned, mask = '[MASK]', pairs, calibration } = usage;
   const { input, answer } = { ...card.example(model, mask), ...(pairs && { input: { text: 'a text', text_pair: 'another text' } }) };
+  const group = calibration?.group;
+  const request = group === undefined ? input : { ...(typeof input === 'string' ? { text: input } : input), [group]: '…' };
   return [
     'Serve the model, with a page to try it in the browser, or predict from a file of JSON lines:',
     fenced('sh', 'npx tunesmith serve .\nnpx tunesmith predict . inputs.jsonl > answers.jsonl'),
     fenced(
       'sh',
-      `curl http://127.0.0.1:8080/predict -H 'content-type: application/json' -d '${JSON.stringify({ inputs: input })}'\n# for example ${JSON.stringify({ predictions: [answer] })}`,
+      `curl http://127.0.0.1:8080/predict -H 'content-type: application/json' -d '${JSON.stringify({ inputs: request })}'\n# for example ${JSON.stringify({ predictions: [answer] })}`,
     ),
     ...(cleaned ? [PREPROCESS_FIRST] : []),
-    useInPython(card, input, usage),
-    ...(runsInTransformersJs(model) ? [useInTransformersJs(model, card, input, pairs)] : []),
+    calibration ? useCalibrated(model, calibration, input, card.pythonArguments?.(usage) ?? '') : useInPython(card, input, usage),
+    ...(runsInTransformersJs(model) ? [...(calibration ? [UNCALIBRATED] : []), useInTransformersJs(model, card, input, pairs)] : []),
   ];
 }
+
+const UNCALIBRATED = 'transformers.js does not read `calibration.json`: its scores and labels are those without the calibration.';
 
 const PREPROCESS_FIRST = 'Elsewhere, preprocess the text first, as described above.';
 
@@ -280,19 +289,3 @@ function trainingFacts(training: Record<string, any>): string[] {
     ),
   ];
 }
-
-function table(header: string[], rows: string[][]): string {
-  const line = (cells: string[]) => `| ${cells.join(' | ')} |`;
-  return [line(header), line(header.map(() => '---')), ...rows.map(line)].join('\n');
-}
-
-const fenced = (language: string, text: string): string => `\`\`\`${language}\n${text}\n\`\`\``;
-
-/** A code span that may contain any characters. */
-const code = (text: string): string => (text.includes('`') ? `\`\` ${text} \`\`` : `\`${text}\``);
-
-const plain = (text: string): string => text.replace(/[|\\`*_<>[\]]/g, '\\$&').replace(/\s+/g, ' ');
-
-const listOf = (names: string[]): string => (names.length === 2 ? names.join(' and ') : names.join(', '));
-
-const oneOf = (names: string[]): string => (names.length > 1 ? `${names.slice(0, -1).join(', ')} or ${names.at(-1)}` : names.join());

@@ -7,6 +7,7 @@ import { type OptionsOf, type StepContext, StepError } from '../../engine/contra
 import { carryPreprocessing, readPreprocessing } from '../ml/data/preprocessing.ts';
 import { carrySources, readSources } from '../ml/data/table.ts';
 import { openRuntime } from '../ml/device/open.ts';
+import { carryCalibration, readCalibration } from '../ml/models/calibration.ts';
 import { isGenerating } from '../ml/models/config.ts';
 import { modelOnnx } from '../ml/models/family.ts';
 import { type FloatType, sharedFloatType } from '../ml/models/float-types.ts';
@@ -33,6 +34,7 @@ export async function deploy({ options, inputs, outputs, threads, log }: Context
   const encoding = await readEncoding(inputs.model);
   const preprocessing = await readPreprocessing(inputs.model);
   const sources = await readSources(inputs.model);
+  const calibration = await readCalibration(inputs.model, model);
   // A bundle needs a working tokenizer.
   const { tokenizer, mask } = await openEncoder({
     folder: inputs.model,
@@ -46,6 +48,7 @@ export async function deploy({ options, inputs, outputs, threads, log }: Context
   await copyTokenizer(inputs.model, bundle);
   await carryPreprocessing(inputs.model, bundle);
   await carrySources(inputs.model, bundle);
+  await carryCalibration(inputs.model, bundle);
   await writeJson(path.join(bundle, 'training.json'), training);
   const metrics = inputs.metrics && (await readMetrics(inputs.metrics));
   if (metrics) await writeJson(path.join(bundle, 'metrics.json'), metrics);
@@ -72,6 +75,7 @@ export async function deploy({ options, inputs, outputs, threads, log }: Context
       preprocessing,
       truncationSide: tokenizer.truncationSide,
       mask: mask?.token,
+      calibration,
       metrics,
     }),
   );

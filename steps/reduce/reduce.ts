@@ -7,6 +7,7 @@ import { type ContextOf, StepError } from '../../engine/contract/step.ts';
 import { Database } from '../ml/data/database.ts';
 import { quote } from '../ml/data/sql.ts';
 import { namesOf, requireColumn, tableOf } from '../ml/data/table.ts';
+import { CALIBRATION, hasCalibration } from '../ml/models/calibration.ts';
 import type { ConfigFile } from '../ml/models/config.ts';
 import { withFloatType } from '../ml/models/float-types.ts';
 import { readJson, shown } from '../ml/models/json.ts';
@@ -25,7 +26,7 @@ import { readVocabulary, refuseUnknownTokens } from './vocabulary.ts';
 type Context = ContextOf<typeof step>;
 
 export async function reduce(context: Context): Promise<void> {
-  const { options, inputs, outputs, log, metric, result } = context;
+  const { options, inputs, outputs, log, warn, metric, result } = context;
   const data: string[] = inputs.data ?? [];
   if (data.length === 0) refuseOptionsOfData(options);
   const file = await readConfig(inputs.model);
@@ -38,6 +39,8 @@ export async function reduce(context: Context): Promise<void> {
   const to = outputs.model!;
   await mkdir(to, { recursive: true });
   await copyOthers(inputs.model, to, data.length > 0);
+  if (hasCalibration(inputs.model))
+    warn('the calibration.json of the model is dropped: the smaller model has other scores. Train and calibrate the smaller model');
   const vocabulary = data.length > 0 ? await reduceVocabulary(context, { file, layered, data }) : undefined;
   const smaller = vocabulary?.config ?? layered;
   const config = options.dtype ? withFloatType(smaller, options.dtype) : smaller;
@@ -76,7 +79,10 @@ export async function reduce(context: Context): Promise<void> {
 /** Everything besides the config and the weights, and besides the tokenizer if its vocabulary becomes smaller. */
 async function copyOthers(from: string, to: string, reducesVocabulary: boolean): Promise<void> {
   const leftOut = (name: string) =>
-    name === 'config.json' || WEIGHTS.test(name) || (reducesVocabulary && [...VOCABULARY_FILES, ...REWRITTEN].includes(name));
+    name === 'config.json' ||
+    name === CALIBRATION ||
+    WEIGHTS.test(name) ||
+    (reducesVocabulary && [...VOCABULARY_FILES, ...REWRITTEN].includes(name));
   // The folder of a hub's cache consists of links.
   await cp(from, to, { recursive: true, dereference: true, filter: (source) => source === from || !leftOut(path.basename(source)) });
 }

@@ -68,9 +68,10 @@ export async function* readInputs(file: string, fields: TaskKind['fields'], opti
     name: file === '-' ? 'standard input' : file,
     file,
     options,
-    fields: fields.map(({ name, optional, words = false }) => ({
+    fields: fields.map(({ name, optional, words = false, group = false }) => ({
       name,
       words,
+      group,
       keys: name === main?.name && column !== undefined ? [column] : [...new Set([known[name] ?? name, name].flat())],
       optional: optional ?? false,
     })),
@@ -357,7 +358,8 @@ async function* readParquet(source: Source): AsyncGenerator<InputRow[]> {
     );
     const expressions = [...header.fields, ...header.kept].map(([, place], i) => {
       const { name, type } = columns[place]!;
-      const words = source.fields.find((field) => field.name === header.fields[i]?.[0])?.words;
+      const { words, group } = source.fields.find((field) => field.name === header.fields[i]?.[0]) ?? {};
+      if (group) return `${quote(name)}::VARCHAR AS __${i}`;
       if (i < header.fields.length && !(words ? TEXT_OR_WORDS : TEXT).test(type))
         throw new StepError(`${source.name}: the column "${name}" contains ${type}, not texts${words ? ' or lists of words' : ''}`);
       return `${decoded(quote(name), type)} AS __${i}`;
@@ -388,7 +390,7 @@ function parquetRow(row: Row, { fields, kept }: Header, columns: TableColumn[], 
   for (const [i, [name, place]] of fields.entries()) {
     const field = source.fields.find((one) => one.name === name)!;
     const column = columns[place]!;
-    const value = row[`__${i}`] ?? (TEXT.test(column.type) ? '' : null);
+    const value = row[`__${i}`] ?? (field.group || TEXT.test(column.type) ? '' : null);
     const part = partOfInput(field, value);
     if (!part) return { message: problemOfField(field, column.name, value) };
     Object.assign(input, part);

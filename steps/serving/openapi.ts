@@ -55,16 +55,23 @@ export function openApi(bundle: Bundle, limits: Limits) {
 }
 
 /** The route that runs the model, and its schemas. */
-function predicting({ task, problem, labels, fields }: Bundle, limits: Limits) {
+function predicting({ task, problem, labels, fields, calibration }: Bundle, limits: Limits) {
   const required = fields.filter(({ optional }) => !optional).map((field) => field.name);
   const example = required.length === 1 ? 'a first text' : Object.fromEntries(required.map((field) => [field, '…']));
   const text = { type: 'string', maxLength: limits.characters };
   const words = { type: 'array', items: text, description: 'The words of the text, which are joined by spaces.' };
+  const group = {
+    type: ['string', 'number', 'boolean'],
+    description: 'Decides which thresholds apply. Values without thresholds of their own have those of all rows.',
+    examples: Object.keys(calibration?.group_thresholds ?? {}).slice(0, 20),
+  };
   const object = {
     type: 'object',
     required,
     additionalProperties: false,
-    properties: Object.fromEntries(fields.map((field) => [field.name, field.words ? { anyOf: [text, words] } : text])),
+    properties: Object.fromEntries(
+      fields.map((field) => [field.name, field.group ? group : field.words ? { anyOf: [text, words] } : text]),
+    ),
   };
   const input = required.length === 1 ? { anyOf: [text, object] } : object;
   return {
@@ -108,7 +115,7 @@ function predicting({ task, problem, labels, fields }: Bundle, limits: Limits) {
         required: ['predictions'],
         properties: { predictions: { type: 'array', items: { $ref: '#/components/schemas/Prediction' } } },
       },
-      Prediction: taskKind(task).answerSchema!({ problem, labels }),
+      Prediction: taskKind(task).answerSchema!({ problem, labels, calibration }),
     },
   };
 }

@@ -29,15 +29,16 @@ export function page(bundle: Bundle, newTokens: number): string {
   </header>
   <form>
 ${fields
+  .filter(({ group }) => !group)
   .map(
     (
       field,
       i,
     ) => `    <label for="${field.name}">${pairs && i === 0 ? 'First text' : LABELS[field.name]}${field.optional ? ' <span class="hint">(optional)</span>' : ''}</label>
-    <textarea id="${field.name}" data-field${field.optional ? ' data-optional' : ''} rows="${field.name === 'question' || (fields.length > 1 && i > 0 && field.optional) ? 2 : 8}" placeholder="${PLACEHOLDERS[field.name]}"${i === 0 ? ' autofocus' : ''}></textarea>`,
+    <textarea id="${field.name}" data-field="${field.name}"${field.optional ? ' data-optional' : ''} rows="${field.name === 'question' || (fields.length > 1 && i > 0 && field.optional) ? 2 : 8}" placeholder="${PLACEHOLDERS[field.name]}"${i === 0 ? ' autofocus' : ''}></textarea>`,
   )
   .join('\n')}
-    <div class="row">
+${groupField(bundle)}    <div class="row">
       <button>${taskKind(task).page.button}</button>
       <span class="hint"><kbd>Ctrl</kbd> <kbd>Enter</kbd></span>
       <output id="took"></output>
@@ -67,6 +68,16 @@ const PLACEHOLDERS: Record<string, string> = {
   question: 'Type a question …',
   context: 'Paste the text that contains the answer …',
 };
+
+/** The field of a model with thresholds for each value of a column, with the values that it knows. */
+function groupField({ calibration }: Bundle): string {
+  if (calibration?.group === undefined) return '';
+  const values = Object.keys(calibration.group_thresholds!).map((value) => `<option value="${escaped(value)}"></option>`);
+  return `    <label for="group">${escaped(calibration.group)} <span class="hint">(decides the thresholds)</span></label>
+    <input id="group" data-field="${escaped(calibration.group)}" list="groups" autocomplete="off">
+    <datalist id="groups">${values.join('')}</datalist>
+`;
+}
 
 /** And no single texts. */
 const takesPairs = ({ fields }: Bundle): boolean => fields.some(({ name, optional }) => name === 'text_pair' && !optional);
@@ -101,8 +112,8 @@ header svg { flex: none; }
 header b { color: var(--ink); font-weight: 600; }
 form, #result, details { background: var(--card); border: 1px solid var(--line); border-radius: 14px; padding: 1.25rem; margin-bottom: 1rem; }
 label { display: block; font-weight: 600; margin-bottom: .5rem; }
-textarea { width: 100%; resize: vertical; border: 1px solid var(--line); border-radius: 9px; background: var(--paper); color: inherit; font: inherit; padding: .75rem; }
-textarea:focus-visible, button:focus-visible, summary:focus-visible, a:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+textarea, input { width: 100%; resize: vertical; border: 1px solid var(--line); border-radius: 9px; background: var(--paper); color: inherit; font: inherit; padding: .75rem; }
+textarea:focus-visible, input:focus-visible, button:focus-visible, summary:focus-visible, a:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 .row { display: flex; gap: 1rem; align-items: center; margin-top: .85rem; }
 button { border: 0; border-radius: 9px; background: var(--accent); color: var(--on); font: inherit; font-weight: 600; padding: .55rem 1.2rem; cursor: pointer; white-space: nowrap; }
 button:disabled { opacity: .6; cursor: progress; }
@@ -123,7 +134,7 @@ dt.best { font-weight: 600; }
 .marked:first-child { margin: 0; }
 mark { box-decoration-break: clone; -webkit-box-decoration-break: clone; background: color-mix(in srgb, var(--accent) 22%, transparent); color: inherit; border-radius: 5px; padding: .05rem .25rem; }
 mark b { margin-left: .35rem; font-size: .7rem; letter-spacing: .04em; color: var(--accent); }
-textarea + label { margin-top: .85rem; }
+textarea + label, input + label { margin-top: .85rem; }
 .best + .bar i { background: var(--accent); }
 summary { cursor: pointer; color: var(--soft); }
 pre { margin: .85rem 0 0; white-space: pre-wrap; overflow-wrap: anywhere; font: .85rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
@@ -224,7 +235,7 @@ const command = 'curl ' + new URL('predict', location.href);
 const send = (options) => fetch('predict', options);
 
 function request(shown) {
-  const given = fields.filter((field) => field.value || !('optional' in field.dataset)).map((field) => [field.id, shown(field.value)]);
+  const given = fields.filter((field) => field.value || !('optional' in field.dataset)).map((field) => [field.dataset.field, shown(field.value)]);
   return { inputs: given.length === 1 && given[0][0] === 'text' ? given[0][1] : Object.fromEntries(given) };
 }
 

@@ -61,9 +61,10 @@ async function answerAll(bundle: string, file: string, options: PredictOptions, 
     return opened;
   });
   // A second text for a model of single texts is read, so that it can be rejected.
-  const fields = taskKind(opened.task).fields.map(
-    (field) => opened.fields.find(({ name }) => name === field.name) ?? { ...field, optional: true },
-  );
+  const fields = [
+    ...taskKind(opened.task).fields.map((field) => opened.fields.find(({ name }) => name === field.name) ?? { ...field, optional: true }),
+    ...opened.fields.filter(({ group }) => group),
+  ];
   const source = readInputs(file, fields, { known: columnsOf(opened.encoding), ...options });
   const queue = new Queue(await usable(() => startWorkers(opened)), { tokens: tokensOfRun(opened, tokensTogether) });
   const print = printer(output);

@@ -93,7 +93,7 @@ function inputsOf(body: Buffer, fields: TaskKind['fields']): Input[] | string {
 function inputOf(given: Record<string, unknown>, fields: TaskKind['fields'], place: string): Input | string {
   const input: Input = {};
   for (const field of fields) {
-    const { name, optional, words } = field;
+    const { name, optional, words, group } = field;
     const value = given[name];
     const part = partOfInput(field, value);
     if (part) Object.assign(input, part);
@@ -101,8 +101,8 @@ function inputOf(given: Record<string, unknown>, fields: TaskKind['fields'], pla
       const item = itemThatIsNoWord(field, value);
       const actual =
         item === undefined ? `not ${kindOf(value)}` : `and item ${item} of the list is ${kindOf((value as unknown[])[item - 1])}`;
-      return `"${name}" of ${place} must be a string${words ? ' or a list of strings, its words' : ''}, ${actual}`;
-    } else if (!optional) return `${place} has no "${name}"`;
+      return `"${name}" of ${place} must be a string${words ? ' or a list of strings, its words' : group ? ', a number or a boolean' : ''}, ${actual}`;
+    } else if (!optional) return `${place} has no "${name}"${group ? ', which decides the thresholds of the model' : ''}`;
   }
   const unknown = Object.keys(given).find((key) => !fields.some(({ name }) => name === key));
   if (unknown === 'text_pair') return `${place}: ${notTaken(unknown)}`;

@@ -11,6 +11,7 @@ import { carryPreprocessing } from '../ml/data/preprocessing.ts';
 import { carrySources } from '../ml/data/table.ts';
 import { openRuntime } from '../ml/device/open.ts';
 import { type Batch, largestBatch, partsOf, trainingBatches } from '../ml/models/batches.ts';
+import { hasCalibration } from '../ml/models/calibration.ts';
 import { isGenerating, taskFacts } from '../ml/models/config.ts';
 import type { Distillation } from '../ml/models/distillation.ts';
 import { type Adapted, adapt, type LoraOptions } from '../ml/models/lora.ts';
@@ -75,6 +76,7 @@ async function prepare(context: TrainContext) {
     distillation: options.distill as Distillation | undefined,
     say: log,
   });
+  if (hasCalibration(inputs.model)) log('the calibration.json of the model is dropped: it belongs to the weights before this training');
   const lora = options.lora && adapt(base, base.fresh, options.lora as LoraOptions, seed);
   const model = lora ?? base;
   if (lora) log(`lora: ${countOf(lora.weights, lora.trained)} of ${countOf(lora.weights)} parameters are trained`);

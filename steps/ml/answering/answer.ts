@@ -20,6 +20,8 @@ export async function openAnswer(bundle: Bundle, threads: number) {
   if (bundle.vocabulary !== undefined) checkVocabulary(encoder.tokenizer, bundle.vocabulary);
   const answering: Answering = { ...bundle, ...encoder };
   const session = await openSession(bundle, threads);
+  // They are no texts, so that nothing cleans or tokenizes them.
+  const groups = bundle.fields.flatMap(({ name, group }) => (group ? [name] : []));
 
   const answer = {
     /** @throws StepError for an input that the model cannot read */
@@ -28,7 +30,10 @@ export async function openAnswer(bundle: Bundle, threads: number) {
         (name) => !bundle.fields.some((field) => field.name === name || (field.words && name === 'words')),
       );
       if (odd !== undefined) throw new StepError(notTaken(odd));
-      return encoder.encode(given);
+      const part = (ofGroups: boolean): Input =>
+        Object.fromEntries(Object.entries(given).filter(([name]) => groups.includes(name) === ofGroups));
+      const { input, sequences } = await encoder.encode(part(false));
+      return { input: { ...input, ...part(true) }, sequences };
     },
 
     /** The outputs of the model for these sequences, of one input or of several, in one run. */
@@ -53,7 +58,7 @@ export async function openAnswer(bundle: Bundle, threads: number) {
       const { sequences } = await answer.encode(sample).catch((error: Error) => {
         throw unable(error.message);
       });
-      const unread = required.find((_, i) => !sequences[0]!.sequenceIds.includes(i));
+      const unread = required.filter(({ group }) => !group).find((_, i) => !sequences[0]!.sequenceIds.includes(i));
       if (unread) throw unable(`there is no room for a token of ${unread.name}`);
       await answer.run(sequences);
       await answer.run([longest(sequences[0]!, bundle)]);

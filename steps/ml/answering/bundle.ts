@@ -4,12 +4,13 @@ import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { StepError } from '../../../engine/contract/step.ts';
 import { type Preprocessing, readPreprocessing } from '../data/preprocessing.ts';
+import { type ModelCalibration, readCalibration } from '../models/calibration.ts';
 import { type ConfigFile, isGenerating, labelsOf, type ProblemType, problemOf, type Task, taskOf } from '../models/config.ts';
 import type { Encoding } from '../models/token-dataset.ts';
 import { tokenizerJson } from '../models/tokenizer-json.ts';
 import { readEncoding } from '../tasks/encoder.ts';
 import { taskKind } from '../tasks/registry.ts';
-import type { TaskKind } from '../tasks/task.ts';
+import type { Field, TaskKind } from '../tasks/task.ts';
 
 export interface Bundle {
   /** Absolute. */
@@ -22,6 +23,7 @@ export interface Bundle {
   fields: TaskKind['fields'];
   /** By id, in the order of the logits; for tasks that classify. */
   labels: string[];
+  calibration?: ModelCalibration | undefined;
   /** How an input is encoded, as in training. */
   encoding: Partial<Encoding>;
   /** The preprocessing of the training data. */
@@ -58,14 +60,17 @@ export async function openBundle(given: string): Promise<Bundle> {
   if (!labels) throw new StepError(`config.json of ${given}: id2label must name the labels 0, 1, 2 …, each once`);
   const training = await readJson(folder, 'training.json');
   const encoding = await readEncoding(folder);
+  const problem = problemOf(config, labels);
+  const calibration = await readCalibration(folder, { task, problem, labels });
   const model = isGenerating(task) ? '' : lacks(onnxFile) ? await exportModel(folder) : path.join(folder, onnxFile);
   return {
     folder,
     name: typeof training?.name === 'string' ? training.name : path.basename(folder),
     task,
-    problem: problemOf(config, labels),
-    fields: fieldsOf(task, encoding),
+    problem,
+    fields: [...fieldsOf(task, encoding), ...groupOf(calibration)],
     labels,
+    calibration,
     encoding: isGenerating(task) ? encoding : { ...encoding, max_length: await maxLengthOf(folder, config, encoding) },
     preprocessing: await readPreprocessing(folder),
     vocabulary: typeof config.vocab_size === 'number' ? config.vocab_size : undefined,
@@ -91,6 +96,10 @@ function fieldsOf(task: Task, { pairs, max_length }: Partial<Encoding>): TaskKin
   if (max_length === undefined) return fields;
   return fields.filter(({ optional }) => !optional || pairs).map(({ optional: _, ...field }) => field);
 }
+
+/** The column whose values have thresholds of their own. */
+const groupOf = (calibration: ModelCalibration | undefined): Field[] =>
+  calibration?.group === undefined ? [] : [{ name: calibration.group, group: true }];
 
 /** The message for a field that the task has, but with which the model was not trained. */
 export const notTaken = (name: string): string => `this model was trained on single texts, and does not accept ${name}`;

@@ -6,6 +6,7 @@
 
 import { type Json, type StepContext, StepError } from '../../../engine/contract/step.ts';
 import type { Database, Row, TableColumn } from '../data/database.ts';
+import type { ModelCalibration } from '../models/calibration.ts';
 import type { ProblemType, Task } from '../models/config.ts';
 import type { Config } from '../models/family.ts';
 import type { Encoding, Example, Split, TokenColumn, TokensInfo, Values } from '../models/token-dataset.ts';
@@ -21,11 +22,14 @@ export interface Field {
   optional?: boolean;
   /** A list of words may replace the text; the words are joined by spaces. */
   words?: boolean;
+  /** No text, but the value of the column whose values have thresholds of their own. */
+  group?: boolean;
 }
 
 /** The field's part of an input; undefined if the value is invalid. */
-export function partOfInput({ name, words }: Field, value: unknown): Input | undefined {
+export function partOfInput({ name, words, group }: Field, value: unknown): Input | undefined {
   if (typeof value === 'string') return { [name]: value };
+  if (group && (typeof value === 'number' || typeof value === 'boolean')) return { [name]: String(value) };
   if (!words || !Array.isArray(value) || value.some((word) => typeof word !== 'string')) return undefined;
   return { [name]: value.join(' '), words: JSON.stringify(value) };
 }
@@ -44,6 +48,7 @@ export interface Answering {
   labels: string[];
   problem: ProblemType;
   tokenizer: Tokenizer;
+  calibration?: ModelCalibration | undefined;
   /** For masked-lm. */
   mask?: { token: string; id: number };
 }
@@ -118,6 +123,9 @@ export interface Measuring {
   split: Split;
   /** Maps the tokens' labels to those of the model. */
   labelIds: Int32Array;
+  calibration?: ModelCalibration | undefined;
+  /** If the calibration has thresholds for the values of a column: its value of an example, by the example's index. */
+  group?: ((example: number) => string | undefined) | undefined;
 }
 
 /** Receives the examples of a split in their order. */
@@ -322,6 +330,7 @@ export interface TaskCard {
 export interface Labelling {
   problem: ProblemType;
   labels: string[];
+  calibration?: ModelCalibration | undefined;
 }
 
 /** `labels` and `oneLabel`: the labels as a list, and as alternatives. */

@@ -20,6 +20,7 @@ import {
   positiveClass,
   regressionMetrics,
 } from '../metrics/text-classification.ts';
+import { calibratedLogits, flagsByThreshold, labelByThreshold, type ModelCalibration } from '../models/calibration.ts';
 import type { Encoding, TokenColumn } from '../models/token-dataset.ts';
 import type { Sequence } from '../models/tokenizer.ts';
 import {
@@ -74,13 +75,15 @@ export const textClassification: TaskKind<Float32Array> = {
 
   read: (outputs, row) => read(outputs, row),
 
-  answer(_, __, [logits], { labels, problem }): Json {
+  answer(input, _, [logits], { labels, problem, calibration }): Json {
     if (problem === 'regression') return labels.length === 1 ? { score: rounded(logits![0]!) } : { scores: byLabel(labels, logits!) };
+    const group = calibration?.group === undefined ? undefined : input[calibration.group];
     if (problem === 'multi_label_classification') {
-      const scores = Array.from(logits!, sigmoid);
-      return { labels: labels.filter((_, k) => scores[k]! > THRESHOLD), scores: byLabel(labels, scores) };
+      const { scores, flags } = classifiedSet(logits!, { labels, calibration, group });
+      return { labels: labels.filter((_, k) => flags[k] === 1), scores: byLabel(labels, scores) };
     }
-    return { label: labels[best(logits!)]!, scores: byLabel(labels, logSoftmax(logits!).map(Math.exp)) };
+    const { scores, predicted } = classifiedLabel(logits!, { labels, calibration, group });
+    return { label: labels[predicted]!, scores: byLabel(labels, scores) };
   },
 
   measure(measuring) {
@@ -236,8 +239,28 @@ async function number(source: PreparationContext): Promise<Labels> {
 
 const read = ({ logits }: Outputs, row: number): Float32Array => rowOf(logits!, row);
 
-/** transformers' pipeline has no threshold; 0.5 is what training with binary cross-entropy implies. */
-const THRESHOLD = 0.5;
+/** What the scores and the predictions depend on besides the logits. `group`: the value of the calibration's column. */
+interface Classifying {
+  labels: string[];
+  calibration: ModelCalibration | undefined;
+  group: string | undefined;
+}
+
+/** One label of several. */
+function classifiedLabel(logits: Float32Array, { labels, calibration, group }: Classifying) {
+  const logs = logSoftmax(calibratedLogits(logits, calibration));
+  const scores = logs.map(Math.exp);
+  const highest = best(logits);
+  return { logs, scores, predicted: labelByThreshold(scores, labels, calibration, group) ?? highest };
+}
+
+/** Any number of labels. */
+function classifiedSet(logits: Float32Array, { labels, calibration, group }: Classifying) {
+  logits.forEach(refuseNaN);
+  const calibrated = calibratedLogits(logits, calibration);
+  const scores = Float64Array.from(calibrated, sigmoid);
+  return { calibrated, scores, flags: flagsByThreshold(scores, labels, calibration, group) };
+}
 
 const byLabel = (labels: string[], values: ArrayLike<number>): Record<string, Json> =>
   Object.fromEntries(labels.map((label, k) => [label, rounded(values[k]!)]));
@@ -246,7 +269,7 @@ const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 
 const PROBABILITIES = 'MAP(VARCHAR, DOUBLE)';
 
-function measureLabels({ labels, metrics, positive, split, labelIds }: Measuring): Measurement<Float32Array> {
+function measureLabels({ labels, metrics, positive, split, labelIds, calibration, group }: Measuring): Measurement<Float32Array> {
   /** The true and the predicted class, and the loss. */
   const rows = new PerExample(3);
   // The probabilities of every row would take more memory than everything else together.
@@ -264,11 +287,9 @@ function measureLabels({ labels, metrics, positive, split, labelIds }: Measuring
     read,
     add(_, first, [logits]) {
       const label = labelIds[split.values('labels', first)![0]!]!;
-      const logs = logSoftmax(logits!);
-      const predicted = best(logits!);
+      const { logs, scores, predicted } = classifiedLabel(logits!, { labels, calibration, group: group?.(rows.count) });
       const loss = -logs[label]!;
       rows.add([label, predicted, loss]);
-      const scores = logs.map(Math.exp);
       if (keepsScores) probabilities.add(scores);
       return {
         label: labels[label]!,
@@ -298,7 +319,7 @@ function measureLabels({ labels, metrics, positive, split, labelIds }: Measuring
   };
 }
 
-function measureSets({ labels, metrics, split, labelIds }: Measuring): Measurement<Float32Array> {
+function measureSets({ labels, metrics, split, labelIds, calibration, group }: Measuring): Measurement<Float32Array> {
   const truth = new PerExample(labels.length, Uint8Array);
   const predicted = new PerExample(labels.length, Uint8Array);
   const losses = new PerExample(1);
@@ -312,10 +333,11 @@ function measureSets({ labels, metrics, split, labelIds }: Measuring): Measureme
       for (const [k, flag] of split.values('labels', first)!.entries()) if (flag === 1) flags[labelIds[k]!] = 1;
       let loss = 0;
       // −log σ(x) if the label applies, otherwise −log(1 − σ(x)), in the form that does not overflow.
-      logits!.forEach(refuseNaN);
-      for (const [k, x] of logits!.entries()) loss += (Math.max(x, 0) - x * flags[k]! + Math.log1p(Math.exp(-Math.abs(x)))) / labels.length;
-      const scores = Float64Array.from(logits!, sigmoid);
-      const given = Uint8Array.from(scores, (score) => (score > THRESHOLD ? 1 : 0));
+      const { calibrated, scores, flags: given } = classifiedSet(logits!, { labels, calibration, group: group?.(losses.count) });
+      for (let k = 0; k < labels.length; k++) {
+        const x = calibrated[k]!;
+        loss += (Math.max(x, 0) - x * flags[k]! + Math.log1p(Math.exp(-Math.abs(x)))) / labels.length;
+      }
       truth.add(flags);
       predicted.add(given);
       losses.add([loss]);
@@ -461,14 +483,26 @@ function title({ problem, labels, texts, names }: PageSubject): string {
   return `Classifies ${texts} as ${names(labels, 'or')}`;
 }
 
-function answerSchema({ problem, labels }: Labelling): object {
+function answerSchema({ problem, labels, calibration }: Labelling): object {
   const label = { type: 'string', enum: labels };
   const scores = objectSchema(Object.fromEntries(labels.map((each) => [each, shareSchema])));
   if (problem === 'regression') return objectSchema({ score: { type: 'number' } });
   if (problem === 'multi_label_classification')
-    return objectSchema({ labels: { type: 'array', items: label, description: 'The labels with a score above one half.' }, scores });
+    return objectSchema({ labels: { type: 'array', items: label, description: labelsAre(calibration) }, scores });
   return objectSchema({
-    label: { ...label, description: 'The label with the highest probability.' },
+    label: { ...label, description: labelIs(calibration) },
     scores: { ...scores, description: 'The probability of each label; the probabilities sum to 1.' },
   });
+}
+
+function labelIs(calibration: ModelCalibration | undefined): string {
+  const [label, threshold] = Object.entries(calibration?.thresholds ?? {})[0] ?? [];
+  if (label === undefined) return 'The label with the highest probability.';
+  return `"${label}" if its score reaches ${calibration!.group === undefined ? `the threshold ${threshold}` : `the threshold for the \`${calibration!.group}\` of the input`}, otherwise the other label.`;
+}
+
+function labelsAre(calibration: ModelCalibration | undefined): string {
+  if (!calibration?.thresholds) return 'The labels with a score above one half.';
+  const group = calibration.group === undefined ? '' : ` for the \`${calibration.group}\` of the input`;
+  return `The labels whose scores reach their thresholds${group}.`;
 }
