@@ -9,14 +9,15 @@ import { readPreprocessing } from '../ml/data/preprocessing.ts';
 import { openRuntime } from '../ml/device/open.ts';
 import { type GeneratedTexts, writtenTexts } from '../ml/generation/evaluate-generated.ts';
 import { positiveClass } from '../ml/metrics/text-classification.ts';
+import { calibrationInWords, type ModelCalibration, readCalibration } from '../ml/models/calibration.ts';
 import { oneLabel } from '../ml/models/config.ts';
-import { listed } from '../ml/models/json.ts';
 import { loadModel, type Model } from '../ml/models/model-folder.ts';
 import { openSplit, readTokensInfo, type Split, type TokensInfo } from '../ml/models/token-dataset.ts';
-import { sameTokenizer } from '../ml/models/tokenizer.ts';
 import type { Runtime } from '../ml/runtime/runtime.ts';
 import { cleaningOf, readEncoding } from '../ml/tasks/encoder.ts';
 import { evaluateSplit } from '../ml/tasks/evaluation.ts';
+import { checkFit, intoModel } from '../ml/tasks/fit.ts';
+import { readGroups } from '../ml/tasks/groups.ts';
 import { betterOf, evaluationMetrics, meansNothing, whyUndefined } from '../ml/tasks/metrics.ts';
 import { Predictions } from './predictions.ts';
 import type step from './step.ts';
@@ -46,6 +47,9 @@ interface Subject extends ReturnType<typeof metricsOf> {
   info: TokensInfo;
   split: Split;
   model: Model;
+  calibration: ModelCalibration | undefined;
+  /** The group of each example, by its index, if the calibration has thresholds for groups. */
+  group: ((example: number) => string | undefined) | undefined;
 }
 
 /** The results of an evaluation, for everything that is computed from them. */
@@ -60,18 +64,33 @@ export interface Evaluation extends Subject {
 }
 
 /** Opens model and tokens, and checks everything that can be checked before the long work. */
-async function openSubject({ options, inputs, warn }: Context): Promise<Subject> {
+async function openSubject({ options, inputs, log, warn }: Context): Promise<Subject> {
   const info = await readTokensInfo(inputs.tokens);
   const split = await openSplit(inputs.tokens, info, options.split);
   const model = await loadModel(inputs.model, info.task);
-  const metrics = metricsOf(info, model, options);
   await checkFit(info, model, inputs);
+  const metrics = metricsOf(info, model, options);
   const differences = await differencesFromTraining(info, inputs);
   if (differences.length > 0)
     warn(
       `these tokens were encoded differently from the training, and from what predict, generate and serve do: ${differences.join('; ')}`,
     );
-  return { info, split, model, ...metrics };
+  const calibration = await readCalibration(inputs.model, model);
+  if (calibration) log(`calibrated scores: ${calibrationInWords(calibration)}`);
+  return { info, split, model, calibration, group: await groupsOf(split, calibration, inputs.data), ...metrics };
+}
+
+/** For a model whose thresholds depend on a column of the data. */
+async function groupsOf(split: Split, calibration: ModelCalibration | undefined, data: string | undefined): Promise<Subject['group']> {
+  const column = calibration?.group;
+  if (column === undefined) return undefined;
+  if (data === undefined)
+    throw new StepError(
+      `the thresholds of the model depend on the column \`${column}\`, so evaluate needs the input \`data\``,
+      'Give the `data` that the tokens were made of.',
+    );
+  const { names, of } = await readGroups(split, data, column, 'data');
+  return (example) => names[of[example]!];
 }
 
 const generatedTexts = (
@@ -92,7 +111,7 @@ const generatedTexts = (
 /** Runs the model over the split and writes the predictions. */
 async function measured(context: Context, subject: Subject, runtime: Runtime, generated: GeneratedTexts | undefined): Promise<Evaluation> {
   const { options, inputs, outputs, signal, warn, progress } = context;
-  const { info, split, model, names, positive } = subject;
+  const { info, split, model, names, positive, calibration, group } = subject;
   const inference = runtime.inference(model.program, model.weights, model.axes);
   const predictions = await Predictions.open(outputs.predictions!);
   const texts = generated && columnsOfTexts(generated);
@@ -104,6 +123,8 @@ async function measured(context: Context, subject: Subject, runtime: Runtime, ge
       labelIds: intoModel(info, model.labels),
       metrics: names,
       positive,
+      calibration,
+      group,
       batchSize: options.batch_size,
       masking: { probability: 0.15, vocabulary: model.config.vocab_size },
       signal,
@@ -164,11 +185,6 @@ async function report(
 
 /** The metrics to compute, those that need generated texts, and the index of the positive class. */
 function metricsOf(info: TokensInfo, { problem, labels }: Model, options: Context['options']) {
-  if (info.problem_type && info.problem_type !== problem)
-    throw new StepError(
-      `the model was trained for ${problem}, but the tokens are for ${info.problem_type}`,
-      'Use tokens that were made like those that it was trained on.',
-    );
   const { names, ofTexts } = evaluationMetrics(info.task, problem, labels, options.metrics);
   if (options.generation && ofTexts.length === 0)
     throw new StepError('`generation` has no effect: no metric needs generated texts', 'Remove `generation`.', ['generation']);
@@ -180,30 +196,6 @@ function refusePositive(info: TokensInfo, positive: string | undefined): undefin
   if (positive === undefined) return;
   const { message, hint } = meansNothing(info.task, info.problem_type);
   throw new StepError(message, hint, ['positive']);
-}
-
-/** Checks that tokens and model were made for each other. */
-async function checkFit(info: TokensInfo, { family, config }: Model, inputs: Context['inputs']): Promise<void> {
-  if ((await sameTokenizer(inputs.tokens, inputs.model)) === false) {
-    throw new StepError(
-      "the tokens were not made with the model's tokenizer",
-      'Use tokens that were made like those that the model was trained on.',
-    );
-  }
-  const limit = family.maxLength(config);
-  if (info.max_length > limit)
-    throw new StepError(`the tokens have a max_length of ${info.max_length}, but the model takes only ${limit} tokens`);
-}
-
-/** Maps the labels of the tokens to those of the model, which may have been trained on other tokens. */
-function intoModel(info: TokensInfo, labels: string[]): Int32Array {
-  // The single output of a regression has no label name.
-  if (info.problem_type === 'regression') return Int32Array.of(0);
-  const unknown = info.labels.filter((name) => !labels.includes(name));
-  if (unknown.length > 0) {
-    throw new StepError(`the model does not know the label ${listed(unknown)}, which the tokens have`, `Its labels are ${listed(labels)}.`);
-  }
-  return Int32Array.from(info.labels, (name) => labels.indexOf(name));
 }
 
 /**

@@ -43,7 +43,7 @@ async function previewFolder(folder: string, limit: number): Promise<Preview[]> 
     parts.push(...(await previews(folder, ['preprocessing.json'], limit, has)));
   } else if (has('config.json')) {
     const weights = entries.map(({ name }) => name).filter((name) => name.endsWith('.safetensors'));
-    parts.push(...(await previews(folder, ['config.json', ...weights, 'metrics.json'], limit, has)));
+    parts.push(...(await previews(folder, ['config.json', ...weights, 'calibration.json', 'metrics.json'], limit, has)));
   }
   parts.push(await listing(folder, entries, limit));
   return parts;

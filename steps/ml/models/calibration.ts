@@ -8,7 +8,7 @@ import { copyFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { StepError } from '../../../engine/contract/step.ts';
 import type { ProblemType, Task } from './config.ts';
-import { readJson, shown } from './json.ts';
+import { listed, readJson, shown } from './json.ts';
 
 export interface ModelCalibration {
   /** Logits are divided by it before they become probabilities. */
@@ -115,4 +115,12 @@ const THRESHOLD = 0.5;
 function thresholdsFor(calibration: ModelCalibration | undefined, group: string | undefined): Thresholds | undefined {
   const groups = calibration?.group_thresholds;
   return group !== undefined && groups && Object.hasOwn(groups, group) ? groups[group] : calibration?.thresholds;
+}
+
+/** For the log. */
+export function calibrationInWords({ temperature, thresholds = {}, group }: ModelCalibration): string {
+  const short = (value: number) => String(Number(value.toPrecision(4)));
+  const each = Object.entries(thresholds).map(([label, threshold]) => `${label} ${short(threshold)}`);
+  const from = each.length === 0 ? '' : `, thresholds ${listed(each)}`;
+  return `temperature ${short(temperature)}${from}${group === undefined ? '' : `, others for the values of ${group}`}`;
 }

@@ -1,19 +1,19 @@
 /** The value of a column for each example of a split: tokens have only the ids of their rows, so the data are read beside them. */
 
 import { StepError } from '../../../engine/contract/step.ts';
-import { Database } from '../data/database.ts';
+import { BIGINT, Database, VARCHAR } from '../data/database.ts';
 import { quote } from '../data/sql.ts';
 import { requireColumn, tableOf } from '../data/table.ts';
 import type { Split } from '../models/token-dataset.ts';
 
 export interface Groups {
-  /** The values that occur, in the order of their first examples. */
+  /** The values that occur, in their sort order. */
   names: string[];
   /** For each example, the index of its value; -1 if the value is missing. */
   of: Int32Array;
 }
 
-/** `data`: the folder of the table that the tokens were made from. `option`: the option or input that names the column. */
+/** `data`: the folder of the table that the tokens were made of. `option`: the option or the input that the errors point to. */
 export async function readGroups(split: Split, data: string, column: string, option: string): Promise<Groups> {
   const database = await Database.open();
   try {
@@ -21,37 +21,35 @@ export async function readGroups(split: Split, data: string, column: string, opt
     const { type } = requireColumn(await database.columns(table), column, option);
     if (!GROUPING.test(type))
       throw new StepError(
-        `the column \`${column}\` contains ${type}, and groups are texts, whole numbers or booleans`,
+        `the column \`${column}\` contains ${type}, and groups are texts, whole numbers, dates or booleans`,
         'Convert it with `select` of collect.',
         [option],
       );
-    const names = new Map<string, number>();
-    const of = new Int32Array(split.rows).fill(-1);
-    // Both are in the order of the ids, and the tokens may lack some rows.
-    const rows = database.stream<{ id: string; value: string | null }>(
-      `SELECT id::VARCHAR AS id, ${quote(column)}::VARCHAR AS value FROM ${table} ORDER BY id`,
+    await database.run('CREATE TABLE examples (example BIGINT, id VARCHAR)');
+    const appender = await database.append('examples', [BIGINT, VARCHAR]);
+    let count = 0n;
+    for await (const { id } of split.examples()) appender.add(count++, id);
+    appender.close();
+    await database.run(
+      `CREATE VIEW grouped AS SELECT example, examples.id, data.id IS NULL AS lacking, ${quote(column)}::VARCHAR AS value
+       FROM examples LEFT JOIN (SELECT DISTINCT ON (id) * FROM ${table}) AS data ON data.id::VARCHAR = examples.id`,
     );
-    const examples = split.examples();
-    let index = 0;
-    let example = await examples.next();
-    for await (const chunk of rows) {
-      for (const { id, value } of chunk) {
-        if (example.done || example.value.id !== id) continue;
-        if (value !== null) {
-          if (!names.has(value)) names.set(value, names.size);
-          of[index] = names.get(value)!;
-        }
-        index++;
-        example = await examples.next();
-      }
-    }
-    if (!example.done)
-      throw new StepError(`the data have no row ${example.value.id}, which the tokens have`, 'Give the data that tokenize read.', ['data']);
-    return { names: [...names.keys()], of };
+    const { lacking } = await database.row<{ lacking: string | null }>('SELECT min(id) AS lacking FROM grouped WHERE lacking');
+    if (lacking !== null)
+      throw new StepError(`the data have no row ${lacking}, which the tokens have`, 'Give the data that the tokens were made of.', [
+        'data',
+      ]);
+    const values = await database.rows<{ value: string }>('SELECT DISTINCT value FROM grouped WHERE value IS NOT NULL ORDER BY value');
+    const names = values.map(({ value }) => value);
+    const places = new Map(names.map((name, i) => [name, i]));
+    const of = new Int32Array(split.rows).fill(-1);
+    for await (const rows of database.stream<{ example: number; value: string | null }>('SELECT example, value FROM grouped'))
+      for (const { example, value } of rows) if (value !== null) of[example] = places.get(value)!;
+    return { names, of };
   } finally {
     database.close();
   }
 }
 
-/** Others are written in several ways: 1, 1.0 and 1e0. */
+/** Other numbers are written in several ways: 1, 1.0 and 1e0. */
 const GROUPING = /^(VARCHAR|BOOLEAN|U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DATE|ENUM\(.*\))$/;
