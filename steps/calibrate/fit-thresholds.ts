@@ -6,7 +6,7 @@ import type { Groups } from '../ml/tasks/groups.ts';
 import type { Scored } from './temperature.ts';
 import { type Aim, type Chosen, chooseThreshold } from './thresholds.ts';
 
-export interface Classified {
+interface Labelled {
   labels: string[];
   scored: Scored;
   /** Calibrated, row by row. */
@@ -28,9 +28,9 @@ export interface FittedThresholds extends Required<Pick<ModelCalibration, 'thres
   missing: Record<string, string>;
 }
 
-export function fitThresholds(classified: Classified, aim: Aim, grouping: Grouping | undefined): FittedThresholds {
-  const rows = Int32Array.from({ length: classified.probabilities.length / classified.scored.width }, (_, row) => row);
-  const { thresholds, table, missing } = thresholdsOf(classified, aim, rows);
+export function fitThresholds(labelled: Labelled, aim: Aim, grouping: Grouping | undefined): FittedThresholds {
+  const rows = Int32Array.from({ length: labelled.probabilities.length / labelled.scored.width }, (_, row) => row);
+  const { thresholds, table, missing } = thresholdsOf(labelled, aim, rows);
   if (table.length === 0)
     throw new StepError(`no label can get a threshold: ${reasons(missing)}`, 'Each needs rows that have it and rows that do not.', [
       'threshold',
@@ -46,7 +46,7 @@ export function fitThresholds(classified: Classified, aim: Aim, grouping: Groupi
       missing[whoIs(group)] = `it has ${members[i]!.length} of at least ${least} rows (min_group_rows)`;
       continue;
     }
-    const own = thresholdsOf(classified, aim, Int32Array.from(members[i]!), group);
+    const own = thresholdsOf(labelled, aim, Int32Array.from(members[i]!), group);
     if (Object.keys(own.thresholds).length > 0) groups[name] = { ...thresholds, ...own.thresholds };
     table.push(...own.table);
     Object.assign(missing, own.missing);
@@ -66,7 +66,7 @@ interface Group {
 }
 
 /** For these rows. */
-function thresholdsOf({ labels, scored, probabilities, sharing }: Classified, aim: Aim, rows: Int32Array, group?: Group) {
+function thresholdsOf({ labels, scored, probabilities, sharing }: Labelled, aim: Aim, rows: Int32Array, group?: Group) {
   const fitted: FittedThresholds = { thresholds: {}, table: [], missing: {} };
   for (const shared of sharing) {
     const label = shared.length === 1 ? labels[shared[0]!]! : 'all labels';

@@ -44,7 +44,7 @@ export async function counterfactualTest(options: CounterfactualOptions, surroun
     throw new StepError(`\`counterfactual\` does not apply to ${bundle.task}`, 'It needs a text classifier. Remove it.', [
       'counterfactual',
     ]);
-  const fields = bundle.fields.map(({ name }) => ({ name, column: bundle.encoding.fields?.[name] ?? name }));
+  const fields = bundle.fields.map(({ name, group }) => ({ name, column: bundle.encoding.fields?.[name] ?? name, swapped: !group }));
   const used = fields.filter(({ name, column }) => name === 'text' || predictions.columns.some((one) => one.name === column));
   for (const { column } of used) requireSliceColumn(predictions, column, ['counterfactual']);
   const preprocessing = remaining(bundle.preprocessing, await readPreprocessing(data));
@@ -81,13 +81,20 @@ interface Pair {
   made: number[];
 }
 
+interface PairField {
+  name: string;
+  column: string;
+  /** Whether it is a text, in which terms are swapped. */
+  swapped: boolean;
+}
+
 /** The rows with a term, and their swapped copies. */
-async function* pairsIn({ database, table }: PredictedRows, fields: { name: string; column: string }[], swap: Swap): AsyncGenerator<Pair> {
+async function* pairsIn({ database, table }: PredictedRows, fields: PairField[], swap: Swap): AsyncGenerator<Pair> {
   const columns = fields.map(({ column }, i) => `coalesce(${quote(column)}::VARCHAR, '') AS f${i}`);
   for await (const chunk of database.stream<Record<string, string>>(`SELECT id, ${columns.join(', ')} FROM ${table}`))
     for (const row of chunk) {
       const input: Input = Object.fromEntries(fields.map(({ name }, i) => [name, row[`f${i}`]!]));
-      const swaps = fields.map(({ name }) => swap.apply(input[name]!));
+      const swaps = fields.map(({ name, swapped }) => (swapped ? swap.apply(input[name]!) : undefined));
       const made = [...new Set(swaps.flatMap((one) => one?.made ?? []))];
       if (made.length === 0) continue;
       const swapped = Object.fromEntries(fields.map(({ name }, i) => [name, swaps[i]?.text ?? input[name]!]));

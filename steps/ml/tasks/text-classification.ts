@@ -21,8 +21,9 @@ import {
   regressionMetrics,
 } from '../metrics/text-classification.ts';
 import { calibratedLogits, flagsByThreshold, labelByThreshold, type ModelCalibration } from '../models/calibration.ts';
-import type { Encoding, TokenColumn } from '../models/token-dataset.ts';
+import type { TokenColumn } from '../models/token-dataset.ts';
 import type { Sequence } from '../models/tokenizer.ts';
+import { answerSchema, example, purpose, pythonArguments, title } from './about-text-classification.ts';
 import {
   flagColumns,
   type LabelCount,
@@ -39,22 +40,16 @@ import {
   type BaselineRequest,
   type BaselineResult,
   best,
-  type CardSubject,
-  type InputAndAnswer,
-  type Labelling,
   logSoftmax,
   longTextIsTruncated,
   type Measurement,
   type Measuring,
   type Outputs,
-  objectSchema,
-  type PageSubject,
   type Preparation,
   type PreparationContext,
   refuseNaN,
   rounded,
   rowOf,
-  shareSchema,
   type TaskKind,
 } from './task.ts';
 
@@ -456,53 +451,4 @@ function majority(train: Example[], classes: number, texts: string[]): number[] 
   for (const { label } of train) counts[label]!++;
   const commonest = counts.indexOf(Math.max(...counts));
   return texts.map(() => commonest);
-}
-
-/* What a model card, the web page and the description of the API say. */
-
-function purpose({ problem, texts, labels, oneLabel }: CardSubject): string {
-  if (problem === 'regression') return `predicts a number for ${texts}`;
-  if (problem === 'multi_label_classification') return `assigns any of the labels ${labels} to ${texts}`;
-  return `classifies ${texts} as ${oneLabel}`;
-}
-
-function example({ problem, labels }: Labelling): InputAndAnswer {
-  const scores = Object.fromEntries(labels.slice(0, 3).map((label, i) => [label, i === 0 ? 0.98 : 0.01]));
-  if (problem === 'regression') return { input: 'a text', answer: { score: 1.5 } };
-  if (problem === 'multi_label_classification') return { input: 'a text', answer: { labels: labels.slice(0, 1), scores } };
-  return { input: 'a text', answer: { label: labels[0], scores } };
-}
-
-function pythonArguments({ truncation = 'longest_first', max_length }: Partial<Encoding>): string {
-  return `, truncation=${truncation === 'longest_first' ? 'True' : `"${truncation}"`}${max_length ? `, max_length=${max_length}` : ''}`;
-}
-
-function title({ problem, labels, texts, names }: PageSubject): string {
-  if (problem === 'regression') return `Scores ${texts}`;
-  if (problem === 'multi_label_classification') return `Labels ${texts} with any of ${names(labels, 'and')}`;
-  return `Classifies ${texts} as ${names(labels, 'or')}`;
-}
-
-function answerSchema({ problem, labels, calibration }: Labelling): object {
-  const label = { type: 'string', enum: labels };
-  const scores = objectSchema(Object.fromEntries(labels.map((each) => [each, shareSchema])));
-  if (problem === 'regression') return objectSchema({ score: { type: 'number' } });
-  if (problem === 'multi_label_classification')
-    return objectSchema({ labels: { type: 'array', items: label, description: labelsAre(calibration) }, scores });
-  return objectSchema({
-    label: { ...label, description: labelIs(calibration) },
-    scores: { ...scores, description: 'The probability of each label; the probabilities sum to 1.' },
-  });
-}
-
-function labelIs(calibration: ModelCalibration | undefined): string {
-  const [label, threshold] = Object.entries(calibration?.thresholds ?? {})[0] ?? [];
-  if (label === undefined) return 'The label with the highest probability.';
-  return `"${label}" if its score reaches ${calibration!.group === undefined ? `the threshold ${threshold}` : `the threshold for the \`${calibration!.group}\` of the input`}, otherwise the other label.`;
-}
-
-function labelsAre(calibration: ModelCalibration | undefined): string {
-  if (!calibration?.thresholds) return 'The labels with a score above one half.';
-  const group = calibration.group === undefined ? '' : ` for the \`${calibration.group}\` of the input`;
-  return `The labels whose scores reach their thresholds${group}.`;
 }
