@@ -10,6 +10,7 @@ export default defineConfig({
       'test/pipelines/*.test.ts',
       'test/steps/{baseline,choose,clean,collect,preview,reduce,select,split,tokenize}/*.test.ts',
       'test/steps/calibrate/golden.test.ts',
+      'test/steps/check/*.test.ts',
       'test/steps/ml/*.test.ts',
       'test/steps/ml/{answering,data,generation,metrics,models}/*.test.ts',
       'test/steps/ml/tasks/measurement.test.ts',

@@ -24,6 +24,10 @@ const STEPS = {
     () => import('./split/step.ts'),
     async () => (await import('./split/split.ts')).split,
   ),
+  check: builtIn(
+    () => import('./check/step.ts'),
+    async () => (await import('./check/check.ts')).check,
+  ),
   reduce: builtIn(
     () => import('./reduce/step.ts'),
     async () => (await import('./reduce/reduce.ts')).reduce,

@@ -5,18 +5,39 @@
  * https://scikit-learn.org/stable/modules/feature_extraction.html#tfidf-term-weighting
  */
 
-export function bagOfWords(train: { text: string; label: number }[], classes: number, texts: string[]): number[] {
+export function bagOfWords(train: LabelledText[], classes: number, texts: string[]): number[] {
+  const scores = fitBagOfWords(train, classes);
+  return texts.map((text) => {
+    const s = scores(text);
+    return classes === 2 ? Number(s[0]! > 0) : s.indexOf(Math.max(...s));
+  });
+}
+
+interface LabelledText {
+  text: string;
+  label: number;
+}
+
+/** The probabilities of the classes for a text. */
+export function bagOfWordsProbabilities(train: LabelledText[], classes: number): (text: string) => number[] {
+  const scores = fitBagOfWords(train, classes);
+  return (text) => {
+    const s = scores(text);
+    if (classes !== 2) return softmax(s);
+    const positive = 1 / (1 + Math.exp(-s[0]!));
+    return [1 - positive, positive];
+  };
+}
+
+function fitBagOfWords(train: LabelledText[], classes: number): (text: string) => number[] {
   const vectorizer = fitVectorizer(train.map((row) => row.text));
-  const scores = fitLogistic(
+  const { scores } = fitLogistic(
     train.map((row) => vectorizer.transform(row.text)),
     train.map((row) => row.label),
     vectorizer.size,
     classes,
-  ).scores;
-  return texts.map((text) => {
-    const s = scores(vectorizer.transform(text));
-    return classes === 2 ? Number(s[0]! > 0) : s.indexOf(Math.max(...s));
-  });
+  );
+  return (text) => scores(vectorizer.transform(text));
 }
 
 /** A sparse row: indices of words, and their values. */
@@ -96,6 +117,13 @@ function lossOf(scores: number[], label: number): { loss: number; slopes: number
   const powers = scores.map((s) => Math.exp(s - top));
   const sum = powers.reduce((a, b) => a + b);
   return { loss: Math.log(sum) + top - scores[label]!, slopes: powers.map((p, k) => p / sum - Number(k === label)) };
+}
+
+function softmax(scores: number[]): number[] {
+  const top = Math.max(...scores);
+  const powers = scores.map((s) => Math.exp(s - top));
+  const sum = powers.reduce((a, b) => a + b);
+  return powers.map((power) => power / sum);
 }
 
 /** L-BFGS (Nocedal & Wright, algorithm 7.5) with a backtracking line search, until no entry of the gradient exceeds `tolerance`. */

@@ -43,6 +43,9 @@ const PACKAGES = [
   'nltk==3.10.4',
   'sentencepiece==0.2.3',
   'captum==0.9.0',
+  'cleanlab==2.9.0',
+  'datasketch==2.0.0',
+  'mmh3==5.3.1',
 ];
 
 const golden = join(root, 'test/golden');

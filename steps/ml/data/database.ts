@@ -7,6 +7,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   BIGINT,
+  DOUBLE,
   type DuckDBConnection,
   DuckDBDataChunk,
   DuckDBDecimalValue,
@@ -22,7 +23,7 @@ import { literal } from './sql.ts';
 // The library decodes texts with a TextDecoder, which would drop a U+FEFF at the start of each as a byte order mark.
 Object.assign(accessors, { textDecoder: new TextDecoder('utf-8', { ignoreBOM: true }) });
 
-export { BIGINT, VARCHAR };
+export { BIGINT, DOUBLE, VARCHAR };
 
 export type Row = Record<string, Json>;
 

@@ -70,12 +70,12 @@ export async function writeTable(database: Database, relation: string, folder: s
   return card;
 }
 
-/** The table in a folder, as a relation for SQL. */
-export function tableOf(folder: string): string {
+/** The table in a folder, as a relation for SQL. `numbered`: with the column `file_row_number`, which counts the rows from 0. */
+export function tableOf(folder: string, { numbered = false } = {}): string {
   const file = join(folder, 'data.parquet');
   if (!existsSync(file))
     throw new StepError(`${folder} contains no data.parquet`, 'Give the `data` of a collect, clean or split step, not your own files.');
-  return `read_parquet(${literal(file)})`;
+  return `read_parquet(${literal(file)}${numbered ? ', file_row_number = true' : ''})`;
 }
 
 /** `option`: the option that names the column. */

@@ -1,0 +1,167 @@
+/** The step check: every figure, the rows with problems, limits, and data that lack something. */
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import definition from '../../../steps/check/step.ts';
+import { readRows } from '../../table.ts';
+import { ranStep, table } from '../rig.ts';
+
+type Rows = Record<string, string | null>[];
+
+async function checked(rows: Rows, options: object = {}, inputs: Record<string, string> = {}) {
+  const data = await table(rows);
+  const ran = await ranStep(definition, { label_errors: false, languages: false, ...options }, { data, ...inputs });
+  const report = JSON.parse(readFileSync(ran.outputs.report!, 'utf8'));
+  const found = new Map<string, any>();
+  const columns = ['id', 'problems', 'details', 'suggested_label', 'similar_to', 'duplicate_group'];
+  for await (const chunk of readRows(ran.outputs.rows!, columns)) for (const row of chunk) found.set(String(row.id), row);
+  return { ...ran, data, report, figures: report.metrics, found };
+}
+
+const SENTENCES = {
+  sport: [
+    'the striker scored a late goal',
+    'our team won the final match',
+    'a coach praised the young goalkeeper',
+    'the match ended after extra time',
+  ],
+  money: [
+    'the bank raised its interest rate',
+    'shares fell on the stock market',
+    'investors sold their bonds today',
+    'the market closed with small profits',
+  ],
+};
+
+/** Texts of two labels without duplicates. */
+function sentences(n: number): Rows {
+  return Array.from({ length: n }, (_, i) => {
+    const label = i % 2 === 0 ? 'sport' : 'money';
+    const words = SENTENCES[label][(i >> 1) % 4]!;
+    const text = `${words}, as report number ${i * 7919} of ${i * 104729} says`;
+    return { id: `r${String(i).padStart(3, '0')}`, text, label, split: i % 5 === 0 ? 'test' : 'train' };
+  });
+}
+
+test('figures and rows of data with many problems', async () => {
+  const rows = sentences(60);
+  rows.push({ id: 'twin', text: rows[1]!.text!, label: 'money', split: 'test' });
+  rows.push({ id: 'rival', text: rows[3]!.text!, label: 'sport', split: 'train' });
+  rows.push({ id: 'near', text: `${rows[7]!.text} again`, label: 'money', split: 'test' });
+  rows.push({ id: 'none', text: null, label: 'sport', split: 'train' });
+  rows.push({ id: 'blank', text: ' \u00a0', label: 'sport', split: 'train' });
+  rows.push({ id: 'unlabelled', text: 'no label was given to this short english sentence', label: null, split: 'train' });
+  rows.push({ id: 'french', text: 'le gardien de but a été félicité par son entraîneur hier soir', label: 'sport', split: 'train' });
+  const wrong = 'the striker scored a goal and the coach praised the goalkeeper after the match';
+  rows.push({ id: 'wrong', text: wrong, label: 'money', split: 'train' });
+  const options = { max_length: 13, labels: ['sport', 'money'], label_errors: true, languages: true };
+  const { figures, report, found, metrics, outputs, data } = await checked(rows, options);
+  expect(report.problems).toEqual({
+    missing: 3,
+    duplicate: 4,
+    near_duplicate: 2,
+    across_splits: 4,
+    conflicting_label: 2,
+    too_long: 2,
+    other_language: 1,
+    label_error: 2,
+  });
+  expect(figures).toMatchObject({
+    schema: 0,
+    missing: 3 / 68,
+    'missing.label': 1 / 68,
+    unexpected_label: 0,
+    label_not_in_train: 0,
+    duplicates: 4 / 68,
+    'duplicates.across_splits': 1 / 14,
+    'duplicates.conflicting': 2 / 68,
+    near_duplicates: 6 / 68,
+    'near_duplicates.across_splits': 2 / 14,
+    too_long: 2 / 68,
+    other_language: 1 / 68,
+    label_errors: 2 / 68,
+  });
+  expect(metrics['duplicates.conflicting']).toBe(2 / 68);
+  expect(found.get('near')).toMatchObject({ problems: ['near_duplicate', 'across_splits', 'too_long'], similar_to: 'r007' });
+  expect(found.get('near').duplicate_group).toBe(found.get('r007').duplicate_group);
+  expect(found.get('twin').details).toEqual(Array(2).fill('the same text is in the row r001 in the split train'));
+  expect(found.get('rival').details).toContain('the row r003 in the split train has the label "money"');
+  expect(found.get('wrong')).toMatchObject({ suggested_label: 'sport' });
+  expect(found.get('french').details).toEqual(['the language is fr']);
+  expect(found.has('r011')).toBe(false);
+  expect(report.examples.missing.map(({ id }: any) => id)).toEqual(['blank', 'none', 'unlabelled']);
+  // The data pass unchanged.
+  for (const file of ['data.parquet', 'card.json'])
+    expect(readFileSync(`${outputs.data}/${file}`)).toEqual(readFileSync(`${data}/${file}`));
+});
+
+test('the name of a label that gives it away, and one that does not', async () => {
+  const rows = Array.from({ length: 80 }, (_, i) => ({
+    id: `${i}`,
+    text: `${i % 2 ? 'Category: Very-Good' : 'Category: unknown'}; the bad weather of day ${i * 7919} is not what number ${i * 104729} means`,
+    label: i % 2 ? 'very_good' : 'bad',
+  }));
+  const { figures, report, found } = await checked(rows);
+  expect(figures.label_in_text).toBe(0.5);
+  expect(report.checks.label_in_text).toMatchObject([
+    { label: 'bad', rows: 80, right: 40, lift: 1, certainty: 0, gives_away: false },
+    { label: 'very_good', rows: 40, right: 40, lift: 2, certainty: 1, gives_away: true },
+  ]);
+  expect(found.get('1').problems).toEqual(['label_in_text']);
+  expect(found.has('0')).toBe(false);
+});
+
+test('a figure is undefined for a reason, and never zero', async () => {
+  const { figures, report } = await checked([
+    { id: '1', text: 'one text' },
+    { id: '2', text: 'and one more' },
+  ]);
+  expect(figures).toMatchObject({ 'label_balance.largest': null, 'duplicates.across_splits': null, label_errors: null, too_long: null });
+  expect(report.undefined).toMatchObject({
+    'label_balance.largest': 'the data have no column `label` (the columns are id, text)',
+    'duplicates.across_splits': 'the data have no column `split`',
+    'duplicates.conflicting': 'the data have no labels',
+    label_in_text: 'the data have no column `label` (the columns are id, text)',
+    too_long: 'neither `max_length` nor a model is given',
+    other_language: '`languages` is false',
+  });
+});
+
+test('one label, and one split', async () => {
+  const rows = sentences(20).map((row) => ({ ...row, label: 'sport', split: 'train' }));
+  const { report } = await checked(rows, { label_errors: true });
+  expect(report.undefined).toMatchObject({
+    'label_balance.ratio': 'all rows have the label "sport"',
+    label_errors: 'all rows have the label "sport"',
+    label_not_in_train: 'all rows are in the split train',
+    'near_duplicates.across_splits': 'all rows are in the split train',
+  });
+});
+
+test('every missed limit is listed with its value', async () => {
+  const rows = [
+    ...sentences(18),
+    { id: 'none', text: null, label: 'sport', split: 'train' },
+    { id: 'b', text: 'a', label: 'odd', split: 'test' },
+  ];
+  const limits = { missing: '<= 0', 'missing.price': '<= 0', label_not_in_train: '< 0.1', other_language: '<= 0.5', duplicates: '<= 0' };
+  await expect(checked(rows, { limits })).rejects.toThrow(
+    'the data miss 4 of 5 limits: missing is 0.05, but must be <= 0; missing.price must be <= 0, but the data have no column `price`; ' +
+      'label_not_in_train is 0.2, but must be < 0.1; other_language must be <= 0.5, but is undefined: `languages` is false',
+  );
+});
+
+test.each<[string, Rows, object, string]>([
+  ['no column of texts', [{ id: '1', body: 'a' }], {}, 'the data have no column `text`'],
+  ['a column that is missing', [{ id: '1', text: 'a' }], { label: 'stars' }, 'the data have no column `stars`'],
+  ['no rows', [], {}, 'the data have no rows'],
+  ['a column that check writes', [{ id: '1', text: 'a', problems: 'none' }], {}, 'the data have a column `problems`'],
+])('error: %s', async (_, rows, options, message) => {
+  await expect(checked(rows, options)).rejects.toThrow(message);
+});
+
+test('the figures of limits are known', () => {
+  const limits = { near_duplicate: '<= 0', 'missing.price': '<= 0' };
+  expect(definition.check!({ limits } as never)).toMatchObject([
+    { option: 'limits.near_duplicate', message: 'check has no figure `near_duplicate`', hint: expect.stringContaining('near_duplicates') },
+  ]);
+});
