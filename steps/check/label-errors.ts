@@ -9,7 +9,7 @@ import {
   confidentJoint,
   findLabelErrors,
   type LabelErrorFilter,
-  type Predictions,
+  type LabelledProbabilities,
   selfConfidence,
 } from '../ml/metrics/confident-learning.ts';
 import { random } from '../ml/models/random.ts';
@@ -38,7 +38,7 @@ export async function checkLabelErrors(
   const { names, rare, examples } = await readExamples(data, labels.names, options.folds);
   if (names.length < 2) return unknown(`fewer than two labels have ${options.folds} different texts, one for each fold`);
 
-  const given: Predictions = {
+  const given: LabelledProbabilities = {
     labels: Int32Array.from(examples, ({ label }) => label),
     probabilities: outOfFold(examples, names.length, { folds: options.folds, seed, signal }),
     classes: names.length,
@@ -130,7 +130,7 @@ function stratifiedFolds(examples: LabelledRow[], folds: number, uniform: () => 
   return examples.map(({ content }) => foldOf.get(content)!);
 }
 
-function mostProbable({ probabilities, classes }: Predictions, row: number): number {
+function mostProbable({ probabilities, classes }: LabelledProbabilities, row: number): number {
   const own = probabilities.subarray(row * classes, (row + 1) * classes);
   return own.indexOf(Math.max(...own));
 }

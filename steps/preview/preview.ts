@@ -18,8 +18,8 @@ export async function preview(path: string, limit: number, sort?: Sort): Promise
   if (!found) throw new StepError(`${path} does not exist`);
   if (sort) return sorted(found.isDirectory() ? join(path, 'data.parquet') : path, limit, sort);
   if (found.isDirectory()) return previewFolder(path, limit);
-  const course = await historyAt(path, found.size, limit);
-  return course ?? [...(await metricsTables(path, found.size, limit)), await previewFile(path, found.size, limit)];
+  const known = (await historyAt(path, found.size, limit)) ?? (await checkAt(path, found.size, limit));
+  return known ?? [...(await metricsTables(path, found.size, limit)), await previewFile(path, found.size, limit)];
 }
 
 async function sorted(path: string, limit: number, sort: Sort): Promise<Preview[]> {
@@ -54,6 +54,12 @@ async function historyAt(path: string, size: number, limit: number): Promise<Pre
   const isLines = size > 0 && ['jsonl', 'json'].includes(await kindOf(path, size));
   if (!isLines || !/^\{"step":/.test((await firstBytes(path, 16)).toString())) return undefined;
   return (await import('./history.ts')).previewHistory(path, limit);
+}
+
+/** Undefined if the file is not a report of check. */
+async function checkAt(path: string, size: number, limit: number): Promise<Preview[] | undefined> {
+  if (size > MOST_JSON || (await kindOf(path, size)) !== 'json') return undefined;
+  return (await import('./check-report.ts')).checkTables(await readFile(path, 'utf8'), limit);
 }
 
 async function previews(folder: string, names: string[], limit: number, has: (name: string) => boolean): Promise<Preview[]> {

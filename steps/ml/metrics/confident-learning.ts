@@ -4,7 +4,7 @@
  */
 
 /** Labels and predicted probabilities of the same rows. */
-export interface Predictions {
+export interface LabelledProbabilities {
   /** The position of each row's label among the classes. */
   labels: Int32Array;
   /** Row by row, one probability for each class. */
@@ -31,7 +31,7 @@ export type ConfidentJoint = number[][];
 const CLOSE = 1e-6;
 
 /** For each class, the mean probability of the class over the rows with this label; 2 for a class without rows. */
-export function confidentThresholds({ labels, probabilities, classes }: Predictions): number[] {
+export function confidentThresholds({ labels, probabilities, classes }: LabelledProbabilities): number[] {
   const sums = new Float64Array(classes);
   const counts = new Float64Array(classes);
   labels.forEach((label, row) => {
@@ -45,7 +45,7 @@ export function confidentThresholds({ labels, probabilities, classes }: Predicti
  * Counts the rows whose probability of a class is at least the threshold of that class, by given label and that class. `suspects`: the
  * rows for which the class is not the given label. Calibrated: the rows of the matrix then sum to the number of rows with each label.
  */
-export function confidentJoint(given: Predictions): { counted: ConfidentJoint; calibrated: ConfidentJoint; suspects: number[] } {
+export function confidentJoint(given: LabelledProbabilities): { counted: ConfidentJoint; calibrated: ConfidentJoint; suspects: number[] } {
   const { labels, probabilities, classes } = given;
   const thresholds = confidentThresholds(given);
   const counted = square(classes);
@@ -95,12 +95,12 @@ function halfToEven(value: number): number {
 }
 
 /** The probability of the given label. */
-export function selfConfidence({ labels, probabilities, classes }: Predictions): Float64Array {
+export function selfConfidence({ labels, probabilities, classes }: LabelledProbabilities): Float64Array {
   return Float64Array.from(labels, (label, row) => probabilities[row * classes + label]!);
 }
 
 /** Half of one plus the margin between the probability of the given label and the largest of the others. */
-function normalizedMargin({ labels, probabilities, classes }: Predictions): Float64Array {
+function normalizedMargin({ labels, probabilities, classes }: LabelledProbabilities): Float64Array {
   return Float64Array.from(labels, (label, row) => {
     let other = 0;
     for (let k = 0; k < classes; k++) if (k !== label) other = Math.max(other, probabilities[row * classes + k]!);
@@ -109,7 +109,7 @@ function normalizedMargin({ labels, probabilities, classes }: Predictions): Floa
 }
 
 /** The rows whose label is probably wrong, those with the least probable label first. */
-export function findLabelErrors(given: Predictions, filter: LabelErrorFilter = 'prune_by_noise_rate'): number[] {
+export function findLabelErrors(given: LabelledProbabilities, filter: LabelErrorFilter = 'prune_by_noise_rate'): number[] {
   const found = FILTERS[filter](given);
   // A row whose label is also the most probable class is no error.
   const kept = filter.startsWith('low_') ? found : found.filter((row) => !isPredicted(given, row, CLOSE));
@@ -117,7 +117,7 @@ export function findLabelErrors(given: Predictions, filter: LabelErrorFilter = '
   return kept.sort((a, b) => a - b).sort((a, b) => confidence[a]! - confidence[b]!);
 }
 
-const FILTERS: Record<LabelErrorFilter, (given: Predictions) => number[]> = {
+const FILTERS: Record<LabelErrorFilter, (given: LabelledProbabilities) => number[]> = {
   prune_by_noise_rate: byNoiseRate,
   prune_by_class: byClass,
   both(given) {
@@ -131,7 +131,7 @@ const FILTERS: Record<LabelErrorFilter, (given: Predictions) => number[]> = {
 };
 
 /** For each other class, as many rows as the confident joint has, with the largest margin of that class over the label. */
-function byNoiseRate(given: Predictions): number[] {
+function byNoiseRate(given: LabelledProbabilities): number[] {
   const { probabilities, classes } = given;
   const counts = toRemove(confidentJoint(given).calibrated);
   const found = new Set<number>();
@@ -147,7 +147,7 @@ function byNoiseRate(given: Predictions): number[] {
 }
 
 /** For each label, as many rows as the confident joint has beside its diagonal, with the lowest probability of the label. */
-function byClass(given: Predictions): number[] {
+function byClass(given: LabelledProbabilities): number[] {
   const counts = toRemove(confidentJoint(given).calibrated);
   const confidence = selfConfidence(given);
   return rowsByLabel(given).flatMap((rows, label) => {
@@ -160,7 +160,7 @@ function byClass(given: Predictions): number[] {
 }
 
 /** As many rows as there are suspects whose label is not the most probable class, with the lowest scores. */
-function lowest(given: Predictions, scores: Float64Array): number[] {
+function lowest(given: LabelledProbabilities, scores: Float64Array): number[] {
   const errors = confidentJoint(given).suspects.filter((row) => !isPredicted(given, row, CLOSE)).length;
   return ascending([...scores]).slice(0, errors);
 }
@@ -178,7 +178,7 @@ function toRemove(joint: ConfidentJoint): number[][] {
   );
 }
 
-function rowsByLabel({ labels, classes }: Predictions): number[][] {
+function rowsByLabel({ labels, classes }: LabelledProbabilities): number[][] {
   const rows: number[][] = Array.from({ length: classes }, () => []);
   labels.forEach((label, row) => {
     rows[label]!.push(row);
@@ -187,7 +187,7 @@ function rowsByLabel({ labels, classes }: Predictions): number[][] {
 }
 
 /** Whether the label is the most probable class, after `bonus` was added to its probability. */
-function isPredicted({ labels, probabilities, classes }: Predictions, row: number, bonus: number): boolean {
+function isPredicted({ labels, probabilities, classes }: LabelledProbabilities, row: number, bonus: number): boolean {
   const own = probabilities.slice(row * classes, (row + 1) * classes);
   own[labels[row]!]! += bonus;
   return largest(own) === labels[row];

@@ -6,14 +6,18 @@ import {
   confidentThresholds,
   findLabelErrors,
   LABEL_ERROR_FILTERS,
-  type Predictions,
+  type LabelledProbabilities,
 } from '../../../../steps/ml/metrics/confident-learning.ts';
 
 const golden = JSON.parse(readFileSync(new URL('../../../golden/label-errors.json', import.meta.url), 'utf8'));
 const cases = [...golden.cases, golden.texts].map((c: any) => [c.thresholds.length, c.labels.length, c] as const);
 
 describe.each(cases)('%i classes, %i rows', (classes, _, c) => {
-  const given: Predictions = { labels: Int32Array.from(c.labels), probabilities: Float64Array.from(c.probabilities.flat()), classes };
+  const given: LabelledProbabilities = {
+    labels: Int32Array.from(c.labels),
+    probabilities: Float64Array.from(c.probabilities.flat()),
+    classes,
+  };
 
   test('thresholds and confident joint', () => {
     confidentThresholds(given).forEach((threshold, k) => {
