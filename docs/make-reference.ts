@@ -91,11 +91,13 @@ interface Schema {
   exclusiveMaximum?: number;
 }
 
-/** The row of an option, followed by the rows of its fields if it is an object. */
+/** The row of an option, followed by the rows of its fields if it is, or can be, an object. */
 function rows(name: string, schema: Schema, optional: boolean): string[][] {
   const own = [code(name), type(schema), preset(schema) || (optional ? '' : 'required'), described(schema)];
-  const required = new Set<string>(schema.required ?? []);
-  return [own, ...Object.entries(schema.properties ?? {}).flatMap(([field, s]) => rows(`${name}.${field}`, s, !required.has(field)))];
+  const fields = [schema, ...(schema.anyOf ?? [])].flatMap(({ properties = {}, required = [] }) =>
+    Object.entries(properties).flatMap(([field, s]) => rows(`${name}.${field}`, s, !required.includes(field))),
+  );
+  return [own, ...fields];
 }
 
 function described({ description = '', fingerprint }: Schema): string {

@@ -8,6 +8,8 @@ import { type ContextOf, type Json, StepError } from '../../engine/contract/step
 import { readPreprocessing } from '../ml/data/preprocessing.ts';
 import { openRuntime } from '../ml/device/open.ts';
 import { type GeneratedTexts, writtenTexts } from '../ml/generation/evaluate-generated.ts';
+import { bootstrapOptions } from '../ml/metrics/interval-options.ts';
+import { endsOf, missingIntervals } from '../ml/metrics/intervals.ts';
 import { positiveClass } from '../ml/metrics/text-classification.ts';
 import { calibrationInWords, type ModelCalibration, readCalibration } from '../ml/models/calibration.ts';
 import { oneLabel } from '../ml/models/config.ts';
@@ -19,6 +21,7 @@ import { evaluateSplit } from '../ml/tasks/evaluation.ts';
 import { checkFit, intoModel } from '../ml/tasks/fit.ts';
 import { readGroups } from '../ml/tasks/groups.ts';
 import { betterOf, evaluationMetrics, meansNothing, whyUndefined } from '../ml/tasks/metrics.ts';
+import { checkGroup, intervalsOf } from './intervals.ts';
 import { Predictions } from './predictions.ts';
 import type step from './step.ts';
 import { measureSubgroups, recordFigures, type Subgroups } from './subgroups.ts';
@@ -34,13 +37,11 @@ export async function evaluate(context: Context): Promise<void> {
     log(`runtime: ${runtime.description}`);
     const generated = ofTexts.length === 0 ? undefined : await generatedTexts(context, subject, runtime);
     const evaluation = await measured(context, subject, runtime, generated);
-    await report(context, evaluation, await measureSubgroups(context, { ...evaluation, bootstrap: BOOTSTRAP }));
+    await report(context, evaluation, await measureSubgroups(context, { ...evaluation, bootstrap: bootstrapOptions(options.intervals) }));
   } finally {
     split.close();
   }
 }
-
-const BOOTSTRAP = { resamples: 1000, level: 0.95, method: 'percentile', seed: 0 } as const;
 
 /** What is evaluated, and how. */
 interface Subject extends ReturnType<typeof metricsOf> {
@@ -59,17 +60,21 @@ export interface Evaluation extends Subject {
    * that a metric is undefined.
    */
   metrics(rows?: Int32Array): Record<string, number>;
+  /** The class of each example, if it has one of several. */
+  strata?: ArrayLike<number> | undefined;
   /** Further results of the task. */
   details: Record<string, Json>;
 }
 
 /** Opens model and tokens, and checks everything that can be checked before the long work. */
-async function openSubject({ options, inputs, log, warn }: Context): Promise<Subject> {
+async function openSubject(context: Context): Promise<Subject> {
+  const { options, inputs, log, warn } = context;
   const info = await readTokensInfo(inputs.tokens);
   const split = await openSplit(inputs.tokens, info, options.split);
   const model = await loadModel(inputs.model, info.task);
   await checkFit(info, model, inputs);
   const metrics = metricsOf(info, model, options);
+  await checkGroup(context);
   const differences = await differencesFromTraining(info, inputs);
   if (differences.length > 0)
     warn(
@@ -137,7 +142,7 @@ async function measured(context: Context, subject: Subject, runtime: Runtime, ge
       const values = measurement.metrics(rows);
       return { ...generated?.metrics(rows), ...Object.fromEntries(names.map((name) => [name, values[name]!])) };
     };
-    return { ...subject, metrics, details: { ...measurement.report(), ...generated?.report } };
+    return { ...subject, metrics, strata: measurement.strata?.(), details: { ...measurement.report(), ...generated?.report } };
   } finally {
     await predictions.close();
     await inference.dispose();
@@ -157,25 +162,27 @@ function columnsOfTexts({ texts, metrics, metricsOfText }: GeneratedTexts) {
 }
 
 /** Records the metrics and writes the metrics file. */
-async function report(
-  { options, outputs, warn, metric }: Context,
-  { info, split, names, metrics, details }: Evaluation,
-  subgroups: Subgroups | undefined,
-): Promise<void> {
+async function report(context: Context, evaluation: Evaluation, subgroups: Subgroups | undefined): Promise<void> {
+  const { options, outputs, log, warn, metric } = context;
+  const { info, split, names, metrics, details } = evaluation;
   const values = metrics();
-  for (const [name, value] of Object.entries(values)) metric(name, value, { better: betterOf(name) });
+  const drawn = await intervalsOf(context, evaluation);
+  for (const [name, value] of Object.entries(values))
+    metric(name, value, { better: betterOf(name), ...endsOf(drawn?.report.intervals, name) });
+  for (const line of missingIntervals(drawn?.undefined ?? {})) log(line);
   const missing = Object.entries(values).filter(([, value]) => !Number.isFinite(value));
   const undefinedMetrics = Object.fromEntries(missing.map(([name, value]) => [name, whyUndefined(name, value)]));
   for (const [name, why] of Object.entries(undefinedMetrics)) warn(`${name} is undefined on the split ${options.split}: ${why}`);
   const figures = recordFigures(subgroups, { warn, metric });
-  Object.assign(undefinedMetrics, figures.undefined);
+  const reasons = { ...undefinedMetrics, ...figures.undefined, ...drawn?.undefined };
   // A perplexity is meaningful only with the context length.
   const block = names.includes('perplexity') ? { block_length: info.max_target_length ?? info.max_length } : {};
   const all = {
     split: options.split,
     rows: split.rows,
     metrics: { ...values, ...figures.metrics },
-    ...(Object.keys(undefinedMetrics).length > 0 && { undefined: undefinedMetrics }),
+    ...(drawn && { ...drawn.report, intervals: { ...drawn.report.intervals, ...figures.intervals } }),
+    ...(Object.keys(reasons).length > 0 && { undefined: reasons }),
     ...block,
     ...details,
     ...subgroups?.fields,

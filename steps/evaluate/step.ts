@@ -1,5 +1,6 @@
 import { aliasesOf, declareStep } from '../../engine/contract/step.ts';
 import { generationOptions } from '../ml/generation/options.ts';
+import { intervalsOption } from '../ml/metrics/interval-options.ts';
 import { BINARY_METRICS } from '../ml/metrics/text-classification.ts';
 import { runtimeOptions } from '../ml/runtime/runtime.ts';
 import { METRIC_NAMES, metricProblem, positiveAhead, tokensAhead } from '../ml/tasks/metrics.ts';
@@ -43,10 +44,18 @@ export default declareStep({
         "How a seq2seq model generates the texts to evaluate, e.g. `{ num_beams: 4 }`. These options override the model's generation_config.json. The defaults are those of `tunesmith generate`.",
     },
     ...sliceOptions,
+    intervals: intervalsOption({
+      group: {
+        type: 'string',
+        minLength: 1,
+        description:
+          'A column of `data`, such as the author: samples are made of whole groups of rows with the same value, because the rows of a group are not independent of each other. `stratify` then has no effect.',
+      },
+    }),
     batch_size: { type: 'integer', minimum: 1, default: 32, description: 'Number of sequences per forward pass.' },
     ...runtimeOptions,
   },
-  optional: ['metrics', 'positive', 'generation', 'slices', 'discover', 'fairness', 'counterfactual'],
+  optional: ['metrics', 'positive', 'generation', 'intervals', 'slices', 'discover', 'fairness', 'counterfactual'],
   aliases: aliasesOf(
     {
       batch_size: 'per_device_eval_batch_size per_gpu_eval_batch_size eval_batch_size per_device_batch_size bs',
@@ -60,6 +69,9 @@ export default declareStep({
       'generation: { max_new_tokens: … }': 'max_new_tokens',
       'generation: { max_length: … }': 'generation_max_length',
       'generation: { num_beams: … }': 'num_beams generation_num_beams',
+      intervals: 'confidence_intervals ci bootstrap confidence_interval',
+      'intervals: { resamples: … }': 'n_resamples num_bootstrap',
+      'intervals: { level: … }': 'confidence_level',
       device: 'no_cuda use_cpu use_cuda cuda gpu',
       runtime: 'backend framework',
     },

@@ -116,16 +116,18 @@ export function recordFigures(
   { metric, warn }: Pick<Context, 'metric' | 'warn'>,
 ) {
   const metrics: Record<string, number | null> = {};
+  const intervals: Record<string, Bounds> = {};
   const undefinedFigures: Record<string, string> = {};
-  for (const [name, { value, better, undefined: why }] of Object.entries(figures)) {
+  for (const [name, { value, better, interval, undefined: why }] of Object.entries(figures)) {
     metrics[name] = value;
-    if (value !== null) metric(name, value, { better });
+    if (interval) intervals[name] = interval;
+    if (value !== null) metric(name, value, { better, ...interval });
     else {
       undefinedFigures[name] = why!;
       warn(`${name} is undefined: ${why}`);
     }
   }
-  return { metrics, undefined: undefinedFigures };
+  return { metrics, intervals, undefined: undefinedFigures };
 }
 
 function requireData({ inputs }: Context, option: string): string {

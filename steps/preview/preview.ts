@@ -5,6 +5,7 @@ import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { StepError } from '../../engine/contract/step.ts';
+import type { IntervalEnds } from '../ml/metrics/intervals.ts';
 import { more, number, type Preview } from './part.ts';
 import { type SubgroupReports, subgroupTables } from './subgroups.ts';
 import { previewTable, type Sort, type TableKind } from './table.ts';
@@ -224,6 +225,8 @@ interface Report extends SubgroupReports {
   split: string;
   rows: number;
   metrics: Record<string, number | null>;
+  intervals?: Record<string, IntervalEnds>;
+  interval?: { level: number };
   labels?: string[];
   confusion_matrix?: number[][];
   classes?: Record<string, Scores>;
@@ -237,12 +240,18 @@ async function metricsTables(path: string, size: number, limit: number): Promise
   if (size > 8 << 20) return [];
   const report = reportIn(await readFile(path, 'utf8'));
   if (!report) return [];
-  const { split, rows, metrics, labels, confusion_matrix: matrix, classes, entities } = report;
-  const figures = Object.entries(metrics).map(([name, value]) => [name, figure(value)]);
+  const { split, rows, metrics, intervals, interval, labels, confusion_matrix: matrix, classes, entities } = report;
+  const within = ({ low, high }: IntervalEnds): string => (low === null ? 'n/a' : `${figure(low)} to ${figure(high)}`);
+  const figures = Object.entries(metrics).map(([name, value]) => [
+    name,
+    figure(value),
+    ...(intervals ? [within(intervals[name] ?? { low: null, high: null })] : []),
+  ]);
+  const columns = ['metric', 'value', ...(intervals && interval ? [`${100 * interval.level}% interval`] : [])];
   return [
     {
       title: `metrics of the split ${split}, ${number(rows)} rows`,
-      table: { header: ['metric', 'value'], rows: figures, numeric: [false, true] },
+      table: { header: columns, rows: figures, numeric: columns.map((_, c) => c > 0) },
     },
     ...(entities ? [scoresTable('entities', 'type', entities, limit)] : []),
     ...(classes ? [scoresTable('classes', 'class', classes, limit)] : []),

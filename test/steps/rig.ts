@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
-import type { CellOrigin, StepContext, StepDeclaration } from '../../engine/contract/step.ts';
+import type { CellOrigin, MetricNotes, StepContext, StepDeclaration } from '../../engine/contract/step.ts';
 import { optionsSchema, outputsOf } from '../../engine/pipeline/schema.ts';
 import { Database } from '../../steps/ml/data/database.ts';
 import { literal } from '../../steps/ml/data/sql.ts';
@@ -19,6 +19,8 @@ export interface Ran {
   result?: string;
   /** Final figures. */
   metrics: Record<string, number>;
+  /** What was recorded with each of them. */
+  notes: Record<string, MetricNotes>;
 }
 
 /**
@@ -36,7 +38,7 @@ export async function ranStep(
   const defaults = Object.entries(optionsSchema(definition).properties as Record<string, { default?: unknown }>).filter(
     ([, s]) => 'default' in s,
   );
-  const ran: Ran = { outputs: {}, log: [], warnings: [], metrics: {} };
+  const ran: Ran = { outputs: {}, log: [], warnings: [], metrics: {}, notes: {} };
   for (const name of Object.keys(outputsOf(definition))) ran.outputs[name] = join(folder, name);
   const context: StepContext<any> = {
     options: { ...Object.fromEntries(defaults.map(([name, s]) => [name, s.default])), ...options },
@@ -60,8 +62,10 @@ export async function ranStep(
     },
     progress: () => {},
     metric: (name, value, more) => {
-      const step = typeof more === 'object' ? more.step : more;
-      if (step === undefined) ran.metrics[name] = value;
+      const notes = typeof more === 'object' ? more : { step: more! };
+      if (notes.step !== undefined) return;
+      ran.metrics[name] = value;
+      ran.notes[name] = notes;
     },
     ...more,
   };

@@ -78,10 +78,8 @@ export function intervalOf(
   jackknife: ArrayLike<number>[],
   { level, method }: Pick<BootstrapOptions, 'level' | 'method'>,
 ): Interval {
-  if (Number.isNaN(observed)) return undefinedBecause('the metric itself is undefined');
-  const sorted = Float64Array.from(replicates)
-    .filter((value) => !Number.isNaN(value))
-    .sort();
+  if (!Number.isFinite(observed)) return undefinedBecause('the metric itself is undefined');
+  const sorted = Float64Array.from(replicates).filter(Number.isFinite).sort();
   const missing = 1 - sorted.length / replicates.length;
   if (missing > MOST_UNDEFINED)
     return undefinedBecause(`the metric is undefined on ${(100 * missing).toFixed(0)}% of the bootstrap samples`);
@@ -116,7 +114,7 @@ function correctedShares(tail: number, below: number, acceleration: number): num
 /** The skewness of the influence of single units, as scipy.stats.bootstrap computes it for several samples. */
 function acceleration(jackknife: ArrayLike<number>[]): number {
   let [cubes, squares] = [0, 0];
-  for (const values of jackknife.map((all) => Array.from(all).filter((value) => !Number.isNaN(value)))) {
+  for (const values of jackknife.map((all) => Array.from(all).filter(Number.isFinite))) {
     const centre = mean(values);
     const influences = values.map((value) => ((values.length - 1) / values.length) * (centre - value));
     cubes += total(influences.map((u) => u ** 3));

@@ -141,6 +141,8 @@ export interface Measurement<R = unknown> {
    * all examples. NaN means that a metric is undefined.
    */
   metrics(rows?: Int32Array): Record<string, number>;
+  /** The class of each example, for samples with as many examples of each class. */
+  strata?(): ArrayLike<number>;
   /** Further results of a report, e.g. a confusion matrix. */
   report(): Record<string, Json>;
   /** Warnings, e.g. that every row got the same label. */

@@ -296,6 +296,7 @@ function measureLabels({ labels, metrics, positive, split, labelIds, calibration
       };
     },
     metrics: (of) => ({ loss: rows.sums(of)[2]! / (of?.length ?? rows.count), ...classificationMetrics(classified(of), metrics) }),
+    strata: () => rows.column(0),
     report() {
       const matrix = confusionMatrix(classified());
       return {

@@ -1,7 +1,7 @@
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, expect, test } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
 import clean from '../../../steps/clean/step.ts';
 import step from '../../../steps/evaluate/step.ts';
 import { readSafetensors, toFloat32, writeSafetensors } from '../../../steps/ml/models/safetensors.ts';
@@ -30,7 +30,7 @@ async function trained(labels?: string[], counts?: Record<string, number>) {
 const kept = mkdtempSync(join(tmpdir(), 'tunesmith-step-'));
 afterAll(() => rmSync(kept, { recursive: true }));
 
-async function evaluated(inputs: { model: string; tokens: string }, options: object = {}) {
+async function evaluated(inputs: { model: string; tokens: string; data?: string }, options: object = {}) {
   const ran = await ranStep(step, { runtime: 'eager', ...options }, inputs);
   const report = JSON.parse(readFileSync(ran.outputs.metrics!, 'utf8'));
   const predictions = await allRows(ran.outputs.predictions!);
@@ -80,6 +80,7 @@ test('each class has its scores, by name, with the predictions of its rows; `sho
     'confusion matrix',
     expect.stringMatching(/^JSON/),
   ]);
+  expect(shown[0]!.table!.header).toEqual(['metric', 'value', '95% interval']);
   expect(shown[2]!.table!.header).toEqual(['true \\ predicted', 'bad', 'good']);
   expect(shown[2]!.table!.rows.map(([, ...row]) => row.map(Number))).toEqual(report.confusion_matrix);
 });
@@ -181,4 +182,81 @@ test('a warning reports tokens that differ from the training; rows without a tra
   expect(other.warnings).toEqual([
     'these tokens were encoded differently from the training, and from what predict, generate and serve do: max_length was 24 and is 16; `text` was not cleaned and is cleaned (remove the clean step)',
   ]);
+});
+
+describe('intervals', () => {
+  /** Rows of which every seventh has another label than its text says; five authors wrote them. */
+  async function noisy() {
+    const { model } = await trained();
+    const made = join(kept, 'noisy');
+    if (!existsSync(made)) {
+      const some = rows({ train: 2, test: 70 }).map((row, i) => ({
+        ...row,
+        label: i % 7 === 3 ? (row.label === 'bad' ? 'good' : 'bad') : row.label!,
+        author: `author ${i % 5}`,
+      }));
+      const data = await table(some);
+      cpSync((await ranStep(tokenize, { max_length: 24 }, { data, model })).outputs.tokens!, join(made, 'tokens'), { recursive: true });
+      cpSync(data, join(made, 'data'), { recursive: true });
+    }
+    return { model, data: join(made, 'data'), tokens: join(made, 'tokens') };
+  }
+
+  test('every metric has one, in the metrics file and for the terminal', async () => {
+    const { report, notes } = await evaluated(await noisy());
+    expect(report.interval).toEqual({ level: 0.95, method: 'bca', resamples: 1000, unit: 'examples', stratified: true, seed: 0 });
+    expect(Object.keys(report.intervals)).toEqual(Object.keys(report.metrics));
+    for (const [name, value] of Object.entries<number>(report.metrics)) {
+      const { low, high } = report.intervals[name];
+      expect(low).toBeGreaterThan(value - 0.2);
+      expect(low).toBeLessThan(value);
+      expect(high).toBeGreaterThan(value);
+      expect(high).toBeLessThanOrEqual(1);
+      expect(notes[name]).toEqual({ better: 'higher', low, high });
+    }
+    expect(report.undefined).toBeUndefined();
+  });
+
+  test('other options; the same seed gives the same interval', async () => {
+    const intervals = { resamples: 200, level: 0.8, method: 'percentile', stratify: false, seed: 7 };
+    const [first, second] = [
+      await evaluated(await noisy(), { metrics: ['accuracy'], intervals }),
+      await evaluated(await noisy(), { metrics: ['accuracy'], intervals }),
+    ];
+    const { stratify: stratified, ...same } = intervals;
+    expect(first.report.interval).toEqual({ ...same, unit: 'examples', stratified });
+    expect(first.report.intervals).toEqual(second.report.intervals);
+    const { low, high } = first.report.intervals.accuracy;
+    expect(high - low).toBeLessThan(0.13);
+    const shown = await preview(first.outputs.metrics!, 10);
+    const value = first.report.metrics.accuracy.toFixed(4);
+    expect(shown[0]!.table!.header).toEqual(['metric', 'value', '80% interval']);
+    expect(shown[0]!.table!.rows).toEqual([['accuracy', value, `${low.toFixed(4)} to ${high.toFixed(4)}`]]);
+  });
+
+  test('groups are drawn instead of examples', async () => {
+    const inputs = await noisy();
+    const { report } = await evaluated(inputs, { metrics: ['accuracy'], intervals: { group: 'author' } });
+    expect(report.interval).toMatchObject({ unit: 'groups of author', stratified: false });
+    // Each author has the same share of changed labels.
+    const { low, high } = report.intervals.accuracy ?? {};
+    expect(high - low || 0).toBeLessThan(0.1);
+    await expect(evaluated(inputs, { intervals: { group: 'writer' } })).rejects.toThrow('the data have no column `writer` to group by');
+    const { data: _, ...without } = inputs;
+    await expect(evaluated(without, { intervals: { group: 'author' } })).rejects.toThrow('needs the input `data`');
+  });
+
+  test('without them, and if they are undefined', async () => {
+    const off = await evaluated(await noisy(), { intervals: false });
+    expect(off.report).not.toHaveProperty('intervals');
+    expect(off.report).not.toHaveProperty('interval');
+    expect(off.notes.accuracy).toEqual({ better: 'higher' });
+    const perfect = await evaluated(await trained());
+    const why = 'all bootstrap samples have the same value, so they do not show how far it may be from the true one';
+    expect(perfect.report.metrics.accuracy).toBe(1);
+    expect(perfect.report.intervals.accuracy).toEqual({ low: null, high: null });
+    expect(perfect.report.undefined).toMatchObject({ 'accuracy.lower': why, 'accuracy.upper': why });
+    expect(perfect.log).toContain(`no interval of accuracy, precision, recall, f1: ${why}`);
+    expect(perfect.notes.accuracy).toEqual({ better: 'higher' });
+  });
 });
