@@ -60,6 +60,10 @@ const STEPS = {
     () => import('./baseline/step.ts'),
     async () => (await import('./baseline/baseline.ts')).baseline,
   ),
+  require: builtIn(
+    () => import('./require/step.ts'),
+    async () => (await import('./require/require.ts')).require,
+  ),
   deploy: builtIn(
     () => import('./deploy/step.ts'),
     async () => (await import('./deploy/deploy.ts')).deploy,

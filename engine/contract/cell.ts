@@ -206,6 +206,26 @@ export function presentPaths(
   return Object.fromEntries(Object.entries(cell.inputs).map(([role, input]) => [role, input.sources.flatMap(pathsOf)]));
 }
 
+/** The options of a cell; a command has none. */
+export const optionsIn = ({ action }: Pick<Cell, 'action'>): Record<string, Json> => (action.kind === 'step' ? action.options : {});
+
+/** The path of `early_stopping.patience`, `ratios[0]` or `ratios.0`. Keys of the options may contain dots. */
+export function optionPath(option: string, options: Json): (string | number)[] {
+  const path: (string | number)[] = [];
+  const keys = option.split(/[.[\]]+/).filter((key) => key !== '');
+  for (let at: unknown = options; keys.length > 0; ) {
+    const count = keys.findLastIndex((_, i) => Object.hasOwn(Object(at), keys.slice(0, i + 1).join('.'))) + 1;
+    const key = keys.splice(0, count || 1).join('.');
+    path.push(/^\d+$/.test(key) ? Number(key) : key);
+    at = count > 0 ? (at as Record<string, unknown>)[key] : undefined;
+  }
+  return path;
+}
+
+/** The inputs of a cell that refer only to outputs of steps, for `foresee` of a step. */
+export const onlyFromSteps = ({ inputs }: Cell): ReadonlySet<string> =>
+  new Set(Object.keys(inputs).filter((role) => inputs[role]!.sources.every(({ kind }) => kind === 'output')));
+
 /** The cells that a cell's inputs come from, for `foresee` of a step, built on demand. `exists`: whether a cell's outputs exist. */
 export function upstreamOf(cell: Cell, cells: ReadonlyMap<string, Cell>, exists: (cell: string) => boolean): Record<string, Upstream[]> {
   return Object.fromEntries(
@@ -219,7 +239,7 @@ export function upstreamOf(cell: Cell, cells: ReadonlyMap<string, Cell>, exists:
           {
             cell: above.name,
             ...(action.kind === 'step' && { uses: action.uses }),
-            options: action.kind === 'step' ? action.options : {},
+            options: optionsIn(above),
             output: source.output,
             ...(exists(above.name) && { path: outputs[source.output]!.path }),
             get inputs() {

@@ -26,6 +26,11 @@ export interface InputDeclaration {
    * enters the fingerprint, so the query runs whenever tunesmith checks whether the step is fresh.
    */
   query?: boolean;
+  /**
+   * For a step whose result depends on which cells made the input: their names enter the fingerprint, and `names` of the context
+   * has them, `steps.CELL.OUTPUT`. For built-in steps only.
+   */
+  named?: boolean;
   /** Appears in help, in editors and in the generated reference. */
   description?: string;
 }
@@ -81,7 +86,7 @@ export type InputsOf<I extends InputDeclarations> = string extends keyof I
 export type OutputsOf<P extends OutputDeclarations> = { -readonly [K in keyof P]: string };
 
 export interface OptionProblem {
-  /** The invalid option, e.g. `early_stopping.patience`. */
+  /** The invalid option, e.g. `early_stopping.patience`. Keys of a map may contain dots: `limits.gap.source`. */
   option: string;
   /** What is wrong with its value, and which values are valid. */
   message: string;
@@ -160,6 +165,8 @@ export interface StepDeclaration<
       inputs: Record<string, Upstream[]>,
       /** For each input that is given: those of its local files and folders that exist, also outputs of steps that have run. */
       paths: Record<string, string[]>,
+      /** The inputs that refer only to outputs of steps, not to files, globs or downloads. */
+      onlySteps: ReadonlySet<string>,
     ): ForeseenProblem[] | Promise<ForeseenProblem[]>;
   };
 }

@@ -1,6 +1,6 @@
 /** Checks the options of cells when their values are known: by their schema and by the step's own `check`. */
 
-import { presentPaths, upstreamOf } from '../contract/cell.ts';
+import { onlyFromSteps, optionPath, optionsIn, presentPaths, upstreamOf } from '../contract/cell.ts';
 import type { OptionProblem, OptionSchemas, OptionsOf } from '../contract/step.ts';
 import { knownAlias } from '../format/did-you-mean.ts';
 import type { Json } from '../format/scalars.ts';
@@ -8,7 +8,6 @@ import type { Draft, ParseContext, ResolvedStep, Step } from './drafts.ts';
 import { locateValue } from './matrix.ts';
 import { optionsSchema } from './schema.ts';
 import { checkSchema, type Mistake, type Validate, validator } from './schema-check.ts';
-import type { Path } from './source.ts';
 
 /** Checks options and fills in defaults. `drafts`: the cells of one step. */
 export async function checkOptions(step: Step, drafts: Draft[], context: ParseContext): Promise<void> {
@@ -30,7 +29,7 @@ export async function checkOptions(step: Step, drafts: Draft[], context: ParseCo
     );
     for (const mistake of mistakes) report(inTermsOfOptions(mistake, used));
     if (mistakes.length > 0 || step.faulty.some((key) => key.startsWith('with.'))) continue;
-    for (const problem of used.check?.(options as OptionsOf<OptionSchemas>) ?? []) report(asMistake(problem));
+    for (const problem of used.check?.(options as OptionsOf<OptionSchemas>) ?? []) report(asMistake(problem, options));
   }
 }
 
@@ -52,10 +51,10 @@ export async function checkForesight(drafts: Draft[], context: ParseContext): Pr
     const above = upstreamOf(draft.cell, cells, none);
     const paths = presentPaths(draft.cell, cells, none, context.folder);
     for (const role of foresee.reads) for (const path of paths[role] ?? []) context.environment.stamp(path);
-    const found = await foresee.check(draft.cell.action.options as OptionsOf<OptionSchemas>, above, paths);
+    const found = await foresee.check(draft.cell.action.options as OptionsOf<OptionSchemas>, above, paths, onlyFromSteps(draft.cell));
     for (const { upstream, ...problem } of found) {
       const at = upstream === undefined ? draft : byName.get(upstream)!;
-      reporter(at.step, at, context)(asMistake(problem));
+      reporter(at.step, at, context)(asMistake(problem, optionsIn(at.cell)));
     }
   }
 }
@@ -70,8 +69,8 @@ function reporter(step: Step, { cell, point }: Pick<Draft, 'cell' | 'point'>, co
   };
 }
 
-const asMistake = ({ option, message, hint }: OptionProblem): OptionMistake => ({
-  path: optionPath(option),
+const asMistake = ({ option, message, hint }: OptionProblem, options: Json): OptionMistake => ({
+  path: optionPath(option, options),
   at: 'value',
   message,
   ...(hint && { hint }),
@@ -93,12 +92,4 @@ function inTermsOfOptions(mistake: Mistake, { uses, definition }: ResolvedStep):
   if (rule !== 'required') return mistake;
   const write = `Write \`${found}:\` below \`${mistake.path.at(-1) ?? 'with'}\`.`;
   return { ...mistake, message: `${message.replace('missing', 'missing option')} of ${uses}`, hint: hint ? `${write} ${hint}` : write };
-}
-
-/** `early_stopping.patience`, `ratios[0]` or `ratios.0`. */
-function optionPath(option: string): Path {
-  return option
-    .split(/[.[\]]+/)
-    .filter((key) => key !== '')
-    .map((key) => (/^\d+$/.test(key) ? Number(key) : key));
 }

@@ -109,13 +109,15 @@ type Source<Kind> = InputSource & { kind: Kind };
 
 function madeSource(source: Source<'output'>, cell: Cell, input: CellInput, { pipeline, outputsOf }: InputContext): ResolvedSource {
   const gather = input.declaration.many || input.sources.length > 1;
-  // A command sees the paths of its inputs. A step sees only the matrix values of the cell that made an output.
+  // A command sees the paths of its inputs. Unless it asks for names, a step sees only the matrix values of the cell that made an output.
   const name =
     cell.action.kind === 'shell'
       ? relative(pipeline.folder, source.path)
-      : gather
-        ? `${source.output} ${canonicalJson(source.matrix)}`
-        : source.output;
+      : input.declaration.named
+        ? `steps.${source.cell}.${source.output}`
+        : gather
+          ? `${source.output} ${canonicalJson(source.matrix)}`
+          : source.output;
   return { name, path: source.path, content: outputsOf(source.cell)[source.output]!, origin: { cell: source.cell, matrix: source.matrix } };
 }
 

@@ -8,7 +8,7 @@ import { existsAt } from '../../cache/atomic-move.ts';
 import type { Content } from '../../cache/content.ts';
 import { MissingObjectError } from '../../cache/error.ts';
 import type { Lease } from '../../cache/lease.ts';
-import type { Cell, Pipeline } from '../contract/cell.ts';
+import { type Cell, optionPath, optionsIn, type Pipeline } from '../contract/cell.ts';
 import type { CellState, Emit, Failure, RunEvent, Summary } from '../contract/events.ts';
 import { StepError } from '../contract/step.ts';
 import { shortened } from '../format/terminal-text.ts';
@@ -216,7 +216,7 @@ class Run {
     const successes: (CellState | undefined)[] = ['ran', 'fresh', 'restored'];
     const exists = (name: string) => successes.includes(this.#outcomes.get(name)) || (!selected.has(name) && plan.get(name)!.final);
     for (const { cell, at, problem } of await this.#upstreamChecks(exists))
-      await this.#failBeforeStart(cell, 0, { ...problem, option: problem.option.split('.') }, at);
+      await this.#failBeforeStart(cell, 0, { ...problem, option: optionPath(problem.option, optionsIn(at)).map(String) }, at);
   }
 
   /** Fails a cell that has not started, with a log. `at`: the cell with the option that causes the failure. */

@@ -1,7 +1,7 @@
 /** Checks before a long cell starts whether existing outputs already make later cells fail. */
 
 import { builtin } from '../../steps/registry.ts';
-import { type Cell, type Pipeline, presentPaths, upstreamOf } from '../contract/cell.ts';
+import { type Cell, onlyFromSteps, type Pipeline, presentPaths, upstreamOf } from '../contract/cell.ts';
 import type { OptionProblem, OptionSchemas, OptionsOf, StepDefinition } from '../contract/step.ts';
 
 interface Waiting {
@@ -28,7 +28,8 @@ export async function upstreamChecks(pending: Cell[], pipeline: Pipeline): Promi
     waiting = waiting.filter((one) => !ready.includes(one));
     const found = ready.map(async ({ cell, check }) => {
       const { options } = cell.action as { options: OptionsOf<OptionSchemas> };
-      const [problem] = await check(options, upstreamOf(cell, cells, exists), presentPaths(cell, cells, exists, pipeline.folder));
+      const paths = presentPaths(cell, cells, exists, pipeline.folder);
+      const [problem] = await check(options, upstreamOf(cell, cells, exists), paths, onlyFromSteps(cell));
       return problem ? [{ cell, at: cells.get(problem.upstream ?? cell.name)!, problem }] : [];
     });
     return (await Promise.all(found)).flat();

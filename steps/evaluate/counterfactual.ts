@@ -6,7 +6,7 @@
 import { type Json, StepError } from '../../engine/contract/step.ts';
 import { type Answer, openAnswer } from '../ml/answering/answer.ts';
 import { openBundle } from '../ml/answering/bundle.ts';
-import { type Preprocessing, readPreprocessing } from '../ml/data/preprocessing.ts';
+import { readPreprocessing, remainingSteps } from '../ml/data/preprocessing.ts';
 import { quote } from '../ml/data/sql.ts';
 import { type Swap, swapOf } from '../ml/data/terms.ts';
 import { mean } from '../ml/metrics/counts.ts';
@@ -47,7 +47,7 @@ export async function counterfactualTest(options: CounterfactualOptions, surroun
   const fields = bundle.fields.map(({ name, group }) => ({ name, column: bundle.encoding.fields?.[name] ?? name, swapped: !group }));
   const used = fields.filter(({ name, column }) => name === 'text' || predictions.columns.some((one) => one.name === column));
   for (const { column } of used) requireSliceColumn(predictions, column, ['counterfactual']);
-  const preprocessing = remaining(bundle.preprocessing, await readPreprocessing(data));
+  const preprocessing = remainingSteps(bundle.preprocessing, await readPreprocessing(data));
   const answer = await openAnswer({ ...bundle, preprocessing }, surroundings.threads);
   const swap = swapOf(options.swap.terms);
   const tally = new Tally(swap, bundle.problem === 'regression', options.examples ?? 20);
@@ -66,12 +66,6 @@ export async function counterfactualTest(options: CounterfactualOptions, surroun
   }
   await flush();
   return tally.report(surroundings.level);
-}
-
-/** What the texts of the data still lack: the steps of the model's preprocessing after those of the data. */
-function remaining(ofModel: Preprocessing, ofData: Preprocessing): Preprocessing {
-  const done = ofData.every((step, i) => JSON.stringify(step) === JSON.stringify(ofModel[i]));
-  return done ? ofModel.slice(ofData.length) : ofModel;
 }
 
 interface Pair {

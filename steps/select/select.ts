@@ -1,7 +1,9 @@
 /** Selects: the metrics of all candidates → the best by one metric → a copy of the output that belongs to it. */
 import { constants } from 'node:fs';
-import { cp, readFile, writeFile } from 'node:fs/promises';
+import { cp, writeFile } from 'node:fs/promises';
 import { type CellOrigin, type ContextOf, type Json, StepError } from '../../engine/contract/step.ts';
+import { distinct } from '../ml/metrics/limits.ts';
+import { numbersIn, readMetricsFile } from '../ml/metrics/metrics-file.ts';
 import type step from './step.ts';
 
 interface Candidate {
@@ -19,7 +21,7 @@ export async function select({ options, inputs, origins, outputs, warn, metric, 
   for (const [i, file] of from.entries()) {
     const origin = origins.from?.[i];
     if (!origin) throw new StepError(`from: no step made ${file}`, 'Give `from` the metrics of a step: ${{ steps.evaluate[*].metrics }}.');
-    const report = await readJson(file);
+    const report = await readMetricsFile(file, 'from');
     candidates.push({
       origin,
       report,
@@ -66,19 +68,12 @@ function reason(best: Candidate, valid: Candidate[], ties: string[], { name, hig
   const is = (value: string) => `${name} ${value} is the ${highest ? 'highest' : 'lowest'} of ${valid.length}`;
   if (ties.length > 0) {
     const who = ties.length > 3 ? `${ties.length} others have it` : `${ties.join(', ')} ${ties.length === 1 ? 'has' : 'have'} it`;
-    return `${is(rounded(best.value))}; ${who} too, so the first is taken`;
+    return `${is(distinct(best.value))}; ${who} too, so the first is taken`;
   }
   const others = valid.filter((candidate) => candidate !== best);
-  if (others.length === 0) return is(rounded(best.value));
+  if (others.length === 0) return is(distinct(best.value));
   const next = others.reduce((a, b) => (Math.abs(b.value - best.value) < Math.abs(a.value - best.value) ? b : a));
-  return `${is(rounded(best.value, next.value))}; the next is ${rounded(next.value, best.value)}, of ${next.origin.cell}`;
-}
-
-/** Four digits, or as many as distinguish it from `other`. */
-function rounded(value: number, other = value): string {
-  const digits = (count: number) => Number(value.toPrecision(count)) !== Number(other.toPrecision(count));
-  const needed = [4, 6, 8, 10, 12, 14].find((count) => value === other || digits(count)) ?? 17;
-  return String(Number(value.toPrecision(needed)));
+  return `${is(distinct(best.value, next.value))}; the next is ${distinct(next.value, best.value)}, of ${next.origin.cell}`;
 }
 
 /** The candidate that belongs to the best metrics: the only one that agrees in every dimension that both cells have. */
@@ -100,17 +95,6 @@ function pickFor(best: CellOrigin, picks: CellOrigin[]): number {
 
 const isOfTest = (report: Json): boolean => (report as { split?: Json } | null)?.split === 'test';
 
-async function readJson(file: string): Promise<Json> {
-  try {
-    return JSON.parse(await readFile(file, 'utf8'));
-  } catch (error) {
-    throw new StepError(
-      `${file} is not a metrics file: ${(error as Error).message}`,
-      'Give `from` the `metrics` of evaluate steps, or your own JSON files.',
-    );
-  }
-}
-
 /** The metric in a report of evaluate (below `metrics`), or anywhere in other JSON by its dotted path. */
 function metricOf(report: Json, name: string, cell: string, option: string): number {
   const figures = numbersIn(report);
@@ -122,12 +106,4 @@ function metricOf(report: Json, name: string, cell: string, option: string): num
     known.length > 0 ? `${meant ? `Did you mean ${meant}? ` : ''}It has ${known.join(', ')}.` : 'Its file contains no number.',
     [option],
   );
-}
-
-/** Numbers by dotted path. null, which is how JSON represents NaN, counts as "not a number". */
-function numbersIn(value: Json, path = ''): Map<string, number> {
-  if (typeof value === 'number') return new Map([[path, value]]);
-  if (value === null) return new Map([[path, Number.NaN]]);
-  if (typeof value !== 'object' || Array.isArray(value)) return new Map();
-  return new Map(Object.entries(value).flatMap(([key, inner]) => [...numbersIn(inner, path ? `${path}.${key}` : key)]));
 }

@@ -85,6 +85,14 @@ export async function readPreprocessing(folder: string): Promise<Preprocessing> 
   return steps;
 }
 
+/** Whether data were preprocessed as the first steps of a model's preprocessing say, or not at all. */
+export const beginsWith = (ofModel: Preprocessing, ofData: Preprocessing): boolean =>
+  ofData.every((step, i) => JSON.stringify(step) === JSON.stringify(ofModel[i]));
+
+/** What texts of the data still lack: the steps of the model's preprocessing after those of the data. */
+export const remainingSteps = (ofModel: Preprocessing, ofData: Preprocessing): Preprocessing =>
+  beginsWith(ofModel, ofData) ? ofModel.slice(ofData.length) : ofModel;
+
 const NAME = 'preprocessing.json';
 
 const stepsOfVersion1 = ({ decode, text }: Record<string, unknown>): unknown[] => [

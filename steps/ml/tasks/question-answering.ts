@@ -184,7 +184,7 @@ interface GivenAnswer {
 }
 
 /** As in SQuAD, {text: […], answer_start: […]}; as a list of such pairs; or texts alone. Empty if there is no answer. */
-const answersIn = (id: string, json: string | null): GivenAnswer[] =>
+export const answersIn = (id: string, json: string | null): GivenAnswer[] =>
   pairsOf(id, json === null ? null : JSON.parse(json)).filter(({ text }) => text !== '');
 
 function pairsOf(id: string, given: Json): GivenAnswer[] {
@@ -217,7 +217,7 @@ function pairsOf(id: string, given: Json): GivenAnswer[] {
 }
 
 /** SQL that converts the column of answers, whatever its type, to a JSON text that `answersIn` reads. */
-const answersAsJson = (column: string): string => `to_json(${quote(column)})::VARCHAR`;
+export const answersAsJson = (column: string): string => `to_json(${quote(column)})::VARCHAR`;
 
 /** The first and last token of the answer; both 0, the first token, if the window does not contain the whole answer. */
 function valuesOf(sequence: Sequence, answer: GoldAnswer | undefined) {

@@ -219,6 +219,7 @@ test('without data, slices by the predictions work, and others are refused when 
     } as any,
     {},
     {},
+    new Set(),
   );
   expect(problems.map(({ option }) => option)).toEqual(['slices.a', 'counterfactual']);
 });

@@ -1,0 +1,172 @@
+/**
+ * `better_than`: two models answer the same raw rows, each with its own preprocessing, encoding and calibration, as `predict`
+ * does. A paired test shows whether their difference may be due to chance.
+ */
+
+import { type ContextOf, StepError } from '../../engine/contract/step.ts';
+import { answerAll } from '../ml/answering/answer-all.ts';
+import { type Bundle, openBundle } from '../ml/answering/bundle.ts';
+import { Database } from '../ml/data/database.ts';
+import { beginsWith, readPreprocessing, remainingSteps } from '../ml/data/preprocessing.ts';
+import { type McNemar, mcnemar, type PairedBootstrap, pairedBootstrap } from '../ml/metrics/paired-tests.ts';
+import { listed } from '../ml/models/json.ts';
+import { betterOf, taskMetrics, whyUndefined } from '../ml/tasks/metrics.ts';
+import { notComparable } from './foresee.ts';
+import { type ComparedRows, openRows } from './rows.ts';
+import { isShareOfRows, openScorer, type Scorer, type Subject } from './scorer.ts';
+import type step from './step.ts';
+
+type Context = ContextOf<typeof step>;
+
+export interface Comparison {
+  /** The model to surpass. */
+  model: string;
+  metric: string;
+  better: 'higher' | 'lower';
+  split: string;
+  rows: number;
+  /** The metric of the model, and of the model to surpass; null if undefined. */
+  value: number | null;
+  other: number | null;
+  /** The first minus the second, with its 95% bootstrap interval. */
+  difference: number | null;
+  interval: { low: number; high: number } | null;
+  test: { name: (McNemar | PairedBootstrap)['test']; only_model?: number; only_other?: number; exact?: boolean; resamples?: number };
+  p: number | null;
+  /** The highest p-value. */
+  limit: number;
+  passed: boolean;
+  /** Why it has not passed. */
+  why?: string;
+}
+
+const LEVEL = 0.95;
+
+export async function compareModels(context: Context, named: { model: string; other: string }): Promise<Comparison> {
+  const { options, inputs, warn } = context;
+  const better = options.better_than!;
+  const model = await openBundle(inputs.model);
+  const other = await openBundle(inputs['better_than.model']!);
+  refuseUnlike(model, other, { metric: better.metric, other: named.other });
+  const database = await Database.open();
+  try {
+    const rows = await openRows(database, model, { data: inputs.data!, split: options.split, label: better.label });
+    if (rows.unlabelled > 0) warn(`${rows.unlabelled} rows of the split ${options.split} have no true value, and are left out`);
+    const subject: Subject = { ...model, labels: labelsOf(model, other, rows), metric: better.metric, positive: better.positive };
+    warnUnknown(
+      subject,
+      rows,
+      [
+        [model, named.model],
+        [other, named.other],
+      ],
+      warn,
+    );
+    const [own, others] = [openScorer(subject), openScorer(subject)];
+    await score(own, model, named.model, rows, context);
+    await score(others, other, named.other, rows, context);
+    return { model: named.other, split: options.split, ...tested(own, others, subject, rows.ids.length, better) };
+  } finally {
+    database.close();
+  }
+}
+
+function refuseUnlike(model: Bundle, other: Bundle, { metric, other: name }: { metric: string; other: string }): void {
+  const refuse = (message: string, hint: string, ...option: string[]): never => {
+    throw new StepError(message, hint, ['better_than', ...option]);
+  };
+  const refused = notComparable(model.task);
+  if (refused) refuse(refused.message, refused.hint);
+  if (model.task !== other.task)
+    refuse(`the model is for ${model.task}, but ${name} is for ${other.task}`, 'Compare it with a model of the same task.', 'model');
+  if (model.problem !== other.problem)
+    refuse(`the model is for ${model.problem}, but ${name} is for ${other.problem}`, 'Compare it with a model of the same kind.', 'model');
+  const { known } = taskMetrics(model.task, model.problem, model.labels);
+  if (!known.includes(metric)) refuse(`${model.task} has no metric ${metric}`, `It has ${known.join(', ')}.`, 'metric');
+}
+
+/** Those of both models, in the order of the first. For a regression they have no meaning. */
+function labelsOf(model: Bundle, other: Bundle, { truth }: ComparedRows): string[] {
+  const labels = [...new Set([...model.labels, ...other.labels])];
+  if (model.problem === 'regression' || model.task === 'question-answering') return labels;
+  const strange = [...new Set(truth.flat() as string[])].filter((label) => !labels.includes(label));
+  if (strange.length === 0) return labels;
+  throw new StepError(
+    `neither model knows the label ${listed(strange)}, which the data have`,
+    `The labels of the models are ${listed(labels)}. Set \`label\` to the column of the labels.`,
+    ['better_than'],
+  );
+}
+
+/** A model that does not know a label gets its rows wrong. */
+function warnUnknown(subject: Subject, { truth }: ComparedRows, models: [Bundle, string][], warn: Context['warn']): void {
+  if (subject.problem === 'regression' || subject.task === 'question-answering') return;
+  for (const [{ labels }, name] of models) {
+    const unknown = subject.labels.filter((label) => !labels.includes(label));
+    const rows = truth.filter((own) => [own].flat().some((label) => unknown.includes(label as string))).length;
+    if (rows > 0) warn(`${name} does not know the label ${listed(unknown)}, so it cannot predict it for ${rows} rows`);
+  }
+}
+
+async function score(scorer: Scorer, bundle: Bundle, name: string, rows: ComparedRows, context: Context): Promise<void> {
+  const { inputs, threads, signal, warn, progress } = context;
+  const ofData = await readPreprocessing(inputs.data!);
+  if (!beginsWith(bundle.preprocessing, ofData))
+    warn(
+      `the data were cleaned in another way than the training data of ${name}, which cleans them once more. Give \`data\` rows from before the clean step`,
+    );
+  const cleaning = { ...bundle, preprocessing: remainingSteps(bundle.preprocessing, ofData) };
+  let row = 0;
+  for await (const answers of answerAll(cleaning, rows.inputs(bundle, name), { threads, signal })) {
+    for (const answer of answers) {
+      if (answer instanceof StepError) throw new StepError(`row ${rows.ids[row]}, ${name}: ${answer.message}`, answer.hint);
+      scorer.add(rows.truth[row++]!, answer);
+    }
+    progress(row, rows.ids.length, { model: name });
+  }
+}
+
+function tested(own: Scorer, others: Scorer, subject: Subject, count: number, { p: limit, resamples }: { p: number; resamples: number }) {
+  const { metric } = subject;
+  const rows = Int32Array.from({ length: count }, (_, row) => row);
+  const metricsOf = (scorer: Scorer) => (of: Int32Array) => ({ [metric]: scorer.value(of) });
+  const [value, other] = [own.value(rows), others.value(rows)];
+  const options = { resamples, level: LEVEL, method: 'percentile', seed: 0 } as const;
+  const drawn = pairedBootstrap(metricsOf(others), metricsOf(own), metric, { rows }, options);
+  const correct = (scorer: Scorer) => Uint8Array.from(rows, (row) => scorer.value(Int32Array.of(row)));
+  const exact = isShareOfRows(subject) ? mcnemar(correct(others), correct(own)) : undefined;
+  const { p } = exact ?? drawn;
+  const better = betterOf(metric);
+  const ahead = better === 'lower' ? drawn.difference < 0 : drawn.difference > 0;
+  const why = whyNot({ value, other, ahead, p, limit }, metric);
+  const { low, high } = drawn.interval;
+  return {
+    metric,
+    better,
+    rows: count,
+    value: orNull(value),
+    other: orNull(other),
+    difference: orNull(drawn.difference),
+    interval: Number.isNaN(low) ? null : { low, high },
+    test: exact
+      ? { name: exact.test, only_model: exact.onlySecond, only_other: exact.onlyFirst, exact: exact.exact }
+      : { name: drawn.test, resamples },
+    p: orNull(p),
+    limit,
+    passed: why === undefined,
+    ...(why !== undefined && { why }),
+  };
+}
+
+function whyNot(
+  { value, other, ahead, p, limit }: { value: number; other: number; ahead: boolean; p: number; limit: number },
+  metric: string,
+): string | undefined {
+  const undefinedOne = [value, other].find((one) => !Number.isFinite(one));
+  if (undefinedOne !== undefined) return `${metric} is undefined: ${whyUndefined(metric, undefinedOne)}`;
+  if (value === other) return 'both are equal';
+  if (!ahead) return 'the model is worse';
+  return p <= limit ? undefined : 'the difference may be due to chance';
+}
+
+const orNull = (value: number): number | null => (Number.isFinite(value) ? value : null);

@@ -1,0 +1,141 @@
+/** The rows on which models are compared: their true values, and their inputs for a model. */
+
+import { type Json, StepError } from '../../engine/contract/step.ts';
+import type { Bundle } from '../ml/answering/bundle.ts';
+import type { Database, TableColumn } from '../ml/data/database.ts';
+import { literal, quote } from '../ml/data/sql.ts';
+import { namesOf, requireColumn, tableOf } from '../ml/data/table.ts';
+import { listed } from '../ml/models/json.ts';
+import { answersAsJson, answersIn } from '../ml/tasks/question-answering.ts';
+import type { Field, Input } from '../ml/tasks/task.ts';
+
+export interface ComparedRows {
+  ids: string[];
+  truth: Json[];
+  /** Rows without a true value, which are left out. */
+  unlabelled: number;
+  /** The inputs of the rows in their order, for a model. `model`: its name, for messages. */
+  inputs(bundle: Bundle, model: string): AsyncGenerator<Input[]>;
+}
+
+interface Request {
+  data: string;
+  split: string;
+  /** The option `better_than.label`. */
+  label: string | string[] | undefined;
+}
+
+/** `bundle`: the model whose task decides how true values are read. */
+export async function openRows(database: Database, bundle: Bundle, { data, split, label }: Request): Promise<ComparedRows> {
+  const table = tableOf(data);
+  const columns = await database.columns(table);
+  const truth = truthOf(bundle, columns, label);
+  const condition = await conditionOf(database, table, columns, split);
+  const usable = `${condition} AND (${truth.present})`;
+  const found = await database.rows<{ id: string; truth: string }>(
+    `SELECT id, to_json(${truth.sql})::VARCHAR AS truth FROM ${table} WHERE ${usable} ORDER BY id`,
+  );
+  const { rows } = await database.row<{ rows: number }>(`SELECT count(*) AS rows FROM ${table} WHERE ${condition}`);
+  if (found.length === 0)
+    throw new StepError(`no row of the split "${split}" has a value in ${truth.name}`, undefined, ['better_than', 'label']);
+  const { text } = await namesOf(data);
+  return {
+    ids: found.map(({ id }) => id),
+    truth: found.map((row) => truth.read(row.id, JSON.parse(row.truth))),
+    unlabelled: rows - found.length,
+    async *inputs(own, model) {
+      const fields = fieldsOf(own, columns, { text, model });
+      const select = fields.map(({ sql }, i) => `${sql} AS f${i}`).join(', ');
+      const chunks = database.stream<Record<string, string | null>>(`SELECT id, ${select} FROM ${table} WHERE ${usable} ORDER BY id`);
+      for await (const chunk of chunks) yield chunk.map((row) => Object.assign({}, ...fields.map(({ read }, i) => read(row[`f${i}`]!))));
+    },
+  };
+}
+
+/** Data without a column `split` belong to the split test, as in tokenize. */
+async function conditionOf(database: Database, table: string, columns: TableColumn[], split: string): Promise<string> {
+  const sql = columns.some(({ name }) => name === 'split') ? 'split::VARCHAR' : "'test'";
+  const counts = await database.rows<{ split: string }>(`SELECT ${sql} AS split FROM ${table} GROUP BY ALL ORDER BY ALL`);
+  if (!counts.some((one) => one.split === split))
+    throw new StepError(
+      `the data have no split "${split}"`,
+      `Set \`split\` to one of these: ${counts.map((one) => one.split).join(', ')}.`,
+      ['split'],
+    );
+  return `${sql} = ${literal(split)}`;
+}
+
+interface Truth {
+  /** The columns, for messages. */
+  name: string;
+  sql: string;
+  /** SQL that is false for a row without a value. */
+  present: string;
+  read(id: string, value: Json): Json;
+}
+
+function truthOf({ task, problem }: Bundle, columns: TableColumn[], given: string | string[] | undefined): Truth {
+  const names = [given ?? DEFAULTS[task] ?? 'label'].flat();
+  const [column] = names.map((name) => requireColumn(columns, name, 'better_than', 'label')) as [TableColumn];
+  const name = listed(names.map((one) => `\`${one}\``));
+  const sql = quote(column.name);
+  const refuse = (message: string, hint: string) => new StepError(message, hint, ['better_than', 'label']);
+  const isList = column.type.endsWith('[]');
+  if (task === 'question-answering') {
+    const read = (id: string, json: Json) => answersIn(id, json as string).map(({ text }) => text);
+    return { name, sql: `coalesce(${answersAsJson(column.name)}, 'null')`, present: 'true', read };
+  }
+  if (task === 'token-classification') {
+    if (!isList) throw refuse(`${name} contains ${column.type}, not lists of tags`, 'Set `label` to the column of tags.');
+    return { name, sql: `${sql}::VARCHAR[]`, present: `${sql} IS NOT NULL`, read: (_, tags) => tags };
+  }
+  if (problem === 'multi_label_classification') {
+    if (isList) return { name, sql: `${sql}::VARCHAR[]`, present: `${sql} IS NOT NULL`, read: (_, labels) => labels };
+    if (!Array.isArray(given))
+      throw refuse(
+        `${name} contains ${column.type}, not lists of labels`,
+        'Several columns of 0 and 1 are a list: `label: [toxic, insult]`.',
+      );
+    const flags = names.map((one) => `lower(${quote(one)}::VARCHAR) IN ('1', '1.0', 'true')`);
+    const read = (_: string, values: Json) => names.filter((_, k) => (values as boolean[])[k]);
+    return { name, sql: `[${flags.join(', ')}]`, present: names.map((one) => `${quote(one)} IS NOT NULL`).join(' AND '), read };
+  }
+  if (Array.isArray(given) || isList) throw refuse(`${name}: the model predicts one value, not several`, 'Set `label` to one column.');
+  if (problem !== 'regression')
+    return { name, sql: `${sql}::VARCHAR`, present: `coalesce(${sql}::VARCHAR, '') <> ''`, read: (_, label) => label };
+  const number = `TRY_CAST(${sql}::VARCHAR AS DOUBLE)`;
+  return { name, sql: number, present: `coalesce(isfinite(${number}), false)`, read: (_, value) => value };
+}
+
+const DEFAULTS: Partial<Record<Bundle['task'], string>> = { 'token-classification': 'tags', 'question-answering': 'answers' };
+
+interface FieldColumn {
+  sql: string;
+  /** The field's part of an input. */
+  read(value: string | null): Input;
+}
+
+/** A model reads the columns of its training; a model from elsewhere reads the columns with the names of its fields. */
+function fieldsOf(
+  { fields, encoding }: Bundle,
+  columns: TableColumn[],
+  { text, model }: { text: string | undefined; model: string },
+): FieldColumn[] {
+  return fields.flatMap((field: Field): FieldColumn[] => {
+    const { name, optional, words } = field;
+    const column = encoding.fields?.[name] ?? (name === 'text' ? (text ?? (words ? 'tokens' : name)) : name);
+    const found = columns.find((one) => one.name === column);
+    if (!found && optional) return [];
+    if (!found)
+      throw new StepError(
+        `${model} reads the column \`${column}\`, which the data do not have`,
+        `The columns are ${columns.map((one) => `\`${one.name}\``).join(', ')}. Make it with \`select\` of collect.`,
+        ['data'],
+      );
+    if (words && found.type.endsWith('[]')) {
+      const read = (list: string | null): Input => ({ [name]: (JSON.parse(list!) as string[]).join(' '), words: list! });
+      return [{ sql: `coalesce(to_json(${quote(column)}::VARCHAR[])::VARCHAR, '[]')`, read }];
+    }
+    return [{ sql: `coalesce(${quote(column)}::VARCHAR, '')`, read: (value) => ({ [name]: value! }) }];
+  });
+}
