@@ -6,6 +6,7 @@
 import { constants } from 'node:fs';
 import { cp, writeFile } from 'node:fs/promises';
 import { type ContextOf, StepError } from '../../engine/contract/step.ts';
+import { namesOf } from '../ml/data/table.ts';
 import { openRuntime } from '../ml/device/open.ts';
 import { classificationMetrics, positiveClass } from '../ml/metrics/text-classification.ts';
 import { hasCalibration, type ModelCalibration, writeCalibration } from '../ml/models/calibration.ts';
@@ -54,7 +55,7 @@ export async function calibrate(context: Context): Promise<void> {
     const calibration: ModelCalibration = {
       temperature,
       ...(thresholds && { thresholds: thresholds.thresholds }),
-      ...(thresholds?.group_thresholds && { group: options.group!, group_thresholds: thresholds.group_thresholds }),
+      ...(grouping && { group: grouping.column, ...grouping.renamed, group_thresholds: thresholds?.group_thresholds }),
       fitted_on: options.split,
       rows: split.rows,
       ece: { before: quality.before.ece!, after: quality.after.ece! },
@@ -102,7 +103,13 @@ async function groupingOf({ options, inputs }: Context, info: TokensInfo, split:
       'Give the column another name with `select` of collect.',
       ['group'],
     );
-  return { column, least, ...(await readGroups(split, inputs.data, column, 'group')) };
+  const file = (await namesOf(inputs.data)).renamed?.[column];
+  return {
+    column,
+    least,
+    renamed: file === undefined ? {} : { group_in_files: file },
+    ...(await readGroups(split, inputs.data, column, 'group')),
+  };
 }
 
 function refuseOneClass({ truth, width, independent }: Scored, { labels }: Model, split: string): void {

@@ -17,6 +17,7 @@ interface Labelled {
 
 export interface Grouping extends Groups {
   column: string;
+  renamed: Pick<ModelCalibration, 'group_in_files'>;
   /** Values with fewer rows get no thresholds of their own. */
   least: number;
 }

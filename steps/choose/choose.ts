@@ -7,6 +7,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { memoryLimit, StepError } from '../../engine/contract/step.ts';
 import { largestBatch, trainingBatches } from '../ml/models/batches.ts';
+import { hasCalibration } from '../ml/models/calibration.ts';
 import { type ConfigFile, TASK_NAMES, type Task } from '../ml/models/config.ts';
 import { readConfig } from '../ml/models/model-folder.ts';
 import { calibrate, ownBytes, type Speed, secondsOf } from './calibration.ts';
@@ -136,6 +137,7 @@ async function folderCandidate(model: string, folder: string, source: 'package' 
     bytes: weights.reduce((sum, name) => sum + statSync(join(folder, name)).size, 0),
     file,
     tokenizer: folder,
+    ...(hasCalibration(folder) && { note: 'is calibrated: a training drops its calibration.json' }),
     ...(weights.length === 0 && { note: 'has no weights: its training starts from random ones' }),
   };
 }

@@ -9,6 +9,7 @@ import type { IntervalEnds } from '../ml/metrics/intervals.ts';
 import { more, number, type Preview } from './part.ts';
 import { type SubgroupReports, subgroupTables } from './subgroups.ts';
 import { previewTable, type Sort, type TableKind } from './table.ts';
+import { type ThresholdsReport, thresholdsTable } from './thresholds.ts';
 
 /**
  * `limit`: how many rows, tensors, files or (ten times as many) lines. `sort`: shows only a table, in this order; the result is
@@ -221,7 +222,7 @@ function bytes(count: number): string {
 
 /* The metrics file of evaluate as tables: metrics, scores per class, and the confusion matrix. */
 
-interface Report extends SubgroupReports {
+interface Report extends SubgroupReports, ThresholdsReport {
   split: string;
   rows: number;
   metrics: Record<string, number | null>;
@@ -256,6 +257,7 @@ async function metricsTables(path: string, size: number, limit: number): Promise
     ...(entities ? [scoresTable('entities', 'type', entities, limit)] : []),
     ...(classes ? [scoresTable('classes', 'class', classes, limit)] : []),
     ...(labels && matrix && labels.length <= MOST_LABELS ? [confusion(labels, matrix)] : []),
+    ...thresholdsTable(report, limit),
     ...subgroupTables(report, limit),
   ];
 }

@@ -5,9 +5,8 @@ import { availableParallelism } from 'node:os';
 import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { type Json, StepError } from '../../engine/contract/step.ts';
-import { openBundle, tokensOfRun } from '../ml/answering/bundle.ts';
+import { type Bundle, openBundle, tokensOfRun } from '../ml/answering/bundle.ts';
 import { isGenerating } from '../ml/models/config.ts';
-import type { Encoding } from '../ml/models/token-dataset.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
 import { atPlace, type InputOptions, type InputRow, readInputs } from './inputs.ts';
 import { Queue, type QueueOutcome } from './queue.ts';
@@ -65,7 +64,7 @@ async function answerAll(bundle: string, file: string, options: PredictOptions, 
     ...taskKind(opened.task).fields.map((field) => opened.fields.find(({ name }) => name === field.name) ?? { ...field, optional: true }),
     ...opened.fields.filter(({ group }) => group),
   ];
-  const source = readInputs(file, fields, { known: columnsOf(opened.encoding), ...options });
+  const source = readInputs(file, fields, { known: columnsOf(opened), ...options });
   const queue = new Queue(await usable(() => startWorkers(opened)), { tokens: tokensOfRun(opened, tokensTogether) });
   const print = printer(output);
   const lines = answerLines(options.outputFormat ?? (/\.csv$/i.test(options.output ?? '') ? 'csv' : 'jsonl'));
@@ -112,8 +111,12 @@ async function answerAll(bundle: string, file: string, options: PredictOptions, 
 }
 
 /** Possible names of the fields in a file: those in the collected files, then those in the training table. */
-function columnsOf({ files = {}, fields = {} }: Partial<Encoding>): Record<string, string[]> {
-  return Object.fromEntries(Object.entries(fields).map(([field, column]) => [field, [files[field] ?? column, column]]));
+function columnsOf({ encoding: { files = {}, fields = {} }, calibration }: Bundle): Record<string, string[]> {
+  const { group, group_in_files: file } = calibration ?? {};
+  return Object.fromEntries([
+    ...Object.entries(fields).map(([field, column]) => [field, [files[field] ?? column, column]]),
+    ...(group === undefined || file === undefined ? [] : [[group, [file, group]]]),
+  ]);
 }
 
 /**

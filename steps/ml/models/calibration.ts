@@ -17,6 +17,8 @@ export interface ModelCalibration {
   thresholds?: Thresholds;
   /** The column whose values have thresholds of their own. It is a field of every input. */
   group?: string;
+  /** The name of this column in the collected files, if it was renamed. */
+  group_in_files?: string;
   /** By value of the column. Other values, and missing ones, have `thresholds`. */
   group_thresholds?: Record<string, Thresholds>;
   /** The split. */
