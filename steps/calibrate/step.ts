@@ -2,12 +2,11 @@
 import { aliasesOf, declareStep, type OptionProblem } from '../../engine/contract/step.ts';
 import { runtimeOptions } from '../ml/runtime/runtime.ts';
 import { positiveAhead, tokensAhead } from '../ml/tasks/metrics.ts';
-import { tooManyLabels, unfitFor } from './foresee.ts';
+import { thresholdProblems, tooManyLabels, unfitFor } from './foresee.ts';
 
 const requirement = (what: string, other: string) =>
   ({
     type: 'string',
-    pattern: '^>= ?(0?\\.[0-9]+|0|1|1\\.0+)$',
     description: `The least ${what}, such as \`">= 0.95"\`. Among the thresholds that reach it, the one with the highest ${other} is chosen.`,
   }) as const;
 
@@ -51,7 +50,6 @@ export default declareStep({
       },
       additionalProperties: false,
       minProperties: 1,
-      maxProperties: 1,
       description:
         'How to choose the score from which on a label is predicted: `{ maximize: f1 }`, `{ precision: ">= 0.95" }` or `{ recall: ">= 0.9" }`. With two labels it applies to the positive one; if a text has any number of labels, each label has its own. Default: no thresholds.',
     },
@@ -114,7 +112,7 @@ export default declareStep({
     const problems: OptionProblem[] = [];
     const refused = REFUSED[split];
     if (refused) problems.push({ option: 'split', ...refused });
-    if (threshold !== undefined) return problems;
+    if (threshold !== undefined) return [...problems, ...thresholdProblems(threshold)];
     if (!temperature) problems.push({ option: 'temperature', message: 'without `temperature` and `threshold` there is nothing to fit' });
     const pointless = { group, positive, per_label: per_label ? undefined : per_label };
     for (const [option, value] of Object.entries(pointless))

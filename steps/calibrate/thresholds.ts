@@ -3,13 +3,7 @@
 import { StepError } from '../../engine/contract/step.ts';
 import { ratio, scoresOf } from '../ml/metrics/counts.ts';
 import { CLASSIFICATION } from '../ml/metrics/text-classification.ts';
-
-/** The option `threshold`, as its schema types it. */
-interface ThresholdOption {
-  maximize?: string;
-  precision?: string;
-  recall?: string;
-}
+import { requiredShare, type ThresholdOption } from './foresee.ts';
 
 /** What a threshold must achieve. */
 export type Aim = { maximize: string } | Requirement;
@@ -22,7 +16,7 @@ interface Requirement {
 export function aimOf({ maximize, precision, recall }: ThresholdOption): Aim {
   if (maximize !== undefined) return { maximize };
   const least = precision === undefined ? 'recall' : 'precision';
-  return { least, value: Number((precision ?? recall)!.replace('>=', '')) };
+  return { least, value: requiredShare((precision ?? recall)!)! };
 }
 
 /** A threshold and what it achieves on the examples that it was chosen on. */

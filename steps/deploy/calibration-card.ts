@@ -5,7 +5,11 @@ import type { Model } from '../ml/models/model-folder.ts';
 import type { InputAndAnswer } from '../ml/tasks/task.ts';
 import { code, fenced, plain, table } from './markdown.ts';
 
-export function aboutCalibration({ temperature, thresholds, group, group_thresholds, fitted_on, rows, ece }: ModelCalibration): string[] {
+export function aboutCalibration(
+  { problem }: Pick<Model, 'problem'>,
+  { temperature, thresholds, group, group_thresholds, fitted_on, rows, ece }: ModelCalibration,
+): string[] {
+  const otherwise = problem === 'multi_label_classification' ? '' : ' Otherwise the other label is predicted.';
   const parts = [
     '## Calibration',
     `The logits are divided by the temperature ${short(temperature)} before they become scores. It was fitted on ${rows} rows of the split ${code(fitted_on)}, where the expected calibration error is ${ece.before.toFixed(4)} without and ${ece.after.toFixed(4)} with it. ${code('calibration.json')} has the exact values; ${code('tunesmith serve')} and ${code('predict')} apply it.`,
@@ -14,10 +18,14 @@ export function aboutCalibration({ temperature, thresholds, group, group_thresho
   const rowsOf = (each: Thresholds, value?: string) =>
     Object.entries(each).map(([label, threshold]) => [...(value === undefined ? [] : [value]), plain(label), short(threshold)]);
   if (group === undefined)
-    return [...parts, 'A label is predicted if its score reaches the threshold:', table(['label', 'threshold'], rowsOf(thresholds))];
+    return [
+      ...parts,
+      `A label is predicted if its score reaches the threshold.${otherwise}`,
+      table(['label', 'threshold'], rowsOf(thresholds)),
+    ];
   return [
     ...parts,
-    `A label is predicted if its score reaches the threshold, which depends on ${code(group)}. Every input needs this field.`,
+    `A label is predicted if its score reaches the threshold, which depends on ${code(group)}.${otherwise} Every input needs this field.`,
     table(
       [code(group), 'label', 'threshold'],
       [
@@ -32,7 +40,7 @@ const short = (value: number): string => String(Number(value.toPrecision(4)));
 
 /** transformers' pipeline knows neither temperature nor thresholds. */
 export function useCalibrated(
-  { problem }: Model,
+  { problem }: Pick<Model, 'problem'>,
   { thresholds, group }: ModelCalibration,
   input: InputAndAnswer['input'],
   args: string,

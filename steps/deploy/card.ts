@@ -56,7 +56,7 @@ export function modelCard(card: ModelCard): string {
     `A${aModel(model.family.type).slice(1)} that ${purposeOf(model, training.pairs === true)}. Made with tunesmith.`,
     '## Results',
     ...results(metrics),
-    ...(calibration ? aboutCalibration(calibration) : []),
+    ...(calibration ? aboutCalibration(model, calibration) : []),
     '## Preprocessing',
     ...whatIsDone(cleaning),
     ...whatIsRead(model, encoding, truncationSide),

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import step from '../../../steps/calibrate/step.ts';
 import { fitTemperature, probabilitiesOf, type Scored } from '../../../steps/calibrate/temperature.ts';
 import { aimOf, chooseThreshold } from '../../../steps/calibrate/thresholds.ts';
 
@@ -124,4 +125,31 @@ test('scores that differ only by rounding are never separated', () => {
   const scores = [0.2, 0.7, 0.7 + 1e-9, 0.9];
   const { threshold } = chooseThreshold(scores, [0, 0, 1, 1], { maximize: 'f1' }, 'a');
   expect(threshold < 0.7 || threshold > 0.71).toBe(true);
+});
+
+test.each<[object, string[]]>([
+  [{ threshold: { maximize: 'f1' } }, []],
+  [{ threshold: { precision: '>=0.95' } }, []],
+  [{ threshold: { recall: ' >= 1 ' } }, []],
+  [{ threshold: { precision: '0.95' } }, ['"threshold.precision" is "0.95", but must be written as ">= 0.95", with a number from 0 to 1']],
+  [{ threshold: { recall: '>= 95' } }, ['"threshold.recall" is ">= 95", but must be written as ">= 0.95", with a number from 0 to 1']],
+  [
+    { threshold: { precision: '>= 0.9', recall: '>= 0.9' } },
+    ['`threshold` has precision and recall, but a threshold is chosen by one of them'],
+  ],
+  [{ split: 'test' }, ['calibrate refuses the split test: a model that was fitted to these rows cannot be judged by them any more']],
+  [{ split: 'train' }, ['calibrate refuses the split train: the model has learned these rows, so it is surer of them than of other texts']],
+  [{ group: 'source' }, ['`group` applies only to thresholds']],
+  [{ temperature: false }, ['without `temperature` and `threshold` there is nothing to fit']],
+])('problems of the options %j', (given, messages) => {
+  const options = {
+    split: 'validation',
+    temperature: true,
+    per_label: true,
+    min_group_rows: 20,
+    batch_size: 32,
+    runtime: 'auto',
+    device: 'auto',
+  };
+  expect(step.check!({ ...options, ...given } as never).map(({ message }) => message)).toEqual(messages);
 });

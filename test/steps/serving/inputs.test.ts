@@ -34,6 +34,34 @@ test('a column or a field that occurs twice is refused, because one of its two v
   });
 });
 
+test('the value of a group is a text, a number or a boolean, and no plain line has one', async () => {
+  const fields = [{ name: 'text' }, { name: 'source', group: true }];
+  const groups = async (name: string, content: string | Buffer) => {
+    const file = join(temporary(), name);
+    writeFileSync(file, content);
+    const found: (string | undefined)[] = [];
+    for await (const some of readInputs(file, fields, { known: { source: ['from', 'source'] } }))
+      found.push(...some.map(({ input }) => input.source));
+    return found;
+  };
+  const lines = ['"web"', '7', 'true'].map((value) => `{"text":"a","source":${value}}\n`);
+  expect(await groups('a.jsonl', lines.join(''))).toEqual(['web', '7', 'true']);
+  expect(await groups('a.csv', 'from,text\nweb,a\n,b\n')).toEqual(['web', '']);
+  await expect(groups('a.jsonl', '{"text":"a","source":["web"]}\n')).rejects.toThrow('"source" is an array, not a string');
+  await expect(groups('a.jsonl', '{"text":"a"}\n')).rejects.toThrow('no "from" and no "source" among text');
+  await expect(groups('a.txt', 'a text\n')).rejects.toThrow('contains plain lines, but an input has text and from');
+  const parquet = join(temporary(), 'a.parquet');
+  const database = await Database.open();
+  await database.run(`COPY (SELECT * FROM (VALUES ('a', 7), ('b', NULL)) AS t(text, source)) TO ${literal(parquet)}`);
+  database.close();
+  const read: unknown[] = [];
+  for await (const some of readInputs(parquet, fields)) read.push(...some.map(({ input }) => input));
+  expect(read).toEqual([
+    { text: 'a', source: '7' },
+    { text: 'b', source: '' },
+  ]);
+});
+
 test('plain lines in UTF-16 without a byte order mark are rejected, never read with NULs', async () => {
   for (const [bytes, encoding] of [
     [Buffer.from('good\nbad\n', 'utf16le'), 'utf-16le'],
