@@ -3,6 +3,7 @@
  * Each returns the changed versions of a text; those that are equal to the text do not count.
  */
 
+import { replacerOf } from '../ml/data/terms.ts';
 import { shuffle } from '../ml/models/random.ts';
 import { contract, expand } from './contractions.ts';
 import type { Lexicons } from './lexicons.ts';
@@ -95,14 +96,12 @@ function punctuation(text: string): string[] {
 /** Replaces each word of the lists by another one of its list, in the same case, and the same word always by the same one. */
 function changeListed(...lists: (readonly string[])[]): TextChange {
   const listOf = new Map(lists.flatMap((list) => list.map((name) => [name, list])));
-  const all = [...listOf.keys()];
-  return (text, random) => [replaceWords(text, all, { by: (name) => another(listOf.get(name)!, name, random), ignoreCase: false })];
+  return replaceTerms([...listOf.keys()], (name, random) => another(listOf.get(name)!, name, random), { exact: true });
 }
 
 /** Replaces each word of the lexicon by another one of it. */
-export function changeLexicon(values: readonly string[]): TextChange {
-  return (text, random) => [replaceWords(text, values, { by: (value) => another(values, value, random), ignoreCase: true })];
-}
+export const changeLexicon = (values: readonly string[]): TextChange =>
+  replaceTerms(values, (value, random) => another(values, value, random));
 
 /** Another value of the list; the same one if there is no other. */
 function another(list: readonly string[], value: string, random: () => number): string {
@@ -113,44 +112,25 @@ function another(list: readonly string[], value: string, random: () => number): 
 /** Replaces whole words or phrases, all at once. The case of the text is kept. */
 export function replacements(pairs: readonly (readonly [from: string, to: string])[]): TextChange {
   const to = new Map(pairs);
-  const all = [...to.keys()];
-  return (text) => [replaceWords(text, all, { by: (word) => to.get(word)!, ignoreCase: true })];
+  return replaceTerms([...to.keys()], (term) => to.get(term)!);
 }
 
-/** `by`: the replacement of a word of the list; it is asked once for each. */
-function replaceWords(
-  text: string,
-  list: readonly string[],
-  { by, ignoreCase }: { by: (word: string) => string; ignoreCase: boolean },
-): string {
-  const known = new Map(list.map((word) => [ignoreCase ? word.toLowerCase() : word, word]));
-  const chosen = new Map<string, string>();
-  return text.replace(wordsPattern(list, ignoreCase), (found) => {
-    const word = known.get(ignoreCase ? found.toLowerCase() : found);
-    if (word === undefined) return found;
-    if (!chosen.has(word)) chosen.set(word, by(word));
-    return ignoreCase ? inCaseOf(found, word, chosen.get(word)!) : chosen.get(word)!;
-  });
-}
-
-const patterns = new WeakMap<readonly string[], RegExp>();
-
-/** The longest alternatives first, so that "New York City" is not read as "New York". */
-function wordsPattern(list: readonly string[], ignoreCase: boolean): RegExp {
-  const known = patterns.get(list);
-  if (known) return known;
-  const escaped = [...list].sort((a, b) => b.length - a.length).map((word) => word.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&'));
-  const pattern = new RegExp(`(?<![\\p{L}\\p{N}_])(?:${escaped.join('|')})(?![\\p{L}\\p{N}_])`, ignoreCase ? 'giu' : 'gu');
-  patterns.set(list, pattern);
-  return pattern;
-}
-
-/** The replacement with a capital, or in capitals, if the found text has them and the word of the list has not. */
-function inCaseOf(found: string, word: string, replacement: string): string {
-  if (found === word) return replacement;
-  if (found.length > 1 && found === found.toUpperCase() && found !== found.toLowerCase()) return replacement.toUpperCase();
-  const [first = '', ...rest] = replacement;
-  return found[0] !== found[0]!.toLowerCase() ? first.toUpperCase() + rest.join('') : replacement;
+/** `by` is asked once for each term of a text. */
+function replaceTerms(
+  terms: readonly string[],
+  by: (term: string, random: () => number) => string,
+  options: { exact?: boolean } = {},
+): TextChange {
+  const replace = replacerOf(terms, options);
+  return (text, random) => {
+    const chosen = new Map<string, string>();
+    return [
+      replace(text, (term) => {
+        if (!chosen.has(term)) chosen.set(term, by(term, random));
+        return chosen.get(term)!;
+      }),
+    ];
+  };
 }
 
 /** Other whole numbers within 20%. As in CheckList, 2 and 4 stay, because they may stand for "to" and "for". */

@@ -10,7 +10,10 @@ const PAIRS: [full: string, short: string][] = [
   ['shall not', "shan't"],
   ['I am', "I'm"],
   ...['they', 'we', 'what', 'you'].map((word): [string, string] => [`${word} are`, `${word}'re`]),
-  ...['he', 'she', 'it', 'that', 'how', 'what', 'when', 'where', 'who', 'why'].map((word): [string, string] => [`${word} is`, `${word}'s`]),
+  ...['he', 'she', 'it', 'that', 'there', 'how', 'what', 'when', 'where', 'who', 'why'].map((word): [string, string] => [
+    `${word} is`,
+    `${word}'s`,
+  ]),
   ...['I', 'it', 'she', 'that', 'there', 'they', 'we', 'you'].map((word): [string, string] => [`${word} would`, `${word}'d`]),
   ...['I', 'it', 'she', 'they', 'we', 'who', 'you'].map((word): [string, string] => [`${word} will`, `${word}'ll`]),
   ...['how', 'where'].map((word): [string, string] => [`${word} did`, `${word}'d`]),
@@ -27,7 +30,6 @@ const ONLY_SHORT: [full: string, short: string][] = [
   ['how do you', "how'd'y"],
   ['how will', "how'll"],
   ['madam', "ma'am"],
-  ['there is', "there's"],
   ['you would have', "you'd've"],
   ...['could', 'might', 'must', 'should', 'would', 'I', 'they', 'we', 'where', 'you'].map((word): [string, string] => [
     `${word} have`,

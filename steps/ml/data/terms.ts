@@ -1,6 +1,6 @@
 /**
- * Finds terms in texts and swaps them. A term is a whole word or several words; case does not matter. The slices and
- * counterfactual tests of evaluate and the augmentation of clean use the same terms.
+ * Finds terms in texts and replaces them. A term is a whole word or several words; case does not matter. The slices and
+ * counterfactual tests of evaluate, the augmentation of clean and the changes of behavior use the same terms.
  */
 
 /** Whether a text contains one of the terms. */
@@ -27,21 +27,34 @@ export function swapOf(pairs: readonly (readonly string[])[]): Swap {
   const directions = pairs.flatMap(([one, other]) => [[one!, other!] as const, [other!, one!] as const]);
   const places = new Map<string, number>();
   for (const [i, [from]] of directions.entries()) if (!places.has(folded(from))) places.set(folded(from), i);
-  const pattern = new RegExp(sourceOf(directions.map(([from]) => from)), 'giu');
+  const replace = replacerOf(directions.map(([from]) => from));
   return {
     directions,
     apply(text) {
       const made = new Set<number>();
-      const swapped = text.replace(pattern, (found) => {
-        const place = places.get(folded(found));
-        if (place === undefined) return found;
+      const swapped = replace(text, (from) => {
+        const place = places.get(folded(from))!;
         made.add(place);
-        const [from, to] = directions[place]!;
-        return inCaseOf(found, from, to);
+        return directions[place]![1];
       });
       return made.size > 0 ? { text: swapped, made: [...made] } : undefined;
     },
   };
+}
+
+/**
+ * Replaces all of the terms at the same time by what `by` returns for them, in the case of the text. `exact`: only terms in the
+ * case in which they are given.
+ */
+export function replacerOf(terms: readonly string[], { exact = false } = {}): (text: string, by: (term: string) => string) => string {
+  const known = new Map<string, string>();
+  for (const term of terms) if (!known.has(folded(term))) known.set(folded(term), term);
+  const pattern = new RegExp(sourceOf(terms), exact ? 'gu' : 'giu');
+  return (text, by) =>
+    text.replace(pattern, (found) => {
+      const term = known.get(folded(found));
+      return term === undefined ? found : inCaseOf(found, term, by(term));
+    });
 }
 
 /** The problem with pairs of terms. */
@@ -56,20 +69,28 @@ export function pairsProblem(pairs: readonly (readonly string[])[]): string | un
 /** A pattern for any of the terms. Of two terms that begin at the same place, the longer one matches. */
 function sourceOf(terms: readonly string[]): string {
   const longestFirst = [...new Set(terms)].sort((a, b) => b.length - a.length || (a < b ? -1 : 1));
-  return longestFirst.map(sourceOfTerm).join('|');
+  const sources = longestFirst.map((term) => ({ ...bounds(term), spelling: spellingsOf(term) }));
+  // Most lists have only whole words. One check of their bounds is ten times as fast as one for each of a hundred names.
+  if (sources.every(({ before, after }) => before !== '' && after !== ''))
+    return `${NOT_BEFORE}(?:${sources.map(({ spelling }) => spelling).join('|')})${NOT_AFTER}`;
+  return sources.map(({ before, spelling, after }) => before + spelling + after).join('|');
 }
 
-function sourceOfTerm(term: string): string {
+function spellingsOf(term: string): string {
   const words = term.trim().split(/\s+/);
   const spellings = new Set((['NFC', 'NFD'] as const).map((form) => words.map((word) => escaped(word.normalize(form))).join('\\s+')));
-  const characters = [...words.join('')];
-  const before = bounded(characters[0]!) ? `(?<!${WORD})` : '';
-  const after = bounded(characters.at(-1)!) ? `(?!${WORD})` : '';
-  return `${before}(?:${[...spellings].join('|')})${after}`;
+  return `(?:${[...spellings].join('|')})`;
+}
+
+function bounds(term: string): { before: string; after: string } {
+  const characters = [...term.trim()];
+  return { before: bounded(characters[0]!) ? NOT_BEFORE : '', after: bounded(characters.at(-1)!) ? NOT_AFTER : '' };
 }
 
 /** What belongs to a word. */
 const WORD = '[\\p{L}\\p{M}\\p{N}_]';
+const NOT_BEFORE = `(?<!${WORD})`;
+const NOT_AFTER = `(?!${WORD})`;
 
 /** Scripts that write words without spaces: a term of such a script may occur anywhere. */
 const bounded = (character: string): boolean =>
