@@ -50,17 +50,19 @@ export async function behavior(context: Context): Promise<void> {
     if (!result.undefined) context.metric(metricOf(result), rateOf(result), { better: 'lower' });
     logTest(result, context);
   }
-  refuseFailures(results);
   await writeCases(outputs.cases!, results);
   const about = { task: bundle.task, seed: options.seed, split: inputs.data === undefined ? undefined : options.split };
   await writeFile(outputs.report!, `${JSON.stringify(reportOf(results, about), null, 2)}\n`);
+  // A failed step keeps what it has written, in .tunesmith/failed/.
+  refuseFailures(results, context.cell.cell);
   context.result(summary(results));
 }
 
 function refuseUnfit(tests: Record<string, BehaviorTest>, { task, problem, labels, fields }: Bundle): void {
   const pair = fields.find(({ name }) => name === 'text_pair');
   const pairs = pair?.optional ? undefined : pair !== undefined;
-  const [problemFound] = modelProblems(tests, { task, problem, labels, pairs });
+  const group = fields.find((field) => field.group)?.name;
+  const [problemFound] = modelProblems(tests, { task, problem, labels, pairs, group });
   if (problemFound) throw new StepError(problemFound.message, problemFound.hint, problemFound.option.split('.'));
 }
 
@@ -114,7 +116,7 @@ function warnOf(results: TestResult[], { options, warn }: Context): void {
   for (const result of results) {
     const { test, unreadable } = result;
     if (result.undefined) {
-      warn(`${test.name}: n/a, because ${result.undefined}${result.threshold ? '; its threshold was not checked' : ''}`);
+      warn(`${test.name}: n/a, because ${result.undefined}`);
       continue;
     }
     if (unreadable > 0) warn(`${test.name}: the model cannot read ${unreadable} of ${test.cases.length} cases, which do not count`);

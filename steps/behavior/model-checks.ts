@@ -3,6 +3,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { nearest, type OptionProblem, type Upstream } from '../../engine/contract/step.ts';
+import { CALIBRATION } from '../ml/models/calibration.ts';
 import { type ConfigFile, knownTask, labelsOf, type ProblemType, problemOf, type Task } from '../ml/models/config.ts';
 import { listed } from '../ml/models/json.ts';
 import { tokensAhead } from '../ml/tasks/metrics.ts';
@@ -16,6 +17,8 @@ export interface AboutModel {
   labels?: string[] | undefined;
   /** Unknown for a text classifier from elsewhere, which may also classify pairs. */
   pairs?: boolean | undefined;
+  /** The column whose values have thresholds of their own: a field of every input. */
+  group?: string | undefined;
 }
 
 const TASKS: Task[] = ['text-classification', 'question-answering', 'token-classification'];
@@ -23,16 +26,21 @@ const TASKS: Task[] = ['text-classification', 'question-answering', 'token-class
 /** From the files of the model if they exist, otherwise from the steps that make it; undefined if nothing is known. */
 export function modelAhead(upstream: Upstream | undefined, folder: string | undefined): AboutModel | undefined {
   if (folder !== undefined && existsSync(path.join(folder, 'config.json'))) return aboutFolder(folder);
-  const train = trainBehind(upstream);
+  const { train, group } = trainBehind(upstream);
   const ahead = train && tokensAhead(train.inputs.tokens);
   if (!ahead) return undefined;
   const pairs = train.inputs.tokens![0]!.options.text_pair !== undefined;
-  return { task: ahead.task, problem: ahead.problem, labels: ahead.labels, pairs };
+  return { task: ahead.task, problem: ahead.problem, labels: ahead.labels, pairs, group };
 }
 
-function trainBehind(upstream: Upstream | undefined): Upstream | undefined {
-  if (upstream === undefined || upstream.uses === 'train') return upstream;
-  return trainBehind((upstream.inputs.model ?? upstream.inputs.pick)?.[0]);
+/** The step that trains the model, and the `group` of a calibrate step after it. */
+function trainBehind(upstream: Upstream | undefined): { train?: Upstream; group?: string } {
+  if (upstream === undefined) return {};
+  if (upstream.uses === 'train') return { train: upstream };
+  const behind = trainBehind((upstream.inputs.model ?? upstream.inputs.pick)?.[0]);
+  return upstream.uses === 'calibrate' && typeof upstream.options.group === 'string'
+    ? { ...behind, group: upstream.options.group }
+    : behind;
 }
 
 function aboutFolder(folder: string): AboutModel | undefined {
@@ -43,7 +51,8 @@ function aboutFolder(folder: string): AboutModel | undefined {
     const labels = labelsOf(config);
     if (!task || !labels) return undefined; // the step reports it
     const { pairs, max_length } = existsSync(path.join(folder, 'training.json')) ? read('training.json') : {};
-    return { task, problem: problemOf(config, labels), labels, pairs: max_length === undefined ? undefined : pairs === true };
+    const { group } = existsSync(path.join(folder, CALIBRATION)) ? read(CALIBRATION) : {};
+    return { task, problem: problemOf(config, labels), labels, pairs: max_length === undefined ? undefined : pairs === true, group };
   } catch {
     return undefined; // the step reports it
   }
@@ -83,15 +92,18 @@ function testProblems(test: BehaviorTest, at: string, model: AboutModel): Option
 
 /* Fields. */
 
-/** The fields of an input, the first one first; `undefined` if any more may be given. */
-function fieldsOf({ task, pairs }: AboutModel): { required: string[]; optional: string[] } {
-  if (task === 'question-answering') return { required: ['question', 'context'], optional: [] };
-  if (task === 'token-classification' || pairs === false) return { required: ['text'], optional: [] };
-  return pairs ? { required: ['text', 'text_pair'], optional: [] } : { required: ['text'], optional: ['text_pair'] };
+/** The fields of an input, the first one first; `texts` can be changed. */
+function fieldsOf({ task, pairs, group }: AboutModel): { texts: string[]; required: string[]; optional: string[] } {
+  const texts = task === 'question-answering' ? ['question', 'context'] : pairs ? ['text', 'text_pair'] : ['text'];
+  return {
+    texts,
+    required: group === undefined ? texts : [...texts, group],
+    optional: task === 'text-classification' && pairs === undefined ? ['text_pair'] : [],
+  };
 }
 
 function fieldProblems(test: BehaviorTest, at: string, model: AboutModel): OptionProblem[] {
-  const { required, optional } = fieldsOf(model);
+  const { texts, required, optional } = fieldsOf(model);
   const problems: OptionProblem[] = [];
   const look = (given: string | Record<string, unknown>, option: string) => {
     const names = typeof given === 'string' ? [required[0]!] : Object.keys(given).filter((name) => name !== 'expect');
@@ -104,7 +116,7 @@ function fieldProblems(test: BehaviorTest, at: string, model: AboutModel): Optio
   for (const [i, one] of [test.template ?? []].flat().entries())
     look(one, Array.isArray(test.template) ? `${at}.template.${i}` : `${at}.template`);
   for (const [i, one] of (test.cases ?? []).entries()) look(one, `${at}.cases.${i}`);
-  const changeable = model.task === 'question-answering' ? ['question'] : [...required, ...optional];
+  const changeable = model.task === 'question-answering' ? ['question'] : [...texts, ...optional];
   if (test.field !== undefined && !changeable.includes(test.field))
     problems.push({
       option: `${at}.field`,

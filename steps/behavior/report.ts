@@ -93,7 +93,7 @@ function testReport(result: TestResult) {
     failures,
     failure_rate: result.undefined ? null : rateOf(result),
     ...(result.undefined && { undefined: result.undefined }),
-    ...(threshold && { max_failures: threshold.text, passed: result.undefined ? null : !isExceeded(result) }),
+    ...(threshold && { max_failures: threshold.text, passed: result.undefined ? null : !isMissed(result) }),
     texts: test.texts,
     unchanged: test.unchanged,
     ...(undecided > 0 && { undecided }),
@@ -170,40 +170,40 @@ const COLUMNS = {
 
 /* Thresholds. */
 
-function isExceeded(result: TestResult): boolean {
-  const { threshold, failures } = result;
-  if (!threshold || result.undefined) return false;
+/** A test without a case misses a threshold of its own, but not that of all tests. */
+function isMissed(result: TestResult): boolean {
+  const { test, threshold, failures } = result;
+  if (!threshold) return false;
+  if (result.undefined) return test.options.max_failures !== undefined;
   const value = threshold.unit === 'share' ? rateOf(result) : failures;
   return threshold.strict ? value >= threshold.limit : value > threshold.limit;
 }
 
 /** @throws StepError that lists every test with more failures than it may have */
-export function refuseFailures(results: TestResult[]): void {
-  const missed = results.filter(isExceeded);
+export function refuseFailures(results: TestResult[], cell: string): void {
+  const missed = results.filter(isMissed);
   if (missed.length === 0) return;
   const checked = results.filter(({ threshold }) => threshold).length;
   const lines = missed.flatMap((result) => [
     `  ${missedBy(result)}`,
     ...worstOf(result, 1).map((one) => `    ${inOneLine(one, result.test)}`),
   ]);
-  const [first] = missed;
   throw new StepError(
-    `${missed.length} of ${checked} tests ${missed.length === 1 ? 'has' : 'have'} more failures than allowed:\n${lines.join('\n')}`,
-    'The log has more examples. To get the report of a model that fails, leave `max_failures` out, and check the figures `failures.TEST` in a later step.',
-    ['tests', first!.test.name],
+    `${missed.length} of ${checked} tests ${missed.length === 1 ? 'misses its' : 'miss their'} \`max_failures\`:\n${lines.join('\n')}`,
+    `The log has more examples. The report and all cases stay in .tunesmith/failed/: \`tunesmith show .tunesmith/failed/${cell.includes('[') ? 'CELL' : cell}/report\`.`,
+    ['tests', missed[0]!.test.name],
   );
 }
 
 function missedBy(result: TestResult): string {
   const { test, failures, judged, threshold } = result;
-  const { unit, limit, text } = threshold!;
-  const allowed =
-    unit === 'share' ? `${points(rateOf(result) - limit)} too many` : `${failures - limit + (threshold!.strict ? 1 : 0)} too many`;
-  return `${test.name}: ${failures} of ${judged.length} cases failed (${percent(rateOf(result))}); allowed: ${text} (${allowed})`;
+  const { unit, limit, text, strict } = threshold!;
+  if (result.undefined) return `${test.name}: n/a, because ${result.undefined}; allowed: ${text}`;
+  const more = unit === 'share' ? `${(100 * (rateOf(result) - limit)).toFixed(1)} percentage points` : failures - limit + (strict ? 1 : 0);
+  return `${test.name}: ${failures} of ${judged.length} cases failed (${percent(rateOf(result))}); allowed: ${text} (${more} too many)`;
 }
 
 export const percent = (share: number): string => `${(100 * share).toFixed(1)}%`;
-const points = (difference: number): string => `${(100 * difference).toFixed(1)} percentage points`;
 
 /** A failed case for the log: `"it is fine" → "It's fine": positive → negative`. */
 export function inOneLine(

@@ -20,7 +20,7 @@ export async function preview(path: string, limit: number, sort?: Sort): Promise
   if (!found) throw new StepError(`${path} does not exist`);
   if (sort) return sorted(found.isDirectory() ? join(path, 'data.parquet') : path, limit, sort);
   if (found.isDirectory()) return previewFolder(path, limit);
-  const known = (await historyAt(path, found.size, limit)) ?? (await checkAt(path, found.size, limit));
+  const known = (await historyAt(path, found.size, limit)) ?? (await reportAt(path, found.size, limit));
   return known ?? [...(await metricsTables(path, found.size, limit)), await previewFile(path, found.size, limit)];
 }
 
@@ -58,10 +58,11 @@ async function historyAt(path: string, size: number, limit: number): Promise<Pre
   return (await import('./history.ts')).previewHistory(path, limit);
 }
 
-/** Undefined if the file is not a report of check. */
-async function checkAt(path: string, size: number, limit: number): Promise<Preview[] | undefined> {
+/** Undefined if the file is not a report of check or behavior. */
+async function reportAt(path: string, size: number, limit: number): Promise<Preview[] | undefined> {
   if (size > MOST_JSON || (await kindOf(path, size)) !== 'json') return undefined;
-  return (await import('./check-report.ts')).checkTables(await readFile(path, 'utf8'), limit);
+  const text = await readFile(path, 'utf8');
+  return (await import('./check-report.ts')).checkTables(text, limit) ?? (await import('./behavior.ts')).behaviorTables(text, limit);
 }
 
 async function previews(folder: string, names: string[], limit: number, has: (name: string) => boolean): Promise<Preview[]> {

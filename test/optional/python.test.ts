@@ -60,7 +60,19 @@ beforeAll(() => {
   // An old pip would run the setup.py of seqeval itself, which then lacks parts of its own build tools.
   const flags = ['--quiet', '--no-compile', '--disable-pip-version-check', '--use-pep517'];
   execFileSync(python, ['-m', 'pip', 'install', ...flags, ...PACKAGES], { stdio: 'pipe' });
+  installChecklist(flags);
 });
+
+/** Only its functions without a user interface, whose installation would need an old version of the package notebook. */
+function installChecklist(flags: string[]): void {
+  const stub = 'class nbextensions:\n    install_nbextension_python = enable_nbextension_python = staticmethod(lambda *_, **__: None)\n';
+  writeFileSync(join(folder, 'notebook.py'), stub);
+  execFileSync(python, ['-m', 'pip', 'install', ...flags, 'setuptools', 'wheel'], { stdio: 'pipe' });
+  execFileSync(python, ['-m', 'pip', 'install', ...flags, '--no-deps', '--no-build-isolation', 'checklist==0.0.11'], {
+    stdio: 'pipe',
+    env: { ...process.env, PYTHONPATH: folder },
+  });
+}
 
 /** Runs a script; its warnings are shown only if it fails. */
 function runPython(...args: string[]): string {

@@ -5,6 +5,8 @@ import { text } from 'node:stream/consumers';
 import { expect, test } from 'vitest';
 import { modelProblems } from '../../../steps/behavior/model-checks.ts';
 import step from '../../../steps/behavior/step.ts';
+import { answerAll } from '../../../steps/ml/answering/answer-all.ts';
+import { openBundle } from '../../../steps/ml/answering/bundle.ts';
 import type { ModelStart } from '../../../steps/ml/models/model-folder.ts';
 import { saveModel, startModel } from '../../../steps/ml/models/model-folder.ts';
 import { preview } from '../../../steps/preview/preview.ts';
@@ -38,6 +40,7 @@ async function tested(options: object, inputs: Record<string, string>) {
   return { ...ran, report, cases: await allRows(ran.outputs.cases!) };
 }
 
+/** What the command prints. */
 async function predictions(model: string, inputs: object[]): Promise<any[]> {
   const file = join(temporary(), 'in.jsonl');
   writeFileSync(file, inputs.map((input) => `${JSON.stringify(input)}\n`).join(''));
@@ -49,6 +52,13 @@ async function predictions(model: string, inputs: object[]): Promise<any[]> {
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line));
+}
+
+/** The answers without the threads of the command. */
+async function answersTo(model: string, inputs: Record<string, string>[]): Promise<any[]> {
+  const options = { threads: 1, signal: new AbortController().signal };
+  for await (const answers of answerAll(await openBundle(model), [inputs], options)) return answers;
+  return [];
 }
 
 const LEXICONS = { feeling: ['love', 'hate'], thing: ['lamp', 'chair', 'film'] };
@@ -72,14 +82,11 @@ test('the three kinds of tests: cases, answers as of predict, and figures that a
   expect(of('worse').length + (report.tests.worse.undecided ?? 0)).toBe(20);
   expect(of('opinions').map(({ before }) => before)).toContain('I hate this film.');
 
-  const before = await predictions(
+  const answers = await predictions(
     model,
-    cases.map((one) => ({ text: one.before })),
+    [...cases.map((one) => one.before), ...cases.map((one) => one.after ?? '')].map((text) => ({ text })),
   );
-  const after = await predictions(
-    model,
-    cases.map((one) => ({ text: one.after ?? '' })),
-  );
+  const [before, after] = [answers.slice(0, cases.length), answers.slice(cases.length)];
   for (const [i, one] of cases.entries()) {
     expect(one.answer).toBe(before[i].label);
     if (one.test === 'opinions') {
@@ -119,7 +126,7 @@ test('the same seed gives the same cases, and another one others', async () => {
   expect((await of(2)).map(({ after }) => after)).not.toEqual(first.map(({ after }) => after));
 });
 
-test('a test without a case is n/a with the reason, never 0, and no threshold fails because of it', async () => {
+test('a test without a case is n/a with the reason, never 0, and the threshold of all tests does not fail because of it', async () => {
   const inputs = { model: await randomModel(), data: await table(rows({ test: 5 })) };
   const { report, warnings, metrics } = await tested(
     {
@@ -142,9 +149,9 @@ test('a test without a case is n/a with the reason, never 0, and no threshold fa
   });
   expect(report.tests.names).toMatchObject({ cases: 0, failure_rate: null, passed: null, texts: 5, unchanged: 5 });
   expect(warnings).toEqual([
-    'names: n/a, because the change does not alter any of the 5 texts; its threshold was not checked',
-    'things: n/a, because no word of the lexicon `thing` occurs in any of the 5 texts; its threshold was not checked',
-    'certain: n/a, because the score of `good` is at its limit in all cases, so that none can fail; its threshold was not checked',
+    'names: n/a, because the change does not alter any of the 5 texts',
+    'things: n/a, because no word of the lexicon `thing` occurs in any of the 5 texts',
+    'certain: n/a, because the score of `good` is at its limit in all cases, so that none can fail',
     'no test uses the lexicon `feeling`',
     'no test uses the lexicon `idle`',
   ]);
@@ -154,7 +161,7 @@ test('the step fails with every test that has too many failures, by how much, an
   const model = await randomModel();
   const texts = ['i love it', 'i hate it', 'the film is bad', 'a lovely day'];
   const labels = (
-    await predictions(
+    await answersTo(
       model,
       texts.map((text) => ({ text })),
     )
@@ -164,23 +171,31 @@ test('the step fails with every test that has too many failures, by how much, an
   const failing = tested(
     {
       max_failures: '<= 25%',
-      tests: { a: { cases: wrong }, b: { cases: right }, c: { cases: wrong, max_failures: 3 }, d: { cases: wrong, max_failures: 4 } },
+      tests: {
+        a: { cases: wrong },
+        b: { cases: right },
+        c: { cases: wrong, max_failures: 3 },
+        d: { cases: wrong, max_failures: 4 },
+        e: { cases: ['it is fine'], change: 'names', max_failures: 1 },
+      },
     },
     { model },
   );
   const error = await failing.catch((error) => error);
   expect(error.name).toBe('StepError');
-  expect(error.message).toMatch(/^2 of 4 tests have more failures than allowed:\n/);
+  expect(error.message).toMatch(/^3 of 5 tests miss their `max_failures`:\n/);
   expect(error.message).toContain('  a: 4 of 4 cases failed (100.0%); allowed: <= 25% (75.0 percentage points too many)\n    "');
   expect(error.message).toContain('  c: 4 of 4 cases failed (100.0%); allowed: <= 3 (1 too many)\n    "');
   expect(error.message).not.toContain('\n  d:');
+  expect(error.message).toContain('  e: n/a, because the change does not alter the only text; allowed: <= 1');
   expect(error.option).toEqual(['tests', 'a']);
+  expect(error.hint).toContain('.tunesmith/failed/behavior/');
 });
 
 test('any number of labels, numbers, and pairs', async () => {
   const labels = ['x', 'y', 'z'];
   const multi = await randomModel({ problem: 'multi_label_classification', labels });
-  const [own] = await predictions(multi, [{ text: 'i love it' }]);
+  const [own] = await answersTo(multi, [{ text: 'i love it' }]);
   const sets = await tested(
     {
       tests: {
@@ -200,7 +215,7 @@ test('any number of labels, numbers, and pairs', async () => {
   expect(sets.report.tests.case).toMatchObject({ cases: 2, failures: 0 });
 
   const numbers = await randomModel({ problem: 'regression', labels: ['score'] });
-  const [{ score }] = await predictions(numbers, [{ text: 'i love it' }]);
+  const [{ score }] = await answersTo(numbers, [{ text: 'i love it' }]);
   const measured = await tested(
     {
       tests: {
@@ -234,7 +249,7 @@ test('question-answering and token-classification: minimum functionality, with t
     { fields: { question: 'question', context: 'context' }, stride: 8 },
   );
   const context = 'ada wrote this in paris';
-  const [{ answer }] = await predictions(qa, [{ question: 'who wrote this', context }]);
+  const [{ answer }] = await answersTo(qa, [{ question: 'who wrote this', context }]);
   const asked = await tested(
     {
       lexicons: { name: ['ada', 'bob'] },
@@ -259,7 +274,7 @@ test('question-answering and token-classification: minimum functionality, with t
   expect(asked.cases.find(({ test }) => test === 'typos')).toMatchObject({ before: 'who wrote this', context });
 
   const tagger = await randomModel({ task: 'token-classification', labels: ['B-PER', 'O'] });
-  const [{ entities }] = await predictions(tagger, [{ text: 'ada wrote this' }]);
+  const [{ entities }] = await answersTo(tagger, [{ text: 'ada wrote this' }]);
   const found: Record<string, string[]> = {};
   for (const { entity, text } of entities) found[entity] = [...(found[entity] ?? []), text];
   const tagged = await tested(
@@ -330,7 +345,7 @@ test('`show` prints a table of the tests and the worst cases', async () => {
     },
     { model: await randomModel() },
   );
-  const [tests, failures] = await preview(outputs.report!, 10);
+  const [tests, , failures] = await preview(outputs.report!, 10);
   expect(tests).toMatchObject({ title: 'behaviour tests, 3', table: { header: ['test', 'kind', 'cases', 'failures', 'rate', 'allowed'] } });
   expect(tests!.table!.rows.map((row) => row[0])).toEqual(['a', 'b', 'n']);
   expect(tests!.table!.rows[2]).toEqual(['n', 'invariance', '0', '0', 'n/a', '']);
