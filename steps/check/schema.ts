@@ -7,14 +7,18 @@ type ExpectedType = 'text' | 'number' | 'boolean' | 'list' | 'any';
 
 /** Compares the columns with those that are expected. `schema`: the number of differences. */
 export async function checkSchema(data: CheckedData, expected: Record<string, ExpectedType>, findings: Findings): Promise<void> {
-  const differences = Object.entries(expected).flatMap(([name, type]) => {
+  const differences: { column: string; expected: string; found: string | null }[] = Object.entries(expected).flatMap(([name, type]) => {
     const column = data.columns.find((one) => one.name === name);
     const found = column && typeOf(column);
     return type === found || (column && type === 'any') ? [] : [{ column: name, expected: type, found: column ? column.type : null }];
   });
   const { ids } = await data.database.row<{ ids: number }>('SELECT count(*) - count(DISTINCT id) AS ids FROM keyed');
   if (ids > 0) {
-    differences.push({ column: 'id', expected: 'any', found: `${count(ids)} rows without an id of their own` });
+    differences.push({
+      column: 'id',
+      expected: 'unique',
+      found: `${count(ids)} of ${count(data.rows)} rows have the id of another row, or none`,
+    });
     await findings.problem(
       'schema',
       `SELECT row, CASE WHEN id IS NULL THEN 'the row has no id' ELSE 'another row has the same id' END AS detail, row AS rank

@@ -2,19 +2,36 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import definition from '../../../steps/check/step.ts';
+import { Database } from '../../../steps/ml/data/database.ts';
+import { writeTable } from '../../../steps/ml/data/table.ts';
 import { readRows } from '../../table.ts';
-import { ranStep, table } from '../rig.ts';
+import { ranStep, table, temporary } from '../rig.ts';
+import { smallModel } from '../small.ts';
 
 type Rows = Record<string, string | null>[];
 
-async function checked(rows: Rows, options: object = {}, inputs: Record<string, string> = {}) {
-  const data = await table(rows);
+const checked = async (rows: Rows, options: object = {}) => checkedFolder(await table(rows), options);
+
+/** `data`: a data artifact. */
+async function checkedFolder(data: string, options: object = {}, inputs: Record<string, string> = {}) {
   const ran = await ranStep(definition, { label_errors: false, languages: false, ...options }, { data, ...inputs });
   const report = JSON.parse(readFileSync(ran.outputs.report!, 'utf8'));
   const found = new Map<string, any>();
   const columns = ['id', 'problems', 'details', 'suggested_label', 'similar_to', 'duplicate_group'];
   for await (const chunk of readRows(ran.outputs.rows!, columns)) for (const row of chunk) found.set(String(row.id), row);
   return { ...ran, data, report, figures: report.metrics, found };
+}
+
+/** A data artifact with the rows of a query. */
+async function made(query: string): Promise<string> {
+  const folder = temporary();
+  const database = await Database.open();
+  try {
+    await writeTable(database, `(${query})`, folder);
+  } finally {
+    database.close();
+  }
+  return folder;
 }
 
 const SENTENCES = {
@@ -164,4 +181,51 @@ test('the figures of limits are known', () => {
   expect(definition.check!({ limits } as never)).toMatchObject([
     { option: 'limits.near_duplicate', message: 'check has no figure `near_duplicate`', hint: expect.stringContaining('near_duplicates') },
   ]);
+});
+
+test('columns of the data may have any name, and words and tags count as texts and labels', async () => {
+  const folder =
+    await made(`SELECT i::VARCHAR AS id, ['word', 'w' || i] AS tokens, ['O', CASE WHEN i < 3 THEN 'PER' ELSE 'LOC' END] AS tags,
+    CASE WHEN i < 8 THEN 'train' ELSE 'test' END AS split, i AS "row", 'x' AS hash, 'y' AS content, i AS "rows", 'z' AS label_of FROM range(10) t(i)`);
+  const { figures, report, found } = await checkedFolder(folder, { max_length: 1, labels: ['O', 'PER'] });
+  expect(report).toMatchObject({ text: ['tokens'], label: 'tags' });
+  expect(report.checks.labels.counts).toEqual({ O: 10, LOC: 7, PER: 3 });
+  expect(figures).toMatchObject({ too_long: 1, unexpected_label: 0.7, label_not_in_train: 0, label_in_text: null, label_errors: null });
+  expect(found.get('9').problems).toEqual(['unexpected_label', 'too_long']);
+});
+
+test('a number is no label, and NaN is missing', async () => {
+  const folder = await made(
+    `SELECT i::VARCHAR AS id, 'text ' || (i * 7919) AS text, CASE WHEN i = 3 THEN 'nan'::DOUBLE ELSE i / 7 END AS label FROM range(10) t(i)`,
+  );
+  const { figures, report } = await checkedFolder(folder, { label_errors: true });
+  expect(figures).toMatchObject({ missing: 0.1, 'missing.label': 0.1, 'label_balance.ratio': null, label_errors: null });
+  expect(report.undefined.label_errors).toBe('the column `label` contains numbers (DOUBLE)');
+});
+
+test('the schema: a missing column, another type, and ids that are not unique', async () => {
+  const folder = await made("SELECT 'a' AS id, i::VARCHAR || ' stars' AS text, i AS stars FROM range(3) t(i)");
+  const columns = { text: 'text', stars: 'text', price: 'number', id: 'any' };
+  const { figures, report, found } = await checkedFolder(folder, { columns });
+  expect(figures.schema).toBe(3);
+  expect(report.checks.schema.differences).toEqual([
+    { column: 'stars', expected: 'text', found: 'BIGINT' },
+    { column: 'price', expected: 'number', found: null },
+    { column: 'id', expected: 'unique', found: '2 of 3 rows have the id of another row, or none' },
+  ]);
+  expect(found.get('a').problems).toEqual(['schema']);
+});
+
+test('lengths in tokens of a model, of texts and of text pairs', async () => {
+  const inputs = { model: smallModel({ max_position_embeddings: 16 }) };
+  const one = await checkedFolder(await made("SELECT 'a' AS id, 'one two three four five' AS text"), {}, inputs);
+  expect(one.report.checks.lengths).toMatchObject({ unit: 'tokens', max_length: 16 });
+  const pair = await checkedFolder(
+    await made("SELECT 'a' AS id, 'one two' AS text, 'three four five' AS text_pair"),
+    { max_length: 5 },
+    inputs,
+  );
+  // Both texts and one more separator.
+  expect(pair.report.checks.lengths.all.max).toBe(one.report.checks.lengths.all.max + 1);
+  expect(pair.figures.too_long).toBe(1);
 });
