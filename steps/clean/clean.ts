@@ -7,6 +7,7 @@ import { Database, type TableColumn, VARCHAR } from '../ml/data/database.ts';
 import { addPreprocessing } from '../ml/data/preprocessing.ts';
 import { literal, quote } from '../ml/data/sql.ts';
 import { carrySources, namesOf, requireColumn, tableOf, writeTable } from '../ml/data/table.ts';
+import { augment } from './augment.ts';
 import type step from './step.ts';
 
 type Context = ContextOf<typeof step>;
@@ -35,7 +36,8 @@ export async function clean(context: Context): Promise<void> {
     const dropped = { ...labels?.dropped, ...reasons };
     if (kept === 0)
       throw new StepError(`all ${number(rows)} rows were dropped: ${listed(dropped)}`, 'Inspect the texts with `tunesmith show`.');
-    await writeTable(database, 'kept', data, {
+    const augmented = options.augment && (await augment(database, texts, options.augment.swap.terms, context));
+    await writeTable(database, augmented === undefined ? 'kept' : 'augmented', data, {
       label,
       dropped,
       names,
@@ -45,6 +47,7 @@ export async function clean(context: Context): Promise<void> {
         removed,
         ...(labels && { labels_changed: labels.changed }),
         ...(label && same.length > 0 && { conflicting }),
+        ...(augmented !== undefined && { augmented }),
       },
     });
     await addPreprocessing(inputs.data, data, { clean: text, columns: texts });

@@ -1,5 +1,6 @@
 /** clean: normalizes texts and drops unwanted rows. The cleaning is recorded, so that predict and serve can repeat it. */
 import { aliasesOf, declareStep, type OptionProblem } from '../../engine/contract/step.ts';
+import { pairsProblem, swapSchema } from '../ml/data/terms.ts';
 
 export default declareStep({
   name: 'clean',
@@ -18,6 +19,7 @@ export default declareStep({
     'remove: [emails]': 'remove_emails',
     'remove: [special_characters]': 'remove_punctuation remove_special_characters',
     'remove: [numbers]': 'remove_numbers',
+    'augment: { swap: … }': 'augmentation data_augmentation counterfactual_augmentation',
     data: 'dataset table',
   }),
   inputs: { data: { kind: 'folder', description: 'A table.' } },
@@ -98,13 +100,23 @@ export default declareStep({
       default: 1,
       description: 'Drops rows that have fewer characters than this in `columns`. Rows with empty texts are always dropped.',
     },
+    augment: {
+      type: 'object',
+      properties: { swap: swapSchema },
+      required: ['swap'],
+      additionalProperties: false,
+      description:
+        'Adds a copy of each training row that contains a term, with its terms swapped in `columns`. The copy has the label of the original, the id `ID~swapped`, and the id of the original in the column `augmented_from`. Copies whose texts another split contains are left out. Needs a column `split`; no other split changes, and neither does what `predict` and `serve` do with a text.',
+    },
     max_length: { type: 'integer', minimum: 1, description: 'Drops rows that have more characters than this in `columns`.' },
   },
-  optional: ['columns', 'keep_characters', 'label', 'labels', 'max_length'],
+  optional: ['columns', 'keep_characters', 'label', 'labels', 'augment', 'max_length'],
   libraries: ['@duckdb/node-api'],
   reusableProcess: true,
   check(options) {
     const problems: OptionProblem[] = [];
+    const wrong = options.augment && pairsProblem(options.augment.swap.terms);
+    if (wrong) problems.push({ option: 'augment.swap.terms', message: `augment: ${wrong}` });
     if (options.keep_characters !== undefined && !options.remove.includes('special_characters'))
       problems.push({ option: 'keep_characters', message: '`keep_characters` needs `special_characters` in `remove`' });
     if (options.label !== undefined && options.deduplicate === false && options.labels === undefined)

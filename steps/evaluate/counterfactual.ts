@@ -4,8 +4,8 @@
  */
 
 import { type Json, StepError } from '../../engine/contract/step.ts';
-import { type Answer, openAnswer } from '../ml/answering/answer.ts';
-import { openBundle } from '../ml/answering/bundle.ts';
+import { answerAll } from '../ml/answering/answer-all.ts';
+import { type Bundle, openBundle } from '../ml/answering/bundle.ts';
 import { readPreprocessing, remainingSteps } from '../ml/data/preprocessing.ts';
 import { quote } from '../ml/data/sql.ts';
 import { type Swap, swapOf } from '../ml/data/terms.ts';
@@ -27,7 +27,6 @@ interface Surroundings {
   /** The data that the texts come from. */
   data: string;
   threads: number;
-  batchSize: number;
   /** Of the interval. */
   level: number;
   signal: AbortSignal;
@@ -38,34 +37,48 @@ interface Surroundings {
 type ScoredAnswer = Record<string, Json> & { label?: string; labels?: string[]; score?: number; scores?: Record<string, number> };
 
 export async function counterfactualTest(options: CounterfactualOptions, surroundings: Surroundings): Promise<CounterfactualReport> {
-  const { predictions, model, data } = surroundings;
+  const { predictions, model, data, threads, signal } = surroundings;
   const bundle = await openBundle(model);
   if (bundle.task !== 'text-classification')
     throw new StepError(`\`counterfactual\` does not apply to ${bundle.task}`, 'It needs a text classifier. Remove it.', [
       'counterfactual',
     ]);
-  const fields = bundle.fields.map(({ name, group }) => ({ name, column: bundle.encoding.fields?.[name] ?? name, swapped: !group }));
-  const used = fields.filter(({ name, column }) => name === 'text' || predictions.columns.some((one) => one.name === column));
-  for (const { column } of used) requireSliceColumn(predictions, column, ['counterfactual']);
   const preprocessing = remainingSteps(bundle.preprocessing, await readPreprocessing(data));
-  const answer = await openAnswer({ ...bundle, preprocessing }, surroundings.threads);
+  const fields = fieldsOf(bundle, predictions);
   const swap = swapOf(options.swap.terms);
   const tally = new Tally(swap, bundle.problem === 'regression', options.examples ?? 20);
-  let pending: Pair[] = [];
-  const flush = async () => {
-    const inputs = pending.flatMap(({ input, swapped }) => [input, swapped]);
-    const answers = await answersOf(answer, inputs, surroundings.batchSize);
-    for (const [i, pair] of pending.entries()) tally.add(pair, answers[2 * i]!, answers[2 * i + 1]!);
-    surroundings.progress(tally.rows);
-    pending = [];
-  };
-  for await (const pair of pairsIn(predictions, used, swap)) {
-    surroundings.signal.throwIfAborted();
-    pending.push(pair);
-    if (pending.length >= 8 * surroundings.batchSize) await flush();
+  // The answers to a group of pairs come when the next group has been read.
+  const asked: Pair[][] = [];
+  async function* questions(): AsyncGenerator<Input[]> {
+    for await (const pairs of pairsIn(predictions, fields, swap)) {
+      asked.push(pairs);
+      yield pairs.flatMap(({ input, swapped }) => [input, swapped]);
+    }
   }
-  await flush();
+  for await (const answers of answerAll({ ...bundle, preprocessing }, questions(), { threads, signal })) {
+    for (const [i, pair] of asked.shift()!.entries()) tally.add(pair, answered(answers[2 * i]!, pair), answered(answers[2 * i + 1]!, pair));
+    surroundings.progress(tally.rows);
+  }
   return tally.report(surroundings.level);
+}
+
+/** The columns of the fields that the model reads. Groups, on which thresholds depend, are no texts to swap. */
+function fieldsOf({ fields, encoding }: Bundle, predictions: PredictedRows): FieldColumn[] {
+  const columns = fields.map(({ name, group = false }) => ({ name, group, column: encoding.fields?.[name] ?? name }));
+  const present = columns.filter(({ name, column }) => name !== 'text_pair' || predictions.columns.some((one) => one.name === column));
+  for (const { column } of present) requireSliceColumn(predictions, column, ['counterfactual']);
+  return present;
+}
+
+interface FieldColumn {
+  name: string;
+  column: string;
+  group: boolean;
+}
+
+function answered(answer: Json | StepError, { id }: Pair): ScoredAnswer {
+  if (answer instanceof StepError) throw new StepError(`counterfactual: row ${id}: ${answer.message}`, answer.hint, ['counterfactual']);
+  return answer as ScoredAnswer;
 }
 
 interface Pair {
@@ -75,40 +88,20 @@ interface Pair {
   made: number[];
 }
 
-interface PairField {
-  name: string;
-  column: string;
-  /** Whether it is a text, in which terms are swapped. */
-  swapped: boolean;
-}
-
-/** The rows with a term, and their swapped copies. */
-async function* pairsIn({ database, table }: PredictedRows, fields: PairField[], swap: Swap): AsyncGenerator<Pair> {
+/** The rows with a term, and their swapped copies, in groups. */
+async function* pairsIn({ database, table }: PredictedRows, fields: FieldColumn[], swap: Swap): AsyncGenerator<Pair[]> {
   const columns = fields.map(({ column }, i) => `coalesce(${quote(column)}::VARCHAR, '') AS f${i}`);
-  for await (const chunk of database.stream<Record<string, string>>(`SELECT id, ${columns.join(', ')} FROM ${table}`))
-    for (const row of chunk) {
+  for await (const chunk of database.stream<Record<string, string>>(`SELECT id, ${columns.join(', ')} FROM ${table}`)) {
+    const pairs = chunk.flatMap((row): Pair[] => {
       const input: Input = Object.fromEntries(fields.map(({ name }, i) => [name, row[`f${i}`]!]));
-      const swaps = fields.map(({ name, swapped }) => (swapped ? swap.apply(input[name]!) : undefined));
+      const swaps = fields.map(({ name, group }) => (group ? undefined : swap.apply(input[name]!)));
       const made = [...new Set(swaps.flatMap((one) => one?.made ?? []))];
-      if (made.length === 0) continue;
+      if (made.length === 0) return [];
       const swapped = Object.fromEntries(fields.map(({ name }, i) => [name, swaps[i]?.text ?? input[name]!]));
-      yield { id: row.id!, input, swapped, made };
-    }
-}
-
-/** In batches of similar lengths. */
-async function answersOf(answer: Answer, inputs: Input[], batchSize: number): Promise<ScoredAnswer[]> {
-  const encoded = await Promise.all(inputs.map((input) => answer.encode(input)));
-  const order = encoded
-    .map(({ sequences }, i) => ({ i, sequence: sequences[0]! }))
-    .sort((a, b) => a.sequence.ids.length - b.sequence.ids.length);
-  const answers: ScoredAnswer[] = new Array(inputs.length);
-  for (let from = 0; from < order.length; from += batchSize) {
-    const batch = order.slice(from, from + batchSize);
-    const results = await answer.run(batch.map(({ sequence }) => sequence));
-    for (const [k, { i }] of batch.entries()) answers[i] = (await answer.conclude(encoded[i]!, [results[k]])) as ScoredAnswer;
+      return [{ id: row.id!, input, swapped, made }];
+    });
+    if (pairs.length > 0) yield pairs;
   }
-  return answers;
 }
 
 /** Adds up the changes, and keeps the largest as examples. */
@@ -147,9 +140,16 @@ class Tally {
     if (this.#examples.length > 4 * this.most + 100) this.#keepLargest();
   }
 
+  /** Equal texts are one example. */
   #keepLargest(): void {
-    this.#examples.sort((a, b) => Number(b.changed) - Number(a.changed) || b.change - a.change || (a.id < b.id ? -1 : 1));
-    this.#examples.length = Math.min(this.#examples.length, this.most);
+    const seen = new Set<string>();
+    this.#examples = this.#examples
+      .sort((a, b) => Number(b.changed) - Number(a.changed) || b.change - a.change || (a.id < b.id ? -1 : 1))
+      .filter(({ text }) => {
+        const key = JSON.stringify(text);
+        return !seen.has(key) && seen.add(key);
+      })
+      .slice(0, this.most);
   }
 
   report(level: number): CounterfactualReport {

@@ -9,7 +9,7 @@ import { readPreprocessing } from '../ml/data/preprocessing.ts';
 import { openRuntime } from '../ml/device/open.ts';
 import { type GeneratedTexts, writtenTexts } from '../ml/generation/evaluate-generated.ts';
 import { bootstrapOptions } from '../ml/metrics/interval-options.ts';
-import { endsOf, missingIntervals } from '../ml/metrics/intervals.ts';
+import { endsOf, type Intervals, missingIntervals } from '../ml/metrics/intervals.ts';
 import { positiveClass } from '../ml/metrics/text-classification.ts';
 import { calibrationInWords, type ModelCalibration, readCalibration } from '../ml/models/calibration.ts';
 import { oneLabel } from '../ml/models/config.ts';
@@ -21,7 +21,7 @@ import { evaluateSplit } from '../ml/tasks/evaluation.ts';
 import { checkFit, intoModel } from '../ml/tasks/fit.ts';
 import { readGroups } from '../ml/tasks/groups.ts';
 import { betterOf, evaluationMetrics, meansNothing, whyUndefined } from '../ml/tasks/metrics.ts';
-import { checkGroup, intervalsOf } from './intervals.ts';
+import { checkGroup, intervalsOf, unitsIn } from './intervals.ts';
 import { Predictions } from './predictions.ts';
 import type step from './step.ts';
 import { measureSubgroups, recordFigures, type Subgroups } from './subgroups.ts';
@@ -37,7 +37,10 @@ export async function evaluate(context: Context): Promise<void> {
     log(`runtime: ${runtime.description}`);
     const generated = ofTexts.length === 0 ? undefined : await generatedTexts(context, subject, runtime);
     const evaluation = await measured(context, subject, runtime, generated);
-    await report(context, evaluation, await measureSubgroups(context, { ...evaluation, bootstrap: bootstrapOptions(options.intervals) }));
+    const unitsOf = await unitsIn(context, evaluation);
+    const drawn = intervalsOf(context, evaluation, unitsOf);
+    const subgroups = await measureSubgroups(context, { ...evaluation, unitsOf, bootstrap: bootstrapOptions(options.intervals) });
+    await report(context, evaluation, { drawn, subgroups });
   } finally {
     split.close();
   }
@@ -162,11 +165,12 @@ function columnsOfTexts({ texts, metrics, metricsOfText }: GeneratedTexts) {
 }
 
 /** Records the metrics and writes the metrics file. */
-async function report(context: Context, evaluation: Evaluation, subgroups: Subgroups | undefined): Promise<void> {
-  const { options, outputs, log, warn, metric } = context;
-  const { info, split, names, metrics, details } = evaluation;
+async function report(
+  { options, outputs, log, warn, metric }: Context,
+  { info, split, names, metrics, details }: Evaluation,
+  { drawn, subgroups }: { drawn: Intervals | undefined; subgroups: Subgroups | undefined },
+): Promise<void> {
   const values = metrics();
-  const drawn = await intervalsOf(context, evaluation);
   for (const [name, value] of Object.entries(values))
     metric(name, value, { better: betterOf(name), ...endsOf(drawn?.report.intervals, name) });
   for (const line of missingIntervals(drawn?.undefined ?? {})) log(line);

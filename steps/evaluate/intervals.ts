@@ -33,16 +33,22 @@ export async function checkGroup({ options, inputs: { data } }: Context): Promis
 }
 
 /** Undefined if the option turns them off. */
-export async function intervalsOf({ options, outputs }: Context, { split, metrics, strata }: Evaluation): Promise<Intervals | undefined> {
+export function intervalsOf({ options }: Context, { split, metrics }: Evaluation, unitsOf: UnitsOf): Intervals | undefined {
   const given = bootstrapOptions(options.intervals);
   if (given === undefined) return undefined;
+  const units = unitsOf(Int32Array.from({ length: split.rows }, (_, row) => row));
+  return intervalsIn(bootstrap(metrics, units, given), given, { group: groupIn(options), stratified: units.strata !== undefined });
+}
+
+/** What the bootstrap draws, of some rows. */
+export type UnitsOf = (rows: Int32Array) => Units;
+
+/** Groups, strata or rows, as the option says. */
+export async function unitsIn({ options, outputs }: Context, { strata }: Evaluation): Promise<UnitsOf> {
   const group = groupIn(options);
-  const units: Units = {
-    rows: Int32Array.from({ length: split.rows }, (_, row) => row),
-    ...(group !== undefined && { groups: await groupsOf(group, outputs.predictions!) }),
-    ...(group === undefined && given.stratify && strata && { strata }),
-  };
-  return intervalsIn(bootstrap(metrics, units, given), given, { group, stratified: units.strata !== undefined });
+  const groups = group === undefined ? undefined : await groupsOf(group, outputs.predictions!);
+  const stratify = bootstrapOptions(options.intervals)?.stratify;
+  return (rows) => ({ rows, ...(groups && { groups }), ...(!groups && stratify && strata && { strata }) });
 }
 
 /** For each row the number of its group. A row without a value is a group of its own. */

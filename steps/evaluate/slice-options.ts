@@ -1,7 +1,7 @@
 /** The options of evaluate that compare groups of rows: their schemas, and what a schema cannot express. */
 
 import type { OptionProblem } from '../../engine/contract/step.ts';
-import { pairsProblem } from '../ml/data/terms.ts';
+import { pairsProblem, swapSchema } from '../ml/data/terms.ts';
 
 const TERMS = { type: 'array', items: { type: 'string', minLength: 1 }, minItems: 1, uniqueItems: true } as const;
 
@@ -29,7 +29,7 @@ export const sliceOptions = {
           description:
             'Whole words or phrases, in any case: a slice of the texts with at least one of them, and a slice of the others. A map of lists gives a slice for each list; a text can be in several.',
         },
-        in: { ...COLUMN, description: 'The column of texts in which `terms` are searched. Default: `text`.' },
+        in: { ...COLUMN, description: 'The column of texts in which `terms` are searched. Default: the column that the model reads.' },
         unit: {
           enum: ['characters', 'words', 'tokens'],
           description:
@@ -52,7 +52,8 @@ export const sliceOptions = {
         metric: {
           type: 'string',
           minLength: 1,
-          description: 'The metric by which the slices are compared. Default: the first of `metrics`.',
+          description:
+            'The metric by which the slices are compared. Default: the first of `metrics`; without `metrics`, accuracy, or the first usual metric of the task (f1 for token-classification).',
         },
         min_rows: { ...MIN_ROWS, description: 'Slices with fewer rows do not count for the gap. Default: 10.' },
       },
@@ -100,21 +101,7 @@ export const sliceOptions = {
   counterfactual: {
     type: 'object',
     properties: {
-      swap: {
-        type: 'object',
-        properties: {
-          terms: {
-            type: 'array',
-            items: { type: 'array', items: { type: 'string', minLength: 1 }, minItems: 2, maxItems: 2 },
-            minItems: 1,
-            description: 'Pairs of terms, such as `[[he, she], [his, her]]`. If several pairs contain a term, the first pair decides.',
-          },
-        },
-        required: ['terms'],
-        additionalProperties: false,
-        description:
-          'What to swap: whole words in any case, all at the same time and in both directions. The case is kept: He becomes She.',
-      },
+      swap: swapSchema,
       examples: { type: 'integer', minimum: 0, description: 'The number of examples to report, the largest changes first. Default: 20.' },
     },
     required: ['swap'],

@@ -27,6 +27,8 @@ export interface PredictedRows {
   columns: TableColumn[];
   /** Whether evaluate was given `data`. */
   withData: boolean;
+  /** The column of texts by default. */
+  text: string;
   /** The number of tokens of each row. */
   tokens(): Promise<Float64Array>;
 }
@@ -41,7 +43,7 @@ export async function rowsOfSlices(predictions: PredictedRows, name: string, def
   if (column !== undefined) return byValue(predictions, name, column, definition.max ?? 20);
   if (where !== undefined) return byCondition(predictions, name, where);
   if (length !== undefined) return byLength(predictions, name, { ...definition, length });
-  return byTerms(predictions, name, terms!, definition.in ?? 'text');
+  return byTerms(predictions, name, terms!, definition.in ?? predictions.text);
 }
 
 /** Checks that the predictions have a column. `option`: the option that names it. */

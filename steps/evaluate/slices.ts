@@ -9,6 +9,7 @@ import { type BootstrapOptions, type Bootstrapped, bootstrap, type MetricsOf } f
 import { quantile } from '../ml/metrics/counts.ts';
 import type { Bounds, MeasuredSlice, SliceReport } from '../ml/metrics/subgroups.ts';
 import { betterOf } from '../ml/tasks/metrics.ts';
+import type { UnitsOf } from './intervals.ts';
 import type { SliceDefinition } from './slice-options.ts';
 import { type PredictedRows, rowsOfSlices, type Slice } from './slice-rows.ts';
 
@@ -21,6 +22,7 @@ export interface Slicing {
   whyUndefined(metric: string, rows: Int32Array): string;
   /** The metrics to report; the first one compares slices. */
   metrics: readonly string[];
+  unitsOf: UnitsOf;
   /** Without it there are no intervals. */
   bootstrap?: BootstrapOptions | undefined;
   signal: AbortSignal;
@@ -78,7 +80,7 @@ function reportOf(
   const rank = ({ counts, value }: Judged) => (counts ? sign * value : Number.isNaN(value) ? Number.POSITIVE_INFINITY : Number.MAX_VALUE);
   judged.sort((a, b) => (rank(a) < rank(b) ? -1 : rank(a) > rank(b) ? 1 : b.measured.rows - a.measured.rows));
   const counting = judged.filter(({ counts }) => counts);
-  const about = { by: kindOf(definition), metric, min_rows };
+  const about = { by: kindOf(definition, slicing.predictions.text), metric, min_rows };
   if (counting.length < 2) {
     const why = `${counting.length === 0 ? 'no slice has' : 'only one slice has'} at least ${min_rows} rows and a defined ${metric}`;
     return { ...about, gap: null, undefined: why, slices: judged.map(({ measured }) => measured) };
@@ -94,10 +96,10 @@ function reportOf(
   };
 }
 
-const kindOf = ({ column, where, length, unit = 'characters', terms, in: text = 'text' }: SliceDefinition): string => {
+const kindOf = ({ column, where, length, unit = 'characters', terms, in: text }: SliceDefinition, usual: string): string => {
   if (column !== undefined) return `column ${column}`;
   if (where !== undefined) return `where ${where}`;
-  return terms ? `terms in ${text}` : unit === 'tokens' ? 'number of tokens' : `length of ${length} in ${unit}`;
+  return terms ? `terms in ${text ?? usual}` : unit === 'tokens' ? 'number of tokens' : `length of ${length} in ${unit}`;
 };
 
 function measure({ name, rows }: Slice, place: number, main: string, definition: SliceDefinition, slicing: Slicing) {
@@ -135,12 +137,16 @@ function measure({ name, rows }: Slice, place: number, main: string, definition:
 }
 
 /** Each slice has its own stream of random numbers: the samples of two slices must not depend on each other. */
-function drawnFrom(rows: Int32Array, place: number, { metricsOf, metrics, bootstrap: options }: Slicing): Record<string, Bootstrapped> {
+function drawnFrom(
+  rows: Int32Array,
+  place: number,
+  { metricsOf, metrics, unitsOf, bootstrap: options }: Slicing,
+): Record<string, Bootstrapped> {
   const reported = (some: Int32Array) => {
     const all = metricsOf(some);
     return Object.fromEntries(metrics.map((metric) => [metric, all[metric]!]));
   };
-  return bootstrap(reported, { rows }, { ...options!, seed: options!.seed + 1 + place });
+  return bootstrap(reported, unitsOf(rows), { ...options!, seed: options!.seed + 1 + place });
 }
 
 /** Percentiles of the difference, whose samples are drawn in each slice for itself. */

@@ -10,12 +10,14 @@ import type { BootstrapOptions, MetricsOf } from '../ml/metrics/bootstrap.ts';
 import { FAIRNESS } from '../ml/metrics/fairness.ts';
 import type { Bounds } from '../ml/metrics/subgroups.ts';
 import { BINARY_METRICS } from '../ml/metrics/text-classification.ts';
+import type { Task } from '../ml/models/config.ts';
 import type { Model } from '../ml/models/model-folder.ts';
 import type { Split, TokensInfo } from '../ml/models/token-dataset.ts';
 import { whyUndefined } from '../ml/tasks/metrics.ts';
 import { counterfactualTest } from './counterfactual.ts';
 import { discoverIn } from './discover.ts';
 import { measureFairness } from './fairness.ts';
+import type { UnitsOf } from './intervals.ts';
 import type { SliceDefinition } from './slice-options.ts';
 import type { PredictedRows } from './slice-rows.ts';
 import { measureSlices, type Slicing } from './slices.ts';
@@ -32,6 +34,8 @@ export interface MeasuredModel {
   positive: number | undefined;
   /** The requested metrics of some rows; default: of all. */
   metrics(rows?: Int32Array): Record<string, number>;
+  /** What the bootstrap draws, of some rows. */
+  unitsOf: UnitsOf;
   bootstrap: BootstrapOptions | undefined;
 }
 
@@ -88,7 +92,6 @@ export async function measureSubgroups(context: Context, measured: MeasuredModel
         model: context.inputs.model,
         data: requireData(context, 'counterfactual'),
         threads: context.threads,
-        batchSize: context.options.batch_size,
         level: measured.bootstrap?.level ?? LEVEL,
         signal: context.signal,
         progress: (done) => context.progress(done, undefined, { texts: 'swapped' }),
@@ -148,13 +151,20 @@ async function groupsIn(context: Context, { info }: MeasuredModel): Promise<stri
   }
 }
 
-async function openPredictions(database: Database, { inputs, outputs }: Context, { split }: MeasuredModel): Promise<PredictedRows> {
+async function openPredictions(database: Database, { inputs, outputs }: Context, { info, split }: MeasuredModel): Promise<PredictedRows> {
   const table = tableOf(outputs.predictions!);
   const columns = await database.columns(table);
   await database.confine(outputs.predictions!);
   // In the order of the rows, and the same on every machine if an expression uses random().
   await database.run('SET threads = 1; SELECT setseed(0)');
-  return { database, table, columns, withData: inputs.data !== undefined, tokens: () => tokensOf(split) };
+  return {
+    database,
+    table,
+    columns,
+    withData: inputs.data !== undefined,
+    text: info.fields?.text ?? 'text',
+    tokens: () => tokensOf(split),
+  };
 }
 
 /** The number of tokens of each example, in all of its windows. */
@@ -170,21 +180,35 @@ async function tokensOf(split: Split): Promise<Float64Array> {
   return Float64Array.from(counts);
 }
 
-function slicingOf(context: Context, { metrics, bootstrap }: MeasuredModel, metricsOf: MetricsOf, predictions: PredictedRows): Slicing {
+function slicingOf(
+  context: Context,
+  { info, metrics, positive, unitsOf, bootstrap }: MeasuredModel,
+  metricsOf: MetricsOf,
+  predictions: PredictedRows,
+): Slicing {
   return {
     predictions,
     metricsOf,
-    metrics: Object.keys(metrics()),
+    metrics: inOrder(Object.keys(metrics()), context.options.metrics ?? MAIN[info.task] ?? []),
     whyUndefined: (metric) =>
-      BINARY_METRICS.includes(metric)
+      positive !== undefined && BINARY_METRICS.includes(metric)
         ? `no row of the slice ${metric === 'precision' ? 'is predicted' : 'has'} the positive label`
         : whyUndefined(metric, Number.NaN),
+    unitsOf,
     bootstrap,
     signal: context.signal,
     warn: context.warn,
     log: context.log,
   };
 }
+
+/** The metric that compares slices by default, if it is not the first one of the task. */
+const MAIN: { [task in Task]?: string[] } = { 'token-classification': ['f1'] };
+
+/** `names`, of which those in `first` come first. */
+const inOrder = (names: string[], first: readonly string[]): string[] => [
+  ...new Set([...first.filter((name) => names.includes(name)), ...names]),
+];
 
 /**
  * Precision, recall and F1 of a slice without a positive row say nothing about the model. scikit-learn counts them as 0;

@@ -81,10 +81,10 @@ function labelsOf(split: Split, sequence: number): Int32Array {
 
 /** The share of each part of a batch in its loss, the weighted mean over all labels of the batch, not the mean of its parts' means. */
 export function lossSharesOf(parts: readonly HostTensors[], classWeights: Float32Array | undefined): number[] {
-  const counted = parts.map(({ labels, input_ids }) => {
+  const counted = parts.map(({ labels, input_ids, loss_weights: rows }) => {
     if (labels?.dtype !== 'int32') return input_ids!.shape[0]!; // numbers, sets of labels, answers: each row counts as one
     let sum = 0;
-    for (const label of labels.data) if (label >= 0) sum += classWeights ? classWeights[label]! : 1;
+    for (const [i, label] of labels.data.entries()) if (label >= 0) sum += (classWeights?.[label] ?? 1) * (rows?.data[i] ?? 1);
     return sum;
   });
   const all = counted.reduce((sum, count) => sum + count, 0);

@@ -84,7 +84,16 @@ function optimizerProblems(options: Options): OptionProblem[] {
 }
 
 /** Options that would do the same thing twice. */
-function doubledProblems({ lora, freeze, save_optimizer, sampler, class_weights, from_scratch, replace_head }: Options): OptionProblem[] {
+function doubledProblems({
+  lora,
+  freeze,
+  save_optimizer,
+  sampler,
+  class_weights,
+  reweigh,
+  from_scratch,
+  replace_head,
+}: Options): OptionProblem[] {
   return [
     ...problemIf(
       from_scratch && replace_head,
@@ -102,6 +111,11 @@ function doubledProblems({ lora, freeze, save_optimizer, sampler, class_weights,
       'class_weights',
       '`sampler: balanced` and `class_weights: balanced` together would weight each class twice',
     ),
+    ...problemIf(
+      sampler === 'balanced' && reweigh,
+      'reweigh',
+      '`reweigh` counts groups and labels in the training split, and `sampler: balanced` draws rows in other shares: use one of them',
+    ),
   ];
 }
 
@@ -116,10 +130,14 @@ export function teacherProblem(task: Task, { pooled = 0 }: { pooled?: number | u
 }
 
 /** Options that have no effect with a teacher. */
-function distillationProblems({ distill, lora, class_weights, label_smoothing_factor }: Options): OptionProblem[] {
+function distillationProblems({ distill, lora, class_weights, reweigh, label_smoothing_factor }: Options): OptionProblem[] {
   if (!distill) return [];
   const { alpha, hidden, pooled, temperature } = distill as Distillation;
-  const onlyLabels = { class_weights: class_weights !== undefined, label_smoothing_factor: label_smoothing_factor > 0 };
+  const onlyLabels = {
+    class_weights: class_weights !== undefined,
+    reweigh: reweigh !== undefined,
+    label_smoothing_factor: label_smoothing_factor > 0,
+  };
   return [
     ...problemIf(
       alpha === 0 && hidden === 0 && pooled === 0,

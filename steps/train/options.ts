@@ -185,6 +185,22 @@ export const optionSchemas = {
     description:
       'The weight of each label in the loss: a map from label to number, or `balanced`, which weights rare labels more (as in scikit-learn).',
   },
+  reweigh: {
+    type: 'object',
+    properties: {
+      group: {
+        anyOf: [
+          { type: 'string', minLength: 1 },
+          { type: 'array', items: { type: 'string', minLength: 1 }, minItems: 1, uniqueItems: true },
+        ],
+        description: 'The column with the group of each row. With several columns, each combination of values is a group.',
+      },
+    },
+    required: ['group'],
+    additionalProperties: false,
+    description:
+      'Weights the loss of each row by P(group) · P(label) / P(group, label) in the training split, so that no label is typical of a group (Kamiran & Calders 2012). Only for text-classification with one label.',
+  },
   adam_beta1: {
     type: 'number',
     minimum: 0,
@@ -325,6 +341,7 @@ export const optional = [
   'lora',
   'distill',
   'class_weights',
+  'reweigh',
   'dropout',
   'eval_steps',
   'early_stopping',

@@ -33,6 +33,7 @@ const step = declareStep({
       adam_epsilon: 'epsilon eps adam_eps',
       label_smoothing_factor: 'label_smoothing smoothing label_smoothing_epsilon',
       class_weights: 'class_weight label_weights loss_weights pos_weight',
+      'reweigh: { group: … }': 'reweighing sample_weight sample_weights instance_weights sensitive_features',
       layer_wise_learning_rate_decay:
         'llrd layerwise_lr_decay layer_wise_lr_decay layerwise_learning_rate_decay layer_decay lr_layer_decay',
       freeze: 'frozen freeze_layers frozen_layers freeze_encoder freeze_embeddings freeze_backbone trainable_layers unfreeze',
@@ -114,6 +115,10 @@ const step = declareStep({
       optional: true,
       description:
         'The model of a train step with `save_optimizer: true`. Training continues with its weights and optimizer state. `epochs` and `max_steps` count from the start of the first training.',
+    },
+    'reweigh.data': {
+      kind: 'folder',
+      description: 'The data that the tokens were made of, with the column of the groups.',
     },
     'distill.teacher': {
       kind: 'folder',

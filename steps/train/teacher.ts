@@ -229,8 +229,8 @@ class ModelTeacher implements Teacher {
   }
 }
 
-/** What the teacher is asked: the inputs without labels. */
-function questionOf({ labels: _, ...inputs }: HostTensors): HostTensors {
+/** What the teacher is asked: the inputs without labels and their weights. */
+function questionOf({ labels: _, loss_weights: __, ...inputs }: HostTensors): HostTensors {
   return inputs;
 }
 
@@ -242,7 +242,11 @@ function factorsOf(parts: HostTensors[], shares: number[]): HostTensors[] {
   const tokens = parts.map(({ attention_mask }) => (attention_mask!.data as Int32Array).reduce((sum, real) => sum + real, 0));
   const examples = parts.map(({ input_ids }) => input_ids!.shape[0]!);
   const sum = (counts: number[]) => counts.reduce((sum, count) => sum + count, 0);
-  const predictions = lossSharesOf(parts, undefined);
+  // The weights of rows apply to their labels only.
+  const predictions = lossSharesOf(
+    parts.map(({ loss_weights: _, ...part }) => part),
+    undefined,
+  );
   const scalar = (value: number): HostTensor => ({ dtype: 'float32', shape: [], data: Float32Array.of(value * parts.length) });
   return parts.map((_, i) => ({
     [LOSS_FACTORS.labels]: scalar(shares[i]!),

@@ -28,6 +28,7 @@ import { History } from './history.ts';
 import { type ClassWeights, checkLabels, classesOf, classWeightsOf, lossSharesOf, oneOfSeveral } from './loss-weights.ts';
 import { explainMemory, inWords, refuseTooMuch } from './memory.ts';
 import { parameterGroups } from './parameter-groups.ts';
+import { rowWeightsOf, weightsInput } from './reweigh.ts';
 import { extentOf, schedule, stepsIn, warmupOf } from './schedule.ts';
 import type { TrainContext } from './step.ts';
 import { readTeacher, type Teacher } from './teacher.ts';
@@ -64,6 +65,7 @@ async function prepare(context: TrainContext) {
   const splits = validation ? [data, validation.split] : [data];
   for (const split of splits) checkLabels(split, info);
   const classWeights = options.class_weights && classWeightsOf(options.class_weights as ClassWeights, info, data);
+  const rowWeights = await rowWeightsOf(context, info.labels, data);
   const base = await startModel(inputs.model, {
     task: info.task,
     problem: info.problem_type ?? 'single_label_classification',
@@ -91,8 +93,10 @@ async function prepare(context: TrainContext) {
   });
   log(`runtime: ${runtime.description}`);
   const trainingOptions = trainingOptionsOf(model, teacher, options, lora?.trained);
-  const inputsOf = (part: Batch, epoch: number): HostTensors =>
-    taskInputs(data, part, info, { ...masking, vocabulary: model.config.vocab_size, seed, epoch });
+  const inputsOf = (part: Batch, epoch: number): HostTensors => ({
+    ...taskInputs(data, part, info, { ...masking, vocabulary: model.config.vocab_size, seed, epoch }),
+    ...(rowWeights && { loss_weights: weightsInput(rowWeights, part) }),
+  });
   const largest = largestBatch(data, options.batch_size);
   const largestShape = shapeOf(largest);
   const memory = memoryOf(model, trainingOptions, {
@@ -243,7 +247,9 @@ function refuseOptions({ task, problem_type = 'single_label_classification' }: T
   const classes = oneOfSeveral(task, problem_type);
   const needsClasses = ['It needs texts with one label of several.', `${task} (${problem_type})`] as const;
   refuse(options.class_weights !== undefined && !classes, 'class_weights', ...needsClasses);
-  refuse(options.sampler === 'balanced' && !(classes && task === 'text-classification'), 'sampler', ...needsClasses);
+  const oneOfTexts = classes && task === 'text-classification';
+  refuse(options.sampler === 'balanced' && !oneOfTexts, 'sampler', ...needsClasses);
+  refuse(options.reweigh !== undefined && !oneOfTexts, 'reweigh', ...needsClasses);
   const smooths = classes || task === 'masked-lm' || isGenerating(task);
   refuse(options.label_smoothing_factor > 0 && !smooths, 'label_smoothing_factor', ...needsClasses);
   for (const name of ['mlm_probability', 'whole_word_mask'] as const)

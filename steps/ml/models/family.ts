@@ -166,6 +166,7 @@ interface DecoderDefinition<C extends Config = any> {
  *  masked-lm             `labels` int32 [B, T], or [P] with `label_positions`; −100 is ignored
  *  causal-lm, seq2seq    the same: the next token at each position. Besides `loss` there are then `losses` float32 [P], and
  *                        instead of logits, which would be [P, vocabulary], the most likely tokens, `predictions` int32 [P]
+ * `loss_weights` float32 [B] weight the rows of a text-classification with one label.
  * If the inputs include the outputs of a teacher, the loss is that of `distillation`.
  */
 export function programFor<C extends Config>(
@@ -198,7 +199,7 @@ export function programFor<C extends Config>(
     };
   }
   const losses = {
-    single_label_classification: (logits: tf.Tensor, labels: tf.Tensor) => crossEntropy(logits, labels, loss),
+    single_label_classification: (logits: tf.Tensor, labels: tf.Tensor, weights?: tf.Tensor) => crossEntropy(logits, labels, loss, weights),
     multi_label_classification: binaryCrossEntropy,
     regression: meanSquaredError,
   };
@@ -210,7 +211,7 @@ export function programFor<C extends Config>(
     const observes = taught && (taught.hidden > 0 || taught.pooled > 0);
     const logits = head.logits(config, weights, inputs, dropout, observes ? (state) => states.push(state) : undefined);
     if (!labels) return { logits };
-    const lossOfLabels = () => lossOf(logits, labels);
+    const lossOfLabels = () => lossOf(logits, labels, inputs.loss_weights);
     if (!taught) return { loss: lossOfLabels(), logits };
     const pooled = () => pooledState(states.at(-1)!, weights, family.pooler!);
     return { ...distillationLoss({ logits, states, pooled, lossOfLabels }, inputs, problem, taught), logits };
@@ -249,6 +250,7 @@ export function axesFor(task: Task, problem: ProblemType, labels: number): Axes 
     decoder_input_ids: ['batch', 'target'],
     label_positions: ['positions'],
     labels: labelled === 'positions' ? ['positions'] : labelled === 'token' ? tokens : ofInputs,
+    loss_weights: ['batch'],
     start_positions: ['batch'],
     end_positions: ['batch'],
   };

@@ -227,18 +227,25 @@ export interface CrossEntropyOptions {
 /**
  * Mean over the rows of −log softmax(logits)[label]; rows with the label −100 are ignored. logits [.., classes],
  * labels int32 [..]. With weights and smoothing it is PyTorch's CrossEntropyLoss: a weighted mean, divided by the
- * weights of the labels.
+ * weights of the labels. `rowWeights` float32 [..] multiply the weights of the rows.
  */
-export function crossEntropy(logits: Tensor, labels: Tensor, { smoothing = 0, classWeights }: CrossEntropyOptions = {}): tf.Scalar {
+export function crossEntropy(
+  logits: Tensor,
+  labels: Tensor,
+  { smoothing = 0, classWeights }: CrossEntropyOptions = {},
+  rowWeights?: Tensor,
+): tf.Scalar {
   const classes = logits.shape.at(-1)!;
   const flat = tf.reshape(labels, [-1]);
   return withGradient([tf.reshape(logits, [-1, classes])], ([rows], save) => {
     const logProbabilities = tf.logSoftmax(rows as tf.Tensor2D);
-    const counted = tf.cast(tf.notEqual(flat, tf.scalar(IGNORE_INDEX, 'int32')), 'float32');
+    const read = tf.cast(tf.notEqual(flat, tf.scalar(IGNORE_INDEX, 'int32')), 'float32');
+    const counted = rowWeights ? tf.mul(read, tf.reshape(rowWeights, [-1])) : read;
     const label = tf.oneHot(flat as tf.Tensor1D, classes, 1, 0, 'float32'); // all zeros if the label is −100
     const weights = classWeights && tf.tensor(classWeights, [classes, 1]);
-    const weight = weights ? tf.reshape(tf.matMul(label, weights), [-1]) : counted; // of each row's label
-    const total = weights ? tf.maximum(tf.sum(weight), TINY) : tf.maximum(tf.sum(weight), 1);
+    const ofLabel = weights ? tf.reshape(tf.matMul(label, weights), [-1]) : read;
+    const weight = rowWeights ? tf.mul(ofLabel, counted) : ofLabel;
+    const total = weights || rowWeights ? tf.maximum(tf.sum(weight), TINY) : tf.maximum(tf.sum(weight), 1);
     let target = tf.mul(label, tf.expandDims(tf.div(weight, total), 1)); // [rows, classes]
     let share = tf.div(weight, total); // weight of each row in the mean: the sum of its targets
     if (smoothing > 0) {

@@ -52,18 +52,24 @@ for (const [name, optimizer] of Object.entries(rules)) {
 }
 
 for (const name of ['eager', 'onnx'] as const) {
-  test.each(golden.losses as { weights: number[] | null; smoothing: number; loss: number; gradient: number[] }[])(
-    `${name}: cross-entropy with class weights $weights and smoothing $smoothing`,
-    async ({ weights, smoothing, loss, gradient }) => {
+  test.each(golden.losses as { weights: number[] | null; rows?: number[]; smoothing: number; loss: number; gradient: number[] }[])(
+    `${name}: cross-entropy with class weights $weights, row weights $rows and smoothing $smoothing`,
+    async ({ weights, rows, smoothing, loss, gradient }) => {
       const classWeights = weights ? Float32Array.from(weights) : undefined;
       const logits = { dtype: 'float32' as const, shape: [6, 5], data: Float32Array.from(golden.logits) };
       const labels = { dtype: 'int32' as const, shape: [6], data: Int32Array.from(golden.labels) };
       const training = (await openRuntime(name, { threads: 1, backend: 'cpu' })).training(
-        (w, i) => ({ loss: crossEntropy(w.logits!, i.labels!, { smoothing, classWeights }) }),
+        (w, i) => ({ loss: crossEntropy(w.logits!, i.labels!, { smoothing, classWeights }, i.loss_weights) }),
         { logits },
         gradientsAsMoments,
       );
-      const done = await training.step(whole({ labels }), { seed: 0, epoch: 1, step: 0, learningRate: 0 });
+      const rowWeights = rows && { dtype: 'float32' as const, shape: [6], data: Float32Array.from(rows) };
+      const done = await training.step(whole({ labels, ...(rowWeights && { loss_weights: rowWeights }) }), {
+        seed: 0,
+        epoch: 1,
+        step: 0,
+        learningRate: 0,
+      });
       expect(done.loss).toBeCloseTo(loss, 5);
       const { logits: ours } = training.optimizerState().slots.m!;
       for (const [i, x] of gradient.entries()) expect(Math.abs(ours![i]! - x)).toBeLessThan(1e-6);
