@@ -26,7 +26,7 @@ const LEAST = 50;
 function measurements(measured: HistoryLine[], limit: number): Preview {
   const shown = measured.slice(0, limit);
   const figures = [...new Set(measured.flatMap((line) => Object.keys(line)))].filter(
-    (name) => name === 'train_loss' || name.startsWith(PREFIX),
+    (name) => name === 'train_loss' || name === 'generalization_gap' || name.startsWith(PREFIX),
   );
   const best = new Map(figures.filter((name) => name.startsWith(PREFIX)).map((name) => [name, bestOf(name, measured)]));
   const rows = shown.map((line) => [
@@ -54,7 +54,7 @@ function measurements(measured: HistoryLine[], limit: number): Preview {
 const PREFIX = 'validation_';
 
 /** A short name, so that more columns fit on the screen. */
-const short = (name: string): string => name.replace(PREFIX, 'val_');
+const short = (name: string): string => name.replace(PREFIX, 'val_').replace('generalization_gap', 'gap');
 
 /** The first of the best; undefined if there is nothing to compare. */
 function bestOf(name: string, measured: HistoryLine[]): HistoryLine | undefined {

@@ -162,7 +162,7 @@ function failure(missed: string[], requirements: Requirement[], comparison: Comp
   const ofLimits = limits.length === 1 ? ['limits', limits[0]!] : ['limits'];
   const option = comparison?.passed === false ? (limits.length === 0 ? ['better_than'] : []) : ofLimits;
   return new StepError(
-    `${missed.length} of ${count} requirements ${missed.length === 1 ? 'is' : 'are'} missed: ${missed.join('; ')}`,
+    `${count === 1 ? 'the requirement is' : `${missed.length} of ${count} requirements are`} missed: ${missed.join('; ')}`,
     `The verdict stays in .tunesmith/failed/: \`tunesmith show .tunesmith/failed/${cell.cell.includes('[') ? 'CELL' : cell.cell}/verdict\`.`,
     option,
   );

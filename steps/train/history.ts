@@ -23,6 +23,16 @@ interface Step {
   terms: Record<string, number>;
 }
 
+/**
+ * How much higher the loss is on unseen data: the validation loss minus the mean training loss since the last evaluation.
+ * Undefined if both are different functions: class weights, smoothed labels and a teacher change only the training loss.
+ */
+function generalizationGap(loss: number, validation: number | undefined, options: TrainContext['options']): number | undefined {
+  const { label_smoothing_factor, class_weights, sampler, distill } = options;
+  if (validation === undefined || label_smoothing_factor > 0 || class_weights || sampler === 'balanced' || distill) return undefined;
+  return validation - loss;
+}
+
 export class History {
   readonly #course: Course;
   /** Steps between two lines of the history, which no option changes, and between two points in the run's records. */
@@ -88,9 +98,10 @@ export class History {
   measured({ step, epoch }: { step: number; epoch: number }, validation: Record<string, number> | undefined, trainedUntil: number): void {
     const { loss, padding } = this.#measuring;
     const values = Object.fromEntries(Object.entries(validation ?? {}).map(([name, value]) => [`validation_${name}`, value]));
-    const line: HistoryLine = { step, epoch, train_loss: loss, padding, ...values };
+    const gap = generalizationGap(loss, validation?.loss, this.context.options);
+    const line: HistoryLine = { step, epoch, train_loss: loss, padding, ...values, ...(gap !== undefined && { generalization_gap: gap }) };
     this.#add(line);
-    this.#record(step, values);
+    this.#record(step, { ...values, ...(gap !== undefined && { generalization_gap: gap }) });
     this.context.log(
       [this.#course.add(line), `${this.#measuring.tokensPerSecond(trainedUntil)} tokens/s`, `${(100 * padding).toFixed(1)}% padding`].join(
         ', ',
@@ -254,7 +265,8 @@ export class Course {
     const line = this.#at(kept);
     if (!line) return [];
     const validation = validationOf(line).map(([name, value]) => ({ name: `validation_${name}`, value, better: betterOf(name) }));
-    return [{ name: 'train_loss', value: line.train_loss! }, ...validation];
+    const gap = line.generalization_gap === undefined ? [] : [{ name: 'generalization_gap', value: line.generalization_gap }];
+    return [{ name: 'train_loss', value: line.train_loss! }, ...validation, ...gap];
   }
 
   /** One line with the validation figures by their short names. */
@@ -264,7 +276,11 @@ export class Course {
     const last = this.#measured.at(-1);
     if (!line || !last) return `${step} steps`;
     const figures = [`loss ${rounded(line.train_loss!)}`, ...validationOf(line).map(([name, value]) => `val ${name} ${rounded(value)}`)];
+    const rise = this.#rise();
     const remarks = [
+      ...(rise
+        ? [`the validation loss was lowest at ${placeOf(rise.from)} (${rounded(rise.low)}), and then rose ${rise.times} times in a row`]
+        : []),
       ...(line === last ? [] : [`kept ${this.#timeOf(line)}, the best by ${metric}`]),
       ...(last.step < this.extent.total
         ? [`stopped at ${this.#timeOf(last)} of ${this.#bySteps ? this.extent.total : this.extent.epochs}`]
@@ -282,11 +298,28 @@ export class Course {
     if (!(now - least > NOISE * Math.abs(least))) return undefined;
     const gain = this.#betterAtTheEnd(best, last);
     const remedy = this.options.save_optimizer ? 'without save_optimizer, ' : '';
+    const rise = this.#rise();
+    const often = rise ? `, then rose ${rise.times} times in a row` : '';
     return [
-      `the model overfits: the validation loss was lowest at ${this.#timeOf(best)} (${rounded(least)}), and the saved weights, from ${this.#timeOf(last)}, have ${rounded(now)}.`,
+      `the model overfits: the validation loss was lowest at ${placeOf(best)} (${rounded(least)})${often}, and the saved weights, from ${this.#timeOf(last)}, have ${rounded(now)}.`,
       `${remedy}\`load_best_model_at_end: true\` keeps the weights of ${this.#timeOf(best)}; \`early_stopping: { patience: 2 }\` also ends the training soon afterwards.`,
       ...(gain ? [gain] : []),
     ].join(' ');
+  }
+
+  /** The longest series of rises after the lowest validation loss, if it is long enough and no noise. */
+  #rise(): { from: HistoryLine; low: number; times: number } | undefined {
+    const from = this.#best('loss');
+    if (!from) return undefined;
+    const low = validationValue(from, 'loss')!;
+    let [longest, times, before] = [0, 0, low];
+    for (const line of this.#measured.slice(this.#measured.indexOf(from) + 1)) {
+      const loss = validationValue(line, 'loss')!;
+      times = loss > before ? times + 1 : 0;
+      if (loss - low > NOISE * Math.abs(low)) longest = Math.max(longest, times);
+      before = loss;
+    }
+    return longest >= RISES ? { from, low, times: longest } : undefined;
   }
 
   /** The loss alone does not show whether the predictions got worse. */
@@ -325,6 +358,11 @@ export class Course {
 
 /** Values whose relative difference is smaller count as equal. */
 const NOISE = 0.02;
+
+/** A validation loss that rises this often in a row is reported. */
+const RISES = 2;
+
+const placeOf = ({ step, epoch }: HistoryLine): string => `epoch ${epoch}, step ${step}`;
 
 const PREFIX = 'validation_';
 

@@ -6,7 +6,7 @@ import { optional, optionSchemas } from './options.ts';
 
 const step = declareStep({
   name: 'train',
-  version: 6,
+  version: 7,
   description: 'Fine-tunes a model. If the model folder has no weights, training starts from random weights.',
   options: optionSchemas,
   optional,

@@ -2,7 +2,9 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { beforeAll, expect, test } from 'vitest';
+import step from '../../../steps/require/step.ts';
 import { sharedProject } from '../../rig.ts';
+import { ranStep } from '../rig.ts';
 import { modelOf } from '../small.ts';
 
 const MAKE = `
@@ -57,8 +59,8 @@ beforeAll(async () => {
 });
 
 /** A pipeline of a gate, and a bundle of the model that passes it. */
-function gate(name: string, lines: string[], { model = 'good', metrics = 'metrics.json' as string | undefined } = {}): string {
-  const own = [`model: ${out}/${model}/model`, ...(metrics === undefined ? [] : [`metrics: ${metrics}`]), ...lines];
+function gate(name: string, lines: string[]): string {
+  const own = [`model: ${out}/good/model`, 'metrics: metrics.json', ...lines];
   p.write(
     `${name}.yaml`,
     `name: ${name}
@@ -76,8 +78,12 @@ ${own.map((line) => `      ${line}\n`).join('')}  ship: { uses: deploy, resource
 const bytes = (folder: string) =>
   p.find(folder).map((file) => [file.slice(folder.length), createHash('sha256').update(p.read(file)).digest('hex')]);
 
-test('a model that meets its limits passes byte for byte, and is deployed', async () => {
-  const file = gate('passes', ['limits: { f1: ">= 0.93", f1.lower: "> 0.89", accuracy: "== 0.96", classes.spam.recall: ">= 0.9" }']);
+test('a model that meets its limits and is better than another one passes byte for byte, and is deployed', async () => {
+  const file = gate('passes', [
+    `data: ${out}/split/data`,
+    `better_than: { model: ${out}/weak/model, metric: accuracy }`,
+    'limits: { f1: ">= 0.93", f1.lower: "> 0.89", accuracy: "== 0.96", classes.spam.recall: ">= 0.9" }',
+  ]);
   const { code, screen } = await p.run('run', file, '--plain');
   expect(code, screen).toBe(0);
   expect(screen).toContain('limits met: f1 0.93 >= 0.93, f1.lower 0.9 > 0.89, accuracy 0.96 == 0.96, classes.spam.recall 0.91 >= 0.9');
@@ -87,7 +93,12 @@ test('a model that meets its limits passes byte for byte, and is deployed', asyn
   expect(verdict).toMatchObject({
     passed: true,
     requirements: [{ metric: 'f1', from: 'metrics.json', limit: '>= 0.93', value: 0.93, passed: true }, {}, {}, {}],
+    better_than: { metric: 'accuracy', split: 'test', rows: 96, value: 1, test: { name: 'mcnemar', only_other: 0 }, passed: true },
   });
+  expect(screen).toMatch(
+    /better than \S+weak\/model: accuracy is 1 and was 0\.\d+, difference 0\.\d+ \[.*\], p [\de.-]+ \(McNemar's test, at most 0.05\)/,
+  );
+  expect(JSON.parse(p.read(`${out}/evaluate/metrics`)).metrics.accuracy).toBe(verdict.better_than.value);
 });
 
 test('a failure lists every missed limit and by how much; nothing is deployed, and the verdict can be read', async () => {
@@ -96,5 +107,125 @@ test('a failure lists every missed limit and by how much; nothing is deployed, a
   ]);
   const { code, screen } = await p.run('run', file, '--plain');
   expect(code).toBe(1);
-  console.log(screen);
+  expect(screen).toContain(
+    'gate: failed after <time>: 4 of 5 requirements are missed: f1 (metrics.json) is 0.93, but must be >= 0.95: missed by 0.02; ' +
+      'gap.source (metrics.json) is 0.08, but must be <= 0.05: missed by 0.03; f1.lower (metrics.json) is 0.9, but must be > 0.9; ' +
+      'roc_auc (metrics.json) must be >= 0.5, but is undefined: it needs at least one example of every label\n  misses.yaml:9:15',
+  );
+  expect(screen).toContain('skipped: ship');
+  expect(p.exists('.tunesmith/outputs/misses/gate/model')).toBe(false);
+  expect(p.exists('.tunesmith/failed/gate/model')).toBe(false);
+  const shown = await p.run('show', '.tunesmith/failed/gate/verdict');
+  expect(shown.code, shown.screen).toBe(0);
+  expect(JSON.parse(p.read('.tunesmith/failed/gate/verdict'))).toMatchObject({
+    passed: false,
+    requirements: [
+      { metric: 'f1', value: 0.93, passed: false, missed_by: expect.closeTo(0.02, 12) },
+      { metric: 'accuracy', passed: true },
+      { metric: 'gap.source', missed_by: expect.closeTo(0.03, 12) },
+      { metric: 'f1.lower', value: 0.9, missed_by: 0 },
+      { metric: 'roc_auc', value: null, missed_by: null, undefined: 'it needs at least one example of every label' },
+    ],
+  });
+});
+
+/** Runs the step alone, with the models that `make.yaml` trained. */
+function ran(options: object, { model = 'good', other, metrics = [] }: { model?: string; other?: string; metrics?: string[] }) {
+  const folder = (name: string) => p.path(`${out}/${name}/model`);
+  const files = metrics.map((name) => p.path(name));
+  const names = Object.fromEntries(
+    metrics.map((name) => [p.path(name), name.includes('/') ? `steps.${name.split('/').at(-2)}.metrics` : name]),
+  );
+  const inputs = {
+    model: folder(model),
+    ...(files.length > 0 && { metrics: files }),
+    ...(other !== undefined && { 'better_than.model': folder(other), data: p.path(`${out}/split/data`) }),
+  };
+  return ranStep(step, { split: 'test', ...options }, inputs, {}, { names: { ...names, [folder('good')]: 'steps.good.model' } });
+}
+
+const better = (metric: string, more: object = {}) => ({ better_than: { metric, p: 0.05, resamples: 200, ...more } });
+
+test('better_than: the worse model, an equal one, and an undefined metric do not pass', async () => {
+  await expect(ran(better('log_loss'), { model: 'weak', other: 'good' })).rejects.toThrow(
+    /^the requirement is missed: the model is not better than good: log_loss is 0\.\d+ and was 0\.\d+, difference 0\.\d+ \[0\.\d+, 0\.\d+\], p 0\.00\d+ \(paired bootstrap, at most 0\.05\); the model is worse$/,
+  );
+  await expect(ran({ ...better('f1'), limits: { accuracy: '> 0.99' } }, { other: 'good', metrics: ['metrics.json'] })).rejects.toThrow(
+    /^2 of 2 requirements are missed: accuracy .* missed by 0\.03; .* f1 is 1 and was 1, difference 0, p 1 .* both are equal$/,
+  );
+  await expect(ran(better('f1', { label: 'text' }), { other: 'weak' })).rejects.toThrow(/^neither model knows the label \S+ \S+, /);
+  await expect(ran({ ...better('f1'), split: 'tset' }, { other: 'weak' })).rejects.toMatchObject({ option: ['split'] });
+  const chance = await ran(better('accuracy', { p: 1e-300 }), { other: 'weak' }).catch((error: Error) => error.message);
+  expect(chance).toMatch(/; the difference may be due to chance$/);
+});
+
+test('names: those of two files need the name of a step; an unknown one says where to add it', async () => {
+  const both = ['metrics.json', `${out}/evaluate/metrics`];
+  const passed = await ran({ limits: { 'evaluate.f1': '== 1', 'metrics.f1': '== 0.93', 'gap.source': '< 0.1' } }, { metrics: both });
+  expect(JSON.parse(p.read(passed.outputs.verdict!)).requirements.map(({ from }: { from: string }) => from)).toEqual([
+    'evaluate',
+    'metrics.json',
+    'metrics.json',
+  ]);
+  await expect(ran({ limits: { f1: '>= 0.5' } }, { metrics: both })).rejects.toMatchObject({
+    message: '2 files of `metrics` have f1: metrics.json, evaluate',
+    hint: 'Write which one is meant: "metrics.json.f1" or "evaluate.f1".',
+  });
+  await expect(ran({ limits: { 'gap.sorce': '<= 0.1' } }, { metrics: ['metrics.json'] })).rejects.toMatchObject({
+    message: 'gap.sorce was not computed: no file of `metrics` has it',
+    hint: expect.stringContaining('Did you mean gap.source? metrics.json has f1, accuracy, roc_auc, gap.source, f1.lower, f1.upper.'),
+    option: ['limits', 'gap.sorce'],
+  });
+  p.write('nan.json', '{"metrics": {"f1": NaN}}');
+  await expect(ran({ limits: { f1: '>= 0.5' } }, { metrics: ['nan.json'] })).rejects.toThrow(/nan\.json is not a metrics file: .*NaN/);
+});
+
+test('what cannot succeed is refused when the pipeline is read, at its position', async () => {
+  const refused = async (steps: Record<string, string>) => {
+    const own = Object.entries(steps).map(([name, given]) => `  ${name}: { uses: require, with: ${given} }\n`);
+    p.write('invalid.yaml', `${MAKE}${own.join('')}`);
+    const { code, screen } = await p.run('validate', 'invalid.yaml');
+    expect(code).toBe(2);
+    return screen;
+  };
+  const screen = await refused({
+    unknown: '{ model: "${{ steps.good.model }}", metrics: "${{ steps.evaluate.metrics }}", limits: { acuracy: ">= 0.9" } }',
+    absent: '{ model: "${{ steps.good.model }}", metrics: "${{ steps.evaluate.metrics }}", limits: { evaluate.mcc: ">= 0.9" } }',
+    slice: '{ model: "${{ steps.good.model }}", metrics: "${{ steps.evaluate.metrics }}", limits: { gap.source: "<= 0.1" } }',
+    method: '{ model: "${{ steps.good.model }}", metrics: "${{ steps.baseline.metrics }}", limits: { majority.f2: "<= 0.9" } }',
+    rows: '{ model: "${{ steps.good.model }}", better_than: { model: "${{ steps.weak.model }}", metric: accuracy } }',
+    metric:
+      '{ model: "${{ steps.good.model }}", data: "${{ steps.split.data }}", better_than: { model: "${{ steps.weak.model }}", metric: bleu } }',
+    idle: '{ model: "${{ steps.good.model }}", metrics: "${{ steps.evaluate.metrics }}", data: "${{ steps.split.data }}", limits: { f1: ">= 0.9" } }',
+    // Valid: a file may have any metric, and both steps together have these.
+    mixed: '{ model: "${{ steps.good.model }}", metrics: ["${{ steps.evaluate.metrics }}", "*.json"], limits: { acuracy: ">= 0.9" } }',
+    valid:
+      '{ model: "${{ steps.good.model }}", metrics: ["${{ steps.evaluate.metrics }}", "${{ steps.baseline.metrics }}"], limits: { f1: ">= 0.9", f1.lower: ">= 0.8", majority.accuracy: "<= 0.9", classes.spam.recall: ">= 0.1" } }',
+  });
+  for (const part of [
+    'evaluate does not report acuracy: it reports f1, accuracy',
+    'Did you mean accuracy?',
+    'evaluate does not report mcc: it reports f1, accuracy',
+    'Add it to `metrics` of evaluate.',
+    'evaluate does not report gap.source',
+    'Add `source` to `slices` of evaluate.',
+    'baseline does not report majority.f2',
+    'Did you mean majority.f1?',
+    '`better_than` needs the input `data`',
+    'text-classification has no metric bleu',
+    '`data` has no effect without `better_than`',
+  ])
+    expect(screen).toContain(part);
+  expect(screen.match(/: error:/g)).toHaveLength(7);
+  // The dot in a name does not hide its position.
+  expect(screen).toMatch(/limits: \{ gap\.source: "<= 0\.1" \} \} \}\n.*\| +\^{8}\n/);
+  const schema = await refused({
+    limit: '{ model: "${{ steps.good.model }}", metrics: "${{ steps.evaluate.metrics }}", limits: { f1: "=> 0.9" } }',
+    number: '{ model: "${{ steps.good.model }}", metrics: "${{ steps.evaluate.metrics }}", limits: { f1: 0.9 } }',
+    nothing: '{ model: "${{ steps.good.model }}" }',
+  });
+  const takes = 'takes an operator (>=, >, <=, < or ==) and a number in quotation marks, such as ">= 0.95"';
+  expect(schema).toContain(`"limits.f1" ${takes}, found "=> 0.9"`);
+  expect(schema).toContain(`"limits.f1" ${takes}, found 0.9`);
+  expect(schema).toContain('require needs `limits` or `better_than`');
 });

@@ -44,7 +44,7 @@ describe('overfitting', () => {
   test('reports the best epoch and the options that keep it', () => {
     const { course: late, last } = course(OVERFIT);
     expect(late.overfitting(last)).toBe(
-      'the model overfits: the validation loss was lowest at epoch 8 (1.07), and the saved weights, from epoch 13, have 2.86. ' +
+      'the model overfits: the validation loss was lowest at epoch 8, step 80 (1.07), then rose 5 times in a row, and the saved weights, from epoch 13, have 2.86. ' +
         '`load_best_model_at_end: true` keeps the weights of epoch 8; `early_stopping: { patience: 2 }` also ends the training soon afterwards.',
     );
   });
@@ -67,6 +67,20 @@ describe('overfitting', () => {
   });
 });
 
+test.each<[string, number[], string | undefined]>([
+  ['twice in a row', [1, 1.2, 1.4], 'epoch 1, step 10 (1), and then rose 2 times in a row'],
+  ['three times, and then falls, but not as low', [2, 1, 1.2, 1.4, 1.5, 1.3], 'epoch 2, step 20 (1), and then rose 3 times in a row'],
+  ['only before it is lowest', [2, 2.2, 2.4, 1], undefined],
+  ['never twice in a row', [1, 1.5, 1.2, 1.6, 1.3], undefined],
+  ['by noise alone', [1, 1.001, 1.002, 1.003], undefined],
+  ['and then is not a number', [1, 1.5, Number.NaN], undefined],
+])('the summary reports a validation loss that rises %s', (_, losses, said) => {
+  const { course: made, last } = course(losses);
+  const summary = made.summary(last);
+  if (said === undefined) expect(summary).not.toContain('rose');
+  else expect(summary).toContain(`; the validation loss was lowest at ${said}`);
+});
+
 test('the summary has both losses, and the weights that are kept', () => {
   const { course: whole, last } = course([1, 0.5], { f1: [0.7, 0.8] });
   expect(whole.summary(last)).toBe('loss 0.5, val loss 0.5, val f1 0.8');
@@ -77,6 +91,6 @@ test('the summary has both losses, and the weights that are kept', () => {
   ]);
   const stopped = course(OVERFIT.slice(0, 10), { epochs: 25 });
   expect(stopped.course.summary({ step: 80, metric: 'loss' })).toBe(
-    'loss 0.125, val loss 1.07; kept epoch 8, the best by loss; stopped at epoch 10 of 25',
+    'loss 0.125, val loss 1.07; the validation loss was lowest at epoch 8, step 80 (1.07), and then rose 2 times in a row; kept epoch 8, the best by loss; stopped at epoch 10 of 25',
   );
 });

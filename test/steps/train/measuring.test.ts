@@ -165,7 +165,7 @@ test('event files: records with their checksums', async () => {
 });
 
 test('show: a history is a row per evaluation and a line per curve; its curves go to TensorBoard', async () => {
-  const { outputs, measured } = await trained({ epochs: 2 });
+  const { outputs, measured, metrics } = await trained({ epochs: 2 });
   const [course, curves] = await preview(outputs.history!, 10);
   expect(course!.title).toBe('training history, 36 steps, 2 evaluations (* is the best)');
   expect(course!.table!.rows.map(([epoch, step]) => [epoch, step])).toEqual([
@@ -173,6 +173,11 @@ test('show: a history is a row per evaluation and a line per curve; its curves g
     ['2', '36'],
   ]);
   const column = course!.table!.header.findIndex((name) => name.trim() === 'val_loss');
+  expect(measured.map(({ generalization_gap }) => generalization_gap)).toEqual(
+    measured.map(({ train_loss, validation_loss }) => validation_loss - train_loss),
+  );
+  expect(metrics.generalization_gap).toBe(measured.at(-1).generalization_gap);
+  expect(course!.table!.header.map((name) => name.trim())).toContain('gap');
   const losses = measured.map(({ validation_loss }) => validation_loss);
   expect(course!.table!.rows.map((row) => row[column]!.endsWith(' *'))).toEqual(losses.map((loss) => loss === Math.min(...losses)));
   expect(curves!.table!.rows.find(([name]) => name === 'loss')![1]).toMatch(/^[▁▂▃▄▅▆▇█]{20}$/);
