@@ -1,7 +1,7 @@
 /** check: examines data before training, and fails if limits are missed. */
 import { aliasesOf, declareStep, nearest, type OptionProblem } from '../../engine/contract/step.ts';
 import { LABEL_ERROR_FILTERS } from '../ml/metrics/confident-learning.ts';
-import { LIMIT_PATTERN } from '../ml/metrics/limits.ts';
+import { LIMIT_PATTERN, LIMIT_TITLE } from '../ml/metrics/limits.ts';
 
 /** All figures but `missing.COLUMN`. */
 const FIGURES = [
@@ -135,7 +135,7 @@ export default declareStep({
     },
     limits: {
       type: 'object',
-      additionalProperties: { type: 'string', pattern: LIMIT_PATTERN },
+      additionalProperties: { type: 'string', pattern: LIMIT_PATTERN, title: LIMIT_TITLE },
       description:
         'Limits of figures, such as `{ missing: "<= 0", near_duplicates.across_splits: "<= 0.01" }`. The step fails if a figure misses its limit or is undefined. Most figures are shares of rows.',
     },
