@@ -31,8 +31,9 @@ export async function readGroups(split: Split, data: string, column: string, opt
     for await (const { id } of split.examples()) appender.add(count++, id);
     appender.close();
     await database.run(
-      `CREATE VIEW grouped AS SELECT example, examples.id, data.id IS NULL AS lacking, data.${quote(column)}::VARCHAR AS value
-       FROM examples LEFT JOIN (SELECT DISTINCT ON (id) * FROM ${table}) AS data ON data.id::VARCHAR = examples.id`,
+      `CREATE VIEW grouped AS SELECT example, examples.id, data.id IS NULL AS lacking, data.value
+       FROM examples LEFT JOIN (SELECT id::VARCHAR AS id, first(${quote(column)}::VARCHAR) AS value FROM ${table} GROUP BY ALL) AS data
+       ON data.id = examples.id`,
     );
     const { lacking } = await database.row<{ lacking: string | null }>('SELECT min(id) AS lacking FROM grouped WHERE lacking');
     if (lacking !== null)

@@ -12,9 +12,9 @@ const pageOf = (shown: Shown): string =>
 
 /** The text of the element `curl`, once the script of the page has run. */
 function curlOf(html: string): string {
-  const element = (id: string) => ({ id, value: '', dataset: {}, addEventListener() {}, textContent: '' });
+  const element = (id: string, field = id) => ({ id, value: '', dataset: { field }, addEventListener() {}, textContent: '' });
   const elements = new Map(['curl', 'result', 'took'].map((id) => [id, element(id)]));
-  const fields = Array.from(html.matchAll(/<textarea id="(\w+)"/g), ([, id]) => element(id!));
+  const fields = Array.from(html.matchAll(/<(?:textarea|input) id="(\w+)" data-field="([^"]+)"/g), ([, id, field]) => element(id!, field));
   for (const field of fields) elements.set(field.id, field);
   const document = { forms: [element('form')], getElementById: (id: string) => elements.get(id), querySelectorAll: () => fields };
   runInNewContext(/<script>(.*)<\/script>/s.exec(html)![1]!, { document, location: { href: 'http://localhost:8080/' }, URL });
@@ -28,6 +28,23 @@ test.each<[Shown, about: string, curl: string]>([
     { task: 'text-classification', labels: ['ham', 'spam'], fields: [{ name: 'text' }] },
     'Classifies a text as <b>ham</b> or <b>spam</b>',
     '{"inputs":"…"}',
+  ],
+  [
+    {
+      task: 'text-classification',
+      labels: ['ham', 'spam'],
+      fields: [{ name: 'text' }, { name: 'result', group: true }],
+      calibration: {
+        temperature: 1,
+        group: 'result',
+        group_thresholds: {},
+        fitted_on: 'validation',
+        rows: 9,
+        ece: { before: 0, after: 0 },
+      },
+    },
+    'Classifies a text as <b>ham</b> or <b>spam</b>',
+    '{"inputs":{"text":"…","result":"…"}}',
   ],
   [
     { task: 'text-classification', labels: ['a', 'b', 'c'], fields: PAIR },
