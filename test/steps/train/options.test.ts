@@ -333,6 +333,16 @@ test.each([
     'class_weights',
     '`sampler: balanced` and `class_weights: balanced` together would weight each class twice',
   ],
+  [
+    { sampler: 'balanced', reweigh: { group: 'source' } },
+    'reweigh',
+    '`reweigh` counts groups and labels in the training split, and `sampler: balanced` draws rows in other shares: use one of them',
+  ],
+  [
+    { distill: { alpha: 1, hidden: 0, temperature: 1 }, reweigh: { group: 'source' } },
+    'reweigh',
+    '`reweigh` has no effect with `distill: { alpha: 1 }`, which ignores the labels',
+  ],
 ])('%j is rejected', (options, option, message) => {
   expect(step.check!({ ...defaults, ...options } as never)).toContainEqual({ option, message });
 });
