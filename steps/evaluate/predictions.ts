@@ -3,6 +3,7 @@
  * SQL and `show` can read. Row i belongs to the i-th example of the measurement.
  */
 
+import { createHash } from 'node:crypto';
 import { type FileHandle, mkdir, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Json, StepError } from '../../engine/contract/step.ts';
@@ -15,6 +16,9 @@ import { carrySources, namesOf, tableOf, writeTable } from '../ml/data/table.ts'
 export class Predictions {
   #lines: string[] = [];
   #rows = 0;
+  /** In bytes. */
+  #longest = 1 << 20;
+  readonly #ids = createHash('sha256');
 
   private constructor(
     private readonly folder: string,
@@ -27,7 +31,10 @@ export class Predictions {
   }
 
   async add(id: string, prediction: Record<string, Json>): Promise<void> {
-    this.#lines.push(`${JSON.stringify({ [ROW]: this.#rows++, id, ...prediction })}\n`);
+    const line = `${JSON.stringify({ [ROW]: this.#rows++, id, ...prediction })}\n`;
+    this.#longest = Math.max(this.#longest, Buffer.byteLength(line));
+    this.#ids.update(`${id}\n`);
+    this.#lines.push(line);
     if (this.#lines.length === 1000) await this.#flush();
   }
 
@@ -51,18 +58,13 @@ export class Predictions {
       );
       await database.run(
         `CREATE VIEW predicted AS SELECT * FROM read_json(${literal(lines)}, format = 'newline_delimited',
-           maximum_object_size = ${LONGEST_LINE}, columns = {${types.join(', ')}})`,
+           maximum_object_size = ${this.#longest}, columns = {${types.join(', ')}})`,
       );
+      const others = data === undefined ? [] : await columnsOf(database, data, Object.keys(columns));
       const own = Object.keys(columns).map((name) => `predicted.${quote(name)}`);
-      const selected = [`predicted.${quote(ROW)}`, 'predicted.id', `${literal(split)} AS split`];
-      if (data === undefined) await database.run(`CREATE VIEW rows AS SELECT ${[...selected, ...own].join(', ')} FROM predicted`);
-      else {
-        const others = await columnsOf(database, data, Object.keys(columns));
-        await database.run(
-          `CREATE VIEW rows AS SELECT ${[...selected, ...others, ...own].join(', ')} FROM predicted JOIN data ON data.id::VARCHAR = predicted.id`,
-        );
-      }
-      await writeTable(database, 'rows', this.folder, { order: ROW, names: data === undefined ? {} : await namesOf(data) });
+      const selected = `SELECT ${['predicted.id', `${literal(split)} AS split`, ...others, ...own].join(', ')}`;
+      if (data === undefined) await writeTable(database, `(${selected} FROM predicted)`, this.folder, { sorted: true });
+      else await this.#join(database, selected, data);
     } finally {
       database.close();
     }
@@ -71,15 +73,29 @@ export class Predictions {
     await carryPreprocessing(data, this.folder);
     await carrySources(data, this.folder);
   }
+
+  /**
+   * Data and predictions are in the same order, that of the ids. So only the predictions need to be in memory, and the rows of the
+   * data pass by them. Data in another order have to be sorted.
+   */
+  async #join(database: Database, selected: string, data: string): Promise<void> {
+    const options = { sorted: true, names: await namesOf(data) } as const;
+    await database.run("SET disabled_optimizers = 'join_order,build_side_probe_side'");
+    await database.run('SET threads = 1');
+    const joined = `${selected} FROM data JOIN predicted ON data.id::VARCHAR = predicted.id`;
+    await writeTable(database, `(${joined})`, this.folder, options);
+    const ids = createHash('sha256');
+    for await (const rows of database.stream<{ id: string }>(`SELECT id FROM ${tableOf(this.folder)}`))
+      for (const { id } of rows) ids.update(`${id}\n`);
+    if (ids.digest('hex') === this.#ids.digest('hex')) return;
+    await writeTable(database, `(${joined} ORDER BY predicted.${quote(ROW)})`, this.folder, options);
+  }
 }
 
 const linesIn = (folder: string): string => join(folder, 'lines.jsonl');
 
 /** The number of an example, while its row is written. */
 const ROW = '__row';
-
-/** In bytes. */
-const LONGEST_LINE = 2 ** 30;
 
 /** Makes the view `data`, checks that it has every row once, and returns its columns besides those that evaluate writes. */
 async function columnsOf(database: Database, folder: string, written: string[]): Promise<string[]> {

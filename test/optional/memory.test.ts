@@ -1,14 +1,17 @@
-/** Memory: of a server in a container of 2 GB, under everything that the limits accept, and of tokenize with many rows. */
+/** Memory: of a server in a container of 2 GB, under everything that the limits accept, and of tokenize and evaluate with many rows. */
 import { afterAll, expect, test } from 'vitest';
+import evaluate from '../../steps/evaluate/step.ts';
 import { Database } from '../../steps/ml/data/database.ts';
 import { writeTable } from '../../steps/ml/data/table.ts';
 import { readTokensInfo } from '../../steps/ml/models/token-dataset.ts';
 import tokenize from '../../steps/tokenize/step.ts';
+import train from '../../steps/train/step.ts';
 import { container } from '../container.ts';
 import { project } from '../rig.ts';
 import { ranStep, temporary } from '../steps/rig.ts';
 import { makeBundle, makeModel, remove } from '../steps/serving/bundle.ts';
 import { smallModel } from '../steps/small.ts';
+import { describeTable } from '../table.ts';
 
 const group = container(2 ** 31);
 const model = await makeModel();
@@ -44,22 +47,47 @@ test.skipIf(!group)('a server in 2 GB (needs permission to make a cgroup) answer
   expect((await server.done).code).toBe(0);
 });
 
-test('ten times the rows take no more memory', async () => {
+/** A data artifact with so many rows. */
+async function dataOf(rows: number): Promise<string> {
+  const data = temporary();
+  const database = await Database.open();
+  await database.run(
+    `CREATE TABLE t AS SELECT lpad(i::VARCHAR, 8, '0') AS id, repeat('the happy day was sad ', 1 + (i % 9)::INT) AS text,
+       ['bad', 'good'][1 + (i % 2)::INT] AS label, 'train' AS split FROM range(${rows}) r(i)`,
+  );
+  await writeTable(database, 't', data);
+  database.close();
+  return data;
+}
+
+/** The peak of this process so far, in MB. */
+const peak = (): number => process.resourceUsage().maxRSS / 1024;
+
+test('tokenize: ten times the rows take no more memory', async () => {
   const model = smallModel();
-  const peak = async (rows: number): Promise<number> => {
-    const data = temporary();
-    const database = await Database.open();
-    await database.run(
-      `CREATE TABLE t AS SELECT lpad(i::VARCHAR, 8, '0') AS id, repeat('the happy day was sad ', 1 + (i % 9)::INT) AS text,
-         ['bad', 'good'][1 + (i % 2)::INT] AS label, 'train' AS split FROM range(${rows}) r(i)`,
-    );
-    await writeTable(database, 't', data);
-    database.close();
-    const { outputs } = await ranStep(tokenize, { max_length: 32 }, { data, model });
+  const peakOf = async (rows: number): Promise<number> => {
+    const { outputs } = await ranStep(tokenize, { max_length: 32 }, { data: await dataOf(rows), model });
     expect((await readTokensInfo(outputs.tokens!)).splits.train!.rows).toBe(rows);
-    return process.resourceUsage().maxRSS / 1024;
+    return peak();
   };
-  const few = await peak(10_000);
+  const few = await peakOf(10_000);
   // If they were kept until the heap happens to be full, the encodings of 90,000 more rows would take over 300 MB.
-  expect((await peak(100_000)) - few).toBeLessThan(150);
+  expect((await peakOf(100_000)) - few).toBeLessThan(150);
+});
+
+test('evaluate: ten times the rows take no more memory, with predictions and the columns of the data', async () => {
+  const base = smallModel();
+  const small = (await ranStep(tokenize, {}, { data: await dataOf(16), model: base })).outputs.tokens!;
+  const { model } = (await ranStep(train, { max_steps: 1, eval_strategy: 'no' }, { tokens: small, model: base })).outputs;
+  const peakOf = async (rows: number): Promise<number> => {
+    const data = await dataOf(rows);
+    const tokens = (await ranStep(tokenize, { max_length: 32 }, { data, model: base })).outputs.tokens!;
+    const { outputs } = await ranStep(evaluate, { split: 'train', batch_size: 256 }, { data, tokens, model: model! });
+    expect((await describeTable(outputs.predictions!)).rows).toBe(rows);
+    return peak();
+  };
+  const few = await peakOf(10_000);
+  const many = await peakOf(100_000);
+  console.log(few, many);
+  expect(many - few).toBeLessThan(150);
 });

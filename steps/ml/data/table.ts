@@ -49,20 +49,18 @@ interface CardOptions {
   names?: Names;
   /** Further counts of the step. */
   counted?: Record<string, Json>;
-  /** The column that orders the rows, if it is not `id`; the table does not contain it. */
-  order?: string;
+  /** The rows are in their order. Otherwise they are sorted by `id`, for which they must fit in memory or spill. */
+  sorted?: true;
 }
 
 /** Writes the rows of `relation` (a table, a view or a query in parentheses), which must have a column `id`. */
 export async function writeTable(database: Database, relation: string, folder: string, options: CardOptions = {}): Promise<DataCard> {
   await mkdir(folder, { recursive: true });
-  const { order = 'id' } = options;
-  const all = await database.columns(`(SELECT id, * EXCLUDE (id) FROM ${relation})`);
-  const columns = all.filter(({ name }) => name === 'id' || name !== order);
+  const columns = await database.columns(`(SELECT id, * EXCLUDE (id) FROM ${relation})`);
   // One thread and fixed row groups: otherwise the bytes would depend on which thread finished first.
   await database.run('SET threads = 1');
   await database.run(
-    `COPY (SELECT ${columns.map((column) => quote(column.name)).join(', ')} FROM ${relation} ORDER BY ${quote(order)})
+    `COPY (SELECT ${columns.map((column) => quote(column.name)).join(', ')} FROM ${relation}${options.sorted ? '' : ' ORDER BY id'})
      TO ${literal(join(folder, 'data.parquet'))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 10240)`,
   );
   const card = await describe(database, tableOf(folder), columns, options);

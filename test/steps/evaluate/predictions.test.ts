@@ -94,6 +94,18 @@ describe('with the input `data`', () => {
     expect(rows.map(({ id }) => id)).toEqual(Array.from({ length: 8 }, (_, i) => `r${String(3 * i).padStart(3, '0')}`));
   });
 
+  test('data in another order are joined by id, too', async () => {
+    const { model, tokens, data } = await classifier();
+    const folder = temporary();
+    const database = await Database.open();
+    await database.run(`CREATE TABLE made AS SELECT * EXCLUDE (text), id || '!' AS text FROM ${tableOf(data)} ORDER BY md5(id)`);
+    await writeTable(database, 'made', folder, { sorted: true });
+    database.close();
+    const { rows } = await predicted({ model, tokens, data: folder });
+    expect(rows.map(({ id }) => id)).toEqual(rows.map(({ id }) => id).toSorted());
+    for (const { id, text } of rows) expect(text).toBe(`${id}!`);
+  });
+
   test('a missing row, a row that occurs twice and a column with a name that evaluate writes are errors', async () => {
     const { model, tokens, data } = await classifier();
     const of = (sql: string) => tableFrom(sql.replaceAll('DATA', tableOf(data)));
