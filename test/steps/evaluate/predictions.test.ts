@@ -10,7 +10,6 @@ import evaluate from '../../../steps/evaluate/step.ts';
 import { Database } from '../../../steps/ml/data/database.ts';
 import { readPreprocessing } from '../../../steps/ml/data/preprocessing.ts';
 import { tableOf, writeTable } from '../../../steps/ml/data/table.ts';
-import { readSafetensors, toFloat32, writeSafetensors } from '../../../steps/ml/models/safetensors.ts';
 import { preview } from '../../../steps/preview/preview.ts';
 import split from '../../../steps/split/step.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
@@ -40,7 +39,7 @@ async function startOf(data: string, options: object = {}, base = smallModel()) 
 }
 
 async function predicted(inputs: { model: string; tokens: string; data?: string }, options: object = {}) {
-  const ran = await ranStep(evaluate, { ...RUNTIME, ...options }, inputs);
+  const ran = await ranStep(evaluate, { ...RUNTIME, intervals: false, ...options }, inputs);
   const folder = ran.outputs.predictions!;
   return { ...ran, folder, rows: await allRows(folder), report: JSON.parse(readFileSync(ran.outputs.metrics!, 'utf8')) };
 }
@@ -258,32 +257,6 @@ test('an undefined metric is null, with the reason', async () => {
   expect(report.undefined).toEqual({ roc_auc: 'it needs at least one example of every label' });
   expect(metrics.roc_auc).toBeNaN();
   expect(warnings).toContain('roc_auc is undefined on the split test: it needs at least one example of every label');
-});
-
-test('scores that are not numbers are an error for every task', async () => {
-  const t5 = temporary();
-  smallT5(t5, ['awful', 'lovely', 'day']);
-  const cases: [columns: string, options: object, base?: string][] = [
-    [`${TEXT} AS text, (i % 2)::INT AS label`, {}],
-    [`${TEXT} AS text, i / 7 AS label`, { problem_type: 'regression' }],
-    [`${TEXT} AS text, ['a', 'b'][1:1 + (i % 2)::INT] AS label`, { problem_type: 'multi_label_classification' }],
-    ["['awful', 'day'] AS tokens, ['O', 'B-X'] AS tags", { task: 'token-classification' }],
-    ["'awful' AS question, 'the lovely day' AS context, ['day'] AS answers", { task: 'question-answering' }],
-    [`${TEXT} AS text, 'day' AS target`, { task: 'seq2seq' }, t5],
-    [`repeat(${TEXT} || ' ', 6) AS text`, { task: 'masked-lm' }],
-  ];
-  for (const [columns, options, base] of cases) {
-    const { model, tokens } = await startOf(await tableFrom(from(columns)), options, base);
-    const file = join(model, 'model.safetensors');
-    const tensors = await readSafetensors(file);
-    const norm = Object.keys(tensors).find((name) => /(embeddings\.LayerNorm|final_layer_norm)\.weight$/.test(name))!;
-    toFloat32(tensors[norm]!)!.fill(3e38); // their sums overflow
-    await writeSafetensors(file, tensors);
-    const metrics = base === undefined ? {} : { metrics: ['perplexity'] };
-    await expect(predicted({ model, tokens }, metrics), JSON.stringify(options)).rejects.toThrow(
-      'the model outputs scores that are not numbers',
-    );
-  }
 });
 
 test('`show --sort` prints the rows with the highest or the lowest values of a column', async () => {

@@ -12,7 +12,7 @@ import type { Measurement } from '../../../../steps/ml/tasks/task.ts';
 const uniform = random('measurement');
 const integer = (below: number) => Math.floor(uniform() * below);
 const logits = (length: number) => Float32Array.from({ length }, () => 4 * uniform() - 2);
-const COUNT = 300;
+const COUNT = 120;
 
 interface Case {
   labels: string[];
@@ -116,6 +116,28 @@ test.each(Object.entries(CASES))('%s', (_, one) => {
   const again = start();
   add(again, Array(COUNT).keys());
   expect(whole.metrics()).toEqual(again.metrics());
+});
+
+test('an output that is not a number is an error', () => {
+  const broken = Float32Array.of(Number.NaN, Number.NaN, Number.NaN, Number.NaN, Number.NaN, Number.NaN);
+  for (const [name, one] of Object.entries(CASES)) {
+    const result = () => (one.task === 'question-answering' ? { starts: broken, ends: broken } : broken);
+    if (one.task !== 'masked-lm') {
+      const { start, add } = measured({ ...one, values: () => ({ ...one.values(), ...(name === 'tags' && { labels: [3] }) }), result });
+      expect(() => add(start(), [0]), name).toThrow('the model outputs scores that are not numbers');
+    }
+  }
+  const outputs = {
+    losses: { data: [Number.NaN], shape: [1] },
+    predictions: { data: [3], shape: [1] },
+    logits: { data: [Number.NaN], shape: [1, 1] },
+  };
+  const tensor = (data: number[], shape: number[]) => ({ dtype: 'int32' as const, data: Int32Array.from(data), shape });
+  const inputs = { input_ids: tensor([1, 2], [1, 2]), label_positions: tensor([1], [1]), labels: tensor([0], [1]) };
+  for (const task of ['causal-lm', 'seq2seq', 'masked-lm'] as const) {
+    const { start } = measured({ ...CASES['masked tokens']!, task });
+    expect(() => start().read(outputs, 0, 2, inputs), task).toThrow('the model outputs scores that are not numbers');
+  }
 });
 
 test('generated texts', () => {
