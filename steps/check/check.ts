@@ -6,7 +6,7 @@ import { type ContextOf, type MetricDirection, StepError } from '../../engine/co
 import { Database, type TableColumn } from '../ml/data/database.ts';
 import { literal, quote } from '../ml/data/sql.ts';
 import { namesOf, requireColumn, tableOf, writeTable } from '../ml/data/table.ts';
-import { meets } from '../ml/metrics/limits.ts';
+import { distinct, meets, parseLimit } from '../ml/metrics/limits.ts';
 import { readConfig } from '../ml/models/model-folder.ts';
 import { familyOf } from '../ml/models/registry.ts';
 import { checkDuplicates, groupContents, incompleteWarning, matchRows, startSearch, storeNear } from './duplicates.ts';
@@ -261,7 +261,7 @@ function refuseMissed(limits: LimitResult[], { metrics, undefined: unknown }: Fi
   const missed = limits.filter(({ met }) => !met);
   if (missed.length === 0) return;
   const lines = missed.map(({ name, limit, value }) => {
-    if (value !== null) return `${name} is ${Number(value.toPrecision(4))}, but must be ${limit.trim()}`;
+    if (value !== null) return `${name} is ${distinct(value, parseLimit(limit).bound)}, but must be ${limit.trim()}`;
     if (Object.hasOwn(metrics, name)) return `${name} must be ${limit.trim()}, but is undefined: ${unknown[name]}`;
     return `${name} must be ${limit.trim()}, but the data have no column \`${name.slice('missing.'.length)}\``;
   });

@@ -137,7 +137,7 @@ export default declareStep({
       type: 'object',
       additionalProperties: { type: 'string', pattern: LIMIT_PATTERN, title: LIMIT_TITLE },
       description:
-        'Limits of figures, such as `{ missing: "<= 0", near_duplicates.across_splits: "<= 0.01" }`. The step fails if a figure misses its limit or is undefined. Most figures are shares of rows.',
+        'Limits of figures, such as `{ missing: "<= 0", near_duplicates.across_splits: "<= 0.01" }`. The operators are >=, >, <=, < and ==. The step fails if a figure misses its limit or is undefined. Most figures are shares of rows.',
     },
     examples: {
       type: 'integer',
