@@ -4,6 +4,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StepError } from '../../engine/contract/step.ts';
 import { Database } from '../ml/data/database.ts';
+import { excerpts } from '../ml/data/excerpt.ts';
 import { literal } from '../ml/data/sql.ts';
 import { writeTable } from '../ml/data/table.ts';
 import type { PreparedTest } from './cases.ts';
@@ -205,16 +206,16 @@ function missedBy(result: TestResult): string {
 
 export const percent = (share: number): string => `${(100 * share).toFixed(1)}%`;
 
-/** A failed case for the log: `"it is fine" → "It's fine": positive → negative`. */
+/** A failed case for the log: `"it is fine" → "it's fine": positive → negative`. */
 export function inOneLine(
   { before, after, expected, answer, answerAfter, score, scoreAfter }: Judged,
   { field, kind }: PreparedTest,
 ): string {
-  const text = (input: Record<string, string>) => JSON.stringify(shortened(input[field] ?? ''));
-  if (after === undefined) return `${text(before)}: expected ${expected}, predicted ${answer || 'nothing'}`;
+  const [text, changed] = excerpts(before[field] ?? '', after?.[field] ?? '', LONGEST_TEXT).map((one) => JSON.stringify(one));
+  if (after === undefined) return `${text}: expected ${expected}, predicted ${answer || 'nothing'}`;
   const scores = score === undefined || scoreAfter === undefined ? '' : ` (${score.toFixed(4)} → ${scoreAfter.toFixed(4)})`;
   const answers = kind === 'direction' ? `the score must go ${expected}` : `${answer || 'nothing'} → ${answerAfter || 'nothing'}`;
-  return `${text(before)} → ${text(after)}: ${answers}${scores}`;
+  return `${text} → ${changed}: ${answers}${scores}`;
 }
 
-const shortened = (text: string): string => (text.length <= 160 ? text : `${text.slice(0, 159)}…`);
+const LONGEST_TEXT = 160;

@@ -1,4 +1,5 @@
 /** The report of behavior as tables: the tests, and the worst failures of each. */
+import { excerpts } from '../ml/data/excerpt.ts';
 import { more, number, type Preview } from './part.ts';
 
 interface BehaviorReport {
@@ -89,5 +90,6 @@ function whyUndefined(tests: [string, TestReport][]): Preview[] {
 function failureRow(name: string, one: FailedCase): string[] {
   const answer = one.answer_after === null ? one.answer : `${one.answer} → ${one.answer_after}`;
   const scores = [one.score, one.score_after].flatMap((score) => (score === null ? [] : [score.toFixed(4)]));
-  return [name, one.before, one.after ?? '', one.expected ?? '', answer, scores.join(' → ')];
+  const [before, after] = one.after === null ? [one.before, ''] : excerpts(one.before, one.after, 60);
+  return [name, before, after, one.expected ?? '', answer, scores.join(' → ')];
 }

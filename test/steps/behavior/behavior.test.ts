@@ -7,6 +7,7 @@ import { modelProblems } from '../../../steps/behavior/model-checks.ts';
 import step from '../../../steps/behavior/step.ts';
 import { answerAll } from '../../../steps/ml/answering/answer-all.ts';
 import { openBundle } from '../../../steps/ml/answering/bundle.ts';
+import { excerpts } from '../../../steps/ml/data/excerpt.ts';
 import type { ModelStart } from '../../../steps/ml/models/model-folder.ts';
 import { saveModel, startModel } from '../../../steps/ml/models/model-folder.ts';
 import { preview } from '../../../steps/preview/preview.ts';
@@ -14,7 +15,7 @@ import { predict } from '../../../steps/serving/predict.ts';
 import { project } from '../../rig.ts';
 import { allRows } from '../../table.ts';
 import { ranStep, table, temporary } from '../rig.ts';
-import { modelOf, rows, smallModel, wordsOf } from '../small.ts';
+import { modelOf, rows, wordsOf } from '../small.ts';
 
 const VOCABULARY =
   'i love hate this lamp chair film it is not good bad awful lovely fine terrible service the day was a who wrote ada bob in paris';
@@ -312,6 +313,8 @@ test('what does not fit the model is refused with the option', () => {
   expect(first({ add: 'x', score: { change: 'up' } })).toMatch(/^tests\.t\.score: `score` needs `label`/);
   expect(first({ cases: [{ title: 'a', expect: 'good' }] })).toBe('tests.t.cases.0.title: this model has no field `title`');
   expect(first({ cases: ['a'], expect: 'good' }, { pairs: true })).toBe('tests.t.cases.0: the field `text_pair` is missing');
+  expect(first({ cases: ['a'], expect: 'good' }, { group: 'source' })).toBe('tests.t.cases.0: the field `source` is missing');
+  expect(first({ cases: [{ text: 'a', source: 'b', expect: 'good' }] }, { group: 'source' })).toBeUndefined();
   expect(first({ change: 'typos' }, { task: 'token-classification' })).toMatch(/^tests\.t: there is no invariance test/);
   expect(first({ add: 'x', score: { change: 'up' } }, { task: 'question-answering' })).toMatch(/^tests\.t\.score: a direction test needs/);
   expect(first({ change: 'typos', field: 'context' }, { task: 'question-answering' })).toMatch(/^tests\.t\.field: `field: context` is not/);
@@ -353,21 +356,32 @@ test('`show` prints a table of the tests and the worst cases', async () => {
 });
 
 test('the command reports the position of unknown slots and labels before anything runs', async () => {
-  const p = project({
-    'p.yaml': `steps:
+  const pipeline = (slot: string) => `steps:
   behavior:
     uses: behavior
     with:
       model: ./model
       tests:
-        praise: { template: "I {feling} it.", expect: good }
-        labels: { cases: [x], expect: great }
+        praise: { template: "I {${slot}} it.", expect: good }
+        labels: { cases: [x], expect: goood }
       lexicons: { feeling: [love] }
-`,
-  });
-  smallModel();
-  const invalid = await p.run('validate', 'p.yaml');
-  expect(invalid.code).toBe(2);
-  expect(invalid.screen).toContain('p.yaml:7:29: error: the slot {feling}, at character 3 of the template, has no lexicon `feling`');
-  expect(invalid.screen).toContain('Did you mean {feeling}?');
+`;
+  const config = { architectures: ['BertForSequenceClassification'], id2label: { 0: 'bad', 1: 'good' } };
+  const p = project({ 'slot.yaml': pipeline('feling'), 'label.yaml': pipeline('feeling'), 'model/config.json': JSON.stringify(config) });
+  const [slot, label] = await Promise.all([p.run('validate', 'slot.yaml'), p.run('validate', 'label.yaml')]);
+  expect([slot.code, label.code], slot.screen).toEqual([2, 2]);
+  expect(slot.screen).toContain('slot.yaml:7:29: error: the slot {feling}, at character 3 of the template, has no lexicon `feling`');
+  expect(slot.screen).toContain('Did you mean {feeling}?');
+  expect(label.screen).toContain('label.yaml:8:39: error: the model has no label "goood"');
+  expect(label.screen).toContain('Did you mean good?');
+});
+
+test('an excerpt shows where two texts differ', () => {
+  const long = 'word '.repeat(50);
+  expect(excerpts('a b', 'a c', 20)).toEqual(['a b', 'a c']);
+  const [before, after] = excerpts(`${long}kettle ${long}`, `${long}lamp ${long}`, 30);
+  expect(before).toMatch(/^….{5,12}kettle.{10,20}…$/);
+  expect(after).toMatch(/^….{5,12}lamp.{10,20}…$/);
+  const [face] = excerpts(`${'x'.repeat(20)}${'😀'.repeat(40)}`, `${'x'.repeat(20)}${'😃'.repeat(40)}`, 31);
+  expect(face.isWellFormed()).toBe(true);
 });
