@@ -16,6 +16,7 @@ export default defineConfig({
       'test/steps/ml/{answering,data,generation,metrics,models}/*.test.ts',
       'test/steps/ml/tasks/measurement.test.ts',
       'test/steps/serving/{inputs,queue}.test.ts',
+      'test/steps/require/scorer.test.ts',
       'test/steps/ml/runtime/{kernels,ops}.test.ts',
     ],
     exclude: [

@@ -25,11 +25,12 @@ interface Step {
 
 /**
  * How much higher the loss is on unseen data: the validation loss minus the mean training loss since the last evaluation.
- * Undefined if both are different functions: class weights, smoothed labels and a teacher change only the training loss.
+ * Undefined if both are different functions: weights, smoothed labels and a teacher change only the training loss.
  */
 function generalizationGap(loss: number, validation: number | undefined, options: TrainContext['options']): number | undefined {
-  const { label_smoothing_factor, class_weights, sampler, distill } = options;
-  if (validation === undefined || label_smoothing_factor > 0 || class_weights || sampler === 'balanced' || distill) return undefined;
+  const { label_smoothing_factor, class_weights, reweigh, sampler, distill } = options;
+  if (validation === undefined || label_smoothing_factor > 0 || class_weights || reweigh || sampler === 'balanced' || distill)
+    return undefined;
   return validation - loss;
 }
 
