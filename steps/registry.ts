@@ -68,6 +68,10 @@ const STEPS = {
     () => import('./deploy/step.ts'),
     async () => (await import('./deploy/deploy.ts')).deploy,
   ),
+  report: builtIn(
+    () => import('./report/step.ts'),
+    async () => (await import('./report/report.ts')).report,
+  ),
 };
 
 export function builtinNames(): string[] {
@@ -117,3 +121,6 @@ export const libraries = () => import('./ml/device/libraries.ts');
 
 /** Memory and time of a training with each known model, for `models`. */
 export const choices = () => import('./choose/choose.ts');
+
+/** Reports, for the command `report`. */
+export const reports = () => import('./report/report.ts');

@@ -1,0 +1,153 @@
+/**
+ * Reads what a report is made of. Files may come from other versions of tunesmith or from custom steps, so nothing is assumed
+ * about them: what cannot be read is reported, and the rest of the report is made.
+ */
+
+import { existsSync } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Json } from '../../engine/contract/step.ts';
+import { type HistoryLine, readHistory } from '../ml/metrics/tensorboard.ts';
+
+/** What an artifact is. */
+export type Role =
+  | 'metrics'
+  | 'predictions'
+  | 'baselines'
+  | 'history'
+  | 'model'
+  | 'data'
+  | 'checks'
+  | 'behavior'
+  | 'calibration'
+  | 'verdict'
+  | 'samples';
+
+export interface Artifact {
+  role: Role;
+  path: string;
+  /** The output as the pipeline names it: `evaluate[seed=1].metrics`. */
+  name: string;
+  /** The cell that made it. */
+  cell?: string;
+  matrix: Record<string, Json>;
+  /** The cells whose outputs this cell reads, directly or not, the nearest first. */
+  above?: string[];
+}
+
+export type Fields = Record<string, unknown>;
+
+export interface EvaluationFile extends Artifact {
+  split: string;
+  rows: number | undefined;
+  metrics: Record<string, number | null>;
+  file: Fields;
+}
+
+export interface HistoryFile extends Artifact {
+  lines: HistoryLine[];
+}
+
+export interface JsonFile extends Artifact {
+  file: Fields;
+}
+
+export interface Material {
+  evaluations: EvaluationFile[];
+  baselines: JsonFile[];
+  histories: HistoryFile[];
+  checks: JsonFile[];
+  behavior: JsonFile[];
+  calibrations: JsonFile[];
+  verdicts: JsonFile[];
+  cards: JsonFile[];
+  predictions: Artifact[];
+  models: Artifact[];
+  samples: (Artifact & { text: string })[];
+  /** Why something is missing. */
+  missing: string[];
+}
+
+export async function readMaterial(artifacts: readonly Artifact[]): Promise<Material> {
+  const missing: string[] = [];
+  /** Reads each artifact of a role; those that cannot be read are reported. */
+  const each = async <T>(role: Role, read: (artifact: Artifact) => Promise<T>): Promise<T[]> => {
+    const all: T[] = [];
+    for (const artifact of artifacts.filter((one) => one.role === role)) {
+      try {
+        all.push(await read(artifact));
+      } catch (error) {
+        missing.push(`${artifact.name} cannot be read: ${oneLine(error)}`);
+      }
+    }
+    return all;
+  };
+  const jsonFiles = (role: Role) => each(role, async (artifact): Promise<JsonFile> => ({ ...artifact, file: await readFields(artifact) }));
+  return {
+    evaluations: (await jsonFiles('metrics')).map((read) => ({
+      ...read,
+      split: textOf(read.file.split) ?? '',
+      rows: numberOf(read.file.rows),
+      metrics: numbersOf(read.file.metrics),
+    })),
+    baselines: await jsonFiles('baselines'),
+    histories: await each('history', async (artifact) => ({ ...artifact, lines: await historyIn(artifact.path) })),
+    checks: await jsonFiles('checks'),
+    behavior: await jsonFiles('behavior'),
+    calibrations: await jsonFiles('calibration'),
+    verdicts: await jsonFiles('verdict'),
+    cards: await each('data', async (artifact) => ({ ...artifact, file: await readFields(artifact, 'card.json') })),
+    predictions: await each('predictions', async (artifact) => {
+      if (!existsSync(join(artifact.path, 'data.parquet'))) throw new Error('it is no table (older versions of evaluate wrote a file)');
+      return artifact;
+    }),
+    models: await each('model', async (artifact) => {
+      if (!existsSync(join(artifact.path, 'config.json'))) throw new Error('it contains no config.json');
+      return artifact;
+    }),
+    samples: await each('samples', async (artifact) => ({ ...artifact, text: (await readFile(artifact.path, 'utf8')).slice(0, 200_000) })),
+    missing,
+  };
+}
+
+/** A JSON object: the file itself, one of these names in a folder, or the only JSON file of a folder. */
+async function readFields(artifact: Artifact, ...names: string[]): Promise<Fields> {
+  const folder = (await stat(artifact.path)).isDirectory();
+  const file = folder
+    ? [...names, 'report.json', 'metrics.json', 'card.json'].map((name) => join(artifact.path, name)).find((path) => existsSync(path))
+    : artifact.path;
+  if (file === undefined) throw new Error('the folder has no JSON file that a report knows');
+  const value: unknown = JSON.parse(await readFile(file, 'utf8'));
+  if (!isFields(value)) throw new Error('it is not a JSON object');
+  return value;
+}
+
+async function historyIn(path: string): Promise<HistoryLine[]> {
+  const lines = await readHistory(path);
+  if (!lines) throw new Error('it is not a training history');
+  return lines;
+}
+
+export const isFields = (value: unknown): value is Fields => typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** An object of the file; empty if there is none. */
+export const fieldsOf = (value: unknown): Fields => (isFields(value) ? value : {});
+
+/** A list of the file; empty if there is none. */
+export const listOf = (value: unknown): unknown[] => (Array.isArray(value) ? value : []);
+
+export const textOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
+
+export const numberOf = (value: unknown): number | undefined => (typeof value === 'number' && Number.isFinite(value) ? value : undefined);
+
+/** Numbers by name; null for those that are undefined. */
+export const numbersOf = (value: unknown): Record<string, number | null> =>
+  Object.fromEntries(Object.entries(fieldsOf(value)).flatMap(([name, n]) => (n === null || typeof n === 'number' ? [[name, n]] : [])));
+
+/** `[0.931, 0.975]` as two numbers. */
+export function boundsOf(value: unknown): { low: number; high: number } | undefined {
+  const { low, high } = fieldsOf(value);
+  return numberOf(low) !== undefined && numberOf(high) !== undefined ? { low: low as number, high: high as number } : undefined;
+}
+
+export const oneLine = (error: unknown): string => (error instanceof Error ? error.message : String(error)).split('\n')[0]!;

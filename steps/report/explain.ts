@@ -1,0 +1,134 @@
+/** Examples of predictions as the report shows them: texts with the tokens that speak for and against the prediction. */
+
+import type { StepContext } from '../../engine/contract/step.ts';
+import type { AttributedToken, Attribution, Explained } from '../ml/answering/attribution.ts';
+import { beginning, type Example, type Part, shown, visible } from './document.ts';
+import type { PredictedExample } from './predictions.ts';
+
+/** Attributions of examples; undefined for those that have none. */
+export type Explain = (examples: readonly PredictedExample[]) => Promise<(ExplainedLabel[] | undefined)[]>;
+
+/** What speaks for and against one predicted label. */
+export interface ExplainedLabel {
+  label: string;
+  attribution: Attribution;
+  /** The columns of the texts, in the order of the attribution's texts. */
+  fields: string[];
+}
+
+/**
+ * Explains predictions with the model that made them. Undefined if it cannot: the reason is reported. Tensor libraries are loaded only
+ * here.
+ */
+export async function explainer(
+  folder: string,
+  { threads, signal, runtime }: Pick<StepContext, 'threads' | 'signal'> & { runtime: 'auto' | 'onnx' | 'tensorflow' | 'eager' },
+): Promise<Explain | undefined> {
+  const { loadModel } = await import('../ml/models/model-folder.ts');
+  const { readEncoding } = await import('../ml/tasks/encoder.ts');
+  const { readConfig } = await import('../ml/models/model-folder.ts');
+  const { taskOf } = await import('../ml/models/config.ts');
+  if (taskOf(await readConfig(folder), folder) !== 'text-classification') return undefined;
+  const model = await loadModel(folder, 'text-classification');
+  const columns = (await readEncoding(folder)).fields ?? { text: 'text' };
+  const fields = ['text', 'text_pair'].flatMap((name) => (columns[name] === undefined ? [] : [{ name, column: columns[name]! }]));
+  const { attribute } = await import('../ml/answering/attribution.ts');
+  const { openRuntime } = await import('../ml/device/open.ts');
+  return async (examples) => {
+    const asked: (Explained & { example: number; name: string })[] = [];
+    for (const [example, { prediction, texts }] of examples.entries()) {
+      if (fields.some(({ column }) => texts[column] === undefined)) continue;
+      const input = Object.fromEntries(fields.map(({ name, column }) => [name, texts[column]!]));
+      const names = model.problem === 'regression' ? [prediction] : predictedLabels(prediction, model.labels);
+      for (const name of names)
+        asked.push({ input, label: model.problem === 'regression' ? 0 : model.labels.indexOf(name), example, name });
+    }
+    if (asked.length === 0) return examples.map(() => undefined);
+    const attributions = await attribute(await openRuntime(runtime, { threads }), { folder, model }, asked, signal);
+    const found: (ExplainedLabel[] | undefined)[] = examples.map(() => undefined);
+    for (const [i, attribution] of attributions.entries()) {
+      const { example, name } = asked[i]!;
+      if (attribution) (found[example] ??= []).push({ label: name, attribution, fields: fields.map(({ column }) => column) });
+    }
+    return found;
+  };
+}
+
+/** The labels of a prediction, which may be several, joined by commas. */
+function predictedLabels(prediction: string, labels: string[]): string[] {
+  if (labels.includes(prediction)) return [prediction];
+  return prediction
+    .split(', ')
+    .filter((name) => labels.includes(name))
+    .slice(0, MOST_LABELS);
+}
+
+const MOST_LABELS = 2;
+
+/** Characters of a text that are shown. */
+const SHOWN = 700;
+
+export async function examplesOf(predicted: readonly PredictedExample[], explain: Explain | undefined): Promise<Example[]> {
+  const explained = (await explain?.(predicted)) ?? [];
+  return predicted.map((example, i) => exampleOf(example, explained[i]));
+}
+
+function exampleOf({ id, label, prediction, score, loss, texts }: PredictedExample, explained: ExplainedLabel[] = []): Example {
+  const facts: Example['facts'] = [
+    ['true', label === '' ? '–' : beginning(label, 200)],
+    ['predicted', prediction === '' ? '–' : beginning(prediction, 200)],
+    ...(score === null ? [] : [['score', shown(score)] as [string, string]]),
+    ...(loss === null ? [] : [['loss', shown(loss)] as [string, string]]),
+    ['id', beginning(id, 120)],
+  ];
+  const [first] = explained;
+  const names = Object.keys(texts);
+  const fields = names.map((name) => ({
+    ...(names.length > 1 && { name }),
+    parts:
+      first && first.fields.includes(name) ? markedParts(texts[name]!, first.attribution, first.fields.indexOf(name)) : plain(texts[name]!),
+  }));
+  return { facts, fields, notes: explained.flatMap(strongest) };
+}
+
+const plain = (text: string): Part[] => [{ text: beginning(text, SHOWN) }];
+
+/** The text in parts, whose level is the attribution of their tokens relative to the strongest one. */
+function markedParts(text: string, { tokens }: Attribution, index: number): Part[] {
+  const scale = largest(tokens);
+  const end = text.length > SHOWN ? SHOWN : text.length;
+  const parts: Part[] = [];
+  let at = 0;
+  for (const { text: own, span, value } of tokens) {
+    const [from, to] = span;
+    const level = Math.round((LEVELS * value) / scale);
+    if (own !== index || from < at || to <= from || to > end || level === 0) continue;
+    if (from > at) parts.push({ text: text.slice(at, from) });
+    parts.push({ text: text.slice(from, to), level });
+    at = to;
+  }
+  return [...parts, { text: beginning(text.slice(at), Math.max(0, SHOWN - at)) }].filter(({ text }) => text !== '');
+}
+
+const LEVELS = 4;
+
+const largest = (tokens: readonly AttributedToken[]): number => Math.max(1e-30, ...tokens.map(({ value }) => Math.abs(value)));
+
+/** The strongest tokens in words, for readers who do not see colors. */
+function strongest({ label, attribution }: ExplainedLabel): string[] {
+  const { tokens, truncated } = attribution;
+  const own = tokens
+    .filter(({ text, token }) => text !== null && token.trim() !== '')
+    .sort((a, b) => Math.abs(b.value) - Math.abs(a.value));
+  const side = (sign: 1 | -1) =>
+    own
+      .filter(({ value }) => sign * value > 0)
+      .slice(0, 5)
+      .map(({ token, value }) => `${visible(token).trim()} (${value > 0 ? '+' : '−'}${shown(Math.abs(value))})`);
+  const [up, down] = [side(1), side(-1)];
+  return [
+    ...(up.length > 0 ? [`Raise the score of “${label}”: ${up.join(', ')}.`] : []),
+    ...(down.length > 0 ? [`Lower it: ${down.join(', ')}.`] : []),
+    ...(truncated ? ['The model read only a part of this text.'] : []),
+  ];
+}

@@ -1,0 +1,202 @@
+/**
+ * The charts of a report, as SVG elements that Observable Plot draws. Loaded only when a report is made. Lines differ in color and
+ * in their dashes; colors are variables of the page.
+ */
+
+import * as Plot from '@observablehq/plot';
+import { parseHTML } from 'linkedom';
+import { visible } from './document.ts';
+import { COLORS } from './style.ts';
+
+export interface Series {
+  name: string;
+  points: [x: number, y: number][];
+  /** Draws the points too. */
+  dots?: boolean;
+}
+
+interface Axes {
+  x: string;
+  y: string;
+  /** Both from 0 to 1. */
+  unit?: boolean;
+  /** Draws the line y = x. */
+  diagonal?: boolean;
+}
+
+const WIDTH = 640;
+const DASHES = ['', '7 3', '2 3', '9 3 2 3', '4 4', '1 4'];
+
+export function lineChart(series: Series[], { x, y, unit = false, diagonal = false }: Axes): string {
+  const { items, height: top } = legendOf(series.map(({ name }) => name));
+  const size = unit ? { width: 440, height: 400 + top } : { width: WIDTH, height: 280 + top };
+  const marks = series.flatMap(({ points, dots }, i) => [
+    Plot.lineY(points, { x: '0', y: '1', stroke: colorOf(i), strokeWidth: 2, strokeDasharray: dashOf(i), curve: 'linear' }),
+    ...(dots || points.length === 1 ? [Plot.dot(points, { x: '0', y: '1', fill: colorOf(i), r: 3 })] : []),
+  ]);
+  const range: Plot.ScaleOptions = unit ? { domain: [0, 1] } : {};
+  return svgOf(
+    {
+      ...size,
+      marginTop: 22 + top,
+      marginLeft: 58,
+      marginBottom: 40,
+      x: { label: x, ...range },
+      y: { label: y, grid: true, ...range, ...(unit ? {} : { nice: true }) },
+      marks: [
+        ...(diagonal
+          ? [
+              Plot.line(
+                [
+                  [0, 0],
+                  [1, 1],
+                ],
+                { stroke: 'var(--faint)', strokeDasharray: '3 4' },
+              ),
+            ]
+          : []),
+        ...marks,
+      ],
+    },
+    items,
+  );
+}
+
+export interface Bar {
+  name: string;
+  value: number;
+  low?: number | undefined;
+  high?: number | undefined;
+  /** Drawn in the second color. */
+  marked?: boolean;
+}
+
+/** Values with their intervals, one below the other. */
+export function dotChart(bars: Bar[], label: string, { zero = false }: { zero?: boolean } = {}): string {
+  const names = unique(bars.map(({ name }) => short(name)));
+  const rows = bars.map((bar, i) => ({ ...bar, name: names[i]!, low: bar.low ?? bar.value, high: bar.high ?? bar.value }));
+  const color = ({ marked }: Bar) => (marked ? colorOf(1) : colorOf(0));
+  return svgOf({
+    width: WIDTH,
+    height: 52 + 22 * rows.length,
+    marginLeft: Math.min(260, 24 + 6.4 * Math.max(...names.map((name) => name.length))),
+    marginRight: 24,
+    marginBottom: 38,
+    x: { label, grid: true, nice: true, ...(zero ? { zero: true } : {}) },
+    y: { label: null, domain: names },
+    marks: [
+      Plot.ruleY(rows, { y: 'name', x1: 'low', x2: 'high', stroke: color, strokeWidth: 2 }),
+      Plot.dot(rows, { y: 'name', x: 'value', fill: color, r: 4, symbol: 'circle' }),
+    ],
+  });
+}
+
+/** Counts, one bar below the other. */
+export function barChart(bars: Bar[], label: string): string {
+  const names = unique(bars.map(({ name }) => short(name)));
+  const rows = bars.map((bar, i) => ({ ...bar, name: names[i]! }));
+  return svgOf({
+    width: WIDTH,
+    height: 52 + 22 * rows.length,
+    marginLeft: Math.min(260, 24 + 6.4 * Math.max(...names.map((name) => name.length))),
+    marginRight: 24,
+    marginBottom: 38,
+    x: { label, grid: true, zero: true },
+    y: { label: null, domain: names },
+    marks: [
+      Plot.barX(rows, { y: 'name', x: 'value', fill: (bar: Bar) => (bar.marked ? colorOf(1) : colorOf(0)), insetTop: 2, insetBottom: 2 }),
+    ],
+  });
+}
+
+/** Mean score and share of correct predictions of each bin, with the number of rows below. */
+export function reliabilityChart(bins: { confidence: number; accuracy: number; rows: number }[]): string {
+  const most = Math.max(1, ...bins.map(({ rows }) => rows));
+  return svgOf({
+    width: 440,
+    height: 420,
+    marginLeft: 58,
+    marginBottom: 40,
+    x: { label: 'mean score of the prediction', domain: [0, 1] },
+    y: { label: 'share of correct predictions', domain: [0, 1], grid: true },
+    marks: [
+      Plot.rectY(bins, {
+        x1: ({ confidence }) => Math.max(0, confidence - 0.012),
+        x2: ({ confidence }) => Math.min(1, confidence + 0.012),
+        y: ({ rows }) => (0.2 * rows) / most,
+        fill: 'var(--faint)',
+        fillOpacity: 0.45,
+      }),
+      Plot.line(
+        [
+          [0, 0],
+          [1, 1],
+        ],
+        { stroke: 'var(--faint)', strokeDasharray: '3 4' },
+      ),
+      Plot.line(bins, { x: 'confidence', y: 'accuracy', stroke: colorOf(0), strokeWidth: 2 }),
+      Plot.dot(bins, { x: 'confidence', y: 'accuracy', fill: colorOf(0), r: 4 }),
+    ],
+  });
+}
+
+const colorOf = (i: number): string => `var(--s${(i % 6) + 1})`;
+const dashOf = (i: number): string | undefined => DASHES[i % DASHES.length] || undefined;
+
+const short = (name: string): string => {
+  const text = visible(name).replace(/\s+/g, ' ');
+  return [...text].length > 38 ? `${[...text].slice(0, 37).join('')}…` : text;
+};
+
+/** Names are positions of a chart, so two that look the same need a number. */
+const unique = (names: string[]): string[] => names.map((name, i) => (names.indexOf(name) === i ? name : `${name} (${i + 1})`));
+
+/** The names of the series in rows above the chart. */
+function legendOf(names: string[]): { items: { name: string; x: number; y: number; i: number }[]; height: number } {
+  if (names.length < 2) return { items: [], height: 0 };
+  let [x, y] = [58, 14];
+  const items = names.map((name, i) => {
+    const text = short(name);
+    const width = 34 + 6.6 * text.length;
+    if (x + width > WIDTH - 200 && x > 58) [x, y] = [58, y + 17];
+    const item = { name: text, x, y, i };
+    x += width;
+    return item;
+  });
+  return { items, height: y + 4 };
+}
+
+function svgOf(options: Plot.PlotOptions, legend: ReturnType<typeof legendOf>['items'] = []): string {
+  const { document } = parseHTML('<!doctype html><html><body></body></html>');
+  const svg = Plot.plot({ document, style: { background: 'none' }, ...options } as Plot.PlotOptions) as unknown as SVGSVGElement;
+  for (const style of svg.querySelectorAll('style')) style.remove();
+  svg.removeAttribute('class');
+  const make = (name: string, attributes: Record<string, string | number>) => {
+    const element = document.createElementNS('http://www.w3.org/2000/svg', name);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, String(value));
+    svg.appendChild(element as unknown as Node);
+    return element;
+  };
+  for (const { name, x, y, i } of legend) {
+    make('line', {
+      x1: x,
+      x2: x + 24,
+      y1: y - 4,
+      y2: y - 4,
+      stroke: colorOf(i),
+      'stroke-width': 2,
+      'stroke-dasharray': dashOf(i) ?? 'none',
+    });
+    make('text', { x: x + 29, y, 'text-anchor': 'start' }).textContent = name;
+  }
+  return svg.outerHTML;
+}
+
+/** The same picture as a file of its own, with its colors. */
+export const standalone = (svg: string, title: string, description: string, inXml: (text: string) => string): string =>
+  svg
+    .replace(/^<svg(?![^>]*xmlns=)/, '<svg xmlns="http://www.w3.org/2000/svg"')
+    .replace(
+      '>',
+      `><title>${inXml(title)}</title><desc>${inXml(description)}</desc><style>:root{${COLORS.light};color:var(--text);background:var(--page)}@media (prefers-color-scheme:dark){:root{${COLORS.dark}}}text{font-size:11px}</style>`,
+    );

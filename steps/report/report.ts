@@ -1,0 +1,238 @@
+/**
+ * Makes a report from the outputs of other steps: one HTML file that needs nothing else, or Markdown with SVG files. The step
+ * `report` and the command of this name use it.
+ */
+
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type ContextOf, type Json, type StepContext, StepError } from '../../engine/contract/step.ts';
+import { readEncoding } from '../ml/tasks/encoder.ts';
+import { type Artifact, type EvaluationFile, type Material, oneLine, type Role, readMaterial } from './artifacts.ts';
+import type { Report, Section } from './document.ts';
+import { type Explain, explainer } from './explain.ts';
+import { htmlOf } from './html.ts';
+import { markdownOf } from './markdown.ts';
+import { PredictedRows } from './predictions.ts';
+import { type Confusion, calibrationSection, confusionOf, confusionSection, curvesSection } from './sections/classification.ts';
+import { behaviorSection, checksSection, dataSection } from './sections/data.ts';
+import { groupSections } from './sections/groups.ts';
+import { cellAnchor, cellsWithExamples, mistakesSection, samplesSection } from './sections/mistakes.ts';
+import { type RunFacts, runSections, sweepSection } from './sections/run.ts';
+import { chosenEvaluations, summarySection } from './sections/summary.ts';
+import { trainingSection } from './sections/training.ts';
+import type step from './step.ts';
+
+export interface ReportRequest extends Pick<StepContext, 'threads' | 'signal'> {
+  title: string;
+  format: 'html' | 'md';
+  artifacts: Artifact[];
+  /** How many of the worst mistakes are shown. */
+  examples: number;
+  runtime: 'auto' | 'onnx' | 'tensorflow' | 'eager';
+  run?: RunFacts;
+  /** What the caller could not find. */
+  missing: string[];
+}
+
+/** The files of a report, by name; the first one is the report itself. `pictures`: the name of the folder of pictures. */
+export async function makeReport(request: ReportRequest, pictures = 'pictures'): Promise<Map<string, string>> {
+  const report = await reportOf(request);
+  if (request.format === 'html') return new Map([['report.html', htmlOf(report)]]);
+  const { text, pictures: files } = markdownOf(report, encodeURI(pictures));
+  return new Map([['report.md', text], ...[...files].map(([name, svg]) => [join(pictures, name), svg] as const)]);
+}
+
+async function reportOf(request: ReportRequest): Promise<Report> {
+  const material = await readMaterial(request.artifacts);
+  const { chosen } = chosenEvaluations(material.evaluations);
+  const [main] = chosen;
+  const missing = [...request.missing, ...material.missing];
+  const parts = await predictionSections(request, main, material, missing);
+  const { run } = request;
+  const sections = [
+    summarySection(chosen, material),
+    trainingSection(material.histories),
+    parts.confusion,
+    parts.curves,
+    parts.calibration,
+    ...(main ? groupSections(main) : []),
+    behaviorSection(material.behavior),
+    parts.mistakes,
+    parts.samples,
+    sweepSection(run, material.evaluations),
+    dataSection(material.cards),
+    checksSection(material.checks),
+    ...(run ? runSections(run) : []),
+  ].filter((section): section is Section => section !== undefined && section.blocks.length > 0);
+  if (!sections.some(({ id }) => id === 'summary')) missing.push('There are no metrics: no step `evaluate` is part of this report.');
+  return { title: request.title, about: run?.about ?? [], missing: [...new Set(missing)], sections };
+}
+
+interface PredictionSections {
+  confusion?: Section | undefined;
+  curves?: Section | undefined;
+  calibration?: Section | undefined;
+  mistakes?: Section | undefined;
+  samples?: Section | undefined;
+}
+
+/** What needs the rows of the predictions, of the most important evaluation. */
+async function predictionSections(
+  request: ReportRequest,
+  main: EvaluationFile | undefined,
+  material: Material,
+  missing: string[],
+): Promise<PredictionSections> {
+  const predictions = predictionsOf(main, material.predictions);
+  if (main && !predictions) missing.push(`There are no predictions of ${main.name}, so there are no curves and no mistakes.`);
+  const model = modelOf(predictions ?? main, material.models);
+  const rows =
+    predictions &&
+    (await guarded(`The predictions ${predictions.name}`, missing, async () => {
+      const fields = model ? Object.values((await readEncoding(model.path)).fields ?? {}) : [];
+      return PredictedRows.open(predictions.path, tablesFor(predictions, material).reverse(), fields);
+    }));
+  try {
+    const confusion = await guarded('The confusion matrix', missing, () => confusionOf(main, rows));
+    const explain =
+      rows && rows.texts.length > 0 && model && request.examples > 0 ? await openExplainer(model, request, missing) : undefined;
+    const withExamples = new Set(
+      rows && confusion ? cellsWithExamples(confusion, request.examples).map(({ row, column }) => cellAnchor(row, column)) : [],
+    );
+    const anchor = (row: number, column: number) => (withExamples.has(cellAnchor(row, column)) ? cellAnchor(row, column) : undefined);
+    return {
+      confusion: confusion && confusionSection(confusion, main, anchor),
+      curves: rows && confusion && (await guarded('The curves', missing, () => curvesSection(rows, confusion, main))),
+      calibration: await guarded('The calibration', missing, () => calibrationSection(main, rows, material.calibrations)),
+      mistakes: rows && (await guarded('The mistakes', missing, () => mistakes(rows, confusion, explain, request, missing))),
+      samples: await guarded('The samples', missing, () => samplesSection(rows, material.samples, [])),
+    };
+  } finally {
+    rows?.close();
+  }
+}
+
+/** Without attributions if the model cannot explain these texts. */
+async function mistakes(
+  rows: PredictedRows,
+  confusion: Confusion | undefined,
+  explain: Explain | undefined,
+  request: ReportRequest,
+  missing: string[],
+) {
+  const options = { rows, confusion, examples: request.examples };
+  if (!explain) return mistakesSection({ ...options, explain });
+  try {
+    return await mistakesSection({ ...options, explain });
+  } catch (error) {
+    request.signal.throwIfAborted();
+    missing.push(`There are no token attributions: ${oneLine(error)}`);
+    return mistakesSection({ ...options, explain: undefined });
+  }
+}
+
+async function openExplainer(model: Artifact, request: ReportRequest, missing: string[]): Promise<Explain | undefined> {
+  try {
+    return await explainer(model.path, request);
+  } catch (error) {
+    missing.push(`There are no token attributions, because ${model.name} cannot be used: ${oneLine(error)}`);
+    return undefined;
+  }
+}
+
+/** Reports an error instead of failing: the rest of the report is still useful. */
+async function guarded<T>(what: string, missing: string[], make: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await make();
+  } catch (error) {
+    missing.push(`${what} cannot be shown: ${oneLine(error)}`);
+    return undefined;
+  }
+}
+
+/** The predictions that belong to an evaluation: of the same cell, otherwise of a cell with the same matrix values, otherwise the only ones. */
+function predictionsOf(main: EvaluationFile | undefined, all: readonly Artifact[]): Artifact | undefined {
+  if (!main) return all[0];
+  const sameCell = main.cell === undefined ? undefined : all.find(({ cell }) => cell === main.cell);
+  return sameCell ?? sameMatrix(main, all) ?? (all.length === 1 ? all[0] : undefined);
+}
+
+/** The model that made them: the nearest above, otherwise one with the same matrix values, otherwise the only one. */
+function modelOf(of: Artifact | undefined, models: readonly Artifact[]): Artifact | undefined {
+  if (!of) return models[0];
+  for (const above of of.above ?? []) {
+    const model = models.find(({ cell }) => cell === above);
+    if (model) return model;
+  }
+  if (of.above) return undefined;
+  return sameMatrix(of, models) ?? (models.length === 1 ? models[0] : undefined);
+}
+
+const sameMatrix = ({ matrix }: Artifact, all: readonly Artifact[]): Artifact | undefined => {
+  if (Object.keys(matrix).length === 0) return undefined;
+  return all.find((other) => Object.entries(matrix).every(([key, value]) => JSON.stringify(other.matrix[key]) === JSON.stringify(value)));
+};
+
+/** Tables that may have the texts of these predictions, the last one first. */
+function tablesFor({ above }: Artifact, { cards }: Material): string[] {
+  const tables = above ? cards.filter(({ cell }) => cell !== undefined && above.includes(cell)) : cards;
+  return tables.map(({ path }) => path);
+}
+
+/* The step. */
+
+const ROLES: Record<Role, true> = {
+  metrics: true,
+  predictions: true,
+  baselines: true,
+  history: true,
+  model: true,
+  data: true,
+  checks: true,
+  behavior: true,
+  calibration: true,
+  verdict: true,
+  samples: true,
+};
+
+export async function report(context: ContextOf<typeof step>): Promise<void> {
+  const { options, outputs, threads, signal, warn, result } = context;
+  const artifacts = artifactsOf(context);
+  if (artifacts.length === 0)
+    throw new StepError('the report has no input', 'Give at least one: `metrics: ${{ steps.evaluate.metrics }}`.');
+  const missing: string[] = [];
+  const files = await makeReport({
+    title: options.title ?? 'Report',
+    format: options.format,
+    artifacts,
+    examples: options.examples,
+    runtime: options.runtime,
+    threads,
+    signal,
+    missing,
+  });
+  for (const text of missing) warn(text);
+  await writeReport(files, outputs.report);
+  const [[name, text]] = [...files] as [[string, string]];
+  result(`${name}, ${Math.round(Buffer.byteLength(text) / 1000).toLocaleString('en-US')} KB`);
+}
+
+/** Writes the files of a report into a folder. */
+async function writeReport(files: ReadonlyMap<string, string>, folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  for (const [name, text] of files) {
+    if (name.includes('/')) await mkdir(join(folder, name, '..'), { recursive: true });
+    await writeFile(join(folder, name), text);
+  }
+}
+
+function artifactsOf({ inputs, origins, names }: ContextOf<typeof step>): Artifact[] {
+  const given = inputs as unknown as Record<string, string[] | undefined>;
+  return (Object.keys(ROLES) as Role[]).flatMap((role) =>
+    (given[role] ?? []).map((path, i): Artifact => {
+      const origin = origins[role]?.[i];
+      const matrix: Record<string, Json> = origin?.matrix ?? {};
+      return { role, path, name: origin ? `${origin.cell}.${role}` : (names[path] ?? role), matrix, ...(origin && { cell: origin.cell }) };
+    }),
+  );
+}

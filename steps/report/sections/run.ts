@@ -1,0 +1,213 @@
+/** Sections about the run: the sweep, the graph of cells with times and cache states, the environment, and the lockfile. */
+
+import type { Json, MetricDirection } from '../../../engine/contract/step.ts';
+import { betterOf } from '../../ml/tasks/metrics.ts';
+import type { EvaluationFile } from '../artifacts.ts';
+import { type Block, beginning, type Cell, count, counted, note, type Section, shown, type Table } from '../document.ts';
+import { dotChart } from '../plots.ts';
+
+/** What the engine knows about a run. */
+export interface RunFacts {
+  /** One line each: the run, the pipeline, when it ran. */
+  about: string[];
+  /** Cells in the order of the pipeline. `state`: fresh, restored, ran, failed … */
+  cells: {
+    cell: string;
+    state: string;
+    seconds?: number | undefined;
+    why?: string | undefined;
+    failure?: string | undefined;
+    result?: string | undefined;
+  }[];
+  /** The pipeline as SVG. */
+  graph?: string;
+  /** Final metrics of the cells. */
+  metrics: {
+    cell: string;
+    step: string;
+    matrix: Record<string, Json>;
+    name: string;
+    value: number;
+    better?: MetricDirection | undefined;
+    low?: number | undefined;
+    high?: number | undefined;
+  }[];
+  params: Record<string, Json>;
+  environment: [name: string, value: string][];
+  /** Fingerprint and output hashes of each cell, as in the lockfile. */
+  lock: { cell: string; fingerprint: string; outputs: [name: string, hash: string][] }[];
+  notices: string[];
+}
+
+/** The cells of a matrix with their metrics, the best first. */
+export function sweepSection(run: RunFacts | undefined, evaluations: readonly EvaluationFile[]): Section | undefined {
+  const metrics = run
+    ? run.metrics
+    : evaluations.flatMap(({ name, cell, matrix, metrics }) =>
+        Object.entries(metrics).map(([metric, value]) => ({
+          cell: cell ?? name,
+          step: name.split('[', 1)[0]!,
+          matrix,
+          name: metric,
+          value: value ?? Number.NaN,
+          better: betterOf(metric) as MetricDirection | undefined,
+          low: undefined,
+          high: undefined,
+        })),
+      );
+  const blocks: Block[] = [];
+  for (const [step, all] of Map.groupBy(
+    metrics.filter(({ matrix }) => Object.keys(matrix).length > 0),
+    ({ step }) => step,
+  )) {
+    const cells = [...Map.groupBy(all, ({ cell }) => cell).values()];
+    if (cells.length < 2) continue;
+    blocks.push(...sweepBlocks(step, cells, blocks.length));
+  }
+  return blocks.length === 0 ? undefined : { id: 'sweep', title: 'Sweep', blocks };
+}
+
+type Measured = RunFacts['metrics'];
+
+function sweepBlocks(step: string, cells: Measured[], index: number): Block[] {
+  const names = [...new Set(cells.flatMap((own) => own.map(({ name }) => name)))]
+    .filter((name) => !/\.(lower|upper)$/.test(name))
+    .slice(0, 8);
+  const keys = [...new Set(cells.flatMap(([first]) => Object.keys(first!.matrix)))];
+  const of = (own: Measured, name: string) => own.find((metric) => metric.name === name);
+  const main = names.find((name) => of(cells[0]!, name)?.better) ?? names[0]!;
+  const sign = of(cells[0]!, main)?.better === 'lower' ? 1 : -1;
+  const rank = (own: Measured) => {
+    const value = of(own, main)?.value;
+    return value === undefined || Number.isNaN(value) ? Number.POSITIVE_INFINITY : sign * value;
+  };
+  const sorted = [...cells].sort((a, b) => rank(a) - rank(b) || 0);
+  const most = sorted.slice(0, MOST_CELLS);
+  const table: Table = {
+    kind: 'table',
+    caption: `Cells of ${step}, the best ${main} first`,
+    header: [...keys, ...names],
+    rows: most.map((own, row) => [
+      ...keys.map((key) => valueText(own[0]!.matrix[key])),
+      ...names.map((name): string | Cell => {
+        const metric = of(own, name);
+        if (!metric) return '–';
+        const bounds = metric.low !== undefined && metric.high !== undefined ? ` [${shown(metric.low)}, ${shown(metric.high)}]` : '';
+        const isBest = row === 0 && name === main && metric.better !== undefined;
+        return { text: `${shown(metric.value)}${bounds}${isBest ? ' *' : ''}`, ...(isBest && { tone: 'good' as const }) };
+      }),
+    ]),
+    numeric: names.map((_, i) => keys.length + i),
+    ...(sorted.length > most.length && { more: `+ ${count(sorted.length - most.length)} more cells` }),
+  };
+  const differing = keys.filter((key) => new Set(cells.map(([first]) => valueText(first!.matrix[key]))).size > 1);
+  const bars = most.slice(0, 25).flatMap((own, i) => {
+    const metric = of(own, main);
+    const name = (differing.length > 0 ? differing : keys).map((key) => `${key}=${valueText(own[0]!.matrix[key])}`).join(', ');
+    return metric && Number.isFinite(metric.value)
+      ? [{ name, value: metric.value, low: metric.low, high: metric.high, marked: i === 0 && metric.better !== undefined }]
+      : [];
+  });
+  if (bars.length < 2) return [table];
+  return [
+    {
+      kind: 'picture',
+      name: `sweep-${index + 1}`,
+      title: `${main} of the cells of ${step}`,
+      description: `${bars
+        .slice(0, 6)
+        .map(({ name, value }) => `${name}: ${shown(value)}`)
+        .join('; ')}${bars.length > 6 ? ' …' : ''}.`,
+      svg: dotChart(bars, main),
+      table,
+    },
+  ];
+}
+
+const MOST_CELLS = 60;
+
+const valueText = (value: Json | undefined): string =>
+  beginning(value === undefined ? '–' : typeof value === 'string' ? value : JSON.stringify(value), 60);
+
+export function runSections(run: RunFacts): Section[] {
+  const blocks: Block[] = [];
+  const states = Map.groupBy(run.cells, ({ state }) => state);
+  const summary = [...states].map(([state, cells]) => `${count(cells.length)} ${state}`).join(', ');
+  const cells = cellTable(run);
+  if (run.graph)
+    blocks.push({
+      kind: 'picture',
+      name: 'pipeline',
+      title: 'Cells and their dependencies',
+      description: `${counted(run.cells.length, 'cell')}: ${summary}. The table lists the time and the state of each cell.`,
+      svg: run.graph,
+      closed: true,
+    });
+  if (run.cells.length > 0) blocks.push(note(`${counted(run.cells.length, 'cell')}: ${summary}.`), cells);
+  for (const message of run.notices.slice(0, 20)) blocks.push(note(message, 'bad'));
+  return [
+    ...(blocks.length > 0 ? [{ id: 'pipeline-cells', title: 'Pipeline', blocks }] : []),
+    ...environment(run),
+    ...(run.lock.length > 0 ? [{ id: 'lockfile', title: 'Fingerprints and outputs', blocks: [lockTable(run)] }] : []),
+  ];
+}
+
+function cellTable({ cells }: RunFacts): Table {
+  const longest = Math.max(0, ...cells.map(({ seconds }) => seconds ?? 0));
+  // Failed cells always have a row.
+  const rank = ({ state }: RunFacts['cells'][number]) => (state === 'failed' ? 0 : 1);
+  const most = cells.length > MOST_ROWS ? [...cells].sort((a, b) => rank(a) - rank(b)).slice(0, MOST_ROWS) : cells;
+  return {
+    kind: 'table',
+    caption: 'Cells with their state and time',
+    header: ['cell', 'state', 'time', 'reason or result'],
+    rows: most.map(({ cell, state, seconds, why, failure, result }) => [
+      beginning(cell, 160),
+      { text: state, ...(state === 'failed' && { tone: 'bad' as const }) },
+      { text: seconds === undefined ? '–' : time(seconds), ...(seconds !== undefined && longest > 0 && { share: seconds / longest }) },
+      beginning(failure ?? result ?? why ?? '', 300),
+    ]),
+    numeric: [2],
+    ...(cells.length > most.length && { more: `+ ${count(cells.length - most.length)} more cells` }),
+  };
+}
+
+const MOST_ROWS = 150;
+
+export function time(seconds: number): string {
+  if (seconds < 60) return `${Number(seconds.toFixed(seconds < 10 ? 1 : 0))} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min ${Math.round(seconds % 60)} s`;
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+function environment({ params, environment }: RunFacts): Section[] {
+  const rows = [
+    ...Object.entries(params).map(([name, value]) => [`param ${name}`, valueText(value)]),
+    ...environment.map(([name, value]) => [name, beginning(value, 300)]),
+  ];
+  if (rows.length === 0) return [];
+  return [
+    {
+      id: 'environment',
+      title: 'Environment',
+      blocks: [{ kind: 'table', caption: 'Parameters, machine and versions', header: ['name', 'value'], rows, numeric: [] }],
+    },
+  ];
+}
+
+function lockTable({ lock }: RunFacts): Table {
+  const most = lock.slice(0, MOST_ROWS);
+  return {
+    kind: 'table',
+    caption: 'What the result of each cell depends on, and its outputs, as SHA-256: the lockfile has the same hashes',
+    header: ['cell', 'fingerprint', 'outputs'],
+    rows: most.map(({ cell, fingerprint, outputs }) => [
+      beginning(cell, 160),
+      fingerprint.slice(0, 16),
+      outputs.map(([name, hash]) => `${name} ${hash.slice(0, 16)}`).join(', '),
+    ]),
+    numeric: [],
+    ...(lock.length > most.length && { more: `+ ${count(lock.length - most.length)} more cells` }),
+  };
+}

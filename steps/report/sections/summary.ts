@@ -1,0 +1,177 @@
+/** The headline: metrics with intervals, compared with baselines, and the verdict of `require`. */
+
+import { betterOf } from '../../ml/tasks/metrics.ts';
+import { boundsOf, type EvaluationFile, fieldsOf, type JsonFile, listOf, type Material, numbersOf, textOf } from '../artifacts.ts';
+import { type Block, type Cell, counted, type Figures, note, type Section, shown, type Table } from '../document.ts';
+
+/**
+ * The evaluations that the report shows in detail: those outside of a matrix, or of a sweep the best one. `others` are only in the
+ * table of the sweep.
+ */
+export function chosenEvaluations(all: readonly EvaluationFile[]): { chosen: EvaluationFile[]; others: EvaluationFile[] } {
+  const chosen: EvaluationFile[] = [];
+  for (const group of Map.groupBy(all, ({ name, matrix }) => (Object.keys(matrix).length === 0 ? name : stepOf(name))).values())
+    chosen.push(best(group));
+  // Outside of sweeps first, then the test split.
+  const rank = ({ matrix, split }: EvaluationFile) => (Object.keys(matrix).length > 0 ? 2 : 0) + (split === 'test' ? 0 : 1);
+  chosen.sort((a, b) => rank(a) - rank(b));
+  const shownOnes = chosen.slice(0, MOST_EVALUATIONS);
+  return { chosen: shownOnes, others: all.filter((one) => !shownOnes.includes(one)) };
+}
+
+const MOST_EVALUATIONS = 3;
+
+const stepOf = (name: string): string => name.split('[', 1)[0]!;
+
+function best(group: EvaluationFile[]): EvaluationFile {
+  const [first] = group as [EvaluationFile, ...EvaluationFile[]];
+  const metric = Object.keys(first.metrics)[0];
+  if (metric === undefined) return first;
+  const sign = betterOf(metric) === 'lower' ? -1 : 1;
+  const value = ({ metrics }: EvaluationFile) => (typeof metrics[metric] === 'number' ? sign * metrics[metric] : Number.NEGATIVE_INFINITY);
+  return group.reduce((a, b) => (value(b) > value(a) ? b : a));
+}
+
+export function summarySection(chosen: readonly EvaluationFile[], material: Material): Section | undefined {
+  const blocks: Block[] = [...verdictBlocks(material.verdicts)];
+  const [main] = chosen;
+  if (main) {
+    blocks.push(
+      note(`${main.name} on the split “${main.split}”${main.rows === undefined ? '' : `, ${counted(main.rows, 'row')}`}.`),
+      headline(main),
+      ...undefinedNotes(main),
+    );
+    const table = comparison(chosen, material.baselines);
+    if (table) blocks.push(table);
+    const { interval } = main.file;
+    if (Object.keys(fieldsOf(interval)).length > 0) blocks.push(note(intervalText(fieldsOf(interval))));
+  } else for (const baseline of material.baselines) blocks.push(...baselineTable(baseline));
+  return blocks.length === 0 ? undefined : { id: 'summary', title: 'Summary', blocks };
+}
+
+/** The metrics without those of slices and fairness, which have sections of their own. */
+const isHeadline = (name: string): boolean => !/^(gap|fairness|counterfactual)\.|\.(lower|upper)$/.test(name);
+
+function headline({ metrics, file }: EvaluationFile): Figures {
+  const names = Object.keys(metrics).filter(isHeadline).slice(0, MOST_FIGURES);
+  return {
+    kind: 'figures',
+    figures: names.map((name) => {
+      const bounds = boundsOf(fieldsOf(file.intervals)[name]);
+      const why = textOf(fieldsOf(file.undefined)[name]);
+      return {
+        name,
+        value: shown(metrics[name]),
+        ...(bounds && { interval: `[${shown(bounds.low)}, ${shown(bounds.high)}]` }),
+        ...(metrics[name] === null && why !== undefined && { note: why }),
+      };
+    }),
+  };
+}
+
+const MOST_FIGURES = 12;
+
+function undefinedNotes({ metrics, file }: EvaluationFile): Block[] {
+  return Object.entries(fieldsOf(file.undefined))
+    .filter(([name]) => !(name in metrics && isHeadline(name)))
+    .slice(0, 10)
+    .map(([name, why]) => note(`${name} is undefined: ${String(why)}`));
+}
+
+function intervalText({ level, method, resamples, unit, seed }: Record<string, unknown>): string {
+  const percent = typeof level === 'number' ? `${Number((100 * level).toPrecision(4))}% ` : '';
+  const how = [
+    ...(method === undefined ? [] : [`method ${String(method)}`]),
+    ...(resamples === undefined ? [] : [`${shown(Number(resamples))} resamples`]),
+    ...(unit === undefined ? [] : [`resampled unit: ${String(unit)}`]),
+    ...(seed === undefined ? [] : [`seed ${String(seed)}`]),
+  ];
+  return `Intervals in brackets are ${percent}bootstrap confidence intervals${how.length > 0 ? ` (${how.join(', ')})` : ''}.`;
+}
+
+/** Metrics as rows; evaluations and the baselines of the same split as columns. */
+function comparison(chosen: readonly EvaluationFile[], baselines: readonly JsonFile[]): Table | undefined {
+  const [main] = chosen as [EvaluationFile];
+  const methods = baselines
+    .filter(({ file }) => textOf(file.split) === main.split)
+    .flatMap(({ file }) =>
+      Object.entries(fieldsOf(file.methods)).map(([name, method]) => ({ name, metrics: numbersOf(fieldsOf(method).metrics) })),
+    );
+  if (chosen.length < 2 && methods.length === 0) return undefined;
+  const names = [...new Set(chosen.flatMap(({ metrics }) => Object.keys(metrics)).filter(isHeadline))];
+  const columns = [
+    ...chosen.map(({ name, split, metrics, file }) => ({ title: `${name.replace(/\.metrics$/, '')} (${split})`, metrics, file })),
+    ...methods
+      .slice(0, MOST_METHODS)
+      .map(({ name, metrics }) => ({ title: `baseline: ${name}`, metrics, file: {} as Record<string, unknown> })),
+  ];
+  return {
+    kind: 'table',
+    caption: methods.length > 0 ? 'Metrics of the evaluations and of the baselines' : 'Metrics of the evaluations',
+    header: ['metric', ...columns.map(({ title }) => title)],
+    rows: names.map((name) => [
+      name,
+      ...columns.map(({ metrics, file }) => {
+        const bounds = boundsOf(fieldsOf(file.intervals)[name]);
+        if (!(name in metrics)) return '–';
+        return `${shown(metrics[name])}${bounds ? ` [${shown(bounds.low)}, ${shown(bounds.high)}]` : ''}`;
+      }),
+    ]),
+    numeric: columns.map((_, i) => i + 1),
+    ...(methods.length > MOST_METHODS && { more: `+ ${methods.length - MOST_METHODS} more baselines` }),
+  };
+}
+
+const MOST_METHODS = 5;
+
+function baselineTable({ name, file }: JsonFile): Block[] {
+  const methods = Object.entries(fieldsOf(file.methods)).map(([method, value]) => ({
+    method,
+    metrics: numbersOf(fieldsOf(value).metrics),
+  }));
+  if (methods.length === 0) return [];
+  const names = [...new Set(methods.flatMap(({ metrics }) => Object.keys(metrics)))];
+  return [
+    {
+      kind: 'table',
+      caption: `Baselines (${name}), split “${String(file.split ?? '')}”`,
+      header: ['metric', ...methods.map(({ method }) => method)],
+      rows: names.map((metric) => [metric, ...methods.map(({ metrics }) => (metric in metrics ? shown(metrics[metric]) : '–'))]),
+      numeric: methods.map((_, i) => i + 1),
+    },
+  ];
+}
+
+/** What `require` decided. */
+function verdictBlocks(verdicts: readonly JsonFile[]): Block[] {
+  return verdicts.flatMap(({ name, file }): Block[] => {
+    const passed = file.passed ?? file.met ?? file.ok;
+    const rows = [...listOf(file.requirements), ...listOf(file.checks)].map(fieldsOf);
+    const table: Table = {
+      kind: 'table',
+      caption: `Requirements (${name})`,
+      header: ['requirement', 'required', 'value', 'result'],
+      rows: rows.map((row) => {
+        const met = row.passed ?? row.met ?? row.ok;
+        const result: Cell =
+          met === false ? { text: 'missed', tone: 'bad' } : met === true ? { text: 'met', tone: 'good' } : { text: 'n/a' };
+        const value = row.value ?? row.actual;
+        return [
+          String(row.metric ?? row.name ?? ''),
+          String(row.required ?? row.requirement ?? row.condition ?? ''),
+          typeof value === 'number' ? shown(value) : String(value ?? 'n/a'),
+          result,
+        ];
+      }),
+      numeric: [2],
+    };
+    return [
+      ...(passed === true
+        ? [note('All requirements are met.', 'good')]
+        : passed === false
+          ? [note('Not all requirements are met.', 'bad')]
+          : []),
+      ...(rows.length > 0 ? [table] : []),
+    ];
+  });
+}
