@@ -29,7 +29,7 @@ makeFoldersAbsolute(process.env);
 const HOUR = 3_600_000;
 
 /** The arguments in the list of commands, for commands whose usage is long or has several forms. */
-const LISTED: Record<string, string> = { runs: '', cache: 'COMMAND', gc: 'OPTIONS', show: 'PATH | CELL[.OUTPUT]' };
+const LISTED: Record<string, string> = { runs: '', report: '[RUN] [CELL…]', cache: 'COMMAND', gc: 'OPTIONS', show: 'PATH | CELL[.OUTPUT]' };
 
 const tunesmith = new Command('tunesmith')
   .usage('COMMAND …')
@@ -154,6 +154,23 @@ command('runs [words...]', 'list past runs, show one run, or compare two runs', 
       '\nWithout RUN, diff compares the latest finished run with the previous one of the same pipeline.',
   )
   .usage('[show RUN | diff [RUN [RUN]]] [options]');
+
+command('report [words...]', 'write a report about a run as one HTML file, or as Markdown', () => import('./report.ts'))
+  .addOption(file())
+  .addOption(
+    new Option('--format <format>', 'html: one file, for a browser; md: Markdown with SVG files').choices(['html', 'md']).default('html'),
+  )
+  .option('-o, --output <file>', 'the file to write (default: report-RUN.html or report-RUN.md)')
+  .option('--run <run>', 'the run of the named cells: a number, latest or previous')
+  .option('--title <title>', 'title of the report (default: the pipeline and the run)')
+  .addOption(new Option('--examples <n>', 'number of the worst mistakes to show').argParser(count).default(20))
+  .option('--no-examples', 'show no texts of the data')
+  .addHelpText(
+    'after',
+    '\nWithout arguments, the report is about the latest run. RUN is a number, latest or previous.' +
+      '\nCELL… limits the report to these cells of the run and all cells that they depend on.',
+  )
+  .usage('[FILE] [RUN] [CELL…] [options]');
 
 command('gc', 'remove stored results that are no longer needed', () => import('./gc.ts'))
   .addOption(new Option('--keep-runs <n>', 'remove results that the last N runs of each pipeline did not use').argParser(count))

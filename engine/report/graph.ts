@@ -14,8 +14,13 @@ interface PipelineNode {
   step: string;
   /** Second line of the label: the matrix values, or the number of cells. */
   detail?: string;
+  /** Last line of the label: how the cell ended. */
+  outcome?: string;
   shell: boolean;
 }
+
+/** What a graph needs to know of a cell. */
+export type GraphCell = Pick<Cell, 'name' | 'step' | 'reads' | 'waits'> & { action: Pick<Cell['action'], 'kind'> };
 
 interface PipelineEdge {
   from: number;
@@ -24,19 +29,30 @@ interface PipelineEdge {
   waits: boolean;
 }
 
-export function graphOf({ name, cells }: Pipeline): PipelineGraph {
+/** @param outcomeOf describes how the cells of a box ended */
+export function graphOf(
+  { name, cells }: Pick<Pipeline, 'name'> & { cells: GraphCell[] },
+  outcomeOf: (cells: string[]) => string | undefined = () => undefined,
+): PipelineGraph {
   const byStep = cells.length > CELLS;
-  const keyOf = (cell: Cell) => (byStep ? cell.step : cell.name);
+  const keyOf = (cell: GraphCell) => (byStep ? cell.step : cell.name);
   const nodes: PipelineNode[] = [];
   const position = new Map<string, number>();
   const byName = new Map(cells.map((cell) => [cell.name, cell]));
   for (const cell of cells) {
     if (position.has(keyOf(cell))) continue;
     position.set(keyOf(cell), nodes.length);
-    const many = byStep ? cells.filter(({ step }) => step === cell.step).length : 1;
+    const own = byStep ? cells.filter(({ step }) => step === cell.step) : [cell];
+    const many = own.length;
+    const outcome = outcomeOf(own.map(({ name }) => name));
     const point = cell.name.slice(cell.step.length).replace(/^\[(.*)\]$/s, '$1');
     const detail = many > 1 ? `${many} cells` : point;
-    nodes.push({ step: cell.step, ...(detail && !(byStep && many === 1) ? { detail } : {}), shell: cell.action.kind === 'shell' });
+    nodes.push({
+      step: cell.step,
+      ...(detail && !(byStep && many === 1) ? { detail } : {}),
+      ...(outcome !== undefined && { outcome }),
+      shell: cell.action.kind === 'shell',
+    });
   }
   const edges = new Map<string, PipelineEdge>();
   for (const cell of cells) {
@@ -116,7 +132,7 @@ ${layout.paths.map((points, i) => `<path${graph.edges[i]!.waits ? ' class="waits
 ${graph.nodes
   .map((node, i) => {
     const { x, y, width, height } = layout.boxes[i]!;
-    const lines = node.detail === undefined ? [] : [text(node.detail, x + width / 2, y + 36, ' class="detail"')];
+    const lines = linesBelow(node).map((line, i) => text(line, x + width / 2, y + 36 + 15 * i, ' class="detail"'));
     return [
       `<rect${node.shell ? '' : ' class="step"'} x="${round(x)}" y="${round(y)}" width="${round(width)}" height="${height}" rx="${node.shell ? 2 : 8}"/>`,
       text(node.step, x + width / 2, y + 19, ' font-weight="600"'),
@@ -141,11 +157,16 @@ function sizesOf(nodes: PipelineNode[]): Size[] {
   return sizes.map(({ height }, i) => ({ width: widest.get(nodes[i]!.step)!, height }));
 }
 
-function sizeOf({ step, detail }: PipelineNode): Size {
-  const name = width(step) * FONT * LETTER;
-  const below = width(detail ?? '') * (FONT - 2) * LETTER;
-  return { width: Math.max(64, Math.ceil(Math.max(name, below)) + 24), height: detail === undefined ? 30 : 46 };
+function sizeOf(node: PipelineNode): Size {
+  const lines = linesBelow(node);
+  const name = width(node.step) * FONT * LETTER;
+  const below = Math.max(0, ...lines.map(width)) * (FONT - 2) * LETTER;
+  const height = lines.length === 0 ? 30 : 46 + 15 * (lines.length - 1);
+  return { width: Math.max(64, Math.ceil(Math.max(name, below)) + 24), height };
 }
+
+/** The lines of a label below the name of the step. */
+const linesBelow = ({ detail, outcome }: PipelineNode): string[] => [detail, outcome].filter((line) => line !== undefined);
 
 /** A curve that leaves and enters boxes horizontally. */
 function curve(points: [number, number][]): string {

@@ -33,6 +33,14 @@ export interface Artifact {
   matrix: Record<string, Json>;
   /** The cells whose outputs this cell reads, directly or not, the nearest first. */
   above?: string[];
+  /** Puts a copy of a stored output at `path`, which does not exist before. */
+  fetch?(): Promise<void>;
+}
+
+/** The path of an artifact, which exists from now on. */
+export async function opened({ path, fetch }: Artifact): Promise<string> {
+  if (!existsSync(path)) await fetch?.();
+  return path;
 }
 
 export type Fields = Record<string, unknown>;
@@ -75,6 +83,8 @@ export async function readMaterial(artifacts: readonly Artifact[]): Promise<Mate
     const all: T[] = [];
     for (const artifact of artifacts.filter((one) => one.role === role)) {
       try {
+        // A model may be large, and not every one is needed.
+        if (role !== 'model') await opened(artifact);
         all.push(await read(artifact));
       } catch (error) {
         missing.push(`${artifact.name} cannot be read: ${oneLine(error)}`);
@@ -101,10 +111,7 @@ export async function readMaterial(artifacts: readonly Artifact[]): Promise<Mate
       if (!existsSync(join(artifact.path, 'data.parquet'))) throw new Error('it is no table (older versions of evaluate wrote a file)');
       return artifact;
     }),
-    models: await each('model', async (artifact) => {
-      if (!existsSync(join(artifact.path, 'config.json'))) throw new Error('it contains no config.json');
-      return artifact;
-    }),
+    models: await each('model', async (artifact) => artifact),
     samples: await each('samples', async (artifact) => ({ ...artifact, text: (await readFile(artifact.path, 'utf8')).slice(0, 200_000) })),
     missing,
   };
@@ -151,3 +158,32 @@ export function boundsOf(value: unknown): { low: number; high: number } | undefi
 }
 
 export const oneLine = (error: unknown): string => (error instanceof Error ? error.message : String(error)).split('\n')[0]!;
+
+/** What an output of a step is; undefined if a report does not need it. `uses`: the name of a built-in step. */
+export function roleOf(uses: string | undefined, output: string): Role | undefined {
+  return (
+    (uses === undefined ? undefined : OF_STEPS[uses]?.[output]) ??
+    (uses === undefined || !Object.hasOwn(OF_STEPS, uses) ? OF_OTHERS[output] : undefined)
+  );
+}
+
+const OF_STEPS: Record<string, Record<string, Role>> = {
+  collect: { data: 'data' },
+  clean: { data: 'data' },
+  split: { data: 'data' },
+  tokenize: {},
+  check: { report: 'checks' },
+  train: { history: 'history', model: 'model' },
+  calibrate: { metrics: 'calibration', model: 'model' },
+  reduce: { model: 'model' },
+  evaluate: { metrics: 'metrics', predictions: 'predictions' },
+  baseline: { metrics: 'baselines' },
+  behavior: { report: 'behavior' },
+  require: { verdict: 'verdict' },
+  select: {},
+  deploy: {},
+  report: {},
+};
+
+/** Of custom steps and commands, by the name of the output. */
+const OF_OTHERS: Record<string, Role> = { metrics: 'metrics', history: 'history', predictions: 'predictions', samples: 'samples' };

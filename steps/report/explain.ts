@@ -48,7 +48,8 @@ export async function explainer(
     const found: (ExplainedLabel[] | undefined)[] = examples.map(() => undefined);
     for (const [i, attribution] of attributions.entries()) {
       const { example, name } = asked[i]!;
-      if (attribution) (found[example] ??= []).push({ label: name, attribution, fields: fields.map(({ column }) => column) });
+      if (attribution)
+        found[example] = [...(found[example] ?? []), { label: name, attribution, fields: fields.map(({ column }) => column) }];
     }
     return found;
   };
@@ -85,10 +86,9 @@ function exampleOf({ id, label, prediction, score, loss, texts }: PredictedExamp
   const names = Object.keys(texts);
   const fields = names.map((name) => ({
     ...(names.length > 1 && { name }),
-    parts:
-      first && first.fields.includes(name) ? markedParts(texts[name]!, first.attribution, first.fields.indexOf(name)) : plain(texts[name]!),
+    parts: first?.fields.includes(name) ? markedParts(texts[name]!, first.attribution, first.fields.indexOf(name)) : plain(texts[name]!),
   }));
-  return { facts, fields, notes: explained.flatMap(strongest) };
+  return { facts, fields, notes: explained.flatMap((one) => strongest(one, texts)) };
 }
 
 const plain = (text: string): Part[] => [{ text: beginning(text, SHOWN) }];
@@ -115,16 +115,16 @@ const LEVELS = 4;
 const largest = (tokens: readonly AttributedToken[]): number => Math.max(1e-30, ...tokens.map(({ value }) => Math.abs(value)));
 
 /** The strongest tokens in words, for readers who do not see colors. */
-function strongest({ label, attribution }: ExplainedLabel): string[] {
+function strongest({ label, attribution, fields }: ExplainedLabel, texts: Record<string, string>): string[] {
   const { tokens, truncated } = attribution;
-  const own = tokens
-    .filter(({ text, token }) => text !== null && token.trim() !== '')
-    .sort((a, b) => Math.abs(b.value) - Math.abs(a.value));
+  const written = ({ text, span: [begin, end], token }: AttributedToken) =>
+    visible((text !== null && texts[fields[text]!]?.slice(begin, end)) || token).trim();
+  const own = tokens.filter((token) => token.text !== null && written(token) !== '').sort((a, b) => Math.abs(b.value) - Math.abs(a.value));
   const side = (sign: 1 | -1) =>
     own
       .filter(({ value }) => sign * value > 0)
       .slice(0, 5)
-      .map(({ token, value }) => `${visible(token).trim()} (${value > 0 ? '+' : '−'}${shown(Math.abs(value))})`);
+      .map((token) => `${beginning(written(token), 40)} (${token.value > 0 ? '+' : '−'}${shown(Math.abs(token.value))})`);
   const [up, down] = [side(1), side(-1)];
   return [
     ...(up.length > 0 ? [`Raise the score of “${label}”: ${up.join(', ')}.`] : []),

@@ -101,7 +101,7 @@ function matrix({ caption, labels, counts, to }: Matrix): string {
     });
     return `<tr><th scope="row">${data(labels[r]!)}</th>${cells.join('')}<td class="n total">${count(totals[r]!)}</td></tr>`;
   });
-  return `<div class="wide" role="region" tabindex="0" aria-label="${escaped(caption)}"><table class="matrix"><caption>${data(caption)}</caption><thead><tr><th scope="col">true ＼ predicted</th>${heads}<th scope="col" class="total">rows</th></tr></thead><tbody>
+  return `<div class="wide" role="region" tabindex="0" aria-label="${escaped(caption)}"><table class="matrix"><caption>${data(caption)}</caption><thead><tr><th scope="col">true \\ predicted</th>${heads}<th scope="col" class="total">rows</th></tr></thead><tbody>
 ${body.join('\n')}
 </tbody></table></div>`;
 }

@@ -154,7 +154,7 @@ const unique = (names: string[]): string[] => names.map((name, i) => (names.inde
 /** The names of the series in rows above the chart. */
 function legendOf(names: string[]): { items: { name: string; x: number; y: number; i: number }[]; height: number } {
   if (names.length < 2) return { items: [], height: 0 };
-  let [x, y] = [58, 14];
+  let [x, y] = [58, 32]; // below the label of the y-axis
   const items = names.map((name, i) => {
     const text = short(name);
     const width = 34 + 6.6 * text.length;
@@ -163,7 +163,7 @@ function legendOf(names: string[]): { items: { name: string; x: number; y: numbe
     x += width;
     return item;
   });
-  return { items, height: y + 4 };
+  return { items, height: y - 8 };
 }
 
 function svgOf(options: Plot.PlotOptions, legend: ReturnType<typeof legendOf>['items'] = []): string {

@@ -7,7 +7,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ContextOf, type Json, type StepContext, StepError } from '../../engine/contract/step.ts';
 import { readEncoding } from '../ml/tasks/encoder.ts';
-import { type Artifact, type EvaluationFile, type Material, oneLine, type Role, readMaterial } from './artifacts.ts';
+import { type Artifact, type EvaluationFile, type Material, oneLine, opened, type Role, readMaterial } from './artifacts.ts';
 import type { Report, Section } from './document.ts';
 import { type Explain, explainer } from './explain.ts';
 import { htmlOf } from './html.ts';
@@ -33,6 +33,8 @@ export interface ReportRequest extends Pick<StepContext, 'threads' | 'signal'> {
   /** What the caller could not find. */
   missing: string[];
 }
+
+export { roleOf } from './artifacts.ts';
 
 /** The files of a report, by name; the first one is the report itself. `pictures`: the name of the folder of pictures. */
 export async function makeReport(request: ReportRequest, pictures = 'pictures'): Promise<Map<string, string>> {
@@ -89,7 +91,7 @@ async function predictionSections(
   const rows =
     predictions &&
     (await guarded(`The predictions ${predictions.name}`, missing, async () => {
-      const fields = model ? Object.values((await readEncoding(model.path)).fields ?? {}) : [];
+      const fields = model ? Object.values((await readEncoding(await opened(model))).fields ?? {}) : [];
       return PredictedRows.open(predictions.path, tablesFor(predictions, material).reverse(), fields);
     }));
   try {
@@ -133,7 +135,7 @@ async function mistakes(
 
 async function openExplainer(model: Artifact, request: ReportRequest, missing: string[]): Promise<Explain | undefined> {
   try {
-    return await explainer(model.path, request);
+    return await explainer(await opened(model), request);
   } catch (error) {
     missing.push(`There are no token attributions, because ${model.name} cannot be used: ${oneLine(error)}`);
     return undefined;

@@ -1,0 +1,198 @@
+/** `tunesmith report [RUN | CELL…]`: writes a report about a run, or about some of its cells and all that they depend on. */
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { availableParallelism, tmpdir } from 'node:os';
+import { basename, dirname, join, resolve } from 'node:path';
+import { replaceFile } from '../../cache/atomic-move.ts';
+import { reports } from '../../steps/registry.ts';
+import type { Pipeline } from '../contract/cell.ts';
+import { InvalidError, usage } from '../contract/errors.ts';
+import { displayPath } from '../files/paths.ts';
+import { printableName, printLines } from '../format/terminal-text.ts';
+import { bytes, duration, moment } from '../format/text.ts';
+import { readPipeline } from '../pipeline/index.ts';
+import { graphOf, svg } from '../report/graph.ts';
+import { nearPath } from '../report/outcome.ts';
+import { withProject } from '../run/project.ts';
+import { pastRuns, type RunDetails, runDetails } from '../run/records.ts';
+import { cellsAbove, locateOutput, outputHashes, type PastCell, type RunResults, runResults } from '../run/run-results.ts';
+import { cellTest, unknownCell } from '../run/select-cells.ts';
+import { fileAmong, outerProject, projectRoot } from './pipeline-file.ts';
+import { runNamed } from './runs.ts';
+
+interface ReportOptions {
+  file?: string;
+  run?: string;
+  format: 'html' | 'md';
+  output?: string;
+  title?: string;
+  /** False for --no-examples. */
+  examples: number | false;
+}
+
+export default async function report(words: string[], options: ReportOptions): Promise<void> {
+  const among = fileAmong(words);
+  const file = among.file ?? options.file;
+  const root = projectRoot(file);
+  const { run, cells } = wanted(root, among.rest, file, options);
+  const output = resolve(options.output ?? `report-${run.id}.${options.format}`);
+  const copies = mkdtempSync(join(tmpdir(), 'tunesmith-report-'));
+  const pipeline = await pipelineOf(root, run);
+  try {
+    const files = await withProject({ root }, { readOnly: true }, async (project) => {
+      const all = runResults(run, pipeline, project);
+      const results = { ...all, cells: selected(all, cells, run) };
+      const { makeReport, roleOf } = await reports();
+      const missing = results.current
+        ? []
+        : ['The pipeline has changed since this run, so not all dependencies between its cells are known.'];
+      const artifacts = [];
+      const byName = new Map(results.cells.map((cell) => [cell.name, cell]));
+      const roles = new Map<string, ReturnType<typeof roleOf>>();
+      for (const cell of results.cells)
+        for (const [name, content] of Object.entries(cell.outputs)) {
+          // A copy of another output, such as that of `select`, is what the other one is.
+          const role = roleOf(cell.uses, name) ?? roles.get(content.hash);
+          if (role === undefined) continue;
+          roles.set(content.hash, role);
+          const place = pipeline?.cells.find((one) => one.name === cell.name)?.outputs[name]?.path;
+          const located = await locateOutput({ name: cell.name, output: name, content }, { project, place, copies });
+          if (located)
+            artifacts.push({
+              role,
+              name: `${cell.name}.${name}`,
+              cell: cell.name,
+              matrix: cell.matrix,
+              above: cellsAbove(cell, byName),
+              ...located,
+            });
+          else missing.push(`${cell.name}.${name} is no longer stored.`);
+        }
+      const lost = results.cells.filter(
+        ({ state, outputs }) => Object.keys(outputs).length === 0 && ['ran', 'fresh', 'restored'].includes(state),
+      );
+      if (lost.length > 0) missing.push(`The results of these cells are no longer stored: ${lost.map(({ name }) => name).join(', ')}.`);
+      return makeReport(
+        {
+          title: options.title ?? `${pipeline?.name ?? basename(run.pipeline)}, run ${run.id}`,
+          format: options.format,
+          artifacts,
+          examples: options.examples || 0,
+          runtime: 'onnx',
+          threads: availableParallelism(),
+          signal: new AbortController().signal,
+          run: factsOf(run, results, pipeline),
+          missing,
+        },
+        picturesBeside(output),
+      );
+    });
+    await write(files, output);
+  } finally {
+    rmSync(copies, { recursive: true, force: true });
+  }
+}
+
+/** A run by its number, `latest` or `previous`; otherwise the words are cells of the latest run. */
+function wanted(root: string, words: string[], file: string | undefined, { run }: ReportOptions): { run: RunDetails; cells: string[] } {
+  const [first, ...rest] = words;
+  const isRun = first !== undefined && /^(\d+|latest|previous)$/.test(first);
+  if (isRun && run !== undefined) throw usage(`two runs are named: ${first} and ${run}`, 'Name one of them.');
+  const cells = isRun ? rest : words;
+  const given = isRun ? first : run;
+  const id = given !== undefined ? runNamed(root, given) : file === undefined ? runNamed(root, 'latest') : latestOf(root, file);
+  return { run: runDetails(root, id)!, cells };
+}
+
+function latestOf(root: string, file: string): number {
+  const path = resolve(file);
+  const last = pastRuns(root, Number.MAX_SAFE_INTEGER).find(({ pipeline }) => resolve(root, pipeline) === path);
+  if (last) return last.id;
+  throw usage(`${displayPath(path)} has not run yet`, outerProject(root) ?? `Run it: tunesmith run ${nearPath(path)}`);
+}
+
+/** The pipeline as it is now, with the parameters of the run; undefined if it cannot be read. */
+async function pipelineOf(root: string, { pipeline, setting }: RunDetails): Promise<Pipeline | undefined> {
+  const set = Object.entries(setting?.params ?? {}).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
+  try {
+    return await readPipeline(resolve(root, pipeline), { set, readOnly: true });
+  } catch {
+    return undefined;
+  }
+}
+
+/** The named cells and all that they depend on; without names, all cells. */
+function selected({ cells }: RunResults, words: string[], run: RunDetails): PastCell[] {
+  if (words.length === 0) return cells;
+  const byName = new Map(cells.map((cell) => [cell.name, cell]));
+  const names = new Set<string>();
+  for (const word of words) {
+    const found = cells.filter(cellTest(word));
+    if (found.length === 0) throw new InvalidError([unknownCell({ file: run.pipeline, cells } as unknown as Pipeline, word)]);
+    for (const cell of found) for (const name of [cell.name, ...cellsAbove(cell, byName)]) names.add(name);
+  }
+  return cells.filter(({ name }) => names.has(name));
+}
+
+function factsOf(run: RunDetails, { cells }: RunResults, pipeline: Pipeline | undefined) {
+  const byName = new Map(cells.map((cell) => [cell.name, cell]));
+  const inGraph = cells.map(({ reads, waits, ...cell }) => ({
+    ...cell,
+    reads: reads.filter((name) => byName.has(name)),
+    waits: waits.filter((name) => byName.has(name)),
+  }));
+  const name = pipeline?.name ?? basename(run.pipeline);
+  return {
+    about: [
+      `run ${run.id} of ${run.pipeline}, ${moment(run.started)}${run.seconds === undefined ? '' : `, ${duration(run.seconds)}`}`,
+      ...(pipeline?.description ? [pipeline.description] : []),
+      ...(run.state === 'ended' ? [] : [run.state === 'running' ? 'The run is in progress.' : 'The run was interrupted.']),
+    ],
+    cells: cells.map(({ name, state, seconds, why, failure, result }) => ({ cell: name, state, seconds, why, failure, result })),
+    ...(cells.length > 0 && { graph: svg(graphOf({ name, cells: inGraph }, (names) => outcomeOf(names.map((one) => byName.get(one)!)))) }),
+    metrics: cells.flatMap(({ step, matrix, metrics }) => metrics.map((metric) => ({ ...metric, step, matrix }))),
+    params: run.setting?.params ?? {},
+    environment: environmentOf(run),
+    lock: cells.flatMap((cell) =>
+      cell.fingerprint === undefined ? [] : [{ cell: cell.name, fingerprint: cell.fingerprint, outputs: outputHashes(cell) }],
+    ),
+    notices: run.notices.map(({ cell, message }) => (cell === undefined ? message : `${cell}: ${message}`)),
+  };
+}
+
+/** `ran 12s`, or for several cells `3 ran, 1 fresh, 40s`. */
+function outcomeOf(cells: PastCell[]): string {
+  const seconds = cells.reduce((sum, cell) => sum + (cell.seconds ?? 0), 0);
+  const time = seconds > 0 ? ` ${duration(seconds)}` : '';
+  if (cells.length === 1) return `${cells[0]!.state}${time}`;
+  const states = [...Map.groupBy(cells, ({ state }) => state)].map(([state, own]) => `${own.length} ${state}`);
+  return `${states.join(', ')}${time && `,${time}`}`;
+}
+
+function environmentOf({ setting, git, text }: RunDetails): [string, string][] {
+  if (!setting) return [];
+  const { machine, versions } = setting;
+  return [
+    ['commit', git ? `${git.commit}${git.dirty ? ' (with uncommitted changes)' : ''}` : 'not known'],
+    ['machine', `${machine.cpu}, ${machine.cores} cores, ${bytes(machine.memory)}, ${machine.system}`],
+    ...(text === undefined ? [] : [['pipeline (SHA-256)', text] as [string, string]]),
+    ...Object.entries(versions),
+  ];
+}
+
+const picturesBeside = (output: string): string => `${basename(output).replace(/\.md$/i, '')}-pictures`;
+
+/** The first file is the report; the others are its pictures. */
+async function write(files: ReadonlyMap<string, string>, output: string): Promise<void> {
+  const [[, text], ...pictures] = [...files] as [[string, string], ...[string, string][]];
+  await mkdir(dirname(output), { recursive: true });
+  for (const [name, picture] of pictures) {
+    const path = join(dirname(output), name);
+    await mkdir(dirname(path), { recursive: true });
+    replaceFile(path, picture);
+  }
+  replaceFile(output, text);
+  const more = pictures.length > 0 ? ` and ${pictures.length} pictures in ${printableName(picturesBeside(output))}/` : '';
+  printLines([`wrote ${nearPath(output)} (${bytes(Buffer.byteLength(text))})${more}`]);
+}
