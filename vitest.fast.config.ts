@@ -8,7 +8,7 @@ export default defineConfig({
       'test/engine/{fetch,pipeline,report}/*.test.ts',
       'test/engine/contract/address.test.ts',
       'test/pipelines/*.test.ts',
-      'test/steps/{baseline,behavior,choose,clean,collect,preview,reduce,select,split,tokenize}/*.test.ts',
+      'test/steps/{baseline,behavior,choose,clean,collect,preview,reduce,report,select,split,tokenize}/*.test.ts',
       'test/steps/calibrate/golden.test.ts',
       'test/steps/check/*.test.ts',
       'test/steps/evaluate/{discover,fairness}.test.ts',

@@ -126,7 +126,7 @@ function example({ facts, fields, notes }: Example): string[] {
 function data(text: string): string {
   return visible(text)
     .replace(/\s+/g, ' ')
-    .replace(/[&<>"'`*_~[\]()#|\\!@$:^{}]|^[-+=]|(?<=^\d+)[.)]/g, (character) =>
+    .replace(/[&<>"'`*_~[\]()#|\\!@$:^{}]|^[-+=]|(?<=^\d+)[.)](?= )/g, (character) =>
       KEPT.has(character) ? character : `&#${character.codePointAt(0)};`,
     )
     .replace(/[\u202a-\u202e\u2066-\u2069]/g, (mark) => `\\u${mark.charCodeAt(0).toString(16)}`);

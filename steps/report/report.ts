@@ -30,7 +30,7 @@ export interface ReportRequest extends Pick<StepContext, 'threads' | 'signal'> {
   examples: number;
   runtime: 'auto' | 'onnx' | 'tensorflow' | 'eager';
   run?: RunFacts;
-  /** What the caller could not find. */
+  /** What the caller could not find. What else is missing is added. */
   missing: string[];
 }
 
@@ -48,7 +48,8 @@ async function reportOf(request: ReportRequest): Promise<Report> {
   const material = await readMaterial(request.artifacts);
   const { chosen } = chosenEvaluations(material.evaluations);
   const [main] = chosen;
-  const missing = [...request.missing, ...material.missing];
+  const { missing } = request;
+  missing.push(...material.missing);
   const parts = await predictionSections(request, main, material, missing);
   const { run } = request;
   const sections = [

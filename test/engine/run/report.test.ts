@@ -1,0 +1,78 @@
+/** `tunesmith report`: the page of a run, of cells, of a run whose results were removed, and of a pipeline that has changed. */
+import { readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, expect, test } from 'vitest';
+import { sharedProject } from '../../rig.ts';
+
+const PIPELINE = `
+name: small
+params: { level: 3 }
+steps:
+  make:
+    run: node -e "fs.writeFileSync(process.argv[1], 'x')" \${{ outputs.text }}
+    outputs: { text: text.txt }
+  score:
+    matrix: { rate: [1, 2, 3] }
+    run: node -e "fs.writeFileSync(process.argv[1], JSON.stringify({ split: 'test', rows: 4, metrics: { f1: 0.1 * process.argv[2] } }))" \${{ outputs.metrics }} \${{ matrix.rate }}
+    inputs: { text: "\${{ steps.make.text }}" }
+    outputs: { metrics: "score-\${{ matrix.rate }}.json" }
+`;
+
+const p = sharedProject({ 'p.yaml': PIPELINE, 'package.json': '{"type":"module"}' });
+const page = (name: string) => readFileSync(p.path(name), 'utf8');
+
+beforeAll(async () => {
+  const { code, stderr } = await p.run('run', 'p.yaml');
+  expect(code, stderr).toBe(0);
+});
+
+test('the latest run: its metrics, cells with states and times, the graph, the environment and the hashes of the lockfile', async () => {
+  const { code, stdout, stderr } = await p.run('report');
+  expect(code, stderr).toBe(0);
+  expect(stdout).toMatch(/wrote report-1\.html/);
+  const html = page('report-1.html');
+  for (const id of ['summary', 'pipeline-cells', 'environment', 'lockfile']) expect(html).toContain(`<section id="${id}"`);
+  expect(html).toContain('score[rate=3]');
+  expect(html).toContain('0.3');
+  expect(html).toContain('param level');
+  const [, fingerprint] = /fingerprint: ([\da-f]{16})/.exec(page('p.lock'))!;
+  expect(html).toContain(fingerprint);
+  const [, graph] = /src="data:image\/svg\+xml;base64,([^"]+)"/.exec(html)!;
+  expect(Buffer.from(graph!, 'base64').toString()).toMatch(/>ran [^<]*s</);
+});
+
+test('cells and all that they depend on, as Markdown at a given place', async () => {
+  const { code, stderr } = await p.run('report', 'score[rate=2]', '--format', 'md', '-o', 'out/cells.md', '--title', 'Two');
+  expect(code, stderr).toBe(0);
+  const text = page('out/cells.md');
+  expect(text).toMatch(/^# Two\n/);
+  expect(text).toContain('score&#91;rate=2&#93;');
+  expect(text).not.toContain('rate=3');
+  expect(text).toContain('| make |');
+  expect(page('out/cells-pictures/pipeline.svg')).toMatch(/^<svg /);
+});
+
+test('a later run is fresh; removed results and a changed pipeline are named', async () => {
+  await p.run('run', 'p.yaml');
+  await p.run('report');
+  expect(page('report-2.html')).toContain('<td>fresh</td>');
+  p.write({ 'p.yaml': PIPELINE.replace('[1, 2, 3]', '[1, 2]') });
+  rmSync(join(p.path('.tunesmith'), 'objects'), { recursive: true });
+  rmSync(p.path('score-3.json'));
+  const { code, stderr } = await p.run('report', '1', '-o', 'old.html');
+  expect(code, stderr).toBe(0);
+  const html = page('old.html');
+  expect(html).toContain('The pipeline has changed since this run');
+  expect(html).toContain('score[rate=3].metrics is no longer stored.');
+  expect(html).toContain('<section id="pipeline-cells"');
+});
+
+test.each([
+  [['report', '99'], 'there is no run 99'],
+  [['report', 'nothing'], 'there is no such cell or step'],
+  [['report', '--format', 'pdf'], 'format'],
+])('%j is a usage error', async (words, message) => {
+  const { code, stderr } = await p.run(...words);
+  expect(code).toBe(2);
+  expect(stderr).toContain(message);
+});
