@@ -112,7 +112,9 @@ function markedParts(text: string, { tokens }: Attribution, index: number): Part
 
 const LEVELS = 4;
 
-const largest = (tokens: readonly AttributedToken[]): number => Math.max(1e-30, ...tokens.map(({ value }) => Math.abs(value)));
+/** Special tokens are not shown. */
+const largest = (tokens: readonly AttributedToken[]): number =>
+  Math.max(1e-30, ...tokens.map(({ text, value }) => (text === null ? 0 : Math.abs(value))));
 
 /** The strongest tokens in words, for readers who do not see colors. */
 function strongest({ label, attribution, fields }: ExplainedLabel, texts: Record<string, string>): string[] {

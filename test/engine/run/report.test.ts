@@ -9,11 +9,13 @@ name: small
 params: { level: 3 }
 steps:
   make:
-    run: node -e "fs.writeFileSync(process.argv[1], 'x')" \${{ outputs.text }}
+    run: |-
+      node -e "fs.writeFileSync(process.argv[1], 'x')" \${{ outputs.text }}
     outputs: { text: text.txt }
   score:
     matrix: { rate: [1, 2, 3] }
-    run: node -e "fs.writeFileSync(process.argv[1], JSON.stringify({ split: 'test', rows: 4, metrics: { f1: 0.1 * process.argv[2] } }))" \${{ outputs.metrics }} \${{ matrix.rate }}
+    run: |-
+      node -e "fs.writeFileSync(process.argv[1], JSON.stringify({ split: 'test', rows: 4, metrics: { f1: 0.1 * process.argv[2] } }))" \${{ outputs.metrics }} \${{ matrix.rate }}
     inputs: { text: "\${{ steps.make.text }}" }
     outputs: { metrics: "score-\${{ matrix.rate }}.json" }
 `;
@@ -56,7 +58,7 @@ test('a later run is fresh; removed results and a changed pipeline are named', a
   await p.run('run', 'p.yaml');
   await p.run('report');
   expect(page('report-2.html')).toContain('<td>fresh</td>');
-  p.write({ 'p.yaml': PIPELINE.replace('[1, 2, 3]', '[1, 2]') });
+  p.write('p.yaml', PIPELINE.replace('[1, 2, 3]', '[1, 2]'));
   rmSync(join(p.path('.tunesmith'), 'objects'), { recursive: true });
   rmSync(p.path('score-3.json'));
   const { code, stderr } = await p.run('report', '1', '-o', 'old.html');
