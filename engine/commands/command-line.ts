@@ -157,19 +157,12 @@ command('runs [words...]', 'list past runs, show one run, or compare two runs', 
 
 command('report [words...]', 'write a report about a run as one HTML file, or as Markdown', () => import('./report.ts'))
   .addOption(file())
-  .addOption(
-    new Option('--format <format>', 'html: one file, for a browser; md: Markdown with SVG files').choices(['html', 'md']).default('html'),
-  )
+  .addOption(new Option('--format <format>', 'html: one file; md: Markdown and SVG files').choices(['html', 'md']).default('html'))
   .option('-o, --output <file>', 'the file to write (default: report-RUN.html or report-RUN.md)')
-  .option('--run <run>', 'the run of the named cells: a number, latest or previous')
   .option('--title <title>', 'title of the report (default: the pipeline and the run)')
   .addOption(new Option('--examples <n>', 'number of the worst mistakes to show').argParser(count).default(20))
   .option('--no-examples', 'show no texts of the data')
-  .addHelpText(
-    'after',
-    '\nWithout arguments, the report is about the latest run. RUN is a number, latest or previous.' +
-      '\nCELL… limits the report to these cells of the run and all cells that they depend on.',
-  )
+  .addHelpText('after', '\nRUN is a number, latest (the default) or previous. The report is limited to CELL… and their dependencies.')
   .usage('[FILE] [RUN] [CELL…] [options]');
 
 command('gc', 'remove stored results that are no longer needed', () => import('./gc.ts'))

@@ -23,7 +23,6 @@ import { runNamed } from './runs.ts';
 
 interface ReportOptions {
   file?: string;
-  run?: string;
   format: 'html' | 'md';
   output?: string;
   title?: string;
@@ -35,7 +34,7 @@ export default async function report(words: string[], options: ReportOptions): P
   const among = fileAmong(words);
   const file = among.file ?? options.file;
   const root = projectRoot(file);
-  const { run, cells } = wanted(root, among.rest, file, options);
+  const { run, cells } = wanted(root, among.rest, file);
   const output = resolve(options.output ?? `report-${run.id}.${options.format}`);
   const copies = mkdtempSync(join(tmpdir(), 'tunesmith-report-'));
   const pipeline = await pipelineOf(root, run);
@@ -94,15 +93,12 @@ export default async function report(words: string[], options: ReportOptions): P
   }
 }
 
-/** A run by its number, `latest` or `previous`; otherwise the words are cells of the latest run. */
-function wanted(root: string, words: string[], file: string | undefined, { run }: ReportOptions): { run: RunDetails; cells: string[] } {
+/** The first word may be a run; the others are cells of this run, or of the latest. */
+function wanted(root: string, words: string[], file: string | undefined): { run: RunDetails; cells: string[] } {
   const [first, ...rest] = words;
   const isRun = first !== undefined && /^(\d+|latest|previous)$/.test(first);
-  if (isRun && run !== undefined) throw usage(`two runs are named: ${first} and ${run}`, 'Name one of them.');
-  const cells = isRun ? rest : words;
-  const given = isRun ? first : run;
-  const id = given !== undefined ? runNamed(root, given) : file === undefined ? runNamed(root, 'latest') : latestOf(root, file);
-  return { run: runDetails(root, id)!, cells };
+  const id = isRun ? runNamed(root, first) : file === undefined ? runNamed(root, 'latest') : latestOf(root, file);
+  return { run: runDetails(root, id)!, cells: isRun ? rest : words };
 }
 
 function latestOf(root: string, file: string): number {

@@ -16,7 +16,7 @@ export interface Section {
   blocks: Block[];
 }
 
-export type Block = Note | Heading | Figures | Table | Matrix | Picture | Examples;
+export type Block = Note | Heading | HeadlineFigures | Table | Matrix | Picture | Examples;
 
 export interface Note {
   kind: 'note';
@@ -31,12 +31,12 @@ export interface Heading {
 }
 
 /** The most important numbers. */
-export interface Figures {
+export interface HeadlineFigures {
   kind: 'figures';
   figures: { name: string; value: string; interval?: string; note?: string }[];
 }
 
-export interface Cell {
+export interface TableCell {
   text: string;
   /** The anchor of examples. */
   to?: string;
@@ -49,7 +49,7 @@ export interface Table {
   kind: 'table';
   caption: string;
   header: string[];
-  rows: (string | Cell)[][];
+  rows: (string | TableCell)[][];
   /** Columns with numbers. */
   numeric: number[];
   /** How much is left out. */
@@ -82,14 +82,14 @@ export interface Picture {
 }
 
 /** A part of a text; `level` from −4 to 4: how much it lowers or raises the score. */
-export interface Part {
+export interface MarkedPart {
   text: string;
   level?: number;
 }
 
-export interface Example {
+export interface ShownExample {
   facts: [name: string, value: string][];
-  fields: { name?: string; parts: Part[] }[];
+  fields: { name?: string; parts: MarkedPart[] }[];
   /** The strongest tokens in words. */
   notes: string[];
 }
@@ -99,7 +99,7 @@ export interface Examples {
   /** The anchor. */
   id?: string;
   heading: string;
-  examples: Example[];
+  examples: ShownExample[];
   more?: string;
 }
 

@@ -2,7 +2,7 @@
 
 import type { StepContext } from '../../engine/contract/step.ts';
 import type { AttributedToken, Attribution, Explained } from '../ml/answering/attribution.ts';
-import { beginning, type Example, type Part, shown, visible } from './document.ts';
+import { beginning, type MarkedPart, type ShownExample, shown, visible } from './document.ts';
 import type { PredictedExample } from './predictions.ts';
 
 /** Attributions of examples; undefined for those that have none. */
@@ -69,13 +69,13 @@ const MOST_LABELS = 2;
 /** Characters of a text that are shown. */
 const SHOWN = 700;
 
-export async function examplesOf(predicted: readonly PredictedExample[], explain: Explain | undefined): Promise<Example[]> {
+export async function examplesOf(predicted: readonly PredictedExample[], explain: Explain | undefined): Promise<ShownExample[]> {
   const explained = (await explain?.(predicted)) ?? [];
   return predicted.map((example, i) => exampleOf(example, explained[i]));
 }
 
-function exampleOf({ id, label, prediction, score, loss, texts }: PredictedExample, explained: ExplainedLabel[] = []): Example {
-  const facts: Example['facts'] = [
+function exampleOf({ id, label, prediction, score, loss, texts }: PredictedExample, explained: ExplainedLabel[] = []): ShownExample {
+  const facts: ShownExample['facts'] = [
     ['true', label === '' ? '–' : beginning(label, 200)],
     ['predicted', prediction === '' ? '–' : beginning(prediction, 200)],
     ...(score === null ? [] : [['score', shown(score)] as [string, string]]),
@@ -91,13 +91,13 @@ function exampleOf({ id, label, prediction, score, loss, texts }: PredictedExamp
   return { facts, fields, notes: explained.flatMap((one) => strongest(one, texts)) };
 }
 
-const plain = (text: string): Part[] => [{ text: beginning(text, SHOWN) }];
+const plain = (text: string): MarkedPart[] => [{ text: beginning(text, SHOWN) }];
 
 /** The text in parts, whose level is the attribution of their tokens relative to the strongest one. */
-function markedParts(text: string, { tokens }: Attribution, index: number): Part[] {
+function markedParts(text: string, { tokens }: Attribution, index: number): MarkedPart[] {
   const scale = largest(tokens);
   const end = text.length > SHOWN ? SHOWN : text.length;
-  const parts: Part[] = [];
+  const parts: MarkedPart[] = [];
   let at = 0;
   for (const { text: own, span, value } of tokens) {
     const [from, to] = span;

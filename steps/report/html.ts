@@ -6,15 +6,15 @@
 import { createHash } from 'node:crypto';
 import {
   type Block,
-  type Cell,
   count,
-  type Example,
+  type MarkedPart,
   type Matrix,
-  type Part,
   type Picture,
   type Report,
   type Section,
+  type ShownExample,
   type Table,
+  type TableCell,
   visible,
 } from './document.ts';
 import { SCRIPT, STYLE } from './style.ts';
@@ -75,8 +75,8 @@ function block(given: Block): string {
 function table({ caption, header, rows, numeric, more: rest }: Table): string {
   const right = new Set(numeric);
   const heads = header.map((text, c) => `<th scope="col"${right.has(c) ? ' class="n"' : ''}>${data(text)}</th>`).join('');
-  const cell = (given: string | Cell, c: number) => {
-    const { text, to, tone, share } = typeof given === 'string' ? ({ text: given } as Cell) : given;
+  const cell = (given: string | TableCell, c: number) => {
+    const { text, to, tone, share } = typeof given === 'string' ? ({ text: given } as TableCell) : given;
     const classes = [right.has(c) ? 'n' : '', tone ?? '', share === undefined ? '' : 'bar'].filter(Boolean).join(' ');
     const inner = to ? `<a href="#${to}">${data(text)}</a>` : data(text);
     const attributes = `${classes ? ` class="${classes}"` : ''}${share === undefined ? '' : ` style="--share:${share.toFixed(3)}"`}`;
@@ -116,7 +116,7 @@ function picture({ name, title, description, svg, closed, table: values }: Pictu
   return `<figure id="${name}"><figcaption>${data(title)}</figcaption><div class="wide picture" role="region" tabindex="0" aria-label="${escaped(title)}">${drawn}</div>${shown}</figure>`;
 }
 
-function example({ facts, fields, notes }: Example): string {
+function example({ facts, fields, notes }: ShownExample): string {
   const heads = facts.map(([name, value]) => `<div><dt>${data(name)}</dt><dd>${data(value)}</dd></div>`).join('');
   const texts = fields.map(
     ({ name, parts }) =>
@@ -125,7 +125,7 @@ function example({ facts, fields, notes }: Example): string {
   return `<article class="example"><dl>${heads}</dl>${texts.join('')}${notes.map((text) => `<p class="terms">${data(text)}</p>`).join('')}</article>`;
 }
 
-function part({ text, level = 0 }: Part): string {
+function part({ text, level = 0 }: MarkedPart): string {
   const inner = escaped(text);
   return level === 0 ? inner : `<mark class="${level > 0 ? 'u' : 'd'}${Math.abs(level)}">${inner}</mark>`;
 }

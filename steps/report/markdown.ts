@@ -1,6 +1,6 @@
 /** Writes a report as Markdown for a pull request, with its pictures as SVG files. All texts of the data are escaped. */
 
-import type { Block, Cell, Example, Report, Table } from './document.ts';
+import type { Block, Report, ShownExample, Table, TableCell } from './document.ts';
 import { count, visible } from './document.ts';
 import { standalone } from './plots.ts';
 
@@ -98,9 +98,9 @@ function tableLines({
   rows,
   numeric,
   raw = Number.POSITIVE_INFINITY,
-}: Pick<Table, 'header' | 'numeric'> & { rows: (string | Cell)[][]; raw?: number }): string[] {
+}: Pick<Table, 'header' | 'numeric'> & { rows: (string | TableCell)[][]; raw?: number }): string[] {
   const line = (cells: string[]) => `| ${cells.join(' | ')} |`;
-  const text = (cell: string | Cell, c: number) => {
+  const text = (cell: string | TableCell, c: number) => {
     const own = typeof cell === 'string' ? cell : cell.text;
     if (c >= raw) return own;
     return typeof cell !== 'string' && cell.tone ? `**${data(own)}**` : data(own);
@@ -113,7 +113,7 @@ function tableLines({
   ];
 }
 
-function example({ facts, fields, notes }: Example): string[] {
+function example({ facts, fields, notes }: ShownExample): string[] {
   return [
     `- ${facts.map(([name, value]) => `${data(name)} **${data(value)}**`).join(', ')}`,
     '',

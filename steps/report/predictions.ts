@@ -18,7 +18,7 @@ export interface PredictedExample {
   texts: Record<string, string>;
 }
 
-export class PredictedRows {
+export class PredictionTable {
   private constructor(
     private readonly database: Database,
     readonly columns: ReadonlySet<string>,
@@ -29,7 +29,7 @@ export class PredictedRows {
   ) {}
 
   /** @param data tables that may contain the texts, if the predictions do not */
-  static async open(folder: string, data: readonly string[], fields: readonly string[]): Promise<PredictedRows> {
+  static async open(folder: string, data: readonly string[], fields: readonly string[]): Promise<PredictionTable> {
     const database = await Database.open();
     try {
       await database.run(`CREATE VIEW predicted AS SELECT * FROM ${tableOf(folder)}`);
@@ -55,7 +55,7 @@ export class PredictedRows {
         break;
       }
       await database.run(`CREATE VIEW rows AS ${from}`);
-      return new PredictedRows(database, new Set(type.keys()), kindOf(type), rows, shown);
+      return new PredictionTable(database, new Set(type.keys()), kindOf(type), rows, shown);
     } catch (error) {
       database.close();
       throw error;

@@ -8,19 +8,19 @@ import { join } from 'node:path';
 import { type ContextOf, type Json, type StepContext, StepError } from '../../engine/contract/step.ts';
 import { readEncoding } from '../ml/tasks/encoder.ts';
 import { type Artifact, type EvaluationFile, type Material, oneLine, opened, type Role, readMaterial } from './artifacts.ts';
+import { type Confusion, calibrationSection, confusionOf, confusionSection, curvesSection } from './classification.ts';
+import { behaviorSection, checksSection, dataSection } from './data.ts';
 import type { Report, Section } from './document.ts';
 import { type Explain, explainer } from './explain.ts';
+import { groupSections } from './groups.ts';
 import { htmlOf } from './html.ts';
 import { markdownOf } from './markdown.ts';
-import { PredictedRows } from './predictions.ts';
-import { type Confusion, calibrationSection, confusionOf, confusionSection, curvesSection } from './sections/classification.ts';
-import { behaviorSection, checksSection, dataSection } from './sections/data.ts';
-import { groupSections } from './sections/groups.ts';
-import { cellAnchor, cellsWithExamples, mistakesSection, samplesSection } from './sections/mistakes.ts';
-import { type RunFacts, runSections, sweepSection } from './sections/run.ts';
-import { chosenEvaluations, summarySection } from './sections/summary.ts';
-import { trainingSection } from './sections/training.ts';
+import { cellAnchor, cellsWithExamples, mistakesSection, samplesSection } from './mistakes.ts';
+import { PredictionTable } from './predictions.ts';
+import { type RunFacts, runSections, sweepSection } from './run.ts';
 import type step from './step.ts';
+import { chosenEvaluations, summarySection } from './summary.ts';
+import { trainingSection } from './training.ts';
 
 export interface ReportRequest extends Pick<StepContext, 'threads' | 'signal'> {
   title: string;
@@ -93,7 +93,7 @@ async function predictionSections(
     predictions &&
     (await guarded(`The predictions ${predictions.name}`, missing, async () => {
       const fields = model ? Object.values((await readEncoding(await opened(model))).fields ?? {}) : [];
-      return PredictedRows.open(predictions.path, tablesFor(predictions, material).reverse(), fields);
+      return PredictionTable.open(predictions.path, tablesFor(predictions, material).reverse(), fields);
     }));
   try {
     const confusion = await guarded('The confusion matrix', missing, () => confusionOf(main, rows));
@@ -117,7 +117,7 @@ async function predictionSections(
 
 /** Without attributions if the model cannot explain these texts. */
 async function mistakes(
-  rows: PredictedRows,
+  rows: PredictionTable,
   confusion: Confusion | undefined,
   explain: Explain | undefined,
   request: ReportRequest,

@@ -1,11 +1,11 @@
 /** Learning curves: the loss of training and validation, the validation metrics, and the step at which validation was best. */
 
-import { thinned } from '../../ml/metrics/curves.ts';
-import { type HistoryLine, isMeasurement } from '../../ml/metrics/tensorboard.ts';
-import { betterOf } from '../../ml/tasks/metrics.ts';
-import type { HistoryFile } from '../artifacts.ts';
-import { type Block, count, note, type Section, shown } from '../document.ts';
-import { lineChart, type Series } from '../plots.ts';
+import { thinned } from '../ml/metrics/curves.ts';
+import { type HistoryLine, isMeasurement } from '../ml/metrics/tensorboard.ts';
+import { betterOf } from '../ml/tasks/metrics.ts';
+import type { HistoryFile } from './artifacts.ts';
+import { type Block, count, note, type Section, shown } from './document.ts';
+import { lineChart, type Series } from './plots.ts';
 
 export function trainingSection(histories: readonly HistoryFile[]): Section | undefined {
   const usable = histories.filter(({ lines }) => lines.length > 0);

@@ -1,9 +1,9 @@
 /** The worst mistakes with token attributions, examples of each cell of the confusion matrix, and generated texts. */
 
-import { type Block, count, counted, note, type Section, visible } from '../document.ts';
-import { type Explain, examplesOf } from '../explain.ts';
-import type { PredictedRows } from '../predictions.ts';
 import type { Confusion } from './classification.ts';
+import { type Block, count, counted, note, type Section, visible } from './document.ts';
+import { type Explain, examplesOf } from './explain.ts';
+import type { PredictionTable } from './predictions.ts';
 
 /** The anchor of the examples of a cell. */
 export const cellAnchor = (row: number, column: number): string => `cell-${row}-${column}`;
@@ -21,7 +21,7 @@ export function cellsWithExamples({ counts }: Confusion, examples: number): { ro
 const MOST_CELLS = 16;
 
 interface MistakesOptions {
-  rows: PredictedRows;
+  rows: PredictionTable;
   confusion: Confusion | undefined;
   explain: Explain | undefined;
   /** How many mistakes are listed. */
@@ -71,7 +71,7 @@ const LEGEND =
 
 /** Texts that a model wrote, and other samples. */
 export async function samplesSection(
-  rows: PredictedRows | undefined,
+  rows: PredictionTable | undefined,
   samples: readonly { name: string; text: string }[],
   generated: readonly { prompt: string; text: string }[],
 ): Promise<Section | undefined> {

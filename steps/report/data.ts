@@ -1,21 +1,21 @@
 /** Sections about the data: the card of each table, what `check` found, and the behavior tests. */
 
-import { boundsOf, type Fields, fieldsOf, type JsonFile, listOf, numberOf, numbersOf, textOf } from '../artifacts.ts';
+import { boundsOf, type Fields, fieldsOf, type JsonFile, listOf, numberOf, numbersOf, textOf } from './artifacts.ts';
 import {
   type Block,
   beginning,
-  type Cell,
   count,
   counted,
-  type Example,
   note,
   percent,
   type Section,
+  type ShownExample,
   shown,
   type Table,
-} from '../document.ts';
-import { barChart } from '../plots.ts';
+  type TableCell,
+} from './document.ts';
 import { answerText } from './groups.ts';
+import { barChart } from './plots.ts';
 
 export function dataSection(cards: readonly JsonFile[]): Section | undefined {
   if (cards.length === 0) return undefined;
@@ -221,7 +221,7 @@ function behaviorBlocks(file: Fields): Block[] {
       caption: 'Tests, with the share of cases that failed',
       header: ['test', 'kind', 'cases', 'failed', 'failure rate', 'limit', 'result'],
       rows: tests.map(({ name, kind, cases, failures, rate, limit, passed, bounds }) => {
-        const result: Cell =
+        const result: TableCell =
           passed === false ? { text: 'failed', tone: 'bad' } : passed === true ? { text: 'passed', tone: 'good' } : { text: '–' };
         return [
           name,
@@ -253,9 +253,9 @@ function behaviorBlocks(file: Fields): Block[] {
 }
 
 /** A failed case: what is short becomes a fact, a text a field. */
-function behaviorExample(fields: Fields): Example {
-  const facts: Example['facts'] = [];
-  const texts: Example['fields'] = [];
+function behaviorExample(fields: Fields): ShownExample {
+  const facts: ShownExample['facts'] = [];
+  const texts: ShownExample['fields'] = [];
   for (const [name, value] of Object.entries(fields)) {
     if (value === null || value === undefined) continue;
     if (

@@ -1,10 +1,10 @@
 /** Sections about a classifier: confusion matrix, classes, ROC and precision–recall curves, calibration. */
 
-import { thinned } from '../../ml/metrics/curves.ts';
-import { type EvaluationFile, fieldsOf, type JsonFile, listOf, numberOf, numbersOf, textOf } from '../artifacts.ts';
-import { type Block, count, note, percent, type Section, shown, type Table, visible } from '../document.ts';
-import { lineChart, reliabilityChart } from '../plots.ts';
-import type { PredictedRows } from '../predictions.ts';
+import { thinned } from '../ml/metrics/curves.ts';
+import { type EvaluationFile, fieldsOf, type JsonFile, listOf, numberOf, numbersOf, textOf } from './artifacts.ts';
+import { type Block, count, note, percent, type Section, shown, type Table, visible } from './document.ts';
+import { lineChart, reliabilityChart } from './plots.ts';
+import type { PredictionTable } from './predictions.ts';
 
 /** A classifier's labels and counts, from its metrics file or from its predictions. */
 export interface Confusion {
@@ -13,7 +13,10 @@ export interface Confusion {
   counts?: number[][];
 }
 
-export async function confusionOf(evaluation: EvaluationFile | undefined, rows: PredictedRows | undefined): Promise<Confusion | undefined> {
+export async function confusionOf(
+  evaluation: EvaluationFile | undefined,
+  rows: PredictionTable | undefined,
+): Promise<Confusion | undefined> {
   const labels = listOf(evaluation?.file.labels).filter((label) => typeof label === 'string');
   const counts = listOf(evaluation?.file.confusion_matrix).map((row) => listOf(row).map((n) => numberOf(n) ?? 0));
   if (labels.length > 0 && counts.length === labels.length && counts.every((row) => row.length === labels.length))
@@ -94,7 +97,7 @@ function classTable(classes: [string, unknown][]): Table {
 }
 
 export async function curvesSection(
-  rows: PredictedRows,
+  rows: PredictionTable,
   confusion: Confusion,
   evaluation: EvaluationFile | undefined,
 ): Promise<Section | undefined> {
@@ -103,7 +106,7 @@ export async function curvesSection(
   const positive = textOf(evaluation?.file.positive);
   const two = rows.kind === 'label' && labels.length === 2;
   const wanted = two ? [positive ?? labels.at(-1)!] : labels.slice(0, MOST_CURVES);
-  const all: { label: string; curves: NonNullable<Awaited<ReturnType<PredictedRows['curves']>>> }[] = [];
+  const all: { label: string; curves: NonNullable<Awaited<ReturnType<PredictionTable['curves']>>> }[] = [];
   const without: string[] = [];
   for (const label of wanted) {
     const curves = await rows.curves(label);
@@ -162,7 +165,7 @@ const MOST_CURVES = 6;
 
 export async function calibrationSection(
   evaluation: EvaluationFile | undefined,
-  rows: PredictedRows | undefined,
+  rows: PredictionTable | undefined,
   calibrations: readonly JsonFile[],
 ): Promise<Section | undefined> {
   const blocks: Block[] = [];

@@ -1,10 +1,10 @@
 /** Sections about the run: the sweep, the graph of cells with times and cache states, the environment, and the lockfile. */
 
-import type { Json, MetricDirection } from '../../../engine/contract/step.ts';
-import { betterOf } from '../../ml/tasks/metrics.ts';
-import type { EvaluationFile } from '../artifacts.ts';
-import { type Block, beginning, type Cell, count, counted, note, type Section, shown, type Table } from '../document.ts';
-import { dotChart } from '../plots.ts';
+import type { Json, MetricDirection } from '../../engine/contract/step.ts';
+import { betterOf } from '../ml/tasks/metrics.ts';
+import type { EvaluationFile } from './artifacts.ts';
+import { type Block, beginning, count, counted, note, type Section, shown, type Table, type TableCell } from './document.ts';
+import { dotChart } from './plots.ts';
 
 /** What the engine knows about a run. */
 export interface RunFacts {
@@ -89,7 +89,7 @@ function sweepBlocks(step: string, cells: Measured[], index: number): Block[] {
     header: [...keys, ...names],
     rows: most.map((own, row) => [
       ...keys.map((key) => valueText(own[0]!.matrix[key])),
-      ...names.map((name): string | Cell => {
+      ...names.map((name): string | TableCell => {
         const metric = of(own, name);
         if (!metric) return '–';
         const bounds = metric.low !== undefined && metric.high !== undefined ? ` [${shown(metric.low)}, ${shown(metric.high)}]` : '';

@@ -1,8 +1,8 @@
 /** Groups of rows: slices with their gaps, discovered slices, fairness, and counterfactual tests. */
 
-import { boundsOf, type EvaluationFile, type Fields, fieldsOf, listOf, numberOf, numbersOf, textOf } from '../artifacts.ts';
-import { type Block, beginning, type Cell, count, note, percent, type Section, shown, type Table } from '../document.ts';
-import { dotChart } from '../plots.ts';
+import { boundsOf, type EvaluationFile, type Fields, fieldsOf, listOf, numberOf, numbersOf, textOf } from './artifacts.ts';
+import { type Block, beginning, count, note, percent, type Section, shown, type Table, type TableCell } from './document.ts';
+import { dotChart } from './plots.ts';
 
 export function groupSections({ file }: EvaluationFile): Section[] {
   const slices = [
@@ -151,7 +151,7 @@ function fairnessBlocks(report: Fields): Block[] {
         String(row.group ?? ''),
         shown(numberOf(row.rows)),
         shown(numberOf(row.positives)),
-        ...names.map((name): Cell => {
+        ...names.map((name): TableCell => {
           const value = numberOf(row[name]);
           return { text: shown(value), ...(value !== undefined && value >= 0 && value <= 1 && { share: value }) };
         }),

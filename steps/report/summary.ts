@@ -1,8 +1,8 @@
 /** The headline: metrics with intervals, compared with baselines, and the verdict of `require`. */
 
-import { betterOf } from '../../ml/tasks/metrics.ts';
-import { boundsOf, type EvaluationFile, fieldsOf, type JsonFile, listOf, type Material, numbersOf, textOf } from '../artifacts.ts';
-import { type Block, type Cell, counted, type Figures, note, type Section, shown, type Table } from '../document.ts';
+import { betterOf } from '../ml/tasks/metrics.ts';
+import { boundsOf, type EvaluationFile, fieldsOf, type JsonFile, listOf, type Material, numbersOf, textOf } from './artifacts.ts';
+import { type Block, counted, type HeadlineFigures, note, type Section, shown, type Table, type TableCell } from './document.ts';
 
 /**
  * The evaluations that the report shows in detail: those outside of a matrix, or of a sweep the best one. `others` are only in the
@@ -52,7 +52,7 @@ export function summarySection(chosen: readonly EvaluationFile[], material: Mate
 /** The metrics without those of slices and fairness, which have sections of their own. */
 const isHeadline = (name: string): boolean => !/^(gap|fairness|counterfactual)\.|\.(lower|upper)$/.test(name);
 
-function headline({ metrics, file }: EvaluationFile): Figures {
+function headline({ metrics, file }: EvaluationFile): HeadlineFigures {
   const names = Object.keys(metrics).filter(isHeadline).slice(0, MOST_FIGURES);
   return {
     kind: 'figures',
@@ -153,7 +153,7 @@ function verdictBlocks(verdicts: readonly JsonFile[]): Block[] {
       header: ['requirement', 'required', 'value', 'result'],
       rows: rows.map((row) => {
         const met = row.passed ?? row.met ?? row.ok;
-        const result: Cell =
+        const result: TableCell =
           met === false ? { text: 'missed', tone: 'bad' } : met === true ? { text: 'met', tone: 'good' } : { text: 'n/a' };
         const value = row.value ?? row.actual;
         return [
