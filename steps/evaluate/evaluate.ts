@@ -57,7 +57,7 @@ interface Subject extends ReturnType<typeof metricsOf> {
 }
 
 /** The results of an evaluation, for everything that is computed from them. */
-export interface Evaluation extends Subject {
+interface Evaluation extends Subject {
   /**
    * The requested metrics of some examples: their positions in the split, which may repeat. Default: all examples. NaN means
    * that a metric is undefined.

@@ -7,10 +7,17 @@ import { tableOf } from '../ml/data/table.ts';
 import { bootstrap, type Units } from '../ml/metrics/bootstrap.ts';
 import { bootstrapOptions } from '../ml/metrics/interval-options.ts';
 import { type Intervals, intervalsIn } from '../ml/metrics/intervals.ts';
-import type { Evaluation } from './evaluate.ts';
+import type { Split } from '../ml/models/token-dataset.ts';
 import type step from './step.ts';
 
 type Context = ContextOf<typeof step>;
+
+/** What is drawn from, and measured. */
+interface Resampled {
+  split: Pick<Split, 'rows'>;
+  metrics(rows?: Int32Array): Record<string, number>;
+  strata?: ArrayLike<number> | undefined;
+}
 
 const groupIn = ({ intervals }: Context['options']): string | undefined => (intervals ? intervals.group : undefined);
 
@@ -33,7 +40,7 @@ export async function checkGroup({ options, inputs: { data } }: Context): Promis
 }
 
 /** Undefined if the option turns them off. */
-export function intervalsOf({ options }: Context, { split, metrics }: Evaluation, unitsOf: UnitsOf): Intervals | undefined {
+export function intervalsOf({ options }: Context, { split, metrics }: Resampled, unitsOf: UnitsOf): Intervals | undefined {
   const given = bootstrapOptions(options.intervals);
   if (given === undefined) return undefined;
   const units = unitsOf(Int32Array.from({ length: split.rows }, (_, row) => row));
@@ -44,7 +51,7 @@ export function intervalsOf({ options }: Context, { split, metrics }: Evaluation
 export type UnitsOf = (rows: Int32Array) => Units;
 
 /** Groups, strata or rows, as the option says. */
-export async function unitsIn({ options, outputs }: Context, { strata }: Evaluation): Promise<UnitsOf> {
+export async function unitsIn({ options, outputs }: Context, { strata }: Pick<Resampled, 'strata'>): Promise<UnitsOf> {
   const group = groupIn(options);
   const groups = group === undefined ? undefined : await groupsOf(group, outputs.predictions!);
   const stratify = bootstrapOptions(options.intervals)?.stratify;
