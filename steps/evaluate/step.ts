@@ -1,16 +1,13 @@
 import { aliasesOf, declareStep } from '../../engine/contract/step.ts';
 import { generationOptions } from '../ml/generation/options.ts';
 import { intervalsOption } from '../ml/metrics/interval-options.ts';
-import { BINARY_METRICS } from '../ml/metrics/text-classification.ts';
+import { POSITIVE_METRICS } from '../ml/metrics/text-classification.ts';
 import { runtimeOptions } from '../ml/runtime/runtime.ts';
 import { METRIC_NAMES, metricProblem, positiveAhead, tokensAhead } from '../ml/tasks/metrics.ts';
 import { dataProblems, sliceOptions, sliceProblems } from './slice-options.ts';
 
 /** The options that decide which text a given model generates. */
 const { max_time: _, num_return_sequences: __, ...generation } = generationOptions;
-
-/** The metrics that depend on which of two labels is the positive one. */
-const OF_POSITIVE = [...BINARY_METRICS, 'roc_auc'];
 
 export default declareStep({
   name: 'evaluate',
@@ -33,7 +30,7 @@ export default declareStep({
     positive: {
       type: 'string',
       description:
-        'The positive label if there are two labels, for precision, recall, f1 and roc_auc. Default: the last label in sort order. Labels that are numbers are sorted by value.',
+        'The positive label if there are two labels, for precision, recall, f1, roc_auc and average_precision. Default: the last label in sort order. Labels that are numbers are sorted by value.',
     },
     generation: {
       type: 'object',
@@ -98,10 +95,10 @@ export default declareStep({
   libraries: ['onnxruntime-node', '@tensorflow/tfjs', 'tokenizers', '@duckdb/node-api'],
   threads: 'all',
   check({ positive, metrics, slices, counterfactual }) {
-    const idle = positive !== undefined && metrics !== undefined && !OF_POSITIVE.some((name) => metrics.includes(name));
+    const idle = positive !== undefined && metrics !== undefined && !POSITIVE_METRICS.some((name) => metrics.includes(name));
     return [
       ...(idle
-        ? [{ option: 'positive', message: `\`positive\` applies to ${OF_POSITIVE.join(', ')}, and \`metrics\` has none of them` }]
+        ? [{ option: 'positive', message: `\`positive\` applies to ${POSITIVE_METRICS.join(', ')}, and \`metrics\` has none of them` }]
         : []),
       ...sliceProblems({ slices, counterfactual }),
     ];

@@ -36,7 +36,11 @@ def case(classes, n, missing=None, ties=False, positive=1, skew=1.0):
         "mcc": M.matthews_corrcoef(truth, predicted),
         "log_loss": M.log_loss(truth, scores, labels=range(classes)),
         "ece": ece(truth, predicted, scores),
+        "brier_score": M.brier_score_loss(truth, scores[:, 1] if classes == 2 else scores, labels=range(classes)),
     }
+    for k in (3, 5):
+        if classes > k:
+            v[f"top_{k}_accuracy"] = M.top_k_accuracy_score(truth, scores, k=k, labels=range(classes))
     for average in ["macro", "micro", "weighted"]:
         p, r, f, _ = M.precision_recall_fscore_support(truth, predicted, average=average, zero_division=0)
         v |= {f"{average}_precision": p, f"{average}_recall": r, f"{average}_f1": f}
@@ -45,8 +49,10 @@ def case(classes, n, missing=None, ties=False, positive=1, skew=1.0):
         v |= {"precision": p, "recall": r, "f1": f}
         if len(set(truth)) == 2:
             v["roc_auc"] = M.roc_auc_score(truth == positive, scores[:, positive])
+            v["average_precision"] = M.average_precision_score(truth == positive, scores[:, positive])
     elif len(set(truth)) == classes:
         v["roc_auc"] = M.roc_auc_score(truth, scores, multi_class="ovr")
+        v["average_precision"] = M.average_precision_score(truth, scores, average="macro")
     return {
         "classes": classes,
         "positive": positive if classes == 2 else None,
@@ -58,6 +64,6 @@ def case(classes, n, missing=None, ties=False, positive=1, skew=1.0):
     }
 
 
-cases = [case(2, 40), case(2, 40, positive=0), case(2, 30, ties=True), case(2, 12, missing=1), case(2, 12, missing=0), case(3, 40), case(5, 60, ties=True), case(4, 30, missing=2), case(3, 5), case(2, 50, skew=4.0)]
+cases = [case(2, 40), case(2, 40, positive=0), case(2, 30, ties=True), case(2, 12, missing=1), case(2, 12, missing=0), case(3, 40), case(5, 60, ties=True), case(4, 30, missing=2), case(3, 5), case(2, 50, skew=4.0), case(7, 80, ties=True)]
 out = pathlib.Path(__file__).with_name("metrics.json")
 out.write_text(json.dumps({"scikit-learn": sklearn.__version__, "cases": cases}) + "\n")

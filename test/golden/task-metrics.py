@@ -13,6 +13,7 @@ from torchmetrics.functional.text import squad
 
 warnings.filterwarnings("ignore")
 rng = np.random.default_rng(11)
+ranking = np.random.default_rng(12)
 
 
 def label_sets(rows, labels, share):
@@ -24,7 +25,11 @@ def label_sets(rows, labels, share):
     for average in ("micro", "macro", "weighted", "samples"):
         for name in ("precision", "recall", "f1"):
             values[f"{average}_{name}"] = getattr(M, f"{name}_score")(truth, predicted, average=average, zero_division=0)
-    return {"truth": truth.tolist(), "predicted": predicted.tolist(), "values": values}
+    scores = np.round(np.clip(truth * 0.3 + ranking.random((rows, labels)) * 0.7, 0, 1), 2)
+    defined = all(0 < truth[:, k].sum() < rows for k in range(labels))
+    values["roc_auc"] = M.roc_auc_score(truth, scores) if defined else None
+    values["average_precision"] = M.average_precision_score(truth, scores) if truth.any(axis=0).all() else None
+    return {"truth": truth.tolist(), "predicted": predicted.tolist(), "scores": scores.tolist(), "values": values}
 
 
 def numbers(truth, predicted):

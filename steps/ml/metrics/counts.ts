@@ -28,6 +28,20 @@ export const total = (numbers: readonly number[]): number => numbers.reduce((sum
 /** NaN for an empty list. */
 export const mean = (numbers: readonly number[]): number => total(numbers) / numbers.length;
 
+/** The mean of `value` over the whole numbers below `count`; NaN for none. */
+export function meanOver(count: number, value: (i: number) => number): number {
+  let sum = 0;
+  for (let i = 0; i < count; i++) sum += value(i);
+  return sum / count;
+}
+
+/** The values at these places. A loop, because `Float64Array.from` with a function is many times slower. */
+export function picked(values: ArrayLike<number>, rows: Int32Array): Float64Array {
+  const own = new Float64Array(rows.length);
+  for (let i = 0; i < rows.length; i++) own[i] = values[rows[i]!]!;
+  return own;
+}
+
 /** Of numbers in ascending order, with linear interpolation, as in NumPy. */
 export function quantile(sorted: ArrayLike<number>, share: number): number {
   const place = share * (sorted.length - 1);

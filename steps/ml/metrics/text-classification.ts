@@ -1,10 +1,11 @@
 /**
  * Metrics of text-classification, with the names and definitions of scikit-learn (zero_division = 0) and SciPy: for one
- * label of several, for any number of labels, and for numbers.
+ * label of several, and for numbers. Those for any number of labels are in multi-label.ts.
  */
 
-import { StepError } from '../../../engine/contract/step.ts';
-import { type Counts, computed, mean, ratio, type Scores, scoresOf, total } from './counts.ts';
+import { type Json, StepError } from '../../../engine/contract/step.ts';
+import { mean, meanOver, picked, ratio, type Scores, scoresOf, total } from './counts.ts';
+import { Ranking, timesOf } from './ranking.ts';
 
 type Average = 'precision' | 'recall' | 'f1';
 
@@ -14,13 +15,31 @@ export interface Classified {
   classes: number;
   truth: ArrayLike<number>;
   predicted: ArrayLike<number>;
-  /** Probabilities, one row per example: needed only by roc_auc, log_loss and ece. */
+  /** Probabilities, one row per example: needed only by PROBABILITY_METRICS. */
   scores?: ArrayLike<number>[];
-  /** The positive class of two, for precision, recall, f1 and roc_auc; without it they are unavailable. */
+  /** The probability of the predicted class, for `ece`. Default: from `scores`. */
+  confidence?: ArrayLike<number>;
+  /** The positive class of two, for precision, recall, f1, roc_auc and average_precision; without it they are unavailable. */
   positive?: number;
 }
 
 type Metric = (c: Classified, matrix: number[][]) => number;
+
+/** Means of a value of each example. */
+const MEANS: Record<string, (c: Classified, example: number) => number> = {
+  log_loss: crossEntropy,
+  brier_score: squaredError,
+  top_3_accuracy: (c, example) => amongBest(c, example, 3),
+  top_5_accuracy: (c, example) => amongBest(c, example, 5),
+};
+
+/** Of one class against all others: with two classes of the positive one, with more the unweighted mean over all classes. */
+const RANKED = {
+  roc_auc: (ranking: Ranking, times?: Int32Array) => ranking.areaUnderRoc(times),
+  average_precision: (ranking: Ranking, times?: Int32Array) => ranking.averagePrecision(times),
+};
+
+type Ranked = keyof typeof RANKED;
 
 /** All metrics by name. */
 export const CLASSIFICATION: Record<string, Metric> = {
@@ -33,23 +52,66 @@ export const CLASSIFICATION: Record<string, Metric> = {
   ...averages('recall'),
   ...averages('f1'),
   mcc,
-  roc_auc: rocAuc,
-  log_loss: logLoss,
+  roc_auc: (c) => mean(rankings(c).map((ranking) => ranking.areaUnderRoc())),
+  average_precision: (c) => mean(rankings(c).map((ranking) => ranking.averagePrecision())),
+  ...Object.fromEntries(
+    Object.entries(MEANS).map(([name, of]): [string, Metric] => [name, (c) => meanOver(c.truth.length, (i) => of(c, i))]),
+  ),
   ece,
 };
 
 /** Metrics that need two classes, one of them positive. */
 export const BINARY_METRICS = ['precision', 'recall', 'f1'];
 
+/** Metrics that depend on which of two classes is positive. */
+export const POSITIVE_METRICS = [...BINARY_METRICS, ...Object.keys(RANKED)];
+
 /** Metrics that need probabilities, `scores`. */
-export const PROBABILITY_METRICS = ['roc_auc', 'log_loss', 'ece'];
+export const PROBABILITY_METRICS = [...Object.keys(RANKED), ...Object.keys(MEANS), 'ece'];
+
+/** Metrics that need more classes than this. */
+const TOP: Record<string, number> = { top_3_accuracy: 3, top_5_accuracy: 5 };
 
 /**
- * From 0 to 1, except mcc (−1 to 1) and log_loss (nats, from 0). `names` are keys of CLASSIFICATION: those of BINARY_METRICS
- * need `positive`, those of PROBABILITY_METRICS need `scores`.
+ * From 0 to 1, except mcc (−1 to 1), log_loss (nats, from 0) and brier_score (up to 2 for more than two classes). `names` are keys
+ * of CLASSIFICATION: those of BINARY_METRICS need `positive`, those of PROBABILITY_METRICS need `scores`.
  */
-export const classificationMetrics = (c: Classified, names: readonly string[]): Record<string, number> =>
-  computed(CLASSIFICATION, names, c, confusionMatrix(c));
+export const classificationMetrics = (c: Classified, names: readonly string[]): Record<string, number> => classificationOf(c, names)();
+
+/** The metrics of any of these examples, by their positions, which may repeat. What does not depend on them is computed once. */
+export function classificationOf(c: Classified, names: readonly string[]): (rows?: Int32Array) => Record<string, number> {
+  const count = c.truth.length;
+  const values = new Map(
+    names.flatMap((name) => {
+      const of = MEANS[name];
+      return of ? [[name, Float64Array.from({ length: count }, (_, i) => of(c, i))] as const] : [];
+    }),
+  );
+  const ranked = names.some((name) => Object.hasOwn(RANKED, name)) ? rankings(c) : [];
+  const { confidence: _, ...others } = c;
+  const all: Classified = names.includes('ece') ? { ...c, confidence: confidenceOf(c) } : others;
+  return (rows) => {
+    const part = rows ? { ...all, ...selected(all, rows) } : all;
+    const matrix = confusionMatrix(part);
+    const times = rows && ranked.length > 0 ? timesOf(rows, count) : undefined;
+    return Object.fromEntries(
+      names.map((name) => {
+        const own = values.get(name);
+        if (own) return [name, rows ? meanOver(rows.length, (i) => own[rows[i]!]!) : meanOver(count, (i) => own[i]!)];
+        if (Object.hasOwn(RANKED, name)) return [name, mean(ranked.map((ranking) => RANKED[name as Ranked](ranking, times)))];
+        return [name, CLASSIFICATION[name]!(part, matrix)];
+      }),
+    );
+  };
+}
+
+function selected({ truth, predicted, confidence }: Classified, rows: Int32Array): Partial<Classified> {
+  return {
+    truth: picked(truth, rows),
+    predicted: picked(predicted, rows),
+    ...(confidence && { confidence: picked(confidence, rows) }),
+  };
+}
 
 /** Rows are true classes, columns predicted ones. */
 export function confusionMatrix({ classes, truth, predicted }: Classified): number[][] {
@@ -58,8 +120,11 @@ export function confusionMatrix({ classes, truth, predicted }: Classified): numb
   return matrix;
 }
 
+/** Of a class: `roc_auc` and `average_precision` against all others, if they were requested. */
+type ClassScores = Scores & { predicted_as: Record<string, number>; [metric: string]: Json };
+
 /** For each class by name, the predictions of its examples: the confusion matrix by names, without zeros. */
-export function classReport(labels: string[], matrix: number[][]): Record<string, Scores & { predicted_as: Record<string, number> }> {
+export function classReport(labels: string[], matrix: number[][]): Record<string, ClassScores> {
   return Object.fromEntries(
     perClass(matrix).map((scores, k) => {
       const predicted = labels.flatMap((label, j): [string, number][] => (matrix[k]![j]! > 0 ? [[label, matrix[k]![j]!]] : []));
@@ -67,6 +132,18 @@ export function classReport(labels: string[], matrix: number[][]): Record<string
     }),
   );
 }
+
+/** For each class, those of these metrics that rank examples; null if one is undefined. */
+export function classRanking(c: Classified, names: readonly string[]): Record<string, number | null>[] {
+  const wanted = names.filter((name): name is Ranked => Object.hasOwn(RANKED, name));
+  return Array.from({ length: c.classes }, (_, k) => {
+    if (wanted.length === 0) return {};
+    const ranking = rankingOf(c, k);
+    return Object.fromEntries(wanted.map((name) => [name, definedOrNull(RANKED[name](ranking))]));
+  });
+}
+
+const definedOrNull = (value: number): number | null => (Number.isNaN(value) ? null : value);
 
 function perClass(matrix: number[][]): Scores[] {
   return matrix.map((row, k) => scoresOf({ hits: row[k]!, claimed: total(matrix.map((other) => other[k]!)), support: total(row) }));
@@ -101,56 +178,78 @@ function mcc(c: Classified, m: number[][]): number {
   return ratio(hits * n - dot(rows, columns), Math.sqrt(n * n - dot(columns, columns)) * Math.sqrt(n * n - dot(rows, rows)));
 }
 
-/** For more than two classes the unweighted mean of one-vs-rest. NaN if a class has no example or no counter-example. */
-function rocAuc(c: Classified): number {
-  const scores = needScores(c, 'roc_auc');
+/** With two classes only that of the positive one. */
+function rankings(c: Classified): Ranking[] {
   const classes = c.classes === 2 ? [c.positive ?? 1] : Array.from({ length: c.classes }, (_, k) => k);
-  return mean(classes.map((k) => areaUnderRoc(c.truth, scores, k)));
+  return classes.map((k) => rankingOf(c, k));
 }
 
-/** The Mann-Whitney statistic with mid-ranks: a tie counts one half. */
-function areaUnderRoc(truth: ArrayLike<number>, scores: ArrayLike<number>[], k: number): number {
-  const order = scores.map((row, i) => ({ score: row[k]!, hit: truth[i] === k })).sort((a, b) => a.score - b.score);
-  let ranks = 0;
-  let hits = 0;
-  for (let i = 0; i < order.length; ) {
-    let end = i;
-    while (end < order.length && order[end]!.score === order[i]!.score) end++;
-    const here = order.slice(i, end).filter((e) => e.hit).length;
-    ranks += (here * (i + 1 + end)) / 2;
-    hits += here;
-    i = end;
+function rankingOf(c: Classified, k: number): Ranking {
+  const scores = needScores(c);
+  return new Ranking(
+    Float64Array.from(scores, (row) => row[k]!),
+    (i) => c.truth[i] === k,
+  );
+}
+
+/** In nats. As in scikit-learn, probabilities are clipped by float64's epsilon and normalized to sum to one. */
+function crossEntropy(c: Classified, example: number): number {
+  const clipped = Array.from(needScores(c)[example]!, (p) => Math.min(Math.max(p, Number.EPSILON), 1 - Number.EPSILON));
+  return -Math.log(clipped[c.truth[example]!]! / total(clipped));
+}
+
+/** Summed over the classes. As in scikit-learn (`scale_by_half="auto"`), half of it for two classes. */
+function squaredError(c: Classified, example: number): number {
+  let sum = 0;
+  const scores = needScores(c)[example]!;
+  for (let k = 0; k < scores.length; k++) sum += (scores[k]! - (c.truth[example] === k ? 1 : 0)) ** 2;
+  return c.classes === 2 ? sum / 2 : sum;
+}
+
+/** 1 if the true class is among the `most` best ones. Of equal scores the later class is better, as in scikit-learn. */
+function amongBest(c: Classified, example: number, most: number): number {
+  const scores = needScores(c)[example]!;
+  const truth = c.truth[example]!;
+  let better = 0;
+  for (let k = 0; k < scores.length; k++) if (scores[k]! > scores[truth]! || (scores[k] === scores[truth] && k > truth)) better++;
+  return better < most ? 1 : 0;
+}
+
+const BINS = 15;
+
+/** Examples whose predicted class has a probability in (from, to]. `confidence`: their mean probability; null without examples. */
+export type ReliabilityBin = { from: number; to: number; rows: number; confidence: number | null; accuracy: number | null };
+
+/** Bins of equal width (Guo et al. 2017, arXiv:1706.04599). */
+export function reliabilityBins(c: Classified): ReliabilityBin[] {
+  const confidence = confidenceOf(c);
+  const [rows, sums, right] = [new Int32Array(BINS), new Float64Array(BINS), new Int32Array(BINS)];
+  for (let i = 0; i < c.truth.length; i++) {
+    const bin = Math.min(BINS - 1, Math.max(0, Math.ceil(confidence[i]! * BINS) - 1));
+    rows[bin]!++;
+    sums[bin]! += confidence[i]!;
+    if (c.predicted[i] === c.truth[i]) right[bin]!++;
   }
-  const misses = order.length - hits;
-  return (ranks - (hits * (hits + 1)) / 2) / (hits * misses);
+  return Array.from(rows, (count, k) => ({
+    from: k / BINS,
+    to: (k + 1) / BINS,
+    rows: count,
+    confidence: count === 0 ? null : sums[k]! / count,
+    accuracy: count === 0 ? null : right[k]! / count,
+  }));
 }
 
-/** Mean cross-entropy in nats. As in scikit-learn, probabilities are clipped by float64's epsilon and normalized to sum to one. */
-function logLoss(c: Classified): number {
-  const losses = needScores(c, 'log_loss').map((row, i) => {
-    const clipped = Array.from(row, (p) => Math.min(Math.max(p, Number.EPSILON), 1 - Number.EPSILON));
-    return -Math.log(clipped[c.truth[i]!]! / total(clipped));
-  });
-  return mean(losses);
-}
-
-/** Expected calibration error of the predicted class over 15 equal bins (Guo et al. 2017, arXiv:1706.04599). */
+/** Expected calibration error: the mean distance of confidence and accuracy over the bins, weighted by their examples. */
 function ece(c: Classified): number {
-  const BINS = 15;
-  const bins = Array.from({ length: BINS }, () => ({ n: 0, confidence: 0, right: 0 }));
-  needScores(c, 'ece').forEach((row, i) => {
-    const confidence = row[c.predicted[i]!]!;
-    // Bins are open on the left: (k/15, (k+1)/15].
-    const bin = bins[Math.min(BINS - 1, Math.max(0, Math.ceil(confidence * BINS) - 1))]!;
-    bin.n++;
-    bin.confidence += confidence;
-    if (c.predicted[i] === c.truth[i]) bin.right++;
-  });
-  return total(bins.map((b) => Math.abs(b.right - b.confidence))) / c.truth.length;
+  const distances = reliabilityBins(c).map(({ rows, confidence, accuracy }) => rows * Math.abs((accuracy ?? 0) - (confidence ?? 0)));
+  return total(distances) / c.truth.length;
 }
 
-function needScores(c: Classified, metric: string): ArrayLike<number>[] {
-  if (!c.scores) throw new Error(`${metric} needs probabilities`);
+const confidenceOf = (c: Classified): ArrayLike<number> =>
+  c.confidence ?? Float64Array.from(needScores(c), (row, i) => row[c.predicted[i]!]!);
+
+function needScores(c: Classified): ArrayLike<number>[] {
+  if (!c.scores) throw new Error('the metric needs probabilities');
   return c.scores;
 }
 
@@ -174,8 +273,14 @@ export function positiveProblem(positive: string, labels: readonly string[]): { 
   return { message: `no label is "${positive}"`, hint: `The labels are ${labels.join(' and ')}.` };
 }
 
-/** The problem with metrics that need two labels, if there are not two. */
+/** The problem with metrics that need two labels, or more than some number, if there are others. */
 export function binaryProblem(metrics: readonly string[], labels: readonly string[]): { message: string; hint: string } | undefined {
+  const top = metrics.find((name) => (TOP[name] ?? 0) >= labels.length);
+  if (top !== undefined)
+    return {
+      message: `${top} needs more than ${TOP[top]} labels, and there are ${labels.length}`,
+      hint: 'It would always be 1. Use accuracy.',
+    };
   const binary = labels.length === 2 ? undefined : metrics.find((name) => BINARY_METRICS.includes(name));
   if (binary === undefined) return undefined;
   return { message: `${binary} needs two labels, and there are ${labels.length}`, hint: `Use macro_${binary} or weighted_${binary}.` };
@@ -186,118 +291,79 @@ function inOrder(a: string, b: string): number {
   return Number.isNaN(x! + y!) ? Buffer.compare(Buffer.from(a), Buffer.from(b)) : x! - y!;
 }
 
-/* Any number of labels: each example has a flag for every label, 1 if it applies. */
-
-interface LabelSets {
-  truth: ArrayLike<number>[];
-  predicted: ArrayLike<number>[];
-}
-
-export const MULTI_LABEL: Record<string, (sets: LabelSets) => number> = {
-  /** The share of examples whose flags are all correct. */
-  accuracy: ({ truth, predicted }) => mean(truth.map((row, i) => (wrongFlags(row, predicted[i]!) === 0 ? 1 : 0))),
-  /** The share of flags that are wrong. */
-  hamming_loss: ({ truth, predicted }) => mean(truth.map((row, i) => wrongFlags(row, predicted[i]!) / row.length)),
-  ...averagesOfLabels('precision'),
-  ...averagesOfLabels('recall'),
-  ...averagesOfLabels('f1'),
-};
-
-/** From 0 to 1. `names` are keys of MULTI_LABEL. */
-export const multiLabelMetrics = (sets: LabelSets, names: readonly string[]): Record<string, number> => computed(MULTI_LABEL, names, sets);
-
-/** For each label, by name. */
-export function labelReport(labels: string[], sets: LabelSets): Record<string, Scores> {
-  return Object.fromEntries(perLabel(sets).map((counts, k) => [labels[k]!, scoresOf(counts)]));
-}
-
-function averagesOfLabels(of: Average): Record<string, (sets: LabelSets) => number> {
-  return {
-    [`micro_${of}`]: (sets) => scoresOf(summed(perLabel(sets)))[of],
-    [`macro_${of}`]: (sets) => mean(perLabel(sets).map((counts) => scoresOf(counts)[of])),
-    [`weighted_${of}`]: (sets) => {
-      const counts = perLabel(sets);
-      return ratio(total(counts.map((one) => scoresOf(one)[of] * one.support)), summed(counts).support);
-    },
-    [`samples_${of}`]: ({ truth, predicted }) => mean(truth.map((row, i) => scoresOf(countsOf(row, predicted[i]!))[of])),
-  };
-}
-
-function perLabel({ truth, predicted }: LabelSets): Counts[] {
-  const counts = Array.from(truth[0] ?? [], () => ({ hits: 0, claimed: 0, support: 0 }));
-  for (let i = 0; i < truth.length; i++) {
-    const [row, flags] = [truth[i]!, predicted[i]!];
-    for (let k = 0; k < counts.length; k++) count(counts[k]!, row[k]!, flags[k]!);
-  }
-  return counts;
-}
-
-/** Of one example. */
-function countsOf(row: ArrayLike<number>, flags: ArrayLike<number>): Counts {
-  const counts = { hits: 0, claimed: 0, support: 0 };
-  for (let k = 0; k < row.length; k++) count(counts, row[k]!, flags[k]!);
-  return counts;
-}
-
-function count(counts: Counts, truth: number, predicted: number): void {
-  counts.support += truth;
-  counts.claimed += predicted;
-  counts.hits += truth * predicted;
-}
-
-function wrongFlags(row: ArrayLike<number>, flags: ArrayLike<number>): number {
-  let wrong = 0;
-  for (let k = 0; k < row.length; k++) if (row[k] !== flags[k]) wrong++;
-  return wrong;
-}
-
-const summed = (counts: Counts[]): Counts => ({
-  hits: total(counts.map(({ hits }) => hits)),
-  claimed: total(counts.map(({ claimed }) => claimed)),
-  support: total(counts.map(({ support }) => support)),
-});
-
 /* Numbers. */
 
-type Distance = (truth: number[], predicted: number[]) => number;
+type Distance = (truth: Float64Array, predicted: Float64Array) => number;
 
 export const REGRESSION: Record<string, Distance> = {
-  mse: (truth, predicted) => mean(truth.map((t, i) => (t - predicted[i]!) ** 2)),
+  mse: (truth, predicted) => meanOver(truth.length, (i) => (truth[i]! - predicted[i]!) ** 2),
   rmse: (truth, predicted) => Math.sqrt(REGRESSION.mse!(truth, predicted)),
-  mae: (truth, predicted) => mean(truth.map((t, i) => Math.abs(t - predicted[i]!))),
+  mae: (truth, predicted) => meanOver(truth.length, (i) => Math.abs(truth[i]! - predicted[i]!)),
   /** The explained share of the variance; without variance, 1 if all predictions are correct, otherwise 0. NaN for a single example. */
   r2(truth, predicted) {
     if (truth.length < 2) return Number.NaN;
-    const centre = mean(truth);
-    const variance = mean(truth.map((t) => (t - centre) ** 2));
+    const centre = meanOver(truth.length, (i) => truth[i]!);
+    const variance = meanOver(truth.length, (i) => (truth[i]! - centre) ** 2);
     const error = REGRESSION.mse!(truth, predicted);
     return variance === 0 ? Number(error === 0) : 1 - error / variance;
   },
   pearson,
   /** Pearson's correlation of the ranks; equal numbers get the mean of their ranks. */
-  spearman: (truth, predicted) => pearson(ranks(truth), ranks(predicted)),
+  spearman: (truth, predicted) => pearson(ranks(codesOf(truth)), ranks(codesOf(predicted))),
 };
 
 /** In the unit of the numbers (mae, rmse), its square (mse), or without unit; NaN if undefined. `names` are keys of REGRESSION. */
-export const regressionMetrics = (truth: number[], predicted: number[], names: readonly string[]): Record<string, number> =>
-  computed(REGRESSION, names, truth, predicted);
+export const regressionMetrics = (
+  truth: ArrayLike<number>,
+  predicted: ArrayLike<number>,
+  names: readonly string[],
+): Record<string, number> => regressionOf(truth, predicted, names)();
+
+/** The metrics of any of these examples, by their positions, which may repeat. Numbers are sorted only once. */
+export function regressionOf(
+  truth: ArrayLike<number>,
+  predicted: ArrayLike<number>,
+  names: readonly string[],
+): (rows?: Int32Array) => Record<string, number> {
+  const all = [Float64Array.from(truth), Float64Array.from(predicted)] as const;
+  const codes = names.includes('spearman') ? all.map(codesOf) : [];
+  return (rows) => {
+    const [real, claimed] = rows ? all.map((values) => picked(values, rows)) : all;
+    const spearman = () => pearson(ranks(codes[0]!, rows), ranks(codes[1]!, rows));
+    return Object.fromEntries(names.map((name) => [name, name === 'spearman' ? spearman() : REGRESSION[name]!(real!, claimed!)]));
+  };
+}
 
 /** NaN if one of them is constant. */
-function pearson(a: number[], b: number[]): number {
-  const [centreA, centreB] = [mean(a), mean(b)];
-  const product = (x: number[], cx: number, y: number[], cy: number) => mean(x.map((value, i) => (value - cx) * (y[i]! - cy)));
+function pearson(a: Float64Array, b: Float64Array): number {
+  const [centreA, centreB] = [a, b].map((values) => meanOver(values.length, (i) => values[i]!)) as [number, number];
+  const product = (x: Float64Array, cx: number, y: Float64Array, cy: number) => meanOver(x.length, (i) => (x[i]! - cx) * (y[i]! - cy));
   const spread = Math.sqrt(product(a, centreA, a, centreA) * product(b, centreB, b, centreB));
   return spread === 0 ? Number.NaN : Math.max(-1, Math.min(1, product(a, centreA, b, centreB) / spread));
 }
 
-function ranks(values: number[]): number[] {
-  const order = values.map((_, i) => i).sort((a, b) => values[a]! - values[b]!);
-  const ranks = new Array<number>(values.length);
-  for (let i = 0; i < order.length; ) {
-    let end = i;
-    while (end < order.length && values[order[end]!] === values[order[i]!]) end++;
-    for (const place of order.slice(i, end)) ranks[place] = (i + 1 + end) / 2;
-    i = end;
+/** For each number how many different ones are smaller. */
+interface Codes {
+  codes: Int32Array;
+  different: number;
+}
+
+function codesOf(values: Float64Array): Codes {
+  const sorted = values.slice().sort();
+  const places = new Map<number, number>();
+  for (const value of sorted) if (!places.has(value)) places.set(value, places.size);
+  return { codes: Int32Array.from(values, (value) => places.get(value)!), different: places.size };
+}
+
+/** The rank of each of these examples among them; equal numbers get the mean of their ranks. */
+function ranks({ codes, different }: Codes, rows?: Int32Array): Float64Array {
+  const own = rows ? Int32Array.from(picked(codes, rows)) : codes;
+  const counts = timesOf(own, different);
+  const middle = new Float64Array(different);
+  let below = 0;
+  for (let code = 0; code < different; code++) {
+    middle[code] = below + (counts[code]! + 1) / 2;
+    below += counts[code]!;
   }
-  return ranks;
+  return picked(middle, own);
 }

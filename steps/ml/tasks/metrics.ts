@@ -9,7 +9,8 @@ import { type MetricDirection, nearest, type OptionProblem, StepError, type Upst
 import { ANSWERS } from '../metrics/answers.ts';
 import { ENTITIES } from '../metrics/entities.ts';
 import { GENERATED } from '../metrics/generated.ts';
-import { binaryProblem, CLASSIFICATION, MULTI_LABEL, positiveProblem, REGRESSION } from '../metrics/text-classification.ts';
+import { MULTI_LABEL } from '../metrics/multi-label.ts';
+import { binaryProblem, CLASSIFICATION, positiveProblem, REGRESSION } from '../metrics/text-classification.ts';
 import { oneLabel, type ProblemType, type Task, taskFacts } from '../models/config.ts';
 import { listed } from '../models/json.ts';
 
@@ -17,10 +18,10 @@ import { listed } from '../models/json.ts';
 export const LANGUAGE_METRICS = ['perplexity', 'accuracy'];
 
 export const METRIC_NAMES = [
-  ...new Set([CLASSIFICATION, MULTI_LABEL, REGRESSION, ENTITIES, ANSWERS, GENERATED].flatMap(Object.keys).concat(LANGUAGE_METRICS)),
+  ...new Set([CLASSIFICATION, REGRESSION, ENTITIES, ANSWERS, GENERATED].flatMap(Object.keys).concat(MULTI_LABEL, LANGUAGE_METRICS)),
 ];
 
-const SMALLER_IS_BETTER = ['loss', 'log_loss', 'ece', 'hamming_loss', 'mse', 'rmse', 'mae', 'perplexity'];
+const SMALLER_IS_BETTER = ['loss', 'log_loss', 'brier_score', 'ece', 'hamming_loss', 'mse', 'rmse', 'mae', 'perplexity'];
 
 export const betterOf = (metric: string): MetricDirection => (SMALLER_IS_BETTER.includes(metric) ? 'lower' : 'higher');
 
@@ -31,7 +32,8 @@ export function whyUndefined(metric: string, value: number): string {
 }
 
 const UNDEFINED: Record<string, string> = {
-  roc_auc: 'it needs at least one example of every label',
+  roc_auc: 'it needs at least one example of every label, and one without it',
+  average_precision: 'it needs at least one example of every label',
   r2: 'it needs at least two examples',
   pearson: 'all true values, or all predictions, are the same',
   spearman: 'all true values, or all predictions, are the same',
@@ -56,7 +58,7 @@ const OF_TASK: { [T in Task]?: (problem: ProblemType, labels?: readonly string[]
   'text-classification'(problem, labels) {
     if (problem === 'regression') return { known: Object.keys(REGRESSION), usual: ['mse', 'mae', 'r2'] };
     if (problem === 'multi_label_classification')
-      return { known: Object.keys(MULTI_LABEL), usual: ['accuracy', 'micro_f1', 'macro_f1', 'hamming_loss'] };
+      return { known: MULTI_LABEL, usual: ['accuracy', 'micro_f1', 'macro_f1', 'hamming_loss'] };
     const ofTwo = labels === undefined || labels.length === 2 ? ['precision', 'recall', 'f1'] : [];
     const ofMore = labels?.length === 2 ? [] : ['macro_precision', 'macro_recall', 'macro_f1'];
     return { known: Object.keys(CLASSIFICATION), usual: ['accuracy', ...ofTwo, ...ofMore] };

@@ -8,17 +8,19 @@ import { bagOfWords } from '../bag-of-words.ts';
 import type { Row } from '../data/database.ts';
 import { quote } from '../data/sql.ts';
 import { requireColumn } from '../data/table.ts';
+import { labelReport, MULTI_LABEL_PROBABILITY_METRICS, multiLabelOf } from '../metrics/multi-label.ts';
 import { PerExample } from '../metrics/per-example.ts';
 import {
   type Classified,
   classificationMetrics,
+  classificationOf,
+  classRanking,
   classReport,
   confusionMatrix,
-  labelReport,
-  multiLabelMetrics,
   PROBABILITY_METRICS,
   positiveClass,
-  regressionMetrics,
+  regressionOf,
+  reliabilityBins,
 } from '../metrics/text-classification.ts';
 import { calibratedLogits, flagsByThreshold, labelByThreshold, type ModelCalibration } from '../models/calibration.ts';
 import type { TokenColumn } from '../models/token-dataset.ts';
@@ -265,18 +267,20 @@ const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 const PROBABILITIES = 'MAP(VARCHAR, DOUBLE)';
 
 function measureLabels({ labels, metrics, positive, split, labelIds, calibration, group }: Measuring): Measurement<Float32Array> {
-  /** The true and the predicted class, and the loss. */
-  const rows = new PerExample(3);
+  /** The true and the predicted class, the loss, and the probability of the predicted class. */
+  const rows = new PerExample(4);
   // The probabilities of every row would take more memory than everything else together.
-  const keepsScores = metrics.some((name) => PROBABILITY_METRICS.includes(name));
+  const keepsScores = metrics.some((name) => PROBABILITY_METRICS.includes(name) && name !== 'ece');
   const probabilities = new PerExample(labels.length);
-  const classified = (of?: Int32Array): Classified => ({
+  const classified = (): Classified => ({
     classes: labels.length,
-    truth: rows.column(0, of),
-    predicted: rows.column(1, of),
-    ...(keepsScores && { scores: probabilities.each(of) }),
+    truth: rows.column(0),
+    predicted: rows.column(1),
+    confidence: rows.column(3),
+    ...(keepsScores && { scores: probabilities.each() }),
     ...(positive === undefined ? {} : { positive }),
   });
+  let metricsOf: ReturnType<typeof classificationOf> | undefined;
   return {
     columns: { label: 'VARCHAR', prediction: 'VARCHAR', score: 'DOUBLE', scores: PROBABILITIES, loss: 'DOUBLE', correct: 'BOOLEAN' },
     read,
@@ -284,8 +288,9 @@ function measureLabels({ labels, metrics, positive, split, labelIds, calibration
       const label = labelIds[split.values('labels', first)![0]!]!;
       const { logs, scores, predicted } = classifiedLabel(logits!, { labels, calibration, group: group?.(rows.count) });
       const loss = -logs[label]!;
-      rows.add([label, predicted, loss]);
+      rows.add([label, predicted, loss, scores[predicted]!]);
       if (keepsScores) probabilities.add(scores);
+      metricsOf = undefined;
       return {
         label: labels[label]!,
         prediction: labels[predicted]!,
@@ -295,15 +300,22 @@ function measureLabels({ labels, metrics, positive, split, labelIds, calibration
         correct: label === predicted,
       };
     },
-    metrics: (of) => ({ loss: rows.sums(of)[2]! / (of?.length ?? rows.count), ...classificationMetrics(classified(of), metrics) }),
+    metrics(of) {
+      metricsOf ??= classificationOf(classified(), metrics);
+      return { loss: rows.sums(of)[2]! / (of?.length ?? rows.count), ...metricsOf(of) };
+    },
     strata: () => rows.column(0),
     report() {
-      const matrix = confusionMatrix(classified());
+      const all = classified();
+      const matrix = confusionMatrix(all);
+      const ranking = classRanking(all, metrics);
+      const classes = Object.entries(classReport(labels, matrix)).map(([label, scores], k) => [label, { ...scores, ...ranking[k] }]);
       return {
         labels,
         ...(positive === undefined ? {} : { positive: labels[positive]! }),
         confusion_matrix: matrix,
-        classes: { ...classReport(labels, matrix) },
+        classes: Object.fromEntries(classes),
+        calibration: { bins: reliabilityBins(all) },
       };
     },
     warnings() {
@@ -319,8 +331,11 @@ function measureSets({ labels, metrics, split, labelIds, calibration, group }: M
   const truth = new PerExample(labels.length, Uint8Array);
   const predicted = new PerExample(labels.length, Uint8Array);
   const losses = new PerExample(1);
+  const keepsScores = metrics.some((name) => MULTI_LABEL_PROBABILITY_METRICS.includes(name));
+  const probabilities = new PerExample(labels.length);
+  let metricsOf: ReturnType<typeof multiLabelOf> | undefined;
   const names = (flags: ArrayLike<number>) => labels.filter((_, k) => flags[k] === 1);
-  const sets = (of?: Int32Array) => ({ truth: truth.each(of), predicted: predicted.each(of) });
+  const sets = () => ({ truth: truth.each(), predicted: predicted.each(), ...(keepsScores && { scores: probabilities.each() }) });
   return {
     columns: { label: 'VARCHAR[]', prediction: 'VARCHAR[]', scores: PROBABILITIES, loss: 'DOUBLE', correct: 'BOOLEAN' },
     read,
@@ -337,11 +352,16 @@ function measureSets({ labels, metrics, split, labelIds, calibration, group }: M
       truth.add(flags);
       predicted.add(given);
       losses.add([loss]);
+      if (keepsScores) probabilities.add(scores);
+      metricsOf = undefined;
       const correct = flags.every((flag, k) => flag === given[k]);
       return { label: names(flags), prediction: names(given), scores: byLabel(labels, scores), loss, correct };
     },
-    metrics: (of) => ({ loss: losses.sums(of)[0]! / (of?.length ?? losses.count), ...multiLabelMetrics(sets(of), metrics) }),
-    report: () => ({ labels, classes: labelReport(labels, sets()) }),
+    metrics(of) {
+      metricsOf ??= multiLabelOf(sets(), metrics);
+      return { loss: losses.sums(of)[0]! / (of?.length ?? losses.count), ...metricsOf(of) };
+    },
+    report: () => ({ labels, classes: labelReport(labels, sets(), metrics) }),
     warnings() {
       const [real, given] = [truth.each().map(String), predicted.each().map(String)];
       if (!allSame(given) || allSame([...given, ...real])) return [];
@@ -353,6 +373,7 @@ function measureSets({ labels, metrics, split, labelIds, calibration, group }: M
 
 function measureNumbers({ labels, metrics, split }: Measuring): Measurement<Float32Array> {
   const rows = new PerExample(2);
+  let metricsOf: ReturnType<typeof regressionOf> | undefined;
   return {
     columns: { label: 'DOUBLE', prediction: 'DOUBLE', loss: 'DOUBLE' },
     read,
@@ -361,10 +382,12 @@ function measureNumbers({ labels, metrics, split }: Measuring): Measurement<Floa
       const predicted = logits![0]!;
       refuseNaN(predicted);
       rows.add([value, predicted]);
+      metricsOf = undefined;
       return { label: rounded(value), prediction: rounded(predicted), loss: rounded((value - predicted) ** 2) };
     },
     metrics(of) {
-      const { mse, ...asked } = regressionMetrics([...rows.column(0, of)], [...rows.column(1, of)], ['mse', ...metrics]);
+      metricsOf ??= regressionOf(rows.column(0), rows.column(1), ['mse', ...metrics.filter((name) => name !== 'mse')]);
+      const { mse, ...asked } = metricsOf(of);
       return { loss: mse!, ...Object.fromEntries(metrics.map((name) => [name, name === 'mse' ? mse! : asked[name]!])) };
     },
     report: () => ({ labels }),

@@ -1,0 +1,172 @@
+/**
+ * Metrics of text-classification with any number of labels for each text, with the names and definitions of scikit-learn
+ * (zero_division = 0). Each example has a flag for every label, 1 if it applies.
+ */
+
+import { type Counts, mean, meanOver, ratio, type Scores, scoresOf, total } from './counts.ts';
+import { Ranking, timesOf } from './ranking.ts';
+
+type Average = 'precision' | 'recall' | 'f1';
+
+export interface LabelSets {
+  truth: ArrayLike<number>[];
+  predicted: ArrayLike<number>[];
+  /** Probabilities: needed only by MULTI_LABEL_PROBABILITY_METRICS. */
+  scores?: ArrayLike<number>[];
+}
+
+/** Means of a value of each example. */
+const MEANS: Record<string, (truth: ArrayLike<number>, predicted: ArrayLike<number>) => number> = {
+  /** The share of examples whose flags are all correct. */
+  accuracy: (truth, predicted) => (wrongFlags(truth, predicted) === 0 ? 1 : 0),
+  /** The share of flags that are wrong. */
+  hamming_loss: (truth, predicted) => wrongFlags(truth, predicted) / truth.length,
+  samples_precision: (truth, predicted) => scoresOf(countsOf(truth, predicted)).precision,
+  samples_recall: (truth, predicted) => scoresOf(countsOf(truth, predicted)).recall,
+  samples_f1: (truth, predicted) => scoresOf(countsOf(truth, predicted)).f1,
+};
+
+/** From the counts of each label. */
+const COUNTED: Record<string, (labels: Counts[]) => number> = { ...averages('precision'), ...averages('recall'), ...averages('f1') };
+
+/** The unweighted mean over the labels; NaN if a label applies to no example (roc_auc: or to all). */
+const RANKED = {
+  roc_auc: (ranking: Ranking, times?: Int32Array) => ranking.areaUnderRoc(times),
+  average_precision: (ranking: Ranking, times?: Int32Array) => ranking.averagePrecision(times),
+};
+
+type Ranked = keyof typeof RANKED;
+
+const isRanked = (name: string): name is Ranked => Object.hasOwn(RANKED, name);
+
+/** The names of all metrics. */
+export const MULTI_LABEL: readonly string[] = [...Object.keys(MEANS), ...Object.keys(COUNTED), ...Object.keys(RANKED)];
+
+/** Metrics that need probabilities, `scores`. */
+export const MULTI_LABEL_PROBABILITY_METRICS: readonly string[] = Object.keys(RANKED);
+
+/** From 0 to 1. `names` are in MULTI_LABEL. */
+export const multiLabelMetrics = (sets: LabelSets, names: readonly string[]): Record<string, number> => multiLabelOf(sets, names)();
+
+/** The metrics of any of these examples, by their positions, which may repeat. What does not depend on them is computed once. */
+export function multiLabelOf(sets: LabelSets, names: readonly string[]): (rows?: Int32Array) => Record<string, number> {
+  const { truth, predicted } = sets;
+  const count = truth.length;
+  const values = new Map(
+    names.flatMap((name) => {
+      const of = MEANS[name];
+      return of ? [[name, Float64Array.from(truth, (flags, i) => of(flags, predicted[i]!))] as const] : [];
+    }),
+  );
+  const flags = names.some((name) => COUNTED[name]) ? new Flags(sets) : undefined;
+  const ranked = names.some(isRanked) ? rankings(sets) : [];
+  return (rows) => {
+    const labels = flags?.counts(rows);
+    const times = rows && ranked.length > 0 ? timesOf(rows, count) : undefined;
+    return Object.fromEntries(
+      names.map((name) => {
+        const own = values.get(name);
+        if (own) return [name, rows ? meanOver(rows.length, (i) => own[rows[i]!]!) : meanOver(count, (i) => own[i]!)];
+        if (isRanked(name)) return [name, mean(ranked.map((ranking) => RANKED[name](ranking, times)))];
+        return [name, COUNTED[name]!(labels!)];
+      }),
+    );
+  };
+}
+
+/** For each label, by name; `names`: those of RANKED are added, and null if they are undefined. */
+export function labelReport(
+  labels: string[],
+  sets: LabelSets,
+  names: readonly string[],
+): Record<string, Scores & Record<string, number | null>> {
+  const ranked = names.some(isRanked) ? rankings(sets) : [];
+  const counts = new Flags(sets).counts();
+  return Object.fromEntries(
+    labels.map((label, k) => {
+      const values = names.filter(isRanked).map((name) => [name, RANKED[name](ranked[k]!)] as const);
+      return [
+        label,
+        { ...scoresOf(counts[k]!), ...Object.fromEntries(values.map(([name, value]) => [name, Number.isNaN(value) ? null : value])) },
+      ];
+    }),
+  );
+}
+
+function rankings({ truth, scores }: LabelSets): Ranking[] {
+  if (!scores) throw new Error('the metric needs probabilities');
+  return Array.from(
+    truth[0] ?? [],
+    (_, k) =>
+      new Ranking(
+        Float64Array.from(scores, (row) => row[k]!),
+        (i) => truth[i]![k] === 1,
+      ),
+  );
+}
+
+function averages(of: Average): Record<string, (labels: Counts[]) => number> {
+  return {
+    [`micro_${of}`]: (labels) => scoresOf(summed(labels))[of],
+    [`macro_${of}`]: (labels) => mean(labels.map((counts) => scoresOf(counts)[of])),
+    [`weighted_${of}`]: (labels) => ratio(total(labels.map((counts) => scoresOf(counts)[of] * counts.support)), summed(labels).support),
+  };
+}
+
+function wrongFlags(truth: ArrayLike<number>, predicted: ArrayLike<number>): number {
+  let wrong = 0;
+  for (let k = 0; k < truth.length; k++) if (truth[k] !== predicted[k]) wrong++;
+  return wrong;
+}
+
+function countsOf(truth: ArrayLike<number>, predicted: ArrayLike<number>): Counts {
+  const counts = { hits: 0, claimed: 0, support: 0 };
+  for (let k = 0; k < truth.length; k++) {
+    counts.support += truth[k]!;
+    counts.claimed += predicted[k]!;
+    counts.hits += truth[k]! * predicted[k]!;
+  }
+  return counts;
+}
+
+const summed = (counts: Counts[]): Counts => ({
+  hits: total(counts.map(({ hits }) => hits)),
+  claimed: total(counts.map(({ claimed }) => claimed)),
+  support: total(counts.map(({ support }) => support)),
+});
+
+/** The flags that are set in the truth or in the prediction: those of most labels are not. */
+class Flags {
+  readonly #labels: number;
+  /** For each example where its entries end. An entry is 4 × label + 2 if the label is true + 1 if it is predicted. */
+  readonly #ends: Int32Array;
+  readonly #entries: Int32Array;
+
+  constructor({ truth, predicted }: LabelSets) {
+    this.#labels = truth[0]?.length ?? 0;
+    this.#ends = new Int32Array(truth.length);
+    const entries: number[] = [];
+    for (let i = 0; i < truth.length; i++) {
+      for (let k = 0; k < this.#labels; k++) {
+        const code = 2 * truth[i]![k]! + predicted[i]![k]!;
+        if (code > 0) entries.push(4 * k + code);
+      }
+      this.#ends[i] = entries.length;
+    }
+    this.#entries = Int32Array.from(entries);
+  }
+
+  /** For each label. */
+  counts(rows?: Int32Array): Counts[] {
+    const codes = new Int32Array(4 * this.#labels);
+    const count = rows?.length ?? this.#ends.length;
+    for (let i = 0; i < count; i++) {
+      const row = rows ? rows[i]! : i;
+      for (let e = row === 0 ? 0 : this.#ends[row - 1]!; e < this.#ends[row]!; e++) codes[this.#entries[e]!]!++;
+    }
+    return Array.from({ length: this.#labels }, (_, k) => {
+      const [claimedOnly, trueOnly, hits] = [codes[4 * k + 1]!, codes[4 * k + 2]!, codes[4 * k + 3]!];
+      return { hits, claimed: hits + claimedOnly, support: hits + trueOnly };
+    });
+  }
+}
