@@ -4,11 +4,11 @@ import { type Json, StepError } from '../../engine/contract/step.ts';
 import { answerMetrics } from '../ml/metrics/answers.ts';
 import { computed } from '../ml/metrics/counts.ts';
 import { ENTITIES, EntityCounts } from '../ml/metrics/entities.ts';
+import { multiLabelOf } from '../ml/metrics/multi-label.ts';
 import { PerExample } from '../ml/metrics/per-example.ts';
 import {
   binaryProblem,
-  classificationMetrics,
-  multiLabelMetrics,
+  classificationOf,
   PROBABILITY_METRICS,
   positiveClass,
   positiveProblem,
@@ -52,6 +52,8 @@ function scoreLabels({ labels, metric, positive }: Subject): Scorer {
   const keepsScores = PROBABILITY_METRICS.includes(metric);
   const scores = new PerExample(labels.length);
   const of = positiveOf(labels, metric, positive);
+  // Made when all rows are added.
+  let metricsOf: ReturnType<typeof classificationOf> | undefined;
   return {
     add(truth, answer) {
       const given = answer as { label: string; scores: Record<string, number> };
@@ -59,17 +61,19 @@ function scoreLabels({ labels, metric, positive }: Subject): Scorer {
       // A model that does not know a label gives it no probability.
       if (keepsScores) scores.add(labels.map((label) => given.scores[label] ?? 0));
     },
-    value: (own) =>
-      classificationMetrics(
+    value(own) {
+      metricsOf ??= classificationOf(
         {
           classes: labels.length,
-          truth: rows.column(0, own),
-          predicted: rows.column(1, own),
-          ...(keepsScores && { scores: scores.each(own) }),
+          truth: rows.column(0),
+          predicted: rows.column(1),
+          ...(keepsScores && { scores: scores.each() }),
           ...(of !== undefined && { positive: of }),
         },
         [metric],
-      )[metric]!,
+      );
+      return metricsOf(own)[metric]!;
+    },
   };
 }
 
@@ -88,13 +92,20 @@ function positiveOf(labels: string[], metric: string, positive: string | undefin
 
 function scoreSets({ labels, metric }: Subject): Scorer {
   const [truths, given] = [new PerExample(labels.length, Uint8Array), new PerExample(labels.length, Uint8Array)];
+  const scores = new PerExample(labels.length);
   const flags = (own: string[]) => labels.map((label) => Number(own.includes(label)));
+  let metricsOf: ReturnType<typeof multiLabelOf> | undefined;
   return {
     add(truth, answer) {
+      const predicted = answer as { labels: string[]; scores: Record<string, number> };
       truths.add(flags(truth as string[]));
-      given.add(flags((answer as { labels: string[] }).labels));
+      given.add(flags(predicted.labels));
+      scores.add(labels.map((label) => predicted.scores[label] ?? 0));
     },
-    value: (rows) => multiLabelMetrics({ truth: truths.each(rows), predicted: given.each(rows) }, [metric])[metric]!,
+    value(rows) {
+      metricsOf ??= multiLabelOf({ truth: truths.each(), predicted: given.each(), scores: scores.each() }, [metric]);
+      return metricsOf(rows)[metric]!;
+    },
   };
 }
 
