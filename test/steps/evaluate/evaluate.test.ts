@@ -117,7 +117,10 @@ test('another positive label, other metrics, another split, another batch size',
 test('a positive label that no metric uses is rejected', () => {
   const options = { split: 'test', batch_size: 32, runtime: 'auto', device: 'auto', positive: 'bad' } as const;
   expect(step.check!({ ...options, metrics: ['accuracy', 'mcc'] } as never)).toEqual([
-    { option: 'positive', message: '`positive` applies to precision, recall, f1, roc_auc, and `metrics` has none of them' },
+    {
+      option: 'positive',
+      message: '`positive` applies to precision, recall, f1, roc_auc, average_precision, and `metrics` has none of them',
+    },
   ]);
   for (const more of [{}, { metrics: ['mcc', 'roc_auc'] }]) expect(step.check!({ ...options, ...more } as never)).toEqual([]);
 });
