@@ -4,7 +4,7 @@ import { type Json, StepError } from '../../engine/contract/step.ts';
 import { answerMetrics } from '../ml/metrics/answers.ts';
 import { computed } from '../ml/metrics/counts.ts';
 import { ENTITIES, EntityCounts } from '../ml/metrics/entities.ts';
-import { multiLabelOf } from '../ml/metrics/multi-label.ts';
+import { MULTI_LABEL_PROBABILITY_METRICS, multiLabelOf } from '../ml/metrics/multi-label.ts';
 import { PerExample } from '../ml/metrics/per-example.ts';
 import {
   binaryProblem,
@@ -92,6 +92,7 @@ function positiveOf(labels: string[], metric: string, positive: string | undefin
 
 function scoreSets({ labels, metric }: Subject): Scorer {
   const [truths, given] = [new PerExample(labels.length, Uint8Array), new PerExample(labels.length, Uint8Array)];
+  const keepsScores = MULTI_LABEL_PROBABILITY_METRICS.includes(metric);
   const scores = new PerExample(labels.length);
   const flags = (own: string[]) => labels.map((label) => Number(own.includes(label)));
   let metricsOf: ReturnType<typeof multiLabelOf> | undefined;
@@ -100,10 +101,12 @@ function scoreSets({ labels, metric }: Subject): Scorer {
       const predicted = answer as { labels: string[]; scores: Record<string, number> };
       truths.add(flags(truth as string[]));
       given.add(flags(predicted.labels));
-      scores.add(labels.map((label) => predicted.scores[label] ?? 0));
+      if (keepsScores) scores.add(labels.map((label) => predicted.scores[label] ?? 0));
     },
     value(rows) {
-      metricsOf ??= multiLabelOf({ truth: truths.each(), predicted: given.each(), scores: scores.each() }, [metric]);
+      metricsOf ??= multiLabelOf({ truth: truths.each(), predicted: given.each(), ...(keepsScores && { scores: scores.each() }) }, [
+        metric,
+      ]);
       return metricsOf(rows)[metric]!;
     },
   };
