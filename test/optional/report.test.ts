@@ -1,0 +1,136 @@
+/**
+ * A report in Chromium: each section is there, the console is silent, nothing is requested, and the page is as wide as the screen:
+ * light, dark, on a phone and on paper. Needs Chromium: TUNESMITH_TEST_CHROMIUM, or `chromium` in the PATH.
+ */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import step from '../../steps/report/step.ts';
+import { file, HISTORY, METRICS, predictionsOf, randomClassifier } from '../steps/report/material.ts';
+import { ranStep } from '../steps/rig.ts';
+
+const chromium = process.env.TUNESMITH_TEST_CHROMIUM ?? 'chromium';
+const there = spawnSync(chromium, ['--version']).status === 0;
+
+test.skipIf(!there)('the page in Chromium', async () => {
+  const predictions = await predictionsOf(2000);
+  const { outputs } = await ranStep(
+    step,
+    {},
+    {
+      metrics: [file(METRICS)],
+      predictions: [predictions],
+      history: [file(HISTORY)],
+      model: [await randomClassifier()],
+      data: [predictions],
+    },
+  );
+  const browser = await Browser.open();
+  await browser.goto(`file://${join(outputs.report!, 'report.html')}`);
+  const sections = await browser.value<string[]>('[...document.querySelectorAll("main > section")].map(({ id }) => id)');
+  expect(sections).toEqual([
+    'summary',
+    'training',
+    'confusion',
+    'curves',
+    'calibration',
+    'slices',
+    'fairness',
+    'counterfactual',
+    'mistakes',
+    'data',
+  ]);
+  for (const width of [1280, 360])
+    for (const scheme of ['light', 'dark']) {
+      await browser.send('Emulation.setDeviceMetricsOverride', { width, height: 800, deviceScaleFactor: 1, mobile: width < 500 });
+      await browser.send('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value: scheme }] });
+      expect(await browser.value('document.documentElement.scrollWidth <= innerWidth'), `${scheme}, ${width}`).toBe(true);
+      const background = await browser.value<string>('getComputedStyle(document.body).backgroundColor');
+      expect(background).toBe(scheme === 'dark' ? 'rgb(13, 17, 23)' : 'rgb(255, 255, 255)');
+    }
+  await browser.value('document.querySelector(".matrix a").click()');
+  expect(await browser.value('location.hash')).toMatch(/^#cell-\d-\d$/);
+  expect(await browser.value('document.querySelector(":target .example") !== null')).toBe(true);
+  const { data } = await browser.send('Page.printToPDF', {});
+  expect(Buffer.from(data, 'base64').subarray(0, 5).toString()).toBe('%PDF-');
+  expect(browser.problems()).toEqual([]);
+  expect(browser.requests().filter((url) => !/^(file|data):/.test(url))).toEqual([]);
+});
+
+/** Chromium through the DevTools protocol. */
+class Browser {
+  #next = 0;
+  #session: string | undefined;
+  readonly #waiting = new Map<number, (answer: any) => void>();
+  readonly #events: any[] = [];
+
+  private constructor(private readonly socket: WebSocket) {
+    socket.onmessage = ({ data }) => {
+      const message = JSON.parse(String(data));
+      if (message.id === undefined) this.#events.push(message);
+      else this.#waiting.get(message.id)!(message.result);
+    };
+  }
+
+  static async open(): Promise<Browser> {
+    const folder = mkdtempSync(join(tmpdir(), 'tunesmith-chromium-'));
+    const flags = [
+      '--headless=new',
+      '--no-sandbox',
+      '--disable-gpu',
+      '--remote-debugging-port=0',
+      `--user-data-dir=${folder}`,
+      'about:blank',
+    ];
+    const child = spawn(chromium, flags, { stdio: ['ignore', 'ignore', 'pipe'] });
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    onTestFinished(async () => {
+      child.kill();
+      await ended;
+      rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+    });
+    const socket = new WebSocket(await address(child));
+    await new Promise((resolve) => socket.addEventListener('open', resolve));
+    const browser = new Browser(socket);
+    const { targetId } = await browser.send('Target.createTarget', { url: 'about:blank' });
+    const { sessionId } = await browser.send('Target.attachToTarget', { targetId, flatten: true });
+    browser.#session = sessionId;
+    for (const domain of ['Runtime', 'Log', 'Page', 'Network']) await browser.send(`${domain}.enable`, {});
+    return browser;
+  }
+
+  send(method: string, params: object): Promise<any> {
+    const id = ++this.#next;
+    return new Promise((resolve) => {
+      this.#waiting.set(id, resolve);
+      this.socket.send(JSON.stringify({ id, method, params, sessionId: this.#session }));
+    });
+  }
+
+  async goto(url: string): Promise<void> {
+    await this.send('Page.navigate', { url });
+    await expect.poll(() => this.value('document.readyState')).toBe('complete');
+  }
+
+  async value<T>(expression: string): Promise<T> {
+    return (await this.send('Runtime.evaluate', { expression, returnByValue: true })).result?.value;
+  }
+
+  /** Messages in the console, and uncaught exceptions. */
+  problems = () => this.#events.filter(({ method }) => /^(Log\.entryAdded|Runtime\.(exceptionThrown|consoleAPICalled))$/.test(method));
+
+  requests = (): string[] =>
+    this.#events.filter(({ method }) => method === 'Network.requestWillBeSent').map(({ params }) => params.request.url);
+}
+
+async function address({ stderr }: ChildProcess): Promise<string> {
+  let text = '';
+  for await (const chunk of stderr!) {
+    text += chunk;
+    const found = /ws:\/\/\S+/.exec(text);
+    if (found) return found[0];
+  }
+  throw new Error(`Chromium ended: ${text}`);
+}
