@@ -419,13 +419,13 @@ steps:
     p.yaml:3:14: error: there is no step "colect"
       3 |   a: { uses: colect }
         |              ^^^^^^
-      = did you mean "collect"? steps: collect, clean, split, reduce, tokenize, train, evaluate, select, baseline, deploy
+      = did you mean "collect"? steps: collect, clean, split, check, reduce, tokenize, train, calibrate, evaluate, behavior, select, baseline, require, deploy, report
         Write a custom step as ./my-step.ts. A package must be installed.
 
     p.yaml:4:14: error: there is no step "@acme/steps"
       4 |   b: { uses: "@acme/steps" }
         |              ^^^^^^^^^^^^^
-      = steps: collect, clean, split, reduce, tokenize, train, evaluate, select, baseline, deploy
+      = steps: collect, clean, split, check, reduce, tokenize, train, calibrate, evaluate, behavior, select, baseline, require, deploy, report
         Write a custom step as ./my-step.ts. A package must be installed.
 
     p.yaml:5:14: error: there is no file ./dedup.ts
