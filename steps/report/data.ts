@@ -140,7 +140,7 @@ function checkBlocks(file: Fields, index: number): Block[] {
     });
   else if (file.problems !== undefined) blocks.push(note('No row has a problem.', 'good'));
   const metrics = Object.entries(numbersOf(file.metrics));
-  const limits = fieldsOf(file.limits);
+  const limits = listOf(file.limits).map(fieldsOf);
   const reasons = fieldsOf(file.undefined);
   if (metrics.length > 0)
     blocks.push({
@@ -148,12 +148,10 @@ function checkBlocks(file: Fields, index: number): Block[] {
       caption: 'Figures, with the thresholds that fail the step',
       header: ['figure', 'value', 'threshold'],
       rows: metrics.map(([name, value]) => {
-        const limit = fieldsOf(limits[name]);
-        const text =
-          typeof limits[name] === 'object'
-            ? String(limit.limit ?? limit.required ?? JSON.stringify(limits[name]))
-            : String(limits[name] ?? '–');
-        return [name, value === null ? `n/a${reasons[name] ? ` (${String(reasons[name])})` : ''}` : shown(value), text];
+        const own = limits.filter((limit) => limit.name === name);
+        const text = own.map(({ limit, met }) => `${plainText(limit)}${met === false ? ' (missed)' : ''}`).join(', ');
+        const threshold: TableCell = { text: text || '–', ...(own.some(({ met }) => met === false) && { tone: 'bad' }) };
+        return [name, value === null ? `n/a${reasons[name] ? ` (${String(reasons[name])})` : ''}` : shown(value), threshold];
       }),
       numeric: [1],
     });

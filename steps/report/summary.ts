@@ -146,7 +146,8 @@ function baselineTable({ name, file }: JsonFile): Block[] {
 function verdictBlocks(verdicts: readonly JsonFile[]): Block[] {
   return verdicts.flatMap(({ name, file }): Block[] => {
     const passed = file.passed ?? file.met ?? file.ok;
-    const rows = [...listOf(file.requirements), ...listOf(file.checks)].map(fieldsOf);
+    const rows = listOf(file.requirements).map(fieldsOf);
+    const better = fieldsOf(file.better_than);
     const table: Table = {
       kind: 'table',
       caption: `Requirements (${name})`,
@@ -158,7 +159,7 @@ function verdictBlocks(verdicts: readonly JsonFile[]): Block[] {
         const value = row.value ?? row.actual;
         return [
           String(row.metric ?? row.name ?? ''),
-          String(row.required ?? row.requirement ?? row.condition ?? ''),
+          String(row.limit ?? row.required ?? ''),
           typeof value === 'number' ? shown(value) : String(value ?? 'n/a'),
           result,
         ];
@@ -172,6 +173,18 @@ function verdictBlocks(verdicts: readonly JsonFile[]): Block[] {
           ? [note('Not all requirements are met.', 'bad')]
           : []),
       ...(rows.length > 0 ? [table] : []),
+      ...(typeof better.metric === 'string' ? [note(comparisonText(better), better.passed === false ? 'bad' : 'good')] : []),
     ];
   });
+}
+
+/** The paired test of `better_than`. */
+function comparisonText({ metric, difference, interval, p, passed }: Record<string, unknown>): string {
+  const bounds = boundsOf(interval);
+  const by =
+    typeof difference === 'number' ? ` by ${shown(difference)}${bounds ? ` [${shown(bounds.low)}, ${shown(bounds.high)}]` : ''}` : '';
+  const chance = typeof p === 'number' ? ` (p = ${shown(p)})` : '';
+  return passed === false
+    ? `The model is not better in ${String(metric)}: it differs${by || ' by n/a'}${chance}.`
+    : `The model is better in ${String(metric)}${by}${chance}.`;
 }

@@ -39,7 +39,7 @@ async function inputs() {
         rows: 400,
         metrics: { duplicates: 0.1, languages: null },
         undefined: { languages: 'no <text>' },
-        limits: {},
+        limits: [{ name: 'duplicates', limit: '<= 0.05', value: 0.1, met: false }],
         problems: { duplicate: 40 },
         examples: { duplicate: [{ id: '<1>', text: '<script>', label: null, detail: 'like <2>' }] },
       }),
@@ -52,7 +52,7 @@ async function inputs() {
       }),
     ],
     calibration: [file({ metrics: { temperature: 1.2, ece: 0.02 }, thresholds: { good: 0.4 } })],
-    verdict: [file({ passed: false, requirements: [{ metric: 'f1', required: '>= 0.95', value: 0.91, passed: false }] })],
+    verdict: [file({ passed: false, requirements: [{ metric: 'f1', limit: '>= 0.95', value: 0.91, passed: false }] })],
     samples: [file('a text that a model wrote <script>\n{"prompt":"once","text":"upon <a> time"}\n')],
   };
 }
@@ -71,6 +71,9 @@ test('the page has each section, is safe and self-contained, and every picture h
   expect(page).toContain('[0.88, 0.94]');
   expect(page).toContain('there is one class &#60;only&#62;');
   expect(page).toMatch(/n\/a \(one class only\)/);
+
+  expect(page).toContain('&#62;= 0.95');
+  expect(page).toContain('&#60;= 0.05 (missed)');
 
   // Counts of the confusion matrix lead to examples, whose tokens are marked and listed.
   expect(page).toContain('href="#cell-0-1"');
