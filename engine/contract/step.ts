@@ -258,8 +258,9 @@ export interface MetricNotes {
   step?: number;
   /** Which values are better. Tables mark the best value; without a direction they mark none. */
   better?: MetricDirection;
-  /** The ends of a confidence interval, which is printed with the value: `f1 0.955 [0.931, 0.975]`. */
+  /** The lower end of a confidence interval, which is printed with the value: `f1 0.955 [0.931, 0.975]`. */
   low?: number;
+  /** The upper end. */
   high?: number;
 }
 

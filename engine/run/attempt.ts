@@ -82,7 +82,10 @@ async function runStep(work: Attempt, action: StepAction): Promise<Verdict | und
     } else if (message.type === 'progress') {
       const values = Object.entries(message.values).map(([name, value]) => [name, typeof value === 'string' ? mask(value) : value]);
       emit({ type: 'progress', cell: cell.name, done: message.done, total: message.total, values: Object.fromEntries(values) });
-    } else if (message.type === 'metric') emit({ ...message, cell: cell.name });
+    } else if (message.type === 'metric') {
+      const { type, ...metric } = message;
+      emit({ type, cell: cell.name, ...metric });
+    }
   };
   const death = await work.stepProcesses.run({
     setting: {

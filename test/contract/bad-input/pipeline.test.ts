@@ -419,13 +419,13 @@ steps:
     p.yaml:3:14: error: there is no step "colect"
       3 |   a: { uses: colect }
         |              ^^^^^^
-      = did you mean "collect"? steps: collect, clean, split, check, reduce, tokenize, train, calibrate, evaluate, behavior, select, baseline, require, deploy, report
+      = did you mean "collect"?
         Write a custom step as ./my-step.ts. A package must be installed.
 
     p.yaml:4:14: error: there is no step "@acme/steps"
       4 |   b: { uses: "@acme/steps" }
         |              ^^^^^^^^^^^^^
-      = steps: collect, clean, split, check, reduce, tokenize, train, calibrate, evaluate, behavior, select, baseline, require, deploy, report
+      = steps: collect, clean, split, check, reduce, tokenize, train, calibrate, evaluate, behavior, select, baseline, … (15)
         Write a custom step as ./my-step.ts. A package must be installed.
 
     p.yaml:5:14: error: there is no file ./dedup.ts
@@ -967,7 +967,7 @@ steps:
         |                                                         ^^^^
       = It takes a map of metric, patience, min_delta.
 
-    p.yaml:8:50: error: "metrics" takes a list (of "accuracy", "balanced_accuracy", "precision", … (37)), found "f1"
+    p.yaml:8:50: error: "metrics" takes a list (of "accuracy", "balanced_accuracy", "precision", … (41)), found "f1"
       8 |     with: { model: base, tokens: table, metrics: f1 }
         |                                                  ^^
       = Write a list: [f1]

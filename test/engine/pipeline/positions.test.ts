@@ -48,7 +48,7 @@ test('all errors of a file, in its order', async () => {
     p.yaml:7:25: error: unknown option "lowercse"
       7 |     with: { data: data, lowercse: true, remove: [htm] }
         |                         ^^^^^^^^
-      = did you mean "lowercase"? clean takes: data, columns, remove, keep_characters, lowercase, whitespace, normalize, deduplicate, label, labels, min_length, max_length
+      = did you mean "lowercase"?
 
     p.yaml:7:50: error: "remove[0]" cannot be "htm"
       7 |     with: { data: data, lowercse: true, remove: [htm] }
@@ -248,7 +248,7 @@ test('through anchors, aliases and merge keys', async () => {
     "p.yaml:6:7: error: unknown option "lowercas"
       6 |       lowercas: true
         |       ^^^^^^^^
-      = did you mean "lowercase"? clean takes: data, columns, remove, keep_characters, lowercase, whitespace, normalize, deduplicate, label, labels, min_length, max_length
+      = did you mean "lowercase"?
 
     p.yaml:9:20: error: "timeout" takes a time such as 90s, 5m, 2h or 1h30m, found 5
       9 |     timeout: &time 5

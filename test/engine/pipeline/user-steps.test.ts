@@ -249,13 +249,13 @@ test('errors of a module are reported at `uses`', async () => {
     p.yaml:24:16: error: there is no step "@scope/none"
       24 |   s22: { uses: "@scope/none" }
          |                ^^^^^^^^^^^^^
-      = steps: collect, clean, split, check, reduce, tokenize, train, calibrate, evaluate, behavior, select, baseline, require, deploy, report
+      = steps: collect, clean, split, check, reduce, tokenize, train, calibrate, evaluate, behavior, select, baseline, … (15)
         Write a custom step as ./my-step.ts. A package must be installed.
 
     p.yaml:25:16: error: there is no step "trian"
       25 |   s23: { uses: "trian" }
          |                ^^^^^^^
-      = did you mean "train"? steps: collect, clean, split, check, reduce, tokenize, train, calibrate, evaluate, behavior, select, baseline, require, deploy, report
+      = did you mean "train"?
         Write a custom step as ./my-step.ts. A package must be installed.
 
     p.yaml:26:16: error: "uses" cannot be empty
