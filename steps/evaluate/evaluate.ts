@@ -21,7 +21,7 @@ import { evaluateSplit } from '../ml/tasks/evaluation.ts';
 import { checkFit, intoModel } from '../ml/tasks/fit.ts';
 import { readGroups } from '../ml/tasks/groups.ts';
 import { betterOf, evaluationMetrics, meansNothing, whyUndefined } from '../ml/tasks/metrics.ts';
-import { checkGroup, intervalsOf, unitsIn } from './intervals.ts';
+import { intervalsOf, readUnits, unitsIn } from './intervals.ts';
 import { Predictions } from './predictions.ts';
 import type step from './step.ts';
 import { measureSubgroups, recordFigures, type Subgroups } from './subgroups.ts';
@@ -37,7 +37,7 @@ export async function evaluate(context: Context): Promise<void> {
     log(`runtime: ${runtime.description}`);
     const generated = ofTexts.length === 0 ? undefined : await generatedTexts(context, subject, runtime);
     const evaluation = await measured(context, subject, runtime, generated);
-    const unitsOf = await unitsIn(context, evaluation);
+    const unitsOf = unitsIn(context, subject.units, evaluation.strata);
     const drawn = intervalsOf(context, evaluation, unitsOf);
     const subgroups = await measureSubgroups(context, { ...evaluation, unitsOf, bootstrap: bootstrapOptions(options.intervals) });
     await report(context, evaluation, { drawn, subgroups });
@@ -54,6 +54,8 @@ interface Subject extends ReturnType<typeof metricsOf> {
   calibration: ModelCalibration | undefined;
   /** The group of each example, by its index, if the calibration has thresholds for groups. */
   group: ((example: number) => string | undefined) | undefined;
+  /** The group of each example for the bootstrap, if it draws groups. */
+  units: Int32Array | undefined;
 }
 
 /** The results of an evaluation, for everything that is computed from them. */
@@ -77,7 +79,7 @@ async function openSubject(context: Context): Promise<Subject> {
   const model = await loadModel(inputs.model, info.task);
   await checkFit(info, model, inputs);
   const metrics = metricsOf(info, model, options);
-  await checkGroup(context);
+  const units = await readUnits(context, split);
   const differences = await differencesFromTraining(info, inputs);
   if (differences.length > 0)
     warn(
@@ -85,7 +87,7 @@ async function openSubject(context: Context): Promise<Subject> {
     );
   const calibration = await readCalibration(inputs.model, model);
   if (calibration) log(`calibrated scores: ${calibrationInWords(calibration)}`);
-  return { info, split, model, calibration, group: await groupsOf(split, calibration, inputs.data), ...metrics };
+  return { info, split, model, calibration, units, group: await groupsOf(split, calibration, inputs.data), ...metrics };
 }
 
 /** For a model whose thresholds depend on a column of the data. */

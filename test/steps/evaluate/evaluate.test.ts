@@ -244,7 +244,7 @@ describe('intervals', () => {
     // Each author has the same share of changed labels.
     const { low, high } = report.intervals.accuracy ?? {};
     expect(high - low || 0).toBeLessThan(0.1);
-    await expect(evaluated(inputs, { intervals: { group: 'writer' } })).rejects.toThrow('the data have no column `writer` to group by');
+    await expect(evaluated(inputs, { intervals: { group: 'writer' } })).rejects.toThrow('the data have no column `writer`');
     const { data: _, ...without } = inputs;
     await expect(evaluated(without, { intervals: { group: 'author' } })).rejects.toThrow('needs the input `data`');
   });
