@@ -151,7 +151,7 @@ function projectUntil(whenOver: (end: () => void) => void, files: Files, env: En
     },
 
     /** Waits for something that a command does meanwhile. */
-    async until(holds: () => boolean, seconds = 20): Promise<void> {
+    async until(holds: () => boolean, seconds = 60): Promise<void> {
       const end = Date.now() + seconds * 1000;
       while (!holds()) {
         if (Date.now() > end) throw new Error(`waited ${seconds} s in vain for ${holds}`);

@@ -8,6 +8,8 @@ import { type Project, project } from '../../rig.ts';
 
 /** Records the start and end of each cell and its environment; `+name` and `-name` in order. */
 const TOLD = 'echo "+$n $CUDA_VISIBLE_DEVICES" >> told; sleep 0.4; echo "-$n" >> told';
+/** The same, but it ends only after a second cell has started. */
+const TOLD_BESIDE = TOLD.replace('sleep 0.4', 'until [ "$(grep -c + told)" -ge 2 ]; do sleep 0.05; done; sleep 0.4');
 
 const lines = (p: Project) => p.read('told').trim().split('\n');
 
@@ -76,7 +78,7 @@ test('each GPU is used by one cell at a time, by index; a cell that asks for non
     {
       'p.yaml': `
 steps:
-  g: { matrix: { n: [1, 2, 3, 4] }, run: '${TOLD}', env: { n: "\${{ matrix.n }}" }, resources: { gpu: 1 } }
+  g: { matrix: { n: [1, 2, 3, 4] }, run: '${TOLD_BESIDE}', env: { n: "\${{ matrix.n }}" }, resources: { gpu: 1 } }
   two: { run: '${TOLD}', env: { n: two }, resources: { gpu: 2 }, needs: g }
   none: { run: 'echo "none:$CUDA_VISIBLE_DEVICES." > none.txt', resources: { gpu: 0 } }
   unsaid: { run: 'echo "unsaid:\${CUDA_VISIBLE_DEVICES-unset}." > unsaid.txt' }
@@ -155,10 +157,14 @@ steps:
 });
 
 test('a step that uses all cores gets their number, and runs next to others if the pipeline declares cores', async () => {
-  const step = `import { appendFileSync } from 'node:fs';
+  const step = `import { appendFileSync, readFileSync } from 'node:fs';
+const sleep = (time) => new Promise((resolve) => setTimeout(resolve, time));
+const begun = (folder) => readFileSync(folder + '/told', 'utf8').split('+').length - 1;
 export default { name: 's', version: 1, threads: 'all', options: { n: { type: 'integer' } }, outputs: {}, async run({ options, folder, threads }) {
   appendFileSync(folder + '/told', '+' + options.n + ' ' + threads + '\\n');
-  await new Promise((resolve) => setTimeout(resolve, 1500));
+  await sleep(500);
+  // With its own cores, it ends only after the other has started.
+  while (threads === 1 && begun(folder) < 2) await sleep(20);
   appendFileSync(folder + '/told', '-' + options.n + '\\n');
 } };\n`;
   const yaml = (resources: string) =>

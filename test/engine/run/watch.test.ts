@@ -61,7 +61,8 @@ test('the pipeline, an input, a new file, parameters and code of a step each cau
 
 test('changes during a run cause exactly one more run', async () => {
   const p = project({
-    'p.yaml': 'steps: { a: { run: "echo x >> begun; sleep 2; cat in.txt > a.txt", inputs: { i: in.txt }, outputs: { o: a.txt } } }\n',
+    'p.yaml':
+      'steps: { a: { run: "echo x >> begun; while ! test -e go; do sleep 0.05; done; cat in.txt > a.txt", inputs: { i: in.txt }, outputs: { o: a.txt } } }\n',
     'in.txt': '1\n',
   });
   const watching = p.start('run', 'p.yaml', '--watch', '--json');
@@ -70,6 +71,7 @@ test('changes during a run cause exactly one more run', async () => {
     p.write('in.txt', `${n}\n`);
     await new Promise((resolve) => setTimeout(resolve, 150));
   }
+  p.write('go', '');
   await rests(p, watching, 2);
   await settle();
   expect(p.read('begun')).toBe('x\nx\n');

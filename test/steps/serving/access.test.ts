@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { checkAccess, isLoopback, refusal } from '../../../steps/serving/access.ts';
 import { type RunningServer, startServer } from '../../../steps/serving/serve.ts';
 import { project } from '../../rig.ts';
-import { makeBundle, makeModel, remove } from './bundle.ts';
+import { makeBundle, makeModel, receivedBytes, remove } from './bundle.ts';
 
 let model: string;
 let bundle: string;
@@ -217,13 +217,11 @@ test('options of the command line; after SIGHUP running requests are answered, a
   );
   await p.until(() => started.output().includes('http://'));
   const url = /http:\/\/\S+/.exec(started.output())![0];
-  const request = requestOf(
-    ['Host: ml.example', own[1]!, 'Origin: https://app.example'],
-    JSON.stringify({ inputs: new Array(500).fill('word '.repeat(1000)) }),
-  );
+  const body = JSON.stringify({ inputs: new Array(500).fill('word '.repeat(1000)) });
+  const request = requestOf(['Host: ml.example', own[1]!, 'Origin: https://app.example'], body);
   expect(await raw(requestOf([...own, 'Connection: close'], JSON.stringify({ inputs: 'a'.repeat(9001) })), { url })).toContain('413');
   const answer = raw(request, { half: true, url });
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  await receivedBytes(url, body.length, answer);
   started.kill('SIGHUP');
   expect(await answer).toMatch(/HTTP\/1\.1 200 [\s\S]*"predictions"/);
   const { code, stderr } = await started.done;

@@ -64,6 +64,20 @@ export async function referenceScores(folder: string, texts: string[]): Promise<
   return scores;
 }
 
+/** Waits until a server has received that many bytes of requests that it has not answered, or until they are answered. */
+export async function receivedBytes(url: string, bytes: number, answers: Promise<unknown> = new Promise(() => {})): Promise<void> {
+  let answered = false;
+  const over = () => {
+    answered = true;
+  };
+  answers.then(over, over);
+  while (!answered) {
+    const metrics = await (await fetch(`${url}/metrics`)).text();
+    if (Number(/^tunesmith_waiting_bytes (\d+)$/m.exec(metrics)![1]) >= bytes) return;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
 export function remove(...folders: string[]): void {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 }

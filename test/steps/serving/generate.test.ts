@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { saveModel, startModel } from '../../../steps/ml/models/model-folder.ts';
 import { type RunningServer, startServer } from '../../../steps/serving/serve.ts';
 import { smallGpt2 } from '../writers.ts';
+import { receivedBytes } from './bundle.ts';
 
 let folder: string;
 let server: RunningServer;
@@ -112,8 +113,9 @@ test('a client that disconnects stops the work, whether it waits or streams', as
   for (const stream of [false, true]) {
     const gone = request(`${server.url}/generate`, { method: 'POST', headers });
     gone.on('error', () => {});
-    gone.end(JSON.stringify({ prompt: ['Hello', 'there', 'you', 'all'], max_new_tokens: 3000, stream }));
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    const body = JSON.stringify({ prompt: ['Hello', 'there', 'you', 'all'], max_new_tokens: 3000, stream });
+    gone.end(body);
+    await receivedBytes(server.url, body.length);
     gone.destroy();
     // Otherwise it would wait for 12,000 tokens.
     const next = await post({ prompt: 'Hello', max_new_tokens: 2 });

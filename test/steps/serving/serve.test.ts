@@ -5,7 +5,7 @@ import { Connections } from '../../../steps/serving/connections.ts';
 import { type RunningServer, startServer } from '../../../steps/serving/serve.ts';
 import { mails } from '../../mails.ts';
 import { project } from '../../rig.ts';
-import { makeBundle, makeModel, referenceScores, remove } from './bundle.ts';
+import { makeBundle, makeModel, receivedBytes, referenceScores, remove } from './bundle.ts';
 
 let model: string;
 let bundle: string;
@@ -163,8 +163,9 @@ test('after SIGTERM running requests are answered, and it exits with 0; a port i
   expect(second.screen).not.toMatch(/^\s+at /m);
 
   const texts = Array.from({ length: 300 }, (_, i) => `${i} ${'word '.repeat(500)}`);
-  const answers = Promise.all([1, 2, 3].map(() => post({ inputs: texts }, url)));
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  const body = JSON.stringify({ inputs: texts });
+  const answers = Promise.all([1, 2, 3].map(() => post(body, url)));
+  await receivedBytes(url, 3 * body.length, answers);
   started.kill('SIGTERM');
   for (const { status, predictions } of await answers) expect([status, predictions.length]).toEqual([200, 300]);
   const { code, stderr } = await started.done;
@@ -193,8 +194,8 @@ test('at a shutdown, requests that have not arrived completely are refused soon'
   const headers = opened('GET /health HTTP/1.1\r\nHo');
   const json = 'Host: localhost\r\nContent-Type: application/json\r\n';
   const half = opened(`POST /predict HTTP/1.1\r\n${json}Content-Length: 30\r\n\r\n{"inputs":`);
-  expect(await (await fetch(`http://localhost:${port}/health`)).json()).toMatchObject({ status: 'ok' });
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  // The other two were opened earlier.
+  await receivedBytes(`http://localhost:${port}`, '{"inputs":'.length);
   started.kill('SIGTERM');
   await p.until(() => silent.closed && headers.closed && half.closed);
   expect([silent.text, headers.text]).toEqual(['', '']);
@@ -208,7 +209,9 @@ test('at a shutdown, requests that have not arrived completely are refused soon'
 test('at a shutdown, received requests are answered, and those that take too long are dropped and counted', async () => {
   const connections = new Connections();
   const release = Promise.withResolvers<void>();
+  const received: string[] = [];
   connections.answer(async ({ url }, response) => {
+    received.push(url!);
     if (url === '/stream') response.write('begun');
     if (url !== '/quick') return;
     await release.promise;
@@ -218,10 +221,7 @@ test('at a shutdown, received requests are answered, and those that take too lon
   const { port } = connections.server.address() as AddressInfo;
   const ask = (path: string) => fetch(`http://127.0.0.1:${port}${path}`).then((response) => response.text());
   const [quick, slow, stream] = [ask('/quick'), ask('/slow'), ask('/stream')].map((answer) => answer.catch(() => 'dropped'));
-  await vi.waitFor(async () => {
-    expect(await new Promise((resolve) => connections.server.getConnections((_, count) => resolve(count)))).toBe(3);
-  });
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  await vi.waitFor(() => expect(received.sort()).toEqual(['/quick', '/slow', '/stream']), 10_000);
   const closed = connections.close(1000);
   release.resolve();
   expect(await Promise.all([quick, slow, stream, closed])).toEqual(['done', 'dropped', 'dropped', 2]);
