@@ -67,7 +67,7 @@ function aboutStep(name: string, step: NonNullable<Awaited<ReturnType<typeof bui
 /** Whether an input may be left out. The input `distill.teacher` belongs to the option `distill`. */
 function need(role: string, optional = false): string {
   if (optional) return ', optional';
-  return role.includes('.') ? `, required with ${code(role.split('.', 1)[0]!)}` : '';
+  return role.includes('.') ? `, required with ${code(role.slice(0, role.lastIndexOf('.')))}` : '';
 }
 
 /** The parts of a JSON Schema that the page shows. */

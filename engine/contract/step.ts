@@ -61,7 +61,7 @@ export interface OptionNotes {
 
 /**
  * Each input, by its role. A kind alone means `{ kind }`. The input `option.key` is a key in the map of an option, and required
- * if the option is given.
+ * if this map is given.
  */
 export type InputDeclarations = Record<string, ArtifactKind | InputDeclaration>;
 /** Each output, by its role. A kind alone means `{ kind }`. */

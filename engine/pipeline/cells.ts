@@ -251,10 +251,11 @@ function* resolvedOptions(scope: CellScope): Generator<[string, Json]> {
   }
 }
 
-/** The map of an option without the inputs in it. */
-function withoutInputs(value: Tree, option: string, { inputs }: Step): Tree {
-  if (!isTreeMap(value)) return value;
-  return Object.fromEntries(Object.entries(value).filter(([key]) => !Object.hasOwn(inputs, `${option}.${key}`)));
+/** The map of an option without the inputs in it and in its maps. */
+function withoutInputs(value: Tree, option: string, step: Step): Tree {
+  if (!isTreeMap(value) || !Object.keys(step.inputs).some((role) => role.startsWith(`${option}.`))) return value;
+  const own = Object.entries(value).filter(([key]) => !Object.hasOwn(step.inputs, `${option}.${key}`));
+  return Object.fromEntries(own.map(([key, inner]) => [key, withoutInputs(inner, `${option}.${key}`, step)]));
 }
 
 /**

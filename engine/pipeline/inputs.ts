@@ -29,10 +29,10 @@ export function* inputsIn(scope: CellScope): Generator<[role: string, input: Cel
   if (step.faulty.has(key)) return;
   const written = Object(step.body[key]) as Record<string, Tree>;
   for (const [role, declaration] of Object.entries(step.inputs)) {
-    const [outer, inner] = inputPath(role);
+    const [outer, ...inner] = inputPath(role);
     if (!Object.hasOwn(written, outer) || step.faulty.has(`${key}.${outer}`)) continue;
-    const path = inner === undefined ? [key, outer] : [key, outer, inner];
-    const value = inner === undefined ? written[outer] : valueInOption(written[outer]!, path, role, scope);
+    const path = [key, outer, ...inner];
+    const value = inner.length === 0 ? written[outer] : valueInOption(written[outer]!, path, role, scope);
     if (value === undefined) continue;
     const input: Sources = { role, sources: [], places: [], list: false };
     const read = declaration.query ? collectQuery : collect;
@@ -50,19 +50,27 @@ export function* inputsIn(scope: CellScope): Generator<[role: string, input: Cel
   }
 }
 
-/** The value of an input within the map of an option, which is required there. Undefined if there is an error. */
-function valueInOption(option: Tree, path: Path, role: string, scope: CellScope): Tree | undefined {
-  const [key, name, inner] = path as [string, string, string];
-  const map = typeof option === 'string' ? scope.resolve(option, [key, name]) : option;
-  if (map === UNKNOWN || !isTreeMap(map)) return undefined; // the schema of the option reports it
-  if (Object.hasOwn(map, inner)) return map[inner];
+/** The value of an input within the map of an option, which is required there. Undefined if there is none, or an error. */
+function valueInOption(option: Tree, path: string[], role: string, scope: CellScope): Tree | undefined {
+  let value = option;
+  for (let depth = 2; depth < path.length; depth++) {
+    const map = typeof value === 'string' ? scope.resolve(value, path.slice(0, depth)) : value;
+    if (map === UNKNOWN || !isTreeMap(map)) return undefined; // the schema of the option reports it
+    const key = path[depth]!;
+    // Only the innermost map requires the input.
+    if (!Object.hasOwn(map, key)) return depth === path.length - 1 ? missingInOption(path, role, scope) : undefined;
+    value = map[key]!;
+  }
+  return value;
+}
+
+function missingInOption(path: string[], role: string, scope: CellScope): undefined {
   const about = scope.step.inputs[role]!.description;
   scope.report(
-    scope.locate([key, name]),
+    scope.locate(path.slice(0, -1)),
     `missing input "${role}"`,
-    `Write \`${inner}:\` below \`${name}\`, with a path or \${{ steps.STEP.OUTPUT }}.${about ? ` ${about}` : ''}`,
+    `Write \`${path.at(-1)}:\` below \`${path.at(-2)}\`, with a path or \${{ steps.STEP.OUTPUT }}.${about ? ` ${about}` : ''}`,
   );
-  return undefined;
 }
 
 /** False if an error hides the value. */

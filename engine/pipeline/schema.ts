@@ -71,8 +71,8 @@ export function inputsOf({ inputs = {} }: Declaration): Record<string, InputDecl
 }
 
 /** Where an input is written below `with`: under its own name or, for `option.key`, in the map of an option. */
-export function inputPath(role: string): [name: string, key?: string] {
-  return role.split('.', 2) as [string, string?];
+export function inputPath(role: string): [name: string, ...keys: string[]] {
+  return role.split('.') as [string, ...string[]];
 }
 
 export function outputsOf({ outputs }: Declaration): Record<string, OutputDeclaration> {
@@ -104,8 +104,8 @@ function withOf(definition: Declaration): JsonSchema {
     const schema = query
       ? { description, ...QUERY }
       : { title: PATH, description, anyOf: [...path.anyOf, ...(many ? [{ type: 'array', items: path }] : [])] };
-    const [name, key] = inputPath(role);
-    if (key !== undefined) ownOptions[name] = withKey(ownOptions[name]!, key, schema);
+    const [name, ...keys] = inputPath(role);
+    if (keys.length > 0) ownOptions[name] = withKey(ownOptions[name]!, keys, schema);
     else {
       ownInputs[name] = schema;
       if (!optional) required.push(name);
@@ -118,12 +118,12 @@ function withOf(definition: Declaration): JsonSchema {
   };
 }
 
-/** The schema of a map with one more key, which is required. */
-const withKey = (map: JsonSchema, key: string, schema: JsonSchema): JsonSchema => ({
-  ...map,
-  properties: { ...Object(map.properties), [key]: schema },
-  required: [...((map.required as string[] | undefined) ?? []), key],
-});
+/** The schema of a map with one more key, which is required in the map that contains it. */
+function withKey(map: JsonSchema, [key, ...inner]: string[], schema: JsonSchema): JsonSchema {
+  const properties = Object(map.properties) as Record<string, JsonSchema>;
+  if (inner.length > 0) return { ...map, properties: { ...properties, [key!]: withKey(properties[key!]!, inner, schema) } };
+  return { ...map, properties: { ...properties, [key!]: schema }, required: [...((map.required as string[] | undefined) ?? []), key!] };
+}
 
 /** Extends a schema so that every value which is not plain text may also be an expression. */
 function withExpressions(schema: unknown): unknown {

@@ -271,7 +271,7 @@ function targetMistake(
     case 'steps': {
       const { step: name, output } = reference;
       const option = String(path[3]);
-      const isInput = Object.hasOwn(step.inputs, `${option}.${path[4]}`);
+      const isInput = path.some((_, depth) => depth > 3 && Object.hasOwn(step.inputs, path.slice(3, depth + 1).join('.')));
       if (path[2] === 'with' && step.used && !isInput && Object.hasOwn(step.used.definition.options ?? {}, option)) {
         const inputs = Object.keys(step.inputs).join(', ') || 'none';
         const { uses } = step.used;

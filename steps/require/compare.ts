@@ -15,6 +15,7 @@ import { notComparable } from './foresee.ts';
 import { type ComparedRows, openRows } from './rows.ts';
 import { isShareOfRows, openScorer, type Scorer, type Subject } from './scorer.ts';
 import type step from './step.ts';
+import type { Limits } from './step.ts';
 
 type Context = ContextOf<typeof step>;
 
@@ -44,9 +45,9 @@ const LEVEL = 0.95;
 
 export async function compareModels(context: Context, named: { model: string; other: string }): Promise<Comparison> {
   const { options, inputs, warn } = context;
-  const better = options.better_than!;
+  const better = (options.limits as Limits).better_than!;
   const model = await openBundle(inputs.model);
-  const other = await openBundle(inputs['better_than.model']!);
+  const other = await openBundle(inputs['limits.better_than.model']!);
   refuseUnlike(model, other, { metric: better.metric, other: named.other });
   const database = await Database.open();
   try {
@@ -73,7 +74,7 @@ export async function compareModels(context: Context, named: { model: string; ot
 
 function refuseUnlike(model: Bundle, other: Bundle, { metric, other: name }: { metric: string; other: string }): void {
   const refuse = (message: string, hint: string, ...option: string[]): never => {
-    throw new StepError(message, hint, ['better_than', ...option]);
+    throw new StepError(message, hint, ['limits', 'better_than', ...option]);
   };
   const refused = notComparable(model.task);
   if (refused) refuse(refused.message, refused.hint);
@@ -94,7 +95,7 @@ function labelsOf(model: Bundle, other: Bundle, { truth }: ComparedRows): string
   throw new StepError(
     `neither model knows the label ${listed(strange)}, which the data have`,
     `The labels of the models are ${listed(labels)}. Set \`label\` to the column of the labels.`,
-    ['better_than'],
+    ['limits', 'better_than'],
   );
 }
 

@@ -129,11 +129,11 @@ export function comparisonProblems(
   const ahead = aheadOf(model);
   if (!ahead) return [];
   const refused = notComparable(ahead.task);
-  if (refused) return [{ option: 'better_than', ...refused }];
+  if (refused) return [{ option: 'limits.better_than', ...refused }];
   const known = taskMetrics(ahead.task, ahead.problem, ahead.labels).known;
-  const wrong = metricProblem(metric, 'better_than.metric', ahead);
+  const wrong = metricProblem(metric, 'limits.better_than.metric', ahead);
   if (wrong) return [known.includes(metric) ? wrong : { ...wrong, hint: `It has ${known.join(', ')}.` }];
-  return positiveAhead(positive, ahead).map((problem) => ({ ...problem, option: 'better_than.positive' }));
+  return positiveAhead(positive, ahead).map((problem) => ({ ...problem, option: 'limits.better_than.positive' }));
 }
 
 /** The tokens that a model was trained with. */

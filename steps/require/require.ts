@@ -9,6 +9,7 @@ import { type Figure, type Figures, figuresIn, readMetricsFile } from '../ml/met
 import { METRIC_NAMES } from '../ml/tasks/metrics.ts';
 import type { Comparison } from './compare.ts';
 import type step from './step.ts';
+import type { Limits } from './step.ts';
 
 type Context = ContextOf<typeof step>;
 
@@ -28,9 +29,10 @@ interface Requirement {
 export async function require(context: Context): Promise<void> {
   const { options, inputs, outputs, result, metric } = context;
   const files = await readFiles(context);
-  const requirements = Object.entries(options.limits ?? {}).map(([name, limit]) => judge(name, limit, files));
+  const { better_than, ...limits } = options.limits as Limits;
+  const requirements = Object.entries(limits).map(([name, limit]) => judge(name, limit, files));
   const model = nameOf(inputs.model, context);
-  const comparison = options.better_than && (await compared(context, model));
+  const comparison = better_than && (await compared(context, model));
   const missed = [
     ...requirements.filter(({ passed }) => !passed).map(missedLimit),
     ...(comparison?.passed === false ? [notBetter(comparison)] : []),
@@ -47,7 +49,7 @@ export async function require(context: Context): Promise<void> {
 /** The test needs a tensor library, which limits do not. */
 async function compared(context: Context, model: string): Promise<Comparison> {
   const { compareModels } = await import('./compare.ts');
-  return compareModels(context, { model, other: nameOf(context.inputs['better_than.model']!, context) });
+  return compareModels(context, { model, other: nameOf(context.inputs['limits.better_than.model']!, context) });
 }
 
 /* The metrics, by name. */
@@ -160,7 +162,7 @@ function failure(missed: string[], requirements: Requirement[], comparison: Comp
   const count = requirements.length + (comparison ? 1 : 0);
   const limits = requirements.filter(({ passed }) => !passed).map(({ metric }) => metric);
   const ofLimits = limits.length === 1 ? ['limits', limits[0]!] : ['limits'];
-  const option = comparison?.passed === false ? (limits.length === 0 ? ['better_than'] : []) : ofLimits;
+  const option = comparison?.passed === false ? (limits.length === 0 ? ['limits', 'better_than'] : ['limits']) : ofLimits;
   return new StepError(
     `${count === 1 ? 'the requirement is' : `${missed.length} of ${count} requirements are`} missed: ${missed.join('; ')}`,
     `The verdict stays in .tunesmith/failed/: \`tunesmith show .tunesmith/failed/${cell.cell.includes('[') ? 'CELL' : cell.cell}/verdict\`.`,

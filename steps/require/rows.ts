@@ -37,7 +37,7 @@ export async function openRows(database: Database, bundle: Bundle, { data, split
   );
   const { rows } = await database.row<{ rows: number }>(`SELECT count(*) AS rows FROM ${table} WHERE ${condition}`);
   if (found.length === 0)
-    throw new StepError(`no row of the split "${split}" has a value in ${truth.name}`, undefined, ['better_than', 'label']);
+    throw new StepError(`no row of the split "${split}" has a value in ${truth.name}`, undefined, ['limits', 'better_than', 'label']);
   const { text } = await namesOf(data);
   return {
     ids: found.map(({ id }) => id),
@@ -76,10 +76,10 @@ interface Truth {
 
 function truthOf({ task, problem }: Bundle, columns: TableColumn[], given: string | string[] | undefined): Truth {
   const names = [given ?? DEFAULTS[task] ?? 'label'].flat();
-  const [column] = names.map((name) => requireColumn(columns, name, 'better_than', 'label')) as [TableColumn];
+  const [column] = names.map((name) => requireColumn(columns, name, 'limits', 'better_than', 'label')) as [TableColumn];
   const name = listed(names.map((one) => `\`${one}\``));
   const sql = quote(column.name);
-  const refuse = (message: string, hint: string) => new StepError(message, hint, ['better_than', 'label']);
+  const refuse = (message: string, hint: string) => new StepError(message, hint, ['limits', 'better_than', 'label']);
   const isList = column.type.endsWith('[]');
   if (task === 'question-answering') {
     const read = (id: string, json: Json) => answersIn(id, json as string).map(({ text }) => text);

@@ -82,11 +82,12 @@ function positiveOf(labels: string[], metric: string, positive: string | undefin
   const binary = binaryProblem([metric], labels);
   if (binary)
     throw new StepError(binary.message, `${binary.hint} The labels are those of both models: ${labels.join(', ')}.`, [
+      'limits',
       'better_than',
       'metric',
     ]);
   const wrong = positive === undefined ? undefined : positiveProblem(positive, labels);
-  if (wrong) throw new StepError(wrong.message, wrong.hint, ['better_than', 'positive']);
+  if (wrong) throw new StepError(wrong.message, wrong.hint, ['limits', 'better_than', 'positive']);
   return positiveClass(labels, positive, [metric]);
 }
 

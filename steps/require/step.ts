@@ -1,8 +1,47 @@
 /** require: fails unless the metrics of a model meet their limits, and the model is better than another one. */
+import type { FromSchema } from 'json-schema-to-ts';
 import { aliasesOf, declareStep, type OptionProblem } from '../../engine/contract/step.ts';
 import { LIMIT_PATTERN, LIMIT_TITLE } from '../ml/metrics/limits.ts';
 import { METRIC_NAMES } from '../ml/tasks/metrics.ts';
 import { comparisonProblems, limitProblems } from './foresee.ts';
+
+/** The comparison with another model, a key of `limits`. */
+const BETTER_THAN = {
+  type: 'object',
+  properties: {
+    metric: {
+      enum: METRIC_NAMES,
+      description: 'The metric in which the model has to be better. Both models answer the same rows, as `predict` does.',
+    },
+    p: {
+      type: 'number',
+      exclusiveMinimum: 0,
+      maximum: 1,
+      default: 0.05,
+      description:
+        "The highest p-value of the paired test: McNemar's test for a metric that is the share of correct rows (accuracy, exact_match), otherwise the paired bootstrap.",
+    },
+    label: {
+      anyOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' }, minItems: 1, uniqueItems: true }],
+      description:
+        'The column of the true labels, or the columns of 0 and 1, as `label` of tokenize. Default: `label`; `tags` for token-classification, and `answers` for question-answering.',
+    },
+    positive: { type: 'string', description: 'The positive label if there are two labels, as in evaluate.' },
+    resamples: {
+      type: 'integer',
+      minimum: 100,
+      maximum: 1_000_000,
+      default: 1000,
+      description: 'The number of bootstrap samples, for the interval of the difference and the p-value.',
+    },
+  },
+  required: ['metric'],
+  additionalProperties: false,
+  description: 'Another model, which the model has to surpass: both answer the rows of `data`, and a paired test compares them.',
+} as const;
+
+/** The option `limits`. */
+export type Limits = { better_than?: FromSchema<typeof BETTER_THAN> } & Record<string, string>;
 
 export default declareStep({
   name: 'require',
@@ -11,43 +50,11 @@ export default declareStep({
   options: {
     limits: {
       type: 'object',
+      properties: { better_than: BETTER_THAN },
       additionalProperties: { type: 'string', pattern: LIMIT_PATTERN, title: LIMIT_TITLE },
       minProperties: 1,
       description:
-        'A limit for each metric, such as `{ f1: ">= 0.95", f1.lower: ">= 0.93", gap.source: "<= 0.05" }`. The operators are >=, >, <=, < and ==. If two files have a metric of the same name, write `STEP.METRIC`. An undefined metric misses its limit.',
-    },
-    better_than: {
-      type: 'object',
-      properties: {
-        metric: {
-          enum: METRIC_NAMES,
-          description: 'The metric in which the model has to be better. Both models answer the same rows, as `predict` does.',
-        },
-        p: {
-          type: 'number',
-          exclusiveMinimum: 0,
-          maximum: 1,
-          default: 0.05,
-          description:
-            "The highest p-value of the paired test: McNemar's test for a metric that is the share of correct rows (accuracy, exact_match), otherwise the paired bootstrap.",
-        },
-        label: {
-          anyOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' }, minItems: 1, uniqueItems: true }],
-          description:
-            'The column of the true labels, or the columns of 0 and 1, as `label` of tokenize. Default: `label`; `tags` for token-classification, and `answers` for question-answering.',
-        },
-        positive: { type: 'string', description: 'The positive label if there are two labels, as in evaluate.' },
-        resamples: {
-          type: 'integer',
-          minimum: 100,
-          maximum: 1_000_000,
-          default: 1000,
-          description: 'The number of bootstrap samples, for the interval of the difference and the p-value.',
-        },
-      },
-      required: ['metric'],
-      additionalProperties: false,
-      description: 'Another model, which the model has to surpass: both answer the rows of `data`, and a paired test compares them.',
+        'A limit for each metric, and the comparison `better_than`: `{ f1: ">= 0.95", gap.source: "<= 0.05", f1.lower: ">= 0.93", better_than: { model: production/bundle, metric: f1, p: 0.05 } }`. The operators are >=, >, <=, < and ==. If two files have a metric of the same name, write `STEP.METRIC`. An undefined metric misses its limit.',
     },
     split: {
       type: 'string',
@@ -56,15 +63,16 @@ export default declareStep({
       description: 'The split of `data` on which `better_than` compares the models. In a matrix the default is `validation`.',
     },
   },
-  optional: ['limits', 'better_than'],
-  aliases: aliasesOf({
-    limits: 'thresholds threshold requirements minimum min assert conditions',
-    better_than: 'baseline compare champion reference_model',
-    metrics: 'metric files reports from',
-    model: 'checkpoint',
-    data: 'dataset table',
-    split: 'dataset_split eval_split',
-  }),
+  aliases: aliasesOf(
+    {
+      limits: 'thresholds threshold requirements minimum min assert conditions',
+      metrics: 'metric files reports from',
+      model: 'checkpoint',
+      data: 'dataset table',
+      split: 'dataset_split eval_split',
+    },
+    Object.fromEntries(['better_than', ...METRIC_NAMES].map((name) => [name, `limits: { ${name}: … }`])),
+  ),
   inputs: {
     model: { kind: 'folder', named: true, description: 'The model, which the output `model` passes on.' },
     metrics: {
@@ -75,7 +83,7 @@ export default declareStep({
       description: 'The metrics of evaluate, baseline, calibrate, behavior or check steps, or your own JSON files, for `limits`.',
     },
     data: { kind: 'folder', optional: true, description: 'The rows on which `better_than` compares the models.' },
-    'better_than.model': { kind: 'folder', named: true, description: 'The model to surpass, such as the one in production.' },
+    'limits.better_than.model': { kind: 'folder', named: true, description: 'The model to surpass, such as the one in production.' },
   },
   outputs: {
     model: { kind: 'folder', description: 'A copy of the model. It exists only if all requirements are met.' },
@@ -83,32 +91,31 @@ export default declareStep({
   },
   libraries: ['onnxruntime-node', '@tensorflow/tfjs', 'tokenizers', '@duckdb/node-api'],
   threads: 'all',
-  check({ limits, better_than }): OptionProblem[] {
-    if (!limits && !better_than)
-      return [{ option: '', message: 'require needs `limits` or `better_than`', hint: 'For example: `limits: { f1: ">= 0.9" }`.' }];
-    return [];
-  },
   foresee: {
     reads: ['metrics.tokens', 'model.tokens'],
-    check: ({ limits, better_than }, inputs, paths, onlySteps) => [
-      ...inputProblems({ limits, better_than }, paths),
-      ...(limits && onlySteps.has('metrics') ? limitProblems(Object.keys(limits), inputs.metrics ?? []) : []),
-      ...(better_than ? comparisonProblems(better_than, inputs.model?.[0]) : []),
-    ],
+    check({ limits }, inputs, paths, onlySteps) {
+      const { better_than, ...others } = limits as Limits;
+      const names = Object.keys(others);
+      return [
+        ...inputProblems(names, better_than, paths),
+        ...(names.length > 0 && onlySteps.has('metrics') ? limitProblems(names, inputs.metrics ?? []) : []),
+        ...(better_than ? comparisonProblems(better_than, inputs.model?.[0]) : []),
+      ];
+    },
   },
 });
 
-/** Inputs that an option needs, and inputs that have no effect. */
-function inputProblems(options: { limits?: object | undefined; better_than?: object | undefined }, paths: object): OptionProblem[] {
+/** Inputs that a requirement needs, and inputs that have no effect. */
+function inputProblems([first]: string[], better: object | undefined, paths: object): OptionProblem[] {
   const pairs = [
-    ['limits', 'metrics', 'Give it the metrics of a step: `metrics: ${{ steps.evaluate.metrics }}`.'],
-    ['better_than', 'data', 'Give it the data of a split or clean step: `data: ${{ steps.split.data }}`.'],
+    [first, 'metrics', 'a limit on a metric', 'Give it the metrics of a step: `metrics: ${{ steps.evaluate.metrics }}`.'],
+    [better && 'better_than', 'data', '`better_than`', 'Give it the data of a split or clean step: `data: ${{ steps.split.data }}`.'],
   ] as const;
-  return pairs.flatMap(([option, input, hint]): OptionProblem[] => {
+  return pairs.flatMap(([name, input, what, hint]): OptionProblem[] => {
     const given = Object.hasOwn(paths, input);
-    if (options[option] && !given) return [{ option, message: `\`${option}\` needs the input \`${input}\``, hint }];
-    if (!options[option] && given)
-      return [{ option: input, message: `\`${input}\` has no effect without \`${option}\``, hint: 'Remove it.' }];
+    if (name !== undefined && !given) return [{ option: `limits.${name}`, message: `\`${name}\` needs the input \`${input}\``, hint }];
+    if (name === undefined && given)
+      return [{ option: input, message: `\`${input}\` has no effect without ${what} in \`limits\``, hint: 'Remove it.' }];
     return [];
   });
 }

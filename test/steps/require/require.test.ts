@@ -81,18 +81,19 @@ const bytes = (folder: string) =>
 test('a model that meets its limits and is better than another one passes byte for byte, and is deployed', async () => {
   const file = gate('passes', [
     `data: ${out}/split/data`,
-    `better_than: { model: ${out}/weak/model, metric: accuracy }`,
-    'limits: { f1: ">= 0.93", f1.lower: "> 0.89", accuracy: "== 0.96", classes.spam.recall: ">= 0.9" }',
+    `limits: { f1: ">= 0.93", "gap.source": "<= 0.1", "f1.lower": "> 0.89", accuracy: "== 0.96", classes.spam.recall: ">= 0.9", better_than: { model: ${out}/weak/model, metric: accuracy, p: 0.05 } }`,
   ]);
   const { code, screen } = await p.run('run', file, '--plain');
   expect(code, screen).toBe(0);
-  expect(screen).toContain('limits met: f1 0.93 >= 0.93, f1.lower 0.9 > 0.89, accuracy 0.96 == 0.96, classes.spam.recall 0.91 >= 0.9');
+  expect(screen).toContain(
+    'limits met: f1 0.93 >= 0.93, gap.source 0.08 <= 0.1, f1.lower 0.9 > 0.89, accuracy 0.96 == 0.96, classes.spam.recall 0.91 >= 0.9',
+  );
   expect(bytes('.tunesmith/outputs/passes/gate/model')).toEqual(bytes(`${out}/good/model`));
   expect(p.exists('.tunesmith/outputs/passes/ship/bundle/config.json')).toBe(true);
   const verdict = JSON.parse(p.read('.tunesmith/outputs/passes/gate/verdict'));
   expect(verdict).toMatchObject({
     passed: true,
-    requirements: [{ metric: 'f1', from: 'metrics.json', limit: '>= 0.93', value: 0.93, passed: true }, {}, {}, {}],
+    requirements: [{ metric: 'f1', from: 'metrics.json', limit: '>= 0.93', value: 0.93, passed: true }, {}, {}, {}, {}],
     better_than: { metric: 'accuracy', split: 'test', rows: 96, value: 1, test: { name: 'mcnemar', only_other: 0 }, passed: true },
   });
   expect(screen).toMatch(
@@ -139,23 +140,24 @@ function ran(options: object, { model = 'good', other, metrics = [] }: { model?:
   const inputs = {
     model: folder(model),
     ...(files.length > 0 && { metrics: files }),
-    ...(other !== undefined && { 'better_than.model': folder(other), data: p.path(`${out}/split/data`) }),
+    ...(other !== undefined && { 'limits.better_than.model': folder(other), data: p.path(`${out}/split/data`) }),
   };
   return ranStep(step, { split: 'test', ...options }, inputs, {}, { names: { ...names, [folder('good')]: 'steps.good.model' } });
 }
 
 const better = (metric: string, more: object = {}) => ({ better_than: { metric, p: 0.05, resamples: 200, ...more } });
+const limits = (given: object) => ({ limits: given });
 
 test('better_than: the worse model, an equal one, and an undefined metric do not pass', async () => {
-  await expect(ran(better('log_loss'), { model: 'weak', other: 'good' })).rejects.toThrow(
+  await expect(ran(limits(better('log_loss')), { model: 'weak', other: 'good' })).rejects.toThrow(
     /^the requirement is missed: the model is not better than good: log_loss is 0\.\d+ and was 0\.\d+, difference 0\.\d+ \[0\.\d+, 0\.\d+\], p 0\.00\d+ \(paired bootstrap, at most 0\.05\); the model is worse$/,
   );
-  await expect(ran({ ...better('f1'), limits: { accuracy: '> 0.99' } }, { other: 'good', metrics: ['metrics.json'] })).rejects.toThrow(
+  await expect(ran(limits({ ...better('f1'), accuracy: '> 0.99' }), { other: 'good', metrics: ['metrics.json'] })).rejects.toThrow(
     /^2 of 2 requirements are missed: accuracy .* missed by 0\.03; .* f1 is 1 and was 1, difference 0, p 1 .* both are equal$/,
   );
-  await expect(ran(better('f1', { label: 'text' }), { other: 'weak' })).rejects.toThrow(/^neither model knows the label \S+ \S+, /);
-  await expect(ran({ ...better('f1'), split: 'tset' }, { other: 'weak' })).rejects.toMatchObject({ option: ['split'] });
-  const chance = await ran(better('accuracy', { p: 1e-300 }), { other: 'weak' }).catch((error: Error) => error.message);
+  await expect(ran(limits(better('f1', { label: 'text' })), { other: 'weak' })).rejects.toThrow(/^neither model knows the label \S+ \S+, /);
+  await expect(ran({ ...limits(better('f1')), split: 'tset' }, { other: 'weak' })).rejects.toMatchObject({ option: ['split'] });
+  const chance = await ran(limits(better('accuracy', { p: 1e-300 })), { other: 'weak' }).catch((error: Error) => error.message);
   expect(chance).toMatch(/; the difference may be due to chance$/);
 });
 
@@ -193,9 +195,9 @@ test('what cannot succeed is refused when the pipeline is read, at its position'
     absent: '{ model: "${{ steps.good.model }}", metrics: "${{ steps.evaluate.metrics }}", limits: { evaluate.mcc: ">= 0.9" } }',
     slice: '{ model: "${{ steps.good.model }}", metrics: "${{ steps.evaluate.metrics }}", limits: { gap.source: "<= 0.1" } }',
     method: '{ model: "${{ steps.good.model }}", metrics: "${{ steps.baseline.metrics }}", limits: { majority.f2: "<= 0.9" } }',
-    rows: '{ model: "${{ steps.good.model }}", better_than: { model: "${{ steps.weak.model }}", metric: accuracy } }',
+    rows: '{ model: "${{ steps.good.model }}", limits: { better_than: { model: "${{ steps.weak.model }}", metric: accuracy } } }',
     metric:
-      '{ model: "${{ steps.good.model }}", data: "${{ steps.split.data }}", better_than: { model: "${{ steps.weak.model }}", metric: bleu } }',
+      '{ model: "${{ steps.good.model }}", data: "${{ steps.split.data }}", limits: { better_than: { model: "${{ steps.weak.model }}", metric: bleu } } }',
     idle: '{ model: "${{ steps.good.model }}", metrics: "${{ steps.evaluate.metrics }}", data: "${{ steps.split.data }}", limits: { f1: ">= 0.9" } }',
     // Valid: a file may have any metric, and both steps together have these.
     mixed: '{ model: "${{ steps.good.model }}", metrics: ["${{ steps.evaluate.metrics }}", "*.json"], limits: { acuracy: ">= 0.9" } }',
@@ -213,7 +215,7 @@ test('what cannot succeed is refused when the pipeline is read, at its position'
     'Did you mean majority.f1?',
     '`better_than` needs the input `data`',
     'text-classification has no metric bleu',
-    '`data` has no effect without `better_than`',
+    '`data` has no effect without `better_than` in `limits`',
   ])
     expect(screen).toContain(part);
   expect(screen.match(/: error:/g)).toHaveLength(7);
@@ -223,9 +225,16 @@ test('what cannot succeed is refused when the pipeline is read, at its position'
     limit: '{ model: "${{ steps.good.model }}", metrics: "${{ steps.evaluate.metrics }}", limits: { f1: "=> 0.9" } }',
     number: '{ model: "${{ steps.good.model }}", metrics: "${{ steps.evaluate.metrics }}", limits: { f1: 0.9 } }',
     nothing: '{ model: "${{ steps.good.model }}" }',
+    model: '{ model: "${{ steps.good.model }}", data: "${{ steps.split.data }}", limits: { better_than: { metric: accuracy } } }',
+    outside:
+      '{ model: "${{ steps.good.model }}", metrics: "${{ steps.evaluate.metrics }}", limits: { f1: ">= 0.9" }, better_than: { metric: f1 } }',
+    bare: '{ model: "${{ steps.good.model }}", metrics: "${{ steps.evaluate.metrics }}", f1: ">= 0.9" }',
   });
   const takes = 'takes an operator (>=, >, <=, < or ==) and a number in quotation marks, such as ">= 0.95"';
   expect(schema).toContain(`"limits.f1" ${takes}, found "=> 0.9"`);
   expect(schema).toContain(`"limits.f1" ${takes}, found 0.9`);
-  expect(schema).toContain('require needs `limits` or `better_than`');
+  expect(schema).toContain('missing option "limits" of require');
+  expect(schema).toContain('missing input "limits.better_than.model"');
+  expect(schema).toContain('did you mean `limits: { better_than: … }`?');
+  expect(schema).toContain('did you mean `limits: { f1: … }`?');
 });
