@@ -9,7 +9,7 @@ import { readPreprocessing } from '../ml/data/preprocessing.ts';
 import { openRuntime } from '../ml/device/open.ts';
 import { type GeneratedTexts, writtenTexts } from '../ml/generation/evaluate-generated.ts';
 import { bootstrapOptions } from '../ml/metrics/interval-options.ts';
-import { endsOf, type Intervals, missingIntervals } from '../ml/metrics/intervals.ts';
+import { endsOf, type Intervals, notesOnIntervals } from '../ml/metrics/intervals.ts';
 import { positiveClass } from '../ml/metrics/text-classification.ts';
 import { calibrationInWords, type ModelCalibration, readCalibration } from '../ml/models/calibration.ts';
 import { oneLabel } from '../ml/models/config.ts';
@@ -175,19 +175,20 @@ async function report(
   const values = metrics();
   for (const [name, value] of Object.entries(values))
     metric(name, value, { better: betterOf(name), ...endsOf(drawn?.report.intervals, name) });
-  for (const line of missingIntervals(drawn?.undefined ?? {})) log(line);
   const missing = Object.entries(values).filter(([, value]) => !Number.isFinite(value));
   const undefinedMetrics = Object.fromEntries(missing.map(([name, value]) => [name, whyUndefined(name, value)]));
   for (const [name, why] of Object.entries(undefinedMetrics)) warn(`${name} is undefined on the split ${options.split}: ${why}`);
   const figures = recordFigures(subgroups, { warn, metric });
   const reasons = { ...undefinedMetrics, ...figures.undefined, ...drawn?.undefined };
+  const intervals = drawn && { ...drawn.report.intervals, ...figures.intervals };
+  for (const line of notesOnIntervals(intervals ?? {}, reasons)) log(line);
   // A perplexity is meaningful only with the context length.
   const block = names.includes('perplexity') ? { block_length: info.max_target_length ?? info.max_length } : {};
   const all = {
     split: options.split,
     rows: split.rows,
     metrics: { ...values, ...figures.metrics },
-    ...(drawn && { ...drawn.report, intervals: { ...drawn.report.intervals, ...figures.intervals } }),
+    ...(drawn && { ...drawn.report, intervals }),
     ...(Object.keys(reasons).length > 0 && { undefined: reasons }),
     ...block,
     ...details,

@@ -2,7 +2,9 @@
 
 import { StepError } from '../../engine/contract/step.ts';
 import { quote } from '../ml/data/sql.ts';
-import { FAIRNESS, type FairnessMetric, fairnessMetrics, type GroupCounts, type GroupRates, ratesOf } from '../ml/metrics/fairness.ts';
+import { type BootstrapOptions, bootstrap, type Interval, type Units } from '../ml/metrics/bootstrap.ts';
+import { FAIRNESS, type FairnessMetric, fairnessMetrics, type GroupCounts, GroupedFlags, ratesOf } from '../ml/metrics/fairness.ts';
+import { endsIn, missingEnds } from '../ml/metrics/intervals.ts';
 import type { FairnessFigures, FairnessGroup, FairnessReport } from '../ml/metrics/subgroups.ts';
 import type { ProblemType, Task } from '../ml/models/config.ts';
 import { listed } from '../ml/models/json.ts';
@@ -23,10 +25,18 @@ interface Classifier {
   positive: string | undefined;
 }
 
+/** The samples of the metrics of the whole split. */
+interface Resampling {
+  units: Units;
+  options: BootstrapOptions;
+}
+
+/** Without `resampling` there are no intervals. */
 export async function measureFairness(
   options: FairnessOptions,
   predictions: PredictedRows,
   classifier: Classifier,
+  resampling?: Resampling,
 ): Promise<FairnessReport> {
   const { task, problem } = classifier;
   if (task !== 'text-classification' || problem === 'regression')
@@ -37,14 +47,32 @@ export async function measureFairness(
     );
   const columns = [options.group].flat();
   for (const column of columns) requireSliceColumn(predictions, column, ['fairness', 'group']);
-  const counts = await countsOf(predictions, columns, classifier);
   const { min_rows: least = 1 } = options;
-  const kept = counts.filter(({ rows }) => rows >= least);
-  const leftOut = counts.filter(({ rows }) => rows < least).map(({ group, rows }) => ({ group, rows }));
-  const labels = Object.fromEntries(positivesOf(options, classifier).map((label) => [label, reportOf(label, kept, least)]));
+  const key = columns.map((column) => `coalesce(${quote(column)}::VARCHAR, '(missing)')`).join(" || ' / ' || ");
+  const sizes = await predictions.database.rows<{ group: string; rows: number }>(
+    `SELECT ${key} AS "group", count(*) AS rows FROM ${predictions.table} GROUP BY ALL ORDER BY ALL`,
+  );
+  const groups = sizes.filter(({ rows }) => rows >= least);
+  const leftOut = sizes.filter(({ rows }) => rows < least);
+  const positives = positivesOf(options, classifier);
+  const names = groups.map(({ group }) => group);
+  const flags = await readFlags(predictions, key, names, positives, classifier);
+  const counts = flags.counts()!;
+  const intervals = resampling && names.length > 1 ? intervalsIn(flags, resampling) : undefined;
+  const labels = Object.fromEntries(
+    positives.map((label, k) => [
+      label,
+      reportOf(
+        label,
+        names.map((group, g) => ({ group, counts: counts[g]![k]! })),
+        least,
+        intervals?.ofLabels[k],
+      ),
+    ]),
+  );
   return {
     group: columns,
-    ...worstOf(labels),
+    ...withIntervals(worstOf(labels), intervals?.worst),
     ...(leftOut.length > 0 && { left_out: leftOut }),
     labels,
   };
@@ -60,76 +88,126 @@ function positivesOf({ positive }: FairnessOptions, classifier: Classifier): str
   return classifier.positive === undefined ? labels : [classifier.positive];
 }
 
-interface Counted {
-  group: string;
-  rows: number;
-  ofLabel(label: string): GroupCounts;
+/** Of the rows in their order. `key`: SQL for the group. */
+async function readFlags(
+  { database, table }: PredictedRows,
+  key: string,
+  groups: string[],
+  positives: string[],
+  { problem }: Classifier,
+): Promise<GroupedFlags> {
+  const [groupPlaces, labelPlaces] = [groups, positives].map((names) => new Map(names.map((name, place) => [name, place])));
+  const flags = new GroupedFlags(groups.length, positives.length);
+  const [label, prediction] = problem === 'multi_label_classification' ? ['label', 'prediction'] : ['[label]', '[prediction]'];
+  const rows = database.stream<{ key: string; own: string[]; predicted: string[] }>(
+    `SELECT ${key} AS key, ${label} AS own, ${prediction} AS predicted FROM ${table}`,
+  );
+  for await (const chunk of rows)
+    for (const { key, own, predicted } of chunk) {
+      const known = [...new Set([...own, ...predicted])].filter((name) => labelPlaces!.has(name));
+      flags.add(
+        groupPlaces!.get(key),
+        known.map((name) => [labelPlaces!.get(name)!, own.includes(name), predicted.includes(name)]),
+      );
+    }
+  return flags;
 }
 
-/** The groups in sort order; a missing value is a group of its own. */
-async function countsOf({ database, table }: PredictedRows, columns: string[], { problem }: Classifier): Promise<Counted[]> {
-  const key = columns.map((column) => `coalesce(${quote(column)}::VARCHAR, '(missing)')`).join(" || ' / ' || ");
-  const sets = problem === 'multi_label_classification';
-  const [label, prediction] = sets ? ['label', 'prediction'] : ['[label]', '[prediction]'];
-  const totals = await database.rows<{ key: string; rows: number }>(
-    `SELECT ${key} AS key, count(*) AS rows FROM ${table} GROUP BY ALL ORDER BY key`,
-  );
-  const counted = await database.rows<{ key: string; name: string; positives: number; selected: number; hits: number }>(
-    `SELECT key, name, count(*) FILTER (list_contains(own, name)) AS positives, count(*) FILTER (list_contains(predicted, name)) AS selected,
-       count(*) FILTER (list_contains(own, name) AND list_contains(predicted, name)) AS hits
-     FROM (SELECT key, own, predicted, unnest(list_distinct(list_concat(own, predicted))) AS name
-           FROM (SELECT ${key} AS key, ${label} AS own, ${prediction} AS predicted FROM ${table})) GROUP BY ALL`,
-  );
-  const byGroup = Map.groupBy(counted, (row) => row.key);
-  return totals.map(({ key: group, rows }) => ({
-    group,
-    rows,
-    ofLabel(label) {
-      const { positives = 0, selected = 0, hits = 0 } = byGroup.get(group)?.find(({ name }) => name === label) ?? {};
-      return { rows, positives, selected, hits };
+type Intervals = Record<FairnessMetric, Interval>;
+
+const NAMES = Object.keys(FAIRNESS) as FairnessMetric[];
+
+const ofNames = <T>(value: (name: FairnessMetric) => T): Record<FairnessMetric, T> =>
+  Object.fromEntries(NAMES.map((name) => [name, value(name)])) as Record<FairnessMetric, T>;
+
+/** The larger difference, or the smaller ratio. NaN if one of them is undefined. */
+const worst = (name: FairnessMetric, values: number[]): number => (FAIRNESS[name] === 'lower' ? Math.max : Math.min)(...values);
+
+/**
+ * For each positive label, and for the worst of them. The whole split is drawn, so a group is larger in some samples than
+ * in others. In a sample without a row of a group, all figures are undefined.
+ */
+function intervalsIn(flags: GroupedFlags, { units, options }: Resampling): { ofLabels: Intervals[]; worst: Intervals } {
+  const places = Array.from({ length: flags.labels }, (_, k) => k);
+  const nothing = ofNames(() => Number.NaN);
+  const drawn = bootstrap(
+    (rows) => {
+      const counts = flags.counts(rows);
+      const ofLabels = places.map((k) => (counts ? fairnessMetrics(counts.map((ofGroup) => ratesOf(ofGroup[k]!))) : nothing));
+      const worsts = NAMES.map((name): [string, number] => [
+        name,
+        worst(
+          name,
+          ofLabels.map((figures) => figures[name]),
+        ),
+      ]);
+      const others = ofLabels.length > 1 ? ofLabels : [];
+      return Object.fromEntries([...worsts, ...others.flatMap((figures, k) => NAMES.map((name) => [`${k} ${name}`, figures[name]]))]);
     },
-  }));
+    units,
+    options,
+  );
+  const of = (prefix: string) => ofNames((name) => explained(drawn[`${prefix}${name}`]!.interval));
+  const all = of('');
+  return { ofLabels: places.map((k) => (flags.labels > 1 ? of(`${k} `) : all)), worst: all };
 }
 
-function reportOf(label: string, counted: Counted[], least: number) {
-  const measured = counted.map((group) => ({ group, counts: group.ofLabel(label) }));
-  const rates = measured.map(({ counts }) => ratesOf(counts));
-  const groups = measured.map(({ group: { group, rows }, counts }, i): FairnessGroup => {
+/** With the reason why a sample has no value. */
+function explained(interval: Interval): Interval {
+  if (interval.why === undefined || interval.usable === undefined) return interval;
+  return { ...interval, why: `${interval.why}, which have no row of a group, or no row that one of its rates needs` };
+}
+
+function withIntervals(figures: FairnessFigures, intervals: Intervals | undefined): FairnessFigures {
+  if (intervals === undefined) return figures;
+  const why = { ...figures.undefined, ...Object.assign({}, ...NAMES.map((name) => missingEnds(name, intervals[name].why))) };
+  return {
+    metrics: figures.metrics,
+    intervals: ofNames((name) => endsIn(intervals[name])),
+    ...(Object.keys(why).length > 0 && { undefined: why }),
+  };
+}
+
+function reportOf(
+  label: string,
+  counted: { group: string; counts: GroupCounts }[],
+  least: number,
+  intervals: Intervals | undefined,
+): FairnessReport['labels'][string] {
+  const groups = counted.map(({ group, counts }): FairnessGroup => {
+    const { rows, positives } = counts;
     const why = {
-      ...(counts.positives === 0 && { true_positive_rate: `no row has the label ${label}` }),
-      ...(counts.positives === rows && { false_positive_rate: `every row has the label ${label}` }),
+      ...(positives === 0 && { true_positive_rate: `no row has the label ${label}` }),
+      ...(positives === rows && { false_positive_rate: `every row has the label ${label}` }),
     };
-    return {
-      group,
-      rows,
-      positives: counts.positives,
-      ...nullable(rates[i]!),
-      ...(Object.keys(why).length > 0 && { undefined: why }),
-    };
+    return { group, rows, positives, ...nullable(ratesOf(counts)), ...(Object.keys(why).length > 0 && { undefined: why }) };
   });
-  return { ...judged(label, groups, rates, least), groups };
+  const figures = judged(
+    label,
+    groups,
+    counted.map(({ counts }) => counts),
+    least,
+  );
+  return { ...withIntervals(figures, intervals), groups };
 }
 
 /** The figures of a label, and why some are undefined. */
-function judged(label: string, groups: FairnessGroup[], rates: GroupRates[], least: number): FairnessFigures {
-  const names = Object.keys(FAIRNESS) as FairnessMetric[];
+function judged(label: string, groups: FairnessGroup[], counts: GroupCounts[], least: number): FairnessFigures {
   if (groups.length < 2) {
     const why =
       groups.length === 0
         ? `no group has ${least} rows`
         : `there is only one group${least > 1 ? ` with at least ${least} rows` : ''}: ${groups[0]!.group}`;
-    return {
-      metrics: Object.fromEntries(names.map((name) => [name, null])) as FairnessFigures['metrics'],
-      undefined: Object.fromEntries(names.map((name) => [name, why])),
-    };
+    return { metrics: ofNames(() => null), undefined: ofNames(() => why) };
   }
-  const metrics = nullable(fairnessMetrics(rates));
+  const metrics = nullable(fairnessMetrics(counts.map(ratesOf)));
   const incomplete = groups.flatMap(({ group, undefined: why = {} }) => Object.values(why).map((one) => `in the group ${group}, ${one}`));
   const none = `no row of any group is predicted ${label}`;
   const why = Object.fromEntries(
-    names
-      .filter((name) => metrics[name] === null)
-      .map((name) => [name, name.startsWith('equalized') && incomplete.length > 0 ? incomplete.join('; ') : none]),
+    NAMES.filter((name) => metrics[name] === null).map((name) => [
+      name,
+      name.startsWith('equalized') && incomplete.length > 0 ? incomplete.join('; ') : none,
+    ]),
   );
   return { metrics, ...(Object.keys(why).length > 0 && { undefined: why }) };
 }
@@ -144,15 +222,13 @@ const nullable = <K extends string>(numbers: Record<K, number>): Record<K, numbe
 function worstOf(labels: FairnessReport['labels']): FairnessFigures {
   const several = Object.keys(labels).length > 1;
   const why: Record<string, string> = {};
-  const metrics = Object.fromEntries(
-    Object.entries(FAIRNESS).map(([name, better]) => {
-      const values = Object.entries(labels).map(([label, { metrics, undefined: reasons }]) => {
-        const value = metrics[name as FairnessMetric];
-        if (value === null) why[name] ??= several ? `for the label ${label}: ${reasons![name]}` : reasons![name]!;
-        return value;
-      });
-      return [name, why[name] === undefined ? (better === 'lower' ? Math.max : Math.min)(...(values as number[])) : null];
-    }),
-  ) as FairnessFigures['metrics'];
+  const metrics = ofNames((name) => {
+    const values = Object.entries(labels).map(([label, { metrics, undefined: reasons }]) => {
+      const value = metrics[name];
+      if (value === null) why[name] ??= several ? `for the label ${label}: ${reasons![name]}` : reasons![name]!;
+      return value;
+    });
+    return why[name] === undefined ? worst(name, values as number[]) : null;
+  });
   return { metrics, ...(Object.keys(why).length > 0 && { undefined: why }) };
 }

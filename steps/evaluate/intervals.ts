@@ -35,11 +35,13 @@ export async function readUnits({ options, inputs: { data } }: Context, split: S
   return of.map((place, example) => (place < 0 ? -1 - example : place));
 }
 
+export const allRows = ({ rows }: Pick<Split, 'rows'>): Int32Array => Int32Array.from({ length: rows }, (_, row) => row);
+
 /** Undefined if the option turns them off. */
 export function intervalsOf({ options }: Context, { split, metrics }: Resampled, unitsOf: UnitsOf): Intervals | undefined {
   const given = bootstrapOptions(options.intervals);
   if (given === undefined) return undefined;
-  const units = unitsOf(Int32Array.from({ length: split.rows }, (_, row) => row));
+  const units = unitsOf(allRows(split));
   return intervalsIn(bootstrap(metrics, units, given), given, { group: groupIn(options), stratified: units.strata !== undefined });
 }
 

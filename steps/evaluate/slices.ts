@@ -5,9 +5,9 @@
  */
 
 import { StepError } from '../../engine/contract/step.ts';
-import { type BootstrapOptions, type Bootstrapped, bootstrap, type MetricsOf } from '../ml/metrics/bootstrap.ts';
-import { quantile } from '../ml/metrics/counts.ts';
-import type { Bounds, MeasuredSlice, SliceReport } from '../ml/metrics/subgroups.ts';
+import { type BootstrapOptions, type Bootstrapped, bootstrap, type Interval, type MetricsOf } from '../ml/metrics/bootstrap.ts';
+import { endsIn } from '../ml/metrics/intervals.ts';
+import type { MeasuredSlice, SliceReport } from '../ml/metrics/subgroups.ts';
 import { betterOf } from '../ml/tasks/metrics.ts';
 import type { UnitsOf } from './intervals.ts';
 import type { SliceDefinition } from './slice-options.ts';
@@ -22,6 +22,8 @@ export interface Slicing {
   whyUndefined(metric: string, rows: Int32Array): string;
   /** The metrics to report; the first one compares slices. */
   metrics: readonly string[];
+  /** All rows of the split. */
+  rows: Int32Array;
   unitsOf: UnitsOf;
   /** Without it there are no intervals. */
   bootstrap?: BootstrapOptions | undefined;
@@ -58,11 +60,10 @@ function emptyReason(slice: string, { terms }: SliceDefinition): string {
 }
 
 interface Judged {
+  rows: Int32Array;
   measured: MeasuredSlice;
   /** The main metric; NaN if it is undefined. */
   value: number;
-  /** Its values on bootstrap samples. */
-  replicates: number[];
   counts: boolean;
 }
 
@@ -73,9 +74,9 @@ function reportOf(
   const { min_rows = 10 } = definition;
   const sign = betterOf(metric) === 'higher' ? 1 : -1;
   const judged = slices.map((slice, i): Judged => {
-    const { measured, replicates } = measure(slice, i, metric, definition, slicing);
+    const measured = measure(slice, i, definition, slicing);
     const value = measured.metrics[metric] ?? Number.NaN;
-    return { measured, value, replicates, counts: slice.rows.length >= min_rows && !Number.isNaN(value) };
+    return { rows: slice.rows, measured, value, counts: slice.rows.length >= min_rows && !Number.isNaN(value) };
   });
   const rank = ({ counts, value }: Judged) => (counts ? sign * value : Number.isNaN(value) ? Number.POSITIVE_INFINITY : Number.MAX_VALUE);
   judged.sort((a, b) => (rank(a) < rank(b) ? -1 : rank(a) > rank(b) ? 1 : b.measured.rows - a.measured.rows));
@@ -87,11 +88,12 @@ function reportOf(
   }
   const [worst, best] = [counting[0]!, counting.at(-1)!];
   for (const one of counting) one.measured.gap = Math.abs(best.value - one.value);
-  const interval = slicing.bootstrap && worst !== best ? differenceInterval(best, worst, sign, slicing.bootstrap.level) : undefined;
+  const interval = slicing.bootstrap && gapInterval(best, worst, metric, slicing.bootstrap, slicing);
   return {
     ...about,
     gap: Math.abs(best.value - worst.value),
-    ...(interval && { interval }),
+    ...(interval && { interval: endsIn(interval) }),
+    ...(interval?.why !== undefined && { no_interval: interval.why }),
     slices: judged.map(({ measured }) => measured),
   };
 }
@@ -102,13 +104,13 @@ const kindOf = ({ column, where, length, unit = 'characters', terms, in: text }:
   return terms ? `terms in ${text ?? usual}` : unit === 'tokens' ? 'number of tokens' : `length of ${length} in ${unit}`;
 };
 
-function measure({ name, rows }: Slice, place: number, main: string, definition: SliceDefinition, slicing: Slicing) {
+function measure({ name, rows }: Slice, place: number, definition: SliceDefinition, slicing: Slicing): MeasuredSlice {
   const { metrics, metricsOf, whyUndefined } = slicing;
   const why: Record<string, string> = {};
   if (rows.length === 0) {
     for (const metric of metrics) why[metric] = emptyReason(name, definition);
     const none = Object.fromEntries(metrics.map((metric) => [metric, null]));
-    return { measured: { slice: name, rows: 0, metrics: none, gap: null, undefined: why }, replicates: [] };
+    return { slice: name, rows: 0, metrics: none, gap: null, undefined: why };
   }
   const all = metricsOf(rows);
   const values = Object.fromEntries(
@@ -125,7 +127,7 @@ function measure({ name, rows }: Slice, place: number, main: string, definition:
       return Number.isNaN(low) ? [] : [[metric, { low, high }]];
     }),
   );
-  const measured: MeasuredSlice = {
+  return {
     slice: name,
     rows: rows.length,
     metrics: values,
@@ -133,7 +135,6 @@ function measure({ name, rows }: Slice, place: number, main: string, definition:
     gap: null,
     ...(Object.keys(why).length > 0 && { undefined: why }),
   };
-  return { measured, replicates: drawn?.[main]?.replicates ?? [] };
 }
 
 /** Each slice has its own stream of random numbers: the samples of two slices must not depend on each other. */
@@ -149,12 +150,35 @@ function drawnFrom(
   return bootstrap(reported, unitsOf(rows), { ...options!, seed: options!.seed + 1 + place });
 }
 
-/** Percentiles of the difference, whose samples are drawn in each slice for itself. */
-function differenceInterval(best: Judged, worst: Judged, sign: number, level: number): Bounds | undefined {
-  const differences = Float64Array.from(best.replicates, (value, i) => sign * (value - worst.replicates[i]!))
-    .filter((value) => !Number.isNaN(value))
-    .sort();
-  if (differences.length < 0.95 * best.replicates.length || differences.length === 0) return undefined;
-  const tail = (1 - level) / 2;
-  return { low: quantile(differences, tail), high: quantile(differences, 1 - tail) };
+/**
+ * The samples are those of the metrics of the whole split, so a slice is larger in some of them than in others. In each sample
+ * the same two slices are compared. A sample without a row of one of them has no gap.
+ */
+function gapInterval(
+  best: Judged,
+  worst: Judged,
+  metric: string,
+  options: BootstrapOptions,
+  { rows, unitsOf, metricsOf }: Slicing,
+): Interval {
+  const sign = betterOf(metric) === 'higher' ? 1 : -1;
+  const parts = [best, worst].map((slice) => rowsWithin(slice.rows, rows.length));
+  const gapOf = (sample: Int32Array) => {
+    const [high, low] = parts.map((part) => part(sample));
+    if (high!.length === 0 || low!.length === 0) return { gap: Number.NaN };
+    return { gap: sign * (metricsOf(high!)[metric]! - metricsOf(low!)[metric]!) };
+  };
+  return bootstrap(gapOf, unitsOf(rows), options).gap!.interval;
+}
+
+/** A function that returns those of some rows that are in a slice. */
+function rowsWithin(slice: Int32Array, count: number): (rows: Int32Array) => Int32Array {
+  const isIn = new Uint8Array(count);
+  for (const row of slice) isIn[row] = 1;
+  return (rows) => {
+    const found = new Int32Array(rows.length);
+    let length = 0;
+    for (let i = 0; i < rows.length; i++) if (isIn[rows[i]!]) found[length++] = rows[i]!;
+    return found.subarray(0, length);
+  };
 }

@@ -7,8 +7,9 @@ import { type ContextOf, type Json, type MetricDirection, StepError } from '../.
 import { Database } from '../ml/data/database.ts';
 import { tableOf } from '../ml/data/table.ts';
 import type { BootstrapOptions, MetricsOf } from '../ml/metrics/bootstrap.ts';
-import { FAIRNESS } from '../ml/metrics/fairness.ts';
-import type { Bounds } from '../ml/metrics/subgroups.ts';
+import { FAIRNESS, type FairnessMetric } from '../ml/metrics/fairness.ts';
+import { endsOf, type IntervalEnds, missingEnds } from '../ml/metrics/intervals.ts';
+import type { FairnessReport } from '../ml/metrics/subgroups.ts';
 import { BINARY_METRICS } from '../ml/metrics/text-classification.ts';
 import type { Task } from '../ml/models/config.ts';
 import type { Model } from '../ml/models/model-folder.ts';
@@ -17,7 +18,7 @@ import { whyUndefined } from '../ml/tasks/metrics.ts';
 import { counterfactualTest } from './counterfactual.ts';
 import { discoverIn } from './discover.ts';
 import { measureFairness } from './fairness.ts';
-import type { UnitsOf } from './intervals.ts';
+import { allRows, type UnitsOf } from './intervals.ts';
 import type { SliceDefinition } from './slice-options.ts';
 import type { PredictedRows } from './slice-rows.ts';
 import { measureSlices, type Slicing } from './slices.ts';
@@ -43,8 +44,10 @@ export interface MeasuredModel {
 interface Figure {
   value: number | null;
   better: MetricDirection;
-  interval?: Bounds | undefined;
+  interval?: IntervalEnds | undefined;
   undefined?: string | undefined;
+  /** Why the ends of its interval are undefined. */
+  noInterval?: string | undefined;
 }
 
 export interface Subgroups {
@@ -68,22 +71,21 @@ export async function measureSubgroups(context: Context, measured: MeasuredModel
         slices as Record<string, SliceDefinition>,
         slicingOf(context, measured, await guarded(predictions, measured), predictions),
       );
-      for (const [name, { gap, interval, undefined: why }] of Object.entries(reports))
-        figures[`gap.${name}`] = { value: gap, better: 'lower', interval, undefined: why };
+      for (const [name, { gap, interval, undefined: why, no_interval: noInterval }] of Object.entries(reports))
+        figures[`gap.${name}`] = { value: gap, better: 'lower', interval, undefined: why, noInterval };
       fields.slices = reports as unknown as Json;
     }
     if (discover) fields.discovered = (await discoverIn(predictions, discover, await groupsIn(context, measured))) as unknown as Json;
     if (fairness) {
-      const { labels } = measured.model;
-      const positive = measured.positive === undefined ? undefined : labels[measured.positive];
-      const report = await measureFairness(fairness, predictions, {
-        task: measured.info.task,
-        problem: measured.model.problem,
-        labels,
-        positive,
-      });
-      for (const [name, better] of Object.entries(FAIRNESS))
-        figures[`fairness.${name}`] = { value: report.metrics[name as keyof typeof FAIRNESS], better, undefined: report.undefined?.[name] };
+      const report = await fairnessOf(fairness, predictions, measured);
+      for (const [name, better] of Object.entries(FAIRNESS) as [FairnessMetric, MetricDirection][])
+        figures[`fairness.${name}`] = {
+          value: report.metrics[name],
+          better,
+          interval: report.intervals?.[name],
+          undefined: report.undefined?.[name],
+          noInterval: report.undefined?.[`${name}.lower`],
+        };
       fields.fairness = report as unknown as Json;
     }
     if (counterfactual) {
@@ -113,18 +115,28 @@ export async function measureSubgroups(context: Context, measured: MeasuredModel
 
 const LEVEL = 0.95;
 
+function fairnessOf(
+  options: NonNullable<Context['options']['fairness']>,
+  predictions: PredictedRows,
+  { info, split, model: { problem, labels }, positive, unitsOf, bootstrap }: MeasuredModel,
+): Promise<FairnessReport> {
+  const classifier = { task: info.task, problem, labels, positive: positive === undefined ? undefined : labels[positive] };
+  return measureFairness(options, predictions, classifier, bootstrap && { units: unitsOf(allRows(split)), options: bootstrap });
+}
+
 /** Reports the figures. Returns them for the metrics file, and why some are undefined. */
 export function recordFigures(
   { figures }: Pick<Subgroups, 'figures'> = { figures: {} },
   { metric, warn }: Pick<Context, 'metric' | 'warn'>,
 ) {
   const metrics: Record<string, number | null> = {};
-  const intervals: Record<string, Bounds> = {};
+  const intervals: Record<string, IntervalEnds> = {};
   const undefinedFigures: Record<string, string> = {};
-  for (const [name, { value, better, interval, undefined: why }] of Object.entries(figures)) {
+  for (const [name, { value, better, interval, undefined: why, noInterval }] of Object.entries(figures)) {
     metrics[name] = value;
     if (interval) intervals[name] = interval;
-    if (value !== null) metric(name, value, { better, ...interval });
+    Object.assign(undefinedFigures, missingEnds(name, noInterval));
+    if (value !== null) metric(name, value, { better, ...endsOf(intervals, name) });
     else {
       undefinedFigures[name] = why!;
       warn(`${name} is undefined: ${why}`);
@@ -182,7 +194,7 @@ async function tokensOf(split: Split): Promise<Float64Array> {
 
 function slicingOf(
   context: Context,
-  { info, metrics, positive, unitsOf, bootstrap }: MeasuredModel,
+  { info, split, metrics, positive, unitsOf, bootstrap }: MeasuredModel,
   metricsOf: MetricsOf,
   predictions: PredictedRows,
 ): Slicing {
@@ -194,6 +206,7 @@ function slicingOf(
       positive !== undefined && BINARY_METRICS.includes(metric)
         ? `no row of the slice ${metric === 'precision' ? 'is predicted' : 'has'} the positive label`
         : whyUndefined(metric, Number.NaN),
+    rows: allRows(split),
     unitsOf,
     bootstrap,
     signal: context.signal,

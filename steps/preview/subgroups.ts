@@ -1,7 +1,8 @@
 /** The parts of evaluate's metrics file that compare groups of rows, as tables. */
 
 import { FAIRNESS } from '../ml/metrics/fairness.ts';
-import type { Bounds, CounterfactualReport, DiscoveryReport, FairnessReport, SliceReport } from '../ml/metrics/subgroups.ts';
+import type { IntervalEnds } from '../ml/metrics/intervals.ts';
+import type { CounterfactualReport, DiscoveryReport, FairnessReport, SliceReport } from '../ml/metrics/subgroups.ts';
 import { more, number, type Preview } from './part.ts';
 
 /** The parts that the file has. */
@@ -65,10 +66,13 @@ function discoveredTable({ error, tested, level, slices, undefined: why }: Disco
   };
 }
 
-function fairnessTables({ group, metrics, undefined: why = {}, labels, left_out: leftOut = [] }: FairnessReport, most: number): Preview[] {
+function fairnessTables(
+  { group, metrics, intervals, undefined: why = {}, labels, left_out: leftOut = [] }: FairnessReport,
+  most: number,
+): Preview[] {
   const by = `the groups of ${group.join(' and ')}`;
   const names = Object.keys(FAIRNESS) as (keyof typeof FAIRNESS)[];
-  const figures = names.map((name) => [name, metrics[name] === null ? `n/a: ${why[name]}` : figure(metrics[name])]);
+  const figures = names.map((name) => [name, metrics[name] === null ? `n/a: ${why[name]}` : withBounds(metrics[name], intervals?.[name])]);
   const small = leftOut.length > 0 ? { rest: `left out, with too few rows: ${leftOut.map((one) => one.group).join(', ')}` } : {};
   return [
     { title: `fairness between ${by}`, table: { header: ['metric', 'value'], rows: figures, numeric: [false, true] }, ...small },
@@ -148,5 +152,7 @@ const figure = (value: number | null | undefined): string => (typeof value === '
 
 const signed = (value: number): string => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(4)}`;
 
-const withBounds = (value: number | null | undefined, bounds: Bounds | undefined): string =>
-  typeof value === 'number' && bounds ? `${figure(value)} [${figure(bounds.low)}, ${figure(bounds.high)}]` : figure(value);
+const withBounds = (value: number | null | undefined, bounds: IntervalEnds | undefined): string =>
+  typeof value === 'number' && bounds && bounds.low !== null
+    ? `${figure(value)} [${figure(bounds.low)}, ${figure(bounds.high)}]`
+    : figure(value);

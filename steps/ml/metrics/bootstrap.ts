@@ -34,6 +34,8 @@ export interface Interval {
   low: number;
   high: number;
   why?: string;
+  /** The share of the samples on which the metric is defined, unless it is defined on all of them. */
+  usable?: number;
 }
 
 /** The metrics of some examples, by name. `rows` is only valid during the call. */
@@ -80,9 +82,9 @@ export function intervalOf(
 ): Interval {
   if (!Number.isFinite(observed)) return undefinedBecause('the metric itself is undefined');
   const sorted = Float64Array.from(replicates).filter(Number.isFinite).sort();
-  const missing = 1 - sorted.length / replicates.length;
-  if (missing > MOST_UNDEFINED)
-    return undefinedBecause(`the metric is undefined on ${(100 * missing).toFixed(0)}% of the bootstrap samples`);
+  const usable = sorted.length / replicates.length;
+  if (1 - usable > MOST_UNDEFINED)
+    return { ...undefinedBecause(`the metric is undefined on ${(100 * (1 - usable)).toFixed(0)}% of the bootstrap samples`), usable };
   // Sums in another order may differ in the last bits.
   const tolerance = 1e-12 * Math.max(1, Math.abs(observed));
   if (sorted.at(-1)! - sorted[0]! <= tolerance)
@@ -95,7 +97,7 @@ export function intervalOf(
       `all bootstrap samples are on one side of the value, where ${method} has no interval; use \`method: percentile\``,
     );
   const [low, high] = shares.map((share) => quantile(sorted, share)) as [number, number];
-  return { low, high };
+  return { low, high, ...(usable < 1 && { usable }) };
 }
 
 /** The share of values below `value`, of which equal ones count half. */

@@ -4,6 +4,7 @@
  */
 
 import type { MetricDirection } from '../../../engine/contract/step.ts';
+import { LabelFlags } from './label-flags.ts';
 
 /** The rows of one group. */
 export interface GroupCounts {
@@ -59,3 +60,42 @@ const difference = (rates: number[]): number => Math.max(...rates) - Math.min(..
 
 /** NaN if all rates are 0. */
 const ratio = (rates: number[]): number => Math.min(...rates) / Math.max(...rates);
+
+/** What is counted in each group, of each of some positive labels, for any rows. */
+export class GroupedFlags {
+  readonly #groups: number[] = [];
+  readonly #flags: LabelFlags;
+
+  constructor(
+    readonly groups: number,
+    readonly labels: number,
+  ) {
+    this.#flags = new LabelFlags(groups * labels);
+  }
+
+  /** The next row, whose flags tell for each label whether it is true, and whether it is predicted. A row without a group does not count. */
+  add(group: number | undefined, flags: Iterable<[label: number, isTrue: boolean, isPredicted: boolean]>): void {
+    this.#groups.push(group ?? -1);
+    if (group !== undefined)
+      for (const [label, isTrue, isPredicted] of flags) this.#flags.add(group * this.labels + label, isTrue, isPredicted);
+    this.#flags.end();
+  }
+
+  /** For each group the counts of each label; default: of all rows. Undefined if a group has none of the rows. */
+  counts(rows?: Int32Array): GroupCounts[][] | undefined {
+    const sizes = new Int32Array(this.groups);
+    const count = rows?.length ?? this.#groups.length;
+    for (let i = 0; i < count; i++) {
+      const group = this.#groups[rows ? rows[i]! : i]!;
+      if (group >= 0) sizes[group]!++;
+    }
+    if (sizes.includes(0)) return undefined;
+    const counts = this.#flags.counts(rows);
+    return Array.from(sizes, (size, group) =>
+      Array.from({ length: this.labels }, (_, label) => {
+        const { hits, claimed, support } = counts[group * this.labels + label]!;
+        return { rows: size, positives: support, selected: claimed, hits };
+      }),
+    );
+  }
+}

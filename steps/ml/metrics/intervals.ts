@@ -1,11 +1,17 @@
 /** What a metrics file says about the confidence intervals of its metrics. */
 
-import type { BootstrapOptions, Bootstrapped } from './bootstrap.ts';
+import type { BootstrapOptions, Bootstrapped, Interval } from './bootstrap.ts';
 
 /** The ends of an interval; null if it is undefined. */
 export interface IntervalEnds {
   low: number | null;
   high: number | null;
+  /** The share of the samples on which the metric is defined, unless it is defined on all of them. */
+  usable?: number;
+}
+
+export function endsIn({ low, high, why, usable }: Interval): IntervalEnds {
+  return { ...(why === undefined ? { low, high } : { low: null, high: null }), ...(usable !== undefined && { usable }) };
 }
 
 export interface IntervalReport {
@@ -34,13 +40,16 @@ export function intervalsIn(
   const intervals: Record<string, IntervalEnds> = {};
   const reasons: Record<string, string> = {};
   for (const [name, { interval }] of Object.entries(drawn)) {
-    const { low, high, why } = interval;
-    intervals[name] = why === undefined ? { low, high } : { low: null, high: null };
-    if (why !== undefined) reasons[`${name}.lower`] = reasons[`${name}.upper`] = why;
+    intervals[name] = endsIn(interval);
+    Object.assign(reasons, missingEnds(name, interval.why));
   }
   const unit = group === undefined ? 'examples' : `groups of ${group}`;
   return { report: { intervals, interval: { level, method, resamples, unit, stratified, seed } }, undefined: reasons };
 }
+
+/** Why the ends of an interval are undefined, by their flat names. */
+export const missingEnds = (name: string, why: string | undefined): Record<string, string> =>
+  why === undefined ? {} : { [`${name}.lower`]: why, [`${name}.upper`]: why };
 
 /** For `context.metric`. */
 export function endsOf(intervals: Record<string, IntervalEnds> | undefined, name: string): { low?: number; high?: number } {
@@ -48,10 +57,19 @@ export function endsOf(intervals: Record<string, IntervalEnds> | undefined, name
   return low === null || high === null ? {} : { low, high };
 }
 
-/** One line for each reason: the metrics without an interval. */
-export function missingIntervals(reasons: Record<string, string>): string[] {
-  const names = Object.entries(reasons).filter(([name]) => name.endsWith('.lower'));
-  return [...Map.groupBy(names, ([, why]) => why)].map(
-    ([why, of]) => `no interval of ${of.map(([name]) => name.slice(0, -'.lower'.length)).join(', ')}: ${why}`,
-  );
+/** What the log says about intervals: which are undefined and why, and which some samples are left out of. */
+export function notesOnIntervals(intervals: Record<string, IntervalEnds>, reasons: Record<string, string>): string[] {
+  const missing = Object.entries(reasons).filter(([name]) => name.endsWith('.lower'));
+  const partial = Object.entries(intervals).filter(([, { low, usable }]) => low !== null && usable !== undefined);
+  return [
+    ...[...Map.groupBy(missing, ([, why]) => why)].map(
+      ([why, of]) => `no interval of ${of.map(([name]) => name.slice(0, -'.lower'.length)).join(', ')}: ${why}`,
+    ),
+    ...[...Map.groupBy(partial, ([, { usable }]) => usable!)].map(
+      ([usable, of]) =>
+        `interval of ${of.map(([name]) => name).join(', ')}: ${percent(1 - usable)} of the bootstrap samples are left out, because the metric is undefined on them`,
+    ),
+  ];
 }
+
+const percent = (share: number): string => `${(100 * share).toFixed(1)}%`;

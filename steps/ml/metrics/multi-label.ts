@@ -4,6 +4,7 @@
  */
 
 import { type Counts, mean, meanOver, ratio, type Scores, scoresOf, total } from './counts.ts';
+import { LabelFlags } from './label-flags.ts';
 import { Ranking, timesOf } from './ranking.ts';
 
 type Average = 'precision' | 'recall' | 'f1';
@@ -58,7 +59,7 @@ export function multiLabelOf(sets: LabelSets, names: readonly string[]): (rows?:
       return of ? [[name, Float64Array.from(truth, (flags, i) => of(flags, predicted[i]!))] as const] : [];
     }),
   );
-  const flags = names.some((name) => COUNTED[name]) ? new Flags(sets) : undefined;
+  const flags = names.some((name) => COUNTED[name]) ? flagsOf(sets) : undefined;
   const ranked = names.some(isRanked) ? rankings(sets) : [];
   return (rows) => {
     const labels = flags?.counts(rows);
@@ -81,7 +82,7 @@ export function labelReport(
   names: readonly string[],
 ): Record<string, Scores & Record<string, number | null>> {
   const ranked = names.some(isRanked) ? rankings(sets) : [];
-  const counts = new Flags(sets).counts();
+  const counts = flagsOf(sets).counts();
   return Object.fromEntries(
     labels.map((label, k) => {
       const values = names.filter(isRanked).map((name) => [name, RANKED[name](ranked[k]!)] as const);
@@ -135,38 +136,11 @@ const summed = (counts: Counts[]): Counts => ({
   support: total(counts.map(({ support }) => support)),
 });
 
-/** The flags that are set in the truth or in the prediction: those of most labels are not. */
-class Flags {
-  readonly #labels: number;
-  /** For each example where its entries end. An entry is 4 × label + 2 if the label is true + 1 if it is predicted. */
-  readonly #ends: Int32Array;
-  readonly #entries: Int32Array;
-
-  constructor({ truth, predicted }: LabelSets) {
-    this.#labels = truth[0]?.length ?? 0;
-    this.#ends = new Int32Array(truth.length);
-    const entries: number[] = [];
-    for (let i = 0; i < truth.length; i++) {
-      for (let k = 0; k < this.#labels; k++) {
-        const code = 2 * truth[i]![k]! + predicted[i]![k]!;
-        if (code > 0) entries.push(4 * k + code);
-      }
-      this.#ends[i] = entries.length;
-    }
-    this.#entries = Int32Array.from(entries);
-  }
-
-  /** For each label. */
-  counts(rows?: Int32Array): Counts[] {
-    const codes = new Int32Array(4 * this.#labels);
-    const count = rows?.length ?? this.#ends.length;
-    for (let i = 0; i < count; i++) {
-      const row = rows ? rows[i]! : i;
-      for (let e = row === 0 ? 0 : this.#ends[row - 1]!; e < this.#ends[row]!; e++) codes[this.#entries[e]!]!++;
-    }
-    return Array.from({ length: this.#labels }, (_, k) => {
-      const [claimedOnly, trueOnly, hits] = [codes[4 * k + 1]!, codes[4 * k + 2]!, codes[4 * k + 3]!];
-      return { hits, claimed: hits + claimedOnly, support: hits + trueOnly };
-    });
-  }
+function flagsOf({ truth, predicted }: LabelSets): LabelFlags {
+  const flags = new LabelFlags(truth[0]?.length ?? 0);
+  truth.forEach((own, i) => {
+    for (let k = 0; k < own.length; k++) flags.add(k, own[k] === 1, predicted[i]![k] === 1);
+    flags.end();
+  });
+  return flags;
 }

@@ -2,6 +2,7 @@
 
 import type { Json } from '../../../engine/contract/step.ts';
 import type { FairnessMetric, GroupRates } from './fairness.ts';
+import type { IntervalEnds } from './intervals.ts';
 
 export interface Bounds {
   low: number;
@@ -25,10 +26,12 @@ export interface SliceReport {
   metric: string;
   min_rows: number;
   gap: number | null;
-  /** The interval of the gap. */
-  interval?: Bounds;
+  /** The interval of the gap, unless there are to be no intervals. */
+  interval?: IntervalEnds;
   /** Why there is no gap. */
   undefined?: string;
+  /** Why the gap has no interval. */
+  no_interval?: string;
   /** The worst first; those with too few rows last. */
   slices: MeasuredSlice[];
 }
@@ -70,6 +73,9 @@ export interface FairnessGroup extends Nullable<GroupRates> {
 
 export interface FairnessFigures {
   metrics: Nullable<Record<FairnessMetric, number>>;
+  /** Without it there are to be no intervals. */
+  intervals?: Record<FairnessMetric, IntervalEnds>;
+  /** Why a metric, or an end of its interval (`METRIC.lower`), is undefined. */
   undefined?: Record<string, string>;
 }
 

@@ -1,10 +1,16 @@
-/** Fairness of rows with several labels, or one of more than two. */
-import { expect, test } from 'vitest';
+/** Fairness of rows with several labels, or one of more than two, and its intervals. */
+import { describe, expect, test } from 'vitest';
 import { measureFairness } from '../../../steps/evaluate/fairness.ts';
 import { Database } from '../../../steps/ml/data/database.ts';
+import type { BootstrapOptions } from '../../../steps/ml/metrics/bootstrap.ts';
 
 /** `rows`: group, label and prediction. */
-async function measured(rows: [string | null, string[], string[]][], problem: 'single' | 'multi', positive?: string) {
+async function measured(
+  rows: [string | null, string[], string[]][],
+  problem: 'single' | 'multi',
+  positive?: string,
+  bootstrap?: Partial<BootstrapOptions>,
+) {
   const database = await Database.open();
   const one = problem === 'single';
   const sql = (labels: string[]) => (one ? `'${labels[0]}'` : `[${labels.map((label) => `'${label}'`).join(', ')}]::VARCHAR[]`);
@@ -21,12 +27,20 @@ async function measured(rows: [string | null, string[], string[]][], problem: 's
       text: 'text',
       tokens: async () => new Float64Array(),
     };
-    return await measureFairness({ group: 'group', ...(positive && { positive }) }, predictions, {
-      task: 'text-classification',
-      problem: one ? 'single_label_classification' : 'multi_label_classification',
-      labels: ['x', 'y', 'z'],
-      positive: undefined,
-    });
+    return await measureFairness(
+      { group: 'group', ...(positive && { positive }) },
+      predictions,
+      {
+        task: 'text-classification',
+        problem: one ? 'single_label_classification' : 'multi_label_classification',
+        labels: ['x', 'y', 'z'],
+        positive: undefined,
+      },
+      bootstrap && {
+        units: { rows: Int32Array.from(rows.keys()) },
+        options: { resamples: 1000, level: 0.95, method: 'percentile', seed: 0, ...bootstrap },
+      },
+    );
   } finally {
     database.close();
   }
@@ -77,4 +91,53 @@ test('several labels: a label that no group has is undefined, and so is the wors
   expect(metrics.demographic_parity_ratio).toBeNull();
   expect(why!.demographic_parity_ratio).toBe('for the label z: no row of any group is predicted z');
   expect(why!.equalized_odds_difference).toMatch(/^for the label z: in the group \(missing\), no row has the label z; in the group a/);
+});
+
+describe('intervals', () => {
+  /** `count` rows of a group, of which `hits` of the label x and `misses` of the label y are predicted x. */
+  const rowsOf = (group: string, count: number, hits: number, misses: number) =>
+    Array.from({ length: count }, (_, i): [string, string[], string[]] => {
+      const half = count / 2;
+      const isX = i < half;
+      return [group, [isX ? 'x' : 'y'], [(isX ? i < hits : i - half < misses) ? 'x' : 'y']];
+    });
+
+  test('of a difference of two rates: close to those of the normal distribution', async () => {
+    const rows = [...rowsOf('a', 400, 160, 40), ...rowsOf('b', 400, 120, 20)];
+    for (const method of ['percentile', 'bca'] as const) {
+      const { metrics, intervals, undefined: why } = await measured(rows, 'single', 'x', { method });
+      expect(metrics.demographic_parity_difference).toBeCloseTo(0.15, 12);
+      // 1.96 × √(0.5 × 0.5 / 400 + 0.35 × 0.65 / 400)
+      const { low, high, usable } = intervals!.demographic_parity_difference;
+      expect(low).toBeCloseTo(0.15 - 0.0677, 1);
+      expect(high! - low!).toBeGreaterThan(0.12);
+      expect(high! - low!).toBeLessThan(0.15);
+      expect(usable).toBeUndefined();
+      expect(why).toBeUndefined();
+      expect(intervals!.equalized_odds_ratio.low).toBeLessThan(metrics.equalized_odds_ratio!);
+    }
+  });
+
+  test('samples without a row of a group are left out if they are few; otherwise there is no interval', async () => {
+    // (1 − 4/204)^204 is 1.8%, and (1 − 1/201)^201 is 37%.
+    const { intervals } = await measured([...rowsOf('a', 200, 80, 20), ...rowsOf('b', 4, 1, 0)], 'single', 'x', {});
+    const { usable, low } = intervals!.demographic_parity_difference;
+    expect(usable).toBeGreaterThan(0.96);
+    expect(usable).toBeLessThan(1);
+    expect(low).not.toBeNull();
+    const few = await measured([...rowsOf('a', 200, 80, 20), ['b', ['x'], ['y']]], 'single', 'x', {});
+    expect(few.metrics.demographic_parity_difference).toBeCloseTo(0.5, 12);
+    expect(few.intervals!.demographic_parity_difference).toMatchObject({ low: null, high: null });
+    expect(few.undefined!['demographic_parity_difference.lower']).toMatch(
+      /^the metric is undefined on 3\d% of the bootstrap samples, which have no row of a group, or/,
+    );
+    expect(few.undefined!['equalized_odds_difference.upper']).toBe('the metric itself is undefined');
+  });
+
+  test('of each label, and of the worst one', async () => {
+    const { labels, intervals } = await measured([...rowsOf('a', 60, 20, 8), ...rowsOf('b', 60, 10, 5)], 'multi', undefined, {});
+    expect(Object.values(labels).map(({ intervals: own }) => own!.demographic_parity_difference.low !== null)).toEqual([true, true, false]);
+    // x and y exclude each other, so their rates differ by the same amount.
+    expect(intervals!.demographic_parity_difference.high).toBeCloseTo(labels.x!.intervals!.demographic_parity_difference.high!, 12);
+  });
 });

@@ -149,6 +149,9 @@ test('fairness between groups; a missing group is a group', async () => {
   const rates = labels.good.groups.map(({ selection_rate }: any) => selection_rate);
   expect(metrics['fairness.demographic_parity_difference']).toBeCloseTo(Math.max(...rates) - Math.min(...rates), 12);
   expect(report.fairness.metrics).toEqual(labels.good.metrics);
+  const { low, high } = report.intervals['fairness.demographic_parity_difference'];
+  expect(low).toBeLessThan(metrics['fairness.demographic_parity_difference']!);
+  expect(high).toBeGreaterThan(metrics['fairness.demographic_parity_difference']!);
   const titles = (await preview(outputs.metrics!, 10)).map(({ title }) => title);
   expect(titles).toContain('fairness between the groups of source');
   expect(titles).toContain('rates of the groups of source; the positive label is good');
