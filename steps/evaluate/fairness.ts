@@ -2,7 +2,7 @@
 
 import { StepError } from '../../engine/contract/step.ts';
 import { quote } from '../ml/data/sql.ts';
-import { type BootstrapOptions, bootstrap, type Interval, type Units } from '../ml/metrics/bootstrap.ts';
+import { type BootstrapOptions, type Bootstrapped, bootstrap, type Interval, intervalOf, type Units } from '../ml/metrics/bootstrap.ts';
 import { FAIRNESS, type FairnessMetric, fairnessMetrics, type GroupCounts, GroupedFlags, ratesOf } from '../ml/metrics/fairness.ts';
 import { endsIn, missingEnds } from '../ml/metrics/intervals.ts';
 import type { FairnessFigures, FairnessGroup, FairnessReport } from '../ml/metrics/subgroups.ts';
@@ -147,9 +147,19 @@ function intervalsIn(flags: GroupedFlags, { units, options }: Resampling): { ofL
     units,
     options,
   );
-  const of = (prefix: string) => ofNames((name) => explained(drawn[`${prefix}${name}`]!.interval));
+  const of = (prefix: string) => ofNames((name) => explained(oneSided(drawn[`${prefix}${name}`]!, options.level)));
   const all = of('');
   return { ofLabels: places.map((k) => (flags.labels > 1 ? of(`${k} `) : all)), worst: all };
+}
+
+/**
+ * A figure of groups that are treated alike is at the end of its range, and differs more in all samples. Then `bca` has no interval,
+ * and the percentiles are taken, with the value itself as an end.
+ */
+function oneSided({ value, interval, replicates }: Bootstrapped, level: number): Interval {
+  if (interval.why === undefined) return interval;
+  const { low, high, ...rest } = intervalOf(value, replicates, [], { level, method: 'percentile' });
+  return { ...rest, low: Math.min(low, value), high: Math.max(high, value) };
 }
 
 /** With the reason why a sample has no value. */

@@ -42,6 +42,8 @@ export interface Interval {
 export type MetricsOf = (rows: Int32Array) => Record<string, number>;
 
 export interface Bootstrapped {
+  /** Of the examples themselves. */
+  value: number;
   interval: Interval;
   /** The values of the metric on the bootstrap samples. */
   replicates: number[];
@@ -52,12 +54,14 @@ export function bootstrap(metricsOf: MetricsOf, units: Units, options: Bootstrap
   const observed = Object.entries(metricsOf(units.rows));
   const strata = strataOf(units);
   if (total(strata.map(unitsIn)) < 2)
-    return Object.fromEntries(observed.map(([name]) => [name, { interval: undefinedBecause(tooFew(units)), replicates: [] }]));
+    return Object.fromEntries(
+      observed.map(([name, value]) => [name, { value, interval: undefinedBecause(tooFew(units)), replicates: [] }]),
+    );
   const replicates = table(resamples(strata, options), metricsOf);
   const jackknife = options.method === 'bca' ? strata.map((_, s) => table(leftOut(strata, s, options.seed), metricsOf)) : [];
   const result = ([name, value]: [string, number]): [string, Bootstrapped] => {
     const [own, withoutOne] = [replicates.get(name)!, jackknife.map((values) => values.get(name) ?? [])];
-    return [name, { interval: intervalOf(value, own, withoutOne, options), replicates: own }];
+    return [name, { value, interval: intervalOf(value, own, withoutOne, options), replicates: own }];
   };
   return Object.fromEntries(observed.map(result));
 }

@@ -134,6 +134,18 @@ describe('intervals', () => {
     expect(few.undefined!['equalized_odds_difference.upper']).toBe('the metric itself is undefined');
   });
 
+  test('of groups that are treated alike: bca has none, so the percentiles are taken, from the value on', async () => {
+    const { metrics, intervals } = await measured([...rowsOf('a', 100, 30, 10), ...rowsOf('b', 100, 30, 10)], 'single', 'x', {
+      method: 'bca',
+    });
+    expect(metrics.demographic_parity_difference).toBe(0);
+    const { low, high } = intervals!.demographic_parity_difference;
+    expect(low).toBe(0);
+    expect(high).toBeGreaterThan(0.1);
+    expect(high).toBeLessThan(0.2);
+    expect(intervals!.equalized_odds_ratio.high).toBe(1);
+  });
+
   test('of each label, and of the worst one', async () => {
     const { labels, intervals } = await measured([...rowsOf('a', 60, 20, 8), ...rowsOf('b', 60, 10, 5)], 'multi', undefined, {});
     expect(Object.values(labels).map(({ intervals: own }) => own!.demographic_parity_difference.low !== null)).toEqual([true, true, false]);
