@@ -197,8 +197,8 @@ export interface StepContext<
   options: OptionsOf<O>;
   /** Absolute paths by role: a string, or a list for an input with `many`; absent if optional and not given. */
   inputs: InputsOf<I>;
-  /** For each input that refers to steps: the cells that made it, in the order of its paths. */
-  origins: Record<string, CellOrigin[]>;
+  /** For each input that refers to steps: the cell that made each of its paths, null for a path that no step made. */
+  origins: Record<string, (CellOrigin | null)[]>;
   /** The addresses of downloaded inputs, by path. Use them in messages instead of paths in the cache. */
   addresses: Record<string, string>;
   /** The names of inputs in the fingerprint, by path. They are equal on every machine: only the last part of an absolute path. */

@@ -141,8 +141,8 @@ function jobOf(work: Attempt, { module, options }: StepAction): Omit<StepJob, 'm
       if (address !== undefined) job.addresses[path] = address;
       if (repository !== undefined) job.repositories[path] = repository;
     }
-    const cells = sources.flatMap(({ origin }) => origin ?? []);
-    if (cells.length > 0) job.origins[role] = cells;
+    const cells = sources.map(({ origin }) => origin ?? null);
+    if (cells.some((cell) => cell !== null)) job.origins[role] = cells;
   }
   return job;
 }

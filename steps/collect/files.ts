@@ -132,7 +132,7 @@ function withoutSecrets(address: string): string {
 
 /** The path of a step's output does not describe the data. */
 function madeByStep(path: string, given: string[], { origins }: Context): boolean {
-  return origins.files?.length === given.length || path.split(sep).includes('.tunesmith');
+  return Boolean(origins.files?.[given.indexOf(path)]) || path.split(sep).includes('.tunesmith');
 }
 
 /** Local files, by their names in the fingerprint. Many of them share one line. */

@@ -77,14 +77,15 @@ function reason(best: Candidate, valid: Candidate[], ties: string[], { name, hig
 }
 
 /** The candidate that belongs to the best metrics: the only one that agrees in every dimension that both cells have. */
-function pickFor(best: CellOrigin, picks: CellOrigin[]): number {
+function pickFor(best: CellOrigin, picks: (CellOrigin | null)[]): number {
   const fits = picks.flatMap((pick, i) =>
+    pick &&
     Object.entries(pick.matrix).every(([k, v]) => !Object.hasOwn(best.matrix, k) || JSON.stringify(best.matrix[k]) === JSON.stringify(v))
       ? [i]
       : [],
   );
   if (fits.length === 1) return fits[0]!;
-  const names = picks.map((pick) => pick.cell).join(', ') || 'no output of a step';
+  const names = picks.flatMap((pick) => pick?.cell ?? []).join(', ') || 'no output of a step';
   throw new StepError(
     fits.length === 0
       ? `no output in \`pick\` belongs to ${best.cell}: \`pick\` has ${names}`

@@ -31,7 +31,7 @@ export async function ranStep(
   definition: StepDeclaration<any>,
   options: object,
   inputs: Record<string, string | string[]>,
-  origins: Record<string, CellOrigin[]> = {},
+  origins: Record<string, (CellOrigin | null)[]> = {},
   more: Partial<StepContext<any>> = {},
 ): Promise<Ran> {
   const folder = temporary();

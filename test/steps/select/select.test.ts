@@ -70,3 +70,25 @@ test('a choice by the test split is made, with a warning', async () => {
   expect((await selected({ maximize: 'f1' }, [0.5], { split: 'test' })).warnings).toEqual([]);
   expect((await selected({ maximize: 'f1' }, [0.5, 0.6])).warnings).toEqual([]);
 });
+
+test('a path that no step made does not shift the others: `pick` finds its cell, and `from` refuses such a path', async () => {
+  const folder = temporary();
+  const file = (name: string, content: string) => {
+    writeFileSync(join(folder, name), content);
+    return join(folder, name);
+  };
+  const metrics = [0.8, 0.9].map((f1, i) => file(`metrics-${i}`, JSON.stringify({ split: 'validation', metrics: { f1 } })));
+  const made = (cell: string) => [0, 1].map((lr) => ({ cell: `${cell}[lr=${lr}]`, matrix: { lr } }));
+  const pick = ['own', '0', '1'].map((name) => file(`model-${name}`, `model ${name}`));
+  const ran = await ranStep(
+    definition,
+    { maximize: 'f1' },
+    { from: metrics, pick },
+    { from: made('evaluate'), pick: [null, ...made('train')] },
+  );
+  expect(readFileSync(ran.outputs.pick!, 'utf8')).toBe('model 1');
+  expect(ran.result).toMatch(/^chose train\[lr=1\]/);
+  const own = file('own', '{"metrics":{"f1":1}}');
+  const mixed = ranStep(definition, { maximize: 'f1' }, { from: [own, ...metrics], pick }, { from: [null, ...made('evaluate')], pick: [] });
+  await expect(mixed).rejects.toThrow(`from: no step made ${own}`);
+});
