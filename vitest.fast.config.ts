@@ -14,9 +14,8 @@ export default defineConfig({
       'test/steps/evaluate/{discover,fairness}.test.ts',
       'test/steps/ml/*.test.ts',
       'test/steps/ml/{answering,data,generation,metrics,models}/*.test.ts',
-      'test/steps/ml/tasks/measurement.test.ts',
+      'test/steps/ml/tasks/{measurement,scorer}.test.ts',
       'test/steps/serving/{inputs,queue}.test.ts',
-      'test/steps/require/scorer.test.ts',
       'test/steps/ml/runtime/{kernels,ops}.test.ts',
     ],
     exclude: [

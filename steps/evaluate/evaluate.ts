@@ -21,6 +21,7 @@ import { evaluateSplit } from '../ml/tasks/evaluation.ts';
 import { checkFit, intoModel } from '../ml/tasks/fit.ts';
 import { readGroups } from '../ml/tasks/groups.ts';
 import { betterOf, evaluationMetrics, meansNothing, whyUndefined } from '../ml/tasks/metrics.ts';
+import { checkCompared, comparePredictions } from './compare.ts';
 import { intervalsOf, readUnits, unitsIn } from './intervals.ts';
 import { Predictions } from './predictions.ts';
 import type step from './step.ts';
@@ -40,7 +41,8 @@ export async function evaluate(context: Context): Promise<void> {
     const unitsOf = unitsIn(context, subject.units, evaluation.strata);
     const drawn = intervalsOf(context, evaluation, unitsOf);
     const subgroups = await measureSubgroups(context, { ...evaluation, unitsOf, bootstrap: bootstrapOptions(options.intervals) });
-    await report(context, evaluation, { drawn, subgroups });
+    const comparison = await comparePredictions(context, { ...comparedIn(evaluation), unitsOf });
+    await report(context, evaluation, { drawn, subgroups, comparison });
   } finally {
     split.close();
   }
@@ -80,6 +82,7 @@ async function openSubject(context: Context): Promise<Subject> {
   await checkFit(info, model, inputs);
   const metrics = metricsOf(info, model, options);
   const units = await readUnits(context, split);
+  await checkCompared(context, comparedIn({ info, split, model, ...metrics }));
   const differences = await differencesFromTraining(info, inputs);
   if (differences.length > 0)
     warn(
@@ -89,6 +92,14 @@ async function openSubject(context: Context): Promise<Subject> {
   if (calibration) log(`calibrated scores: ${calibrationInWords(calibration)}`);
   return { info, split, model, calibration, units, group: await groupsOf(split, calibration, inputs.data), ...metrics };
 }
+
+const comparedIn = ({ info, split, model, names, ofTexts }: Pick<Subject, 'info' | 'split' | 'model' | 'names' | 'ofTexts'>) => ({
+  task: info.task,
+  problem: model.problem,
+  labels: model.labels,
+  metrics: [...ofTexts, ...names],
+  split,
+});
 
 /** For a model whose thresholds depend on a column of the data. */
 async function groupsOf(split: Split, calibration: ModelCalibration | undefined, data: string | undefined): Promise<Subject['group']> {
@@ -170,7 +181,7 @@ function columnsOfTexts({ texts, metrics, metricsOfText }: GeneratedTexts) {
 async function report(
   { options, outputs, log, warn, metric }: Context,
   { info, split, names, metrics, details }: Evaluation,
-  { drawn, subgroups }: { drawn: Intervals | undefined; subgroups: Subgroups | undefined },
+  { drawn, subgroups, comparison }: { drawn: Intervals | undefined; subgroups: Subgroups | undefined; comparison: Subgroups | undefined },
 ): Promise<void> {
   const values = metrics();
   for (const [name, value] of Object.entries(values))
@@ -178,21 +189,23 @@ async function report(
   const missing = Object.entries(values).filter(([, value]) => !Number.isFinite(value));
   const undefinedMetrics = Object.fromEntries(missing.map(([name, value]) => [name, whyUndefined(name, value)]));
   for (const [name, why] of Object.entries(undefinedMetrics)) warn(`${name} is undefined on the split ${options.split}: ${why}`);
-  const figures = recordFigures(subgroups, { warn, metric });
+  const figures = recordFigures({ ...subgroups?.figures, ...comparison?.figures }, { warn, metric });
   const reasons = { ...undefinedMetrics, ...figures.undefined, ...drawn?.undefined };
-  const intervals = drawn && { ...drawn.report.intervals, ...figures.intervals };
-  for (const line of notesOnIntervals(intervals ?? {}, reasons)) log(line);
+  const intervals = { ...drawn?.report.intervals, ...figures.intervals };
+  for (const line of notesOnIntervals(intervals, reasons)) log(line);
   // A perplexity is meaningful only with the context length.
   const block = names.includes('perplexity') ? { block_length: info.max_target_length ?? info.max_length } : {};
   const all = {
     split: options.split,
     rows: split.rows,
     metrics: { ...values, ...figures.metrics },
-    ...(drawn && { ...drawn.report, intervals }),
+    ...drawn?.report,
+    ...(Object.keys(intervals).length > 0 && { intervals }),
     ...(Object.keys(reasons).length > 0 && { undefined: reasons }),
     ...block,
     ...details,
     ...subgroups?.fields,
+    ...comparison?.fields,
   };
   await writeFile(outputs.metrics!, `${JSON.stringify(all, null, 2)}\n`);
 }

@@ -2,7 +2,7 @@
 
 import { StepError } from '../../engine/contract/step.ts';
 import { quote } from '../ml/data/sql.ts';
-import { type BootstrapOptions, type Bootstrapped, bootstrap, type Interval, intervalOf, type Units } from '../ml/metrics/bootstrap.ts';
+import { type BootstrapOptions, type Bootstrapped, bootstrap, type Interval, type Units } from '../ml/metrics/bootstrap.ts';
 import { FAIRNESS, type FairnessMetric, fairnessMetrics, type GroupCounts, GroupedFlags, ratesOf } from '../ml/metrics/fairness.ts';
 import { endsIn, missingEnds } from '../ml/metrics/intervals.ts';
 import type { FairnessFigures, FairnessGroup, FairnessReport } from '../ml/metrics/subgroups.ts';
@@ -145,21 +145,19 @@ function intervalsIn(flags: GroupedFlags, { units, options }: Resampling): { ofL
       return Object.fromEntries([...worsts, ...others.flatMap((figures, k) => NAMES.map((name) => [`${k} ${name}`, figures[name]]))]);
     },
     units,
-    options,
+    { ...options, method: 'percentile' },
   );
-  const of = (prefix: string) => ofNames((name) => explained(oneSided(drawn[`${prefix}${name}`]!, options.level)));
+  const of = (prefix: string) => ofNames((name) => explained(withValue(drawn[`${prefix}${name}`]!)));
   const all = of('');
   return { ofLabels: places.map((k) => (flags.labels > 1 ? of(`${k} `) : all)), worst: all };
 }
 
 /**
- * A figure of groups that are treated alike is at the end of its range, and differs more in all samples. Then `bca` has no interval,
- * and the percentiles are taken, with the value itself as an end.
+ * The percentiles, and the value itself. A difference between groups is larger in most samples than in the split if it is small,
+ * because it cannot be below 0. So `bca` would have no interval, or a much too narrow one.
  */
-function oneSided({ value, interval, replicates }: Bootstrapped, level: number): Interval {
-  if (interval.why === undefined) return interval;
-  const { low, high, ...rest } = intervalOf(value, replicates, [], { level, method: 'percentile' });
-  return { ...rest, low: Math.min(low, value), high: Math.max(high, value) };
+function withValue({ value, interval }: Bootstrapped): Interval {
+  return interval.why === undefined ? { ...interval, low: Math.min(interval.low, value), high: Math.max(interval.high, value) } : interval;
 }
 
 /** With the reason why a sample has no value. */

@@ -49,10 +49,17 @@ export default declareStep({
           'A column of `data`, such as the author: samples are made of whole groups of rows with the same value, because the rows of a group are not independent of each other. `stratify` then has no effect.',
       },
     }),
+    compare: {
+      type: 'object',
+      properties: {},
+      additionalProperties: false,
+      description:
+        "Compares the model with another one on the same rows: give the `predictions` of its evaluate step. A paired test of each metric shows whether the difference may be due to chance: McNemar's test for a metric that is the share of correct rows (accuracy, exact_match), otherwise the paired bootstrap.",
+    },
     batch_size: { type: 'integer', minimum: 1, default: 32, description: 'Number of sequences per forward pass.' },
     ...runtimeOptions,
   },
-  optional: ['metrics', 'positive', 'generation', 'intervals', 'slices', 'discover', 'fairness', 'counterfactual'],
+  optional: ['metrics', 'positive', 'generation', 'intervals', 'slices', 'discover', 'fairness', 'counterfactual', 'compare'],
   aliases: aliasesOf(
     {
       batch_size: 'per_device_eval_batch_size per_gpu_eval_batch_size eval_batch_size per_device_batch_size bs',
@@ -67,6 +74,7 @@ export default declareStep({
       'generation: { max_length: … }': 'generation_max_length',
       'generation: { num_beams: … }': 'num_beams generation_num_beams',
       intervals: 'confidence_intervals ci bootstrap confidence_interval',
+      'compare: { predictions: … }': 'baseline_predictions other_predictions reference_predictions compare_to compare_with',
       'intervals: { resamples: … }': 'n_resamples num_bootstrap',
       'intervals: { level: … }': 'confidence_level',
       device: 'no_cuda use_cpu use_cuda cuda gpu',
@@ -83,6 +91,10 @@ export default declareStep({
       kind: 'folder',
       optional: true,
       description: 'The data that the tokens were made of. Their columns, such as the texts, then become columns of the predictions.',
+    },
+    'compare.predictions': {
+      kind: 'folder',
+      description: 'The `predictions` of another evaluate step on the same rows, for the same task and with the same `metrics`.',
     },
   },
   outputs: {

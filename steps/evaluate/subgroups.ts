@@ -43,7 +43,7 @@ export interface MeasuredModel {
 /** A figure that the summary prints and gates read; null if it is undefined. */
 interface Figure {
   value: number | null;
-  better: MetricDirection;
+  better?: MetricDirection;
   interval?: IntervalEnds | undefined;
   undefined?: string | undefined;
   /** Why the ends of its interval are undefined. */
@@ -125,24 +125,20 @@ function fairnessOf(
 }
 
 /** Reports the figures. Returns them for the metrics file, and why some are undefined. */
-export function recordFigures(
-  { figures }: Pick<Subgroups, 'figures'> = { figures: {} },
-  { metric, warn }: Pick<Context, 'metric' | 'warn'>,
-) {
+export function recordFigures(figures: Subgroups['figures'], { metric, warn }: Pick<Context, 'metric' | 'warn'>) {
   const metrics: Record<string, number | null> = {};
   const intervals: Record<string, IntervalEnds> = {};
-  const undefinedFigures: Record<string, string> = {};
-  for (const [name, { value, better, interval, undefined: why, noInterval }] of Object.entries(figures)) {
+  const reasons: Record<string, string> = {};
+  for (const [name, { value, better, interval, undefined: why }] of Object.entries(figures)) {
     metrics[name] = value;
     if (interval) intervals[name] = interval;
-    Object.assign(undefinedFigures, missingEnds(name, noInterval));
-    if (value !== null) metric(name, value, { better, ...endsOf(intervals, name) });
-    else {
-      undefinedFigures[name] = why!;
-      warn(`${name} is undefined: ${why}`);
-    }
+    if (value !== null) metric(name, value, { ...(better && { better }), ...endsOf(intervals, name) });
+    else reasons[name] = why!;
   }
-  return { metrics, intervals, undefined: undefinedFigures };
+  for (const [why, names] of Map.groupBy(Object.keys(reasons), (name) => reasons[name]!))
+    warn(`${names.join(', ')} ${names.length > 1 ? 'are' : 'is'} undefined: ${why}`);
+  for (const [name, { noInterval }] of Object.entries(figures)) Object.assign(reasons, missingEnds(name, noInterval));
+  return { metrics, intervals, undefined: reasons };
 }
 
 function requireData({ inputs }: Context, option: string): string {

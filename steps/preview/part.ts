@@ -1,5 +1,7 @@
 /** One part of what `tunesmith show` prints about a path. */
 
+import type { IntervalEnds } from '../ml/metrics/intervals.ts';
+
 export interface Preview {
   /** What it is: "table, 5,021 rows". */
   title: string;
@@ -17,3 +19,11 @@ export function more(count: number, things: string): { rest?: string } {
 export function number(n: number): string {
   return n.toLocaleString('en-US');
 }
+
+export const figure = (value: number | null | undefined): string => (typeof value === 'number' ? value.toFixed(4) : 'n/a');
+
+/** A figure and the ends of its interval, if it has one. */
+export const withBounds = (value: number | null | undefined, bounds: IntervalEnds | undefined): string =>
+  typeof value === 'number' && bounds && bounds.low !== null
+    ? `${figure(value)} [${figure(bounds.low)}, ${figure(bounds.high)}]`
+    : figure(value);

@@ -6,7 +6,8 @@ import { basename, extname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { StepError } from '../../engine/contract/step.ts';
 import type { IntervalEnds } from '../ml/metrics/intervals.ts';
-import { more, number, type Preview } from './part.ts';
+import { type ComparisonPart, comparisonTable } from './comparison.ts';
+import { figure, more, number, type Preview } from './part.ts';
 import { type SubgroupReports, subgroupTables } from './subgroups.ts';
 import { previewTable, type Sort, type TableKind } from './table.ts';
 import { type ThresholdsReport, thresholdsTable } from './thresholds.ts';
@@ -223,7 +224,7 @@ function bytes(count: number): string {
 
 /* The metrics file of evaluate as tables: metrics, scores per class, and the confusion matrix. */
 
-interface Report extends SubgroupReports, ThresholdsReport {
+interface Report extends SubgroupReports, ThresholdsReport, ComparisonPart {
   split: string;
   rows: number;
   metrics: Record<string, number | null>;
@@ -247,7 +248,7 @@ async function metricsTables(path: string, size: number, limit: number): Promise
   const figures = Object.entries(metrics).map(([name, value]) => [
     name,
     figure(value),
-    ...(intervals ? [within(intervals[name] ?? { low: null, high: null })] : []),
+    ...(intervals && interval ? [within(intervals[name] ?? { low: null, high: null })] : []),
   ]);
   const columns = ['metric', 'value', ...(intervals && interval ? [`${100 * interval.level}% interval`] : [])];
   return [
@@ -260,6 +261,7 @@ async function metricsTables(path: string, size: number, limit: number): Promise
     ...(labels && matrix && labels.length <= MOST_LABELS ? [confusion(labels, matrix)] : []),
     ...thresholdsTable(report, limit),
     ...subgroupTables(report, limit),
+    ...comparisonTable(report),
   ];
 }
 
@@ -300,5 +302,3 @@ function confusion(labels: string[], matrix: number[][]): Preview {
     },
   };
 }
-
-const figure = (value: number | null): string => (value === null ? 'n/a' : value.toFixed(4));

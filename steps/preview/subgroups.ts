@@ -1,9 +1,8 @@
 /** The parts of evaluate's metrics file that compare groups of rows, as tables. */
 
 import { FAIRNESS } from '../ml/metrics/fairness.ts';
-import type { IntervalEnds } from '../ml/metrics/intervals.ts';
 import type { CounterfactualReport, DiscoveryReport, FairnessReport, SliceReport } from '../ml/metrics/subgroups.ts';
-import { more, number, type Preview } from './part.ts';
+import { figure, more, number, type Preview, withBounds } from './part.ts';
 
 /** The parts that the file has. */
 export interface SubgroupReports {
@@ -148,11 +147,4 @@ function short(answer: any): string {
 
 const cut = (text: string): string => (text.length > 200 ? `${text.slice(0, 200)}…` : text);
 
-const figure = (value: number | null | undefined): string => (typeof value === 'number' ? value.toFixed(4) : 'n/a');
-
 const signed = (value: number): string => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(4)}`;
-
-const withBounds = (value: number | null | undefined, bounds: IntervalEnds | undefined): string =>
-  typeof value === 'number' && bounds && bounds.low !== null
-    ? `${figure(value)} [${figure(bounds.low)}, ${figure(bounds.high)}]`
-    : figure(value);

@@ -8,12 +8,12 @@ import { answerAll } from '../ml/answering/answer-all.ts';
 import { type Bundle, openBundle } from '../ml/answering/bundle.ts';
 import { Database } from '../ml/data/database.ts';
 import { beginsWith, readPreprocessing, remainingSteps } from '../ml/data/preprocessing.ts';
-import { type McNemar, mcnemar, type PairedBootstrap, pairedBootstrap } from '../ml/metrics/paired-tests.ts';
+import { type PairedTest, pairedTests } from '../ml/metrics/paired-tests.ts';
 import { listed } from '../ml/models/json.ts';
 import { betterOf, taskMetrics, whyUndefined } from '../ml/tasks/metrics.ts';
+import { isShareOfRows, openScorer, type Scored, type Scorer } from '../ml/tasks/scorer.ts';
 import { notComparable } from './foresee.ts';
 import { type ComparedRows, openRows } from './rows.ts';
-import { isShareOfRows, openScorer, type Scorer, type Subject } from './scorer.ts';
 import type step from './step.ts';
 import type { Limits } from './step.ts';
 
@@ -32,7 +32,7 @@ export interface Comparison {
   /** The first minus the second, with its 95% bootstrap interval. */
   difference: number | null;
   interval: { low: number; high: number } | null;
-  test: { name: (McNemar | PairedBootstrap)['test']; only_model?: number; only_other?: number; exact?: boolean; resamples?: number };
+  test: { name: PairedTest['test']; only_model?: number; only_other?: number; exact?: boolean; resamples?: number };
   p: number | null;
   /** The highest p-value. */
   limit: number;
@@ -42,6 +42,8 @@ export interface Comparison {
 }
 
 const LEVEL = 0.95;
+
+type BetterThan = NonNullable<Limits['better_than']>;
 
 export async function compareModels(context: Context, named: { model: string; other: string }): Promise<Comparison> {
   const { options, inputs, warn } = context;
@@ -53,7 +55,13 @@ export async function compareModels(context: Context, named: { model: string; ot
   try {
     const rows = await openRows(database, model, { data: inputs.data!, split: options.split, label: better.label });
     if (rows.unlabelled > 0) warn(`${rows.unlabelled} rows of the split ${options.split} have no true value, and are left out`);
-    const subject: Subject = { ...model, labels: labelsOf(model, other, rows), metric: better.metric, positive: better.positive };
+    const subject: Scored = {
+      ...model,
+      labels: labelsOf(model, other, rows),
+      metrics: [better.metric],
+      positive: better.positive,
+      option: ['limits', 'better_than'],
+    };
     warnUnknown(
       subject,
       rows,
@@ -100,7 +108,7 @@ function labelsOf(model: Bundle, other: Bundle, { truth }: ComparedRows): string
 }
 
 /** A model that does not know a label gets its rows wrong. */
-function warnUnknown(subject: Subject, { truth }: ComparedRows, models: [Bundle, string][], warn: Context['warn']): void {
+function warnUnknown(subject: Scored, { truth }: ComparedRows, models: [Bundle, string][], warn: Context['warn']): void {
   if (subject.problem === 'regression' || subject.task === 'question-answering') return;
   for (const [{ labels }, name] of models) {
     const unknown = subject.labels.filter((label) => !labels.includes(label));
@@ -127,31 +135,28 @@ async function score(scorer: Scorer, bundle: Bundle, name: string, rows: Compare
   }
 }
 
-function tested(own: Scorer, others: Scorer, subject: Subject, count: number, { p: limit, resamples }: { p: number; resamples: number }) {
-  const { metric } = subject;
+function tested(own: Scorer, others: Scorer, subject: Scored, count: number, { metric, p: limit, resamples }: BetterThan) {
   const rows = Int32Array.from({ length: count }, (_, row) => row);
-  const metricsOf = (scorer: Scorer) => (of: Int32Array) => ({ [metric]: scorer.value(of) });
-  const [value, other] = [own.value(rows), others.value(rows)];
-  const options = { resamples, level: LEVEL, method: 'percentile', seed: 0 } as const;
-  const drawn = pairedBootstrap(metricsOf(others), metricsOf(own), metric, { rows }, options);
-  const correct = (scorer: Scorer) => Uint8Array.from(rows, (row) => scorer.value(Int32Array.of(row)));
-  const exact = isShareOfRows(subject) ? mcnemar(correct(others), correct(own)) : undefined;
-  const { p } = exact ?? drawn;
+  const correct = ({ metrics }: Scorer) => Uint8Array.from(rows, (row) => metrics(Int32Array.of(row))[metric]!);
+  const tests = pairedTests(others.metrics, own.metrics, {
+    correct: () => (isShareOfRows(subject, metric) ? { first: correct(others), second: correct(own) } : undefined),
+    units: { rows },
+    options: { resamples, level: LEVEL, method: 'percentile', seed: 0 },
+  });
+  const { test: name, first: other, second: value, difference, interval, p, mcnemar: exact } = tests[metric]!;
   const better = betterOf(metric);
-  const ahead = better === 'lower' ? drawn.difference < 0 : drawn.difference > 0;
+  const ahead = better === 'lower' ? difference < 0 : difference > 0;
   const why = whyNot({ value, other, ahead, p, limit }, metric);
-  const { low, high } = drawn.interval;
+  const { low, high } = interval;
   return {
     metric,
     better,
     rows: count,
     value: orNull(value),
     other: orNull(other),
-    difference: orNull(drawn.difference),
+    difference: orNull(difference),
     interval: Number.isNaN(low) ? null : { low, high },
-    test: exact
-      ? { name: exact.test, only_model: exact.onlySecond, only_other: exact.onlyFirst, exact: exact.exact }
-      : { name: drawn.test, resamples },
+    test: exact ? { name, only_model: exact.onlySecond, only_other: exact.onlyFirst, exact: exact.exact } : { name, resamples },
     p: orNull(p),
     limit,
     passed: why === undefined,

@@ -55,6 +55,37 @@ def close():
     return {"data": numbers.tolist(), "bca": [made.confidence_interval.low, made.confidence_interval.high]}
 
 
+def paired():
+    """The difference of the F1 of two models on the same examples. The p-value is twice the share of samples with the other sign or none."""
+    own = np.random.default_rng(6)
+    truth = (own.random(90) < 0.4).astype(int)
+    first, second = [np.where(own.random(90) < wrong, 1 - truth, truth) for wrong in (0.3, 0.2)]
+
+    def difference(t, a, b):
+        return round(float(M.f1_score(t, b) - M.f1_score(t, a)), 12)
+
+    made = stats.bootstrap(
+        (truth, first, second),
+        difference,
+        paired=True,
+        vectorized=False,
+        n_resamples=RESAMPLES,
+        method="percentile",
+        rng=np.random.default_rng(7),
+    )
+    values = made.bootstrap_distribution
+    tail = min(np.sum(values <= 0), np.sum(values >= 0))
+    return {
+        "truth": truth.tolist(),
+        "first": first.tolist(),
+        "second": second.tolist(),
+        "difference": difference(truth, first, second),
+        "replicates": values.tolist(),
+        "percentile": [made.confidence_interval.low, made.confidence_interval.high],
+        "p": float(min(1, 2 * (1 + tail) / (1 + len(values)))),
+    }
+
+
 def discordant(first, second):
     return {"first": first, "second": second} | {
         key: {"statistic": float(result.statistic), "p": float(result.pvalue)}
@@ -72,6 +103,7 @@ values = {
     "intervals": intervals(),
     "close": close(),
     "mcnemar": [discordant(*pair) for pair in [(0, 0), (1, 0), (3, 9), (12, 12), (2, 22), (10, 15), (40, 22), (300, 340), (13, 13)]],
+    "paired": paired(),
     "normal": {"x": x, "cdf": stats.norm.cdf(x).tolist(), "p": p, "quantile": stats.norm.ppf(p).tolist()},
 }
 json.dump(values, sys.stdout)

@@ -134,7 +134,7 @@ describe('intervals', () => {
     expect(few.undefined!['equalized_odds_difference.upper']).toBe('the metric itself is undefined');
   });
 
-  test('of groups that are treated alike: bca has none, so the percentiles are taken, from the value on', async () => {
+  test('of groups that are treated alike: from 0 on', async () => {
     const { metrics, intervals } = await measured([...rowsOf('a', 100, 30, 10), ...rowsOf('b', 100, 30, 10)], 'single', 'x', {
       method: 'bca',
     });

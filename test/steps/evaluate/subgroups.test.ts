@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import step from '../../../steps/evaluate/step.ts';
+import { Database } from '../../../steps/ml/data/database.ts';
+import { tableOf, writeTable } from '../../../steps/ml/data/table.ts';
 import { preview } from '../../../steps/preview/preview.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
 import train from '../../../steps/train/step.ts';
@@ -25,10 +27,11 @@ interface Inputs {
   model: string;
   tokens: string;
   data?: string;
+  'compare.predictions'?: string;
 }
 
 /** Trained once. */
-async function inputs(): Promise<Required<Inputs>> {
+async function inputs(): Promise<Required<Pick<Inputs, 'model' | 'tokens' | 'data'>>> {
   const folders = { model: join(kept, 'model'), tokens: join(kept, 'tokens'), data: join(kept, 'data') };
   if (existsSync(folders.model)) return folders;
   const model = smallModel();
@@ -149,19 +152,26 @@ test('fairness between groups; a missing group is a group', async () => {
   const rates = labels.good.groups.map(({ selection_rate }: any) => selection_rate);
   expect(metrics['fairness.demographic_parity_difference']).toBeCloseTo(Math.max(...rates) - Math.min(...rates), 12);
   expect(report.fairness.metrics).toEqual(labels.good.metrics);
-  const { low, high } = report.intervals['fairness.demographic_parity_difference'];
-  expect(low).toBeLessThanOrEqual(metrics['fairness.demographic_parity_difference']!);
-  expect(high).toBeGreaterThan(metrics['fairness.demographic_parity_difference']!);
+  expect(report.undefined['fairness.demographic_parity_difference.lower']).toMatch(/^all bootstrap samples have the same value/);
   const titles = (await preview(outputs.metrics!, 10)).map(({ title }) => title);
   expect(titles).toContain('fairness between the groups of source');
   expect(titles).toContain('rates of the groups of source; the positive label is good');
+});
+
+test('fairness figures have intervals', async () => {
+  const { report, metrics } = await evaluated({ fairness: { group: 'year' } });
+  const value = metrics['fairness.demographic_parity_difference']!;
+  const { low, high } = report.intervals['fairness.demographic_parity_difference'];
+  expect(low).toBeLessThanOrEqual(value);
+  expect(high).toBeGreaterThan(value);
+  expect(report.fairness.intervals.demographic_parity_difference).toEqual({ low, high });
 });
 
 test('a group without a positive row: undefined, with the reason', async () => {
   const { report, warnings } = await evaluated({ fairness: { group: ['label', 'source'] } });
   expect(report.fairness.metrics.equalized_odds_difference).toBeNull();
   expect(report.undefined['fairness.equalized_odds_difference']).toMatch(/in the group bad \/ .*, no row has the label good/);
-  expect(warnings.join('\n')).toMatch(/fairness\.equalized_odds_difference is undefined/);
+  expect(warnings.join('\n')).toMatch(/^fairness\.equalized_odds_difference, fairness\.equalized_odds_ratio are undefined: /m);
   const large = (await evaluated({ fairness: { group: 'source', min_rows: 25 } })).report.fairness;
   expect(large.left_out).toEqual(['(missing)', 'mail'].map((group) => ({ group, rows: 20 })));
   expect(large.undefined.demographic_parity_ratio).toBe('there is only one group with at least 25 rows: web');
@@ -207,7 +217,75 @@ test('terms that no text contains: undefined, with the reason and a warning', as
   const { report, warnings } = await evaluated({ counterfactual: { swap: { terms: [['he', 'she']] } } });
   expect(report.counterfactual).toMatchObject({ rows: 0, changed: null, mean_change: null });
   expect(report.undefined['counterfactual.changed']).toBe('no text contains a term of `counterfactual.swap`');
-  expect(warnings.join('\n')).toMatch(/counterfactual\.changed is undefined/);
+  expect(warnings.join('\n')).toMatch(/^counterfactual\.changed, .* are undefined: no text/m);
+});
+
+/** Predictions of another model: every third prediction is the other label. */
+async function otherPredictions(sql = 'SELECT * FROM predictions'): Promise<string> {
+  const folder = mkdtempSync(join(kept, 'other-'));
+  const { outputs } = await evaluated({ metrics: ['accuracy'] });
+  const database = await Database.open();
+  try {
+    await database.run(`CREATE TABLE own AS SELECT *, row_number() OVER () % 3 = 0 AS wrong FROM ${tableOf(outputs.predictions!)}`);
+    await database.run(
+      `CREATE VIEW predictions AS SELECT * EXCLUDE wrong REPLACE (
+         CASE WHEN wrong THEN CASE prediction WHEN 'good' THEN 'bad' ELSE 'good' END ELSE prediction END AS prediction,
+         CASE WHEN wrong THEN NOT correct ELSE correct END AS correct,
+         CASE WHEN wrong THEN MAP {'bad': scores['good'], 'good': scores['bad']} ELSE scores END AS scores) FROM own`,
+    );
+    await writeTable(database, `(${sql})`, folder);
+  } finally {
+    database.close();
+  }
+  return folder;
+}
+
+test('compare: paired tests with the predictions of another model, of each metric', async () => {
+  const given = { ...(await inputs()), 'compare.predictions': await otherPredictions() };
+  const { report, metrics, log, outputs } = await evaluated({ metrics: ['accuracy', 'f1', 'log_loss'], compare: {} }, given);
+  const { accuracy, f1, log_loss: loss } = report.comparison.metrics;
+  // 26 of 80 predictions differ, so exactly one of the models is right about these rows.
+  expect(accuracy).toMatchObject({ test: 'mcnemar', exact: false });
+  expect(accuracy.only_this + accuracy.only_other).toBe(26);
+  expect(accuracy.value - accuracy.other).toBeCloseTo((accuracy.only_this - accuracy.only_other) / 80, 12);
+  expect(accuracy.value).toBe(report.metrics.accuracy);
+  for (const one of [f1, loss]) {
+    expect(one.test).toBe('paired bootstrap');
+    expect(one.difference).toBeCloseTo(one.value - one.other, 12);
+    expect(one.interval.low).toBeLessThan(one.difference);
+    expect(one.interval.high).toBeGreaterThan(one.difference);
+  }
+  expect(metrics['difference.f1']).toBe(f1.difference);
+  expect(metrics['difference.f1.p']).toBe(f1.p);
+  expect(report.intervals['difference.accuracy']).toEqual(accuracy.interval);
+  expect(log.join('\n')).toMatch(
+    /accuracy 0\.\d+, other 0\.\d+: difference 0\.\d+ \[.*\], p .* \(McNemar, chi-squared: \d+ rows correct only/,
+  );
+  expect((await preview(outputs.metrics!, 10)).map(({ title }) => title)).toContain('comparison with the other predictions, 80 rows');
+});
+
+test('compare: a model does not differ from itself', async () => {
+  const { outputs } = await evaluated({ metrics: ['accuracy'] });
+  const given = { ...(await inputs()), 'compare.predictions': outputs.predictions! };
+  const { report } = await evaluated({ metrics: ['accuracy', 'macro_f1'], compare: {}, intervals: false }, given);
+  expect(report.comparison.metrics).toMatchObject({ accuracy: { difference: 0, p: 1, exact: true }, macro_f1: { difference: 0, p: 1 } });
+  expect(report.undefined['difference.macro_f1.lower']).toMatch(/^all bootstrap samples have the same value/);
+});
+
+test.each([
+  ['SELECT * FROM predictions LIMIT 70', /lack 10 of 80 rows of the split test, such as \S+$/],
+  [
+    "SELECT * FROM predictions UNION ALL SELECT * REPLACE ('x' || id AS id) FROM predictions",
+    /have rows that the split test does not have: 80,/,
+  ],
+  ['SELECT * FROM predictions UNION ALL SELECT * FROM predictions', /have the row \S+ several times/],
+  ["SELECT * REPLACE ('good' AS label) FROM predictions", /the row \S+ has the label "bad", but "good" in the other predictions/],
+  ['SELECT * EXCLUDE scores FROM predictions', /no column `scores`.*log_loss.* need MAP\(VARCHAR, DOUBLE\)/],
+  ['SELECT * REPLACE (1.5::DOUBLE AS prediction) FROM predictions', /DOUBLE in the column `prediction`/],
+  ["SELECT * REPLACE ('ugly' AS prediction) FROM predictions", /f1 needs two labels, and there are 3/],
+])('compare: %s is refused', async (sql, message) => {
+  const given = { ...(await inputs()), 'compare.predictions': await otherPredictions(sql) };
+  await expect(evaluated({ metrics: ['f1', 'log_loss'], compare: {} }, given)).rejects.toThrow(message);
 });
 
 test('without data, slices by the predictions work, and others are refused when the pipeline is read', async () => {

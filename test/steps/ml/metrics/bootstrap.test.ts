@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { type BootstrapOptions, bootstrap, intervalOf } from '../../../../steps/ml/metrics/bootstrap.ts';
 import { normalCdf, normalQuantile } from '../../../../steps/ml/metrics/distributions.ts';
-import { mcnemar, pairedBootstrap, signTail } from '../../../../steps/ml/metrics/paired-tests.ts';
+import { mcnemar, pairedTests, signTail } from '../../../../steps/ml/metrics/paired-tests.ts';
+import { classificationOf } from '../../../../steps/ml/metrics/text-classification.ts';
 
 const golden = JSON.parse(readFileSync(new URL('../../../golden/intervals.json', import.meta.url), 'utf8'));
 
@@ -169,10 +170,37 @@ describe('paired tests', () => {
     },
   );
 
+  /** Without McNemar's test. */
+  const pairedBootstrap = (first: number[], second: number[]) =>
+    pairedTests(meanOf(first), meanOf(second), {
+      correct: () => undefined,
+      units: { rows: all(first.length) },
+      options,
+    }).mean!;
+
+  test('the paired bootstrap is that of scipy, on its samples and on samples of our own', () => {
+    const { truth, first, second, difference, replicates, percentile, p } = golden.paired;
+    const { low, high } = intervalOf(difference, replicates, [], { level: 0.95, method: 'percentile' });
+    expect(low).toBeCloseTo(percentile[0], 12);
+    expect(high).toBeCloseTo(percentile[1], 12);
+    expect(signTail(difference, replicates)).toBeCloseTo(p, 12);
+    const f1Of = (predicted: number[]) => classificationOf({ classes: 2, positive: 1, truth, predicted }, ['f1']);
+    const own = pairedTests(f1Of(first), f1Of(second), {
+      correct: () => undefined,
+      units: { rows: all(truth.length) },
+      options: { ...options, method: 'percentile', resamples: 2000 },
+    }).f1!;
+    expect(own.difference).toBeCloseTo(difference, 10);
+    expect(own.test).toBe('paired bootstrap');
+    expect(Math.abs(own.interval.low - percentile[0])).toBeLessThan(0.05);
+    expect(Math.abs(own.interval.high - percentile[1])).toBeLessThan(0.05);
+    expect(Math.abs(own.p - p)).toBeLessThan(0.1);
+  });
+
   test('the paired bootstrap uses that both models see the same examples', () => {
     const first = Array.from({ length: 200 }, (_, i) => ((i * 37) % 200) / 20);
     const second = first.map((value, i) => value + (i % 3 === 0 ? 0.1 : 0));
-    const { difference, interval, p } = pairedBootstrap(meanOf(first), meanOf(second), 'mean', { rows: all(200) }, options);
+    const { difference, interval, p } = pairedBootstrap(first, second);
     expect(difference).toBeCloseTo(0.0335, 10);
     expect(interval.low).toBeGreaterThan(0.025);
     expect(interval.high).toBeLessThan(0.045);
@@ -180,7 +208,7 @@ describe('paired tests', () => {
   });
 
   test('equal models do not differ', () => {
-    const tested = pairedBootstrap(meanOf([1, 2, 3]), meanOf([1, 2, 3]), 'mean', { rows: all(3) }, options);
+    const tested = pairedBootstrap([1, 2, 3], [1, 2, 3]);
     expect(tested).toMatchObject({ difference: 0, p: 1 });
     expect(tested.interval.why).toMatch(/same value/);
   });
