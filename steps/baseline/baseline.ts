@@ -4,15 +4,20 @@ import { type ContextOf, StepError } from '../../engine/contract/step.ts';
 import { Database, type Row } from '../ml/data/database.ts';
 import { literal, quote } from '../ml/data/sql.ts';
 import { namesOf, requireColumn, tableOf } from '../ml/data/table.ts';
+import type { Units } from '../ml/metrics/bootstrap.ts';
+import { endsOf, notesOnIntervals } from '../ml/metrics/intervals.ts';
 import { taskFacts } from '../ml/models/config.ts';
-import { betterOf } from '../ml/tasks/metrics.ts';
+import type { Example } from '../ml/models/token-dataset.ts';
+import { betterOf, whyUndefined } from '../ml/tasks/metrics.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
-import type { ReadColumns } from '../ml/tasks/task.ts';
+import { allRows, intervalsOf, readUnits, unitsIn } from '../ml/tasks/resampling.ts';
+import type { BaselineMethod, ReadColumns } from '../ml/tasks/task.ts';
 import type step from './step.ts';
 
 type Context = ContextOf<typeof step>;
 
-export async function baseline({ options, inputs, outputs, log, metric }: Context): Promise<void> {
+export async function baseline(context: Context): Promise<void> {
+  const { options, inputs, outputs } = context;
   const { task } = options;
   const refuse = (input: string, why: string): never => {
     throw new StepError(`the baselines of ${task} are evaluated on ${why}, but the step has no \`${input}\``);
@@ -20,7 +25,7 @@ export async function baseline({ options, inputs, outputs, log, metric }: Contex
   const database = inputs.data === undefined ? undefined : await Database.open();
   try {
     const text = inputs.data === undefined ? undefined : (await namesOf(inputs.data)).text;
-    const { rows, about, methods } = await taskKind(task).baseline!({
+    const { rows, ids, strata, about, methods } = await taskKind(task).baseline!({
       options: { ...(text !== undefined && { text }), ...options },
       methods: options.methods ?? taskFacts(task).baselines,
       read: database ? await reader(database, inputs.data!) : async () => refuse('data', 'the `data` of a split step'),
@@ -28,16 +33,53 @@ export async function baseline({ options, inputs, outputs, log, metric }: Contex
         return inputs.tokens ?? refuse('tokens', 'the `tokens` of a tokenize step');
       },
     });
-    for (const [name, { metrics }] of Object.entries(methods)) {
-      for (const [key, value] of Object.entries(metrics)) metric(`${name}.${key}`, value, { better: betterOf(key) });
-      const values = Object.entries(metrics).map(([key, value]) => `${key} ${value.toFixed(4)}`);
-      log(`${name}: ${values.join(', ')}`);
-    }
-    await writeFile(outputs.metrics!, `${JSON.stringify({ split: options.split, rows, ...about, methods }, null, 2)}\n`);
+    const groups = await readUnits({ rows, examples: () => examplesOf(ids!) }, inputs.data, options.intervals);
+    const units = unitsIn(options.intervals, groups, strata)(allRows({ rows }));
+    const measured = Object.entries(methods).map(([name, method]) => measure(name, method, units, context));
+    const reasons = Object.assign({}, ...measured.map((one) => one.undefined));
+    const all = {
+      split: options.split,
+      rows,
+      ...about,
+      ...(measured[0]?.interval && { interval: measured[0].interval }),
+      ...(Object.keys(reasons).length > 0 && { undefined: reasons }),
+      methods: Object.fromEntries(measured.map(({ name, result }) => [name, result])),
+    };
+    await writeFile(outputs.metrics!, `${JSON.stringify(all, null, 2)}\n`);
   } finally {
     database?.close();
   }
 }
+
+async function* examplesOf(ids: string[]): AsyncGenerator<Example> {
+  for (const id of ids) yield { id };
+}
+
+/** Reports the metrics of a method with their intervals, and returns what the metrics file says about it. */
+function measure(name: string, { metrics, report }: BaselineMethod, units: Units, { options, log, warn, metric }: Context) {
+  const values = metrics();
+  const drawn = intervalsOf(options.intervals, metrics, units);
+  const intervals = drawn?.report.intervals;
+  const reasons: Record<string, string> = {};
+  for (const [key, value] of Object.entries(values)) {
+    metric(`${name}.${key}`, value, { better: betterOf(key), ...endsOf(intervals, key) });
+    if (Number.isFinite(value)) continue;
+    reasons[key] = whyUndefined(key, value);
+    warn(`${name}.${key} is undefined: ${reasons[key]}`);
+  }
+  const texts = Object.entries(values).map(([key, value]) => `${key} ${figureWithin(value, endsOf(intervals, key))}`);
+  log(`${name}: ${texts.join(', ')}`);
+  for (const line of notesOnIntervals(intervals ?? {}, drawn?.undefined ?? {})) log(`${name}: ${line}`);
+  return {
+    name,
+    result: { metrics: values, ...(intervals && { intervals }), ...report },
+    interval: drawn?.report.interval,
+    undefined: Object.fromEntries(Object.entries({ ...reasons, ...drawn?.undefined }).map(([key, why]) => [`${name}.${key}`, why])),
+  };
+}
+
+const figureWithin = (value: number, { low, high }: { low?: number; high?: number }): string =>
+  value.toFixed(4) + (low === undefined ? '' : ` [${low.toFixed(4)}, ${high!.toFixed(4)}]`);
 
 async function reader(database: Database, data: string): Promise<ReadColumns> {
   const table = tableOf(data);

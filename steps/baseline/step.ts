@@ -1,4 +1,5 @@
 import { aliasesOf, declareStep } from '../../engine/contract/step.ts';
+import { intervalsOption } from '../ml/metrics/interval-options.ts';
 import { PROBABILITY_METRICS } from '../ml/metrics/text-classification.ts';
 import { optionsOfOtherTasks, TASK_NAMES, type Task, taskFacts } from '../ml/models/config.ts';
 import { LANGUAGE_METRICS, METRIC_NAMES, taskMetrics, writtenMetrics } from '../ml/tasks/metrics.ts';
@@ -23,7 +24,7 @@ function notForBaselines(name: string, task: Task): { message: string; hint: str
 
 export default declareStep({
   name: 'baseline',
-  version: 4,
+  version: 5,
   description: 'Evaluates simple methods that a model must beat.',
   options: {
     task: {
@@ -67,6 +68,14 @@ export default declareStep({
       description:
         'The metrics to compute, as in evaluate. Metrics that need probabilities, such as roc_auc, are errors. Default: the usual metrics of the task.',
     },
+    intervals: intervalsOption({
+      group: {
+        type: 'string',
+        minLength: 1,
+        description:
+          'A column of `data`, such as the author: samples are made of whole groups of rows with the same value, as in evaluate.',
+      },
+    }),
     positive: {
       type: 'string',
       description:
@@ -86,6 +95,7 @@ export default declareStep({
     'answers',
     'target',
     'metrics',
+    'intervals',
     'positive',
   ],
   aliases: aliasesOf({
@@ -94,6 +104,7 @@ export default declareStep({
     label: 'labels label_column',
     metrics: 'metric compute_metrics scoring',
     positive: 'pos_label positive_class positive_label',
+    intervals: 'confidence_intervals ci bootstrap confidence_interval',
     data: 'dataset',
     split: 'dataset_split',
   }),
@@ -111,8 +122,10 @@ export default declareStep({
       const wrong = notForBaselines(name, options.task);
       return wrong ? [{ option: `metrics.${i}`, ...wrong }] : [];
     });
+    const group = options.task === 'causal-lm' && options.intervals && options.intervals.group !== undefined;
     return [
       ...metrics,
+      ...(group ? [{ option: 'intervals.group', message: '`group` needs the rows of `data`, which causal-lm does not read' }] : []),
       ...optionsOfOtherTasks(options, 'baseline'),
       ...strange.map((method) => ({ option: 'methods', message: `${options.task} has no method ${method}: it has ${own.join(' and ')}` })),
     ];

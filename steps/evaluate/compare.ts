@@ -13,8 +13,8 @@ import { type ComparedMetric, type ComparisonReport, type PairedTest, pairedTest
 import type { ProblemType, Task } from '../ml/models/config.ts';
 import type { Split } from '../ml/models/token-dataset.ts';
 import { betterOf, LANGUAGE_METRICS, whyUndefined } from '../ml/tasks/metrics.ts';
+import { allRows, type UnitsOf } from '../ml/tasks/resampling.ts';
 import { isShareOfRows, needsScores, openScorer, type Scored } from '../ml/tasks/scorer.ts';
-import { allRows, type UnitsOf } from './intervals.ts';
 import type step from './step.ts';
 import type { Subgroups } from './subgroups.ts';
 

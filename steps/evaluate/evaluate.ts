@@ -21,8 +21,8 @@ import { evaluateSplit } from '../ml/tasks/evaluation.ts';
 import { checkFit, intoModel } from '../ml/tasks/fit.ts';
 import { readGroups } from '../ml/tasks/groups.ts';
 import { betterOf, evaluationMetrics, meansNothing, whyUndefined } from '../ml/tasks/metrics.ts';
+import { allRows, intervalsOf, readUnits, unitsIn } from '../ml/tasks/resampling.ts';
 import { checkCompared, comparePredictions } from './compare.ts';
-import { intervalsOf, readUnits, unitsIn } from './intervals.ts';
 import { Predictions } from './predictions.ts';
 import type step from './step.ts';
 import { measureSubgroups, recordFigures, type Subgroups } from './subgroups.ts';
@@ -38,8 +38,8 @@ export async function evaluate(context: Context): Promise<void> {
     log(`runtime: ${runtime.description}`);
     const generated = ofTexts.length === 0 ? undefined : await generatedTexts(context, subject, runtime);
     const evaluation = await measured(context, subject, runtime, generated);
-    const unitsOf = unitsIn(context, subject.units, evaluation.strata);
-    const drawn = intervalsOf(context, evaluation, unitsOf);
+    const unitsOf = unitsIn(options.intervals, subject.units, evaluation.strata);
+    const drawn = intervalsOf(options.intervals, evaluation.metrics, unitsOf(allRows(split)));
     const subgroups = await measureSubgroups(context, { ...evaluation, unitsOf, bootstrap: bootstrapOptions(options.intervals) });
     const comparison = await comparePredictions(context, { ...comparedIn(evaluation), unitsOf });
     await report(context, evaluation, { drawn, subgroups, comparison });
@@ -81,7 +81,7 @@ async function openSubject(context: Context): Promise<Subject> {
   const model = await loadModel(inputs.model, info.task);
   await checkFit(info, model, inputs);
   const metrics = metricsOf(info, model, options);
-  const units = await readUnits(context, split);
+  const units = await readUnits(split, inputs.data, options.intervals);
   await checkCompared(context, comparedIn({ info, split, model, ...metrics }));
   const differences = await differencesFromTraining(info, inputs);
   if (differences.length > 0)

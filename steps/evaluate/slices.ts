@@ -9,7 +9,7 @@ import { type BootstrapOptions, type Bootstrapped, bootstrap, type Interval, typ
 import { endsIn } from '../ml/metrics/intervals.ts';
 import type { MeasuredSlice, SliceReport } from '../ml/metrics/subgroups.ts';
 import { betterOf } from '../ml/tasks/metrics.ts';
-import type { UnitsOf } from './intervals.ts';
+import type { UnitsOf } from '../ml/tasks/resampling.ts';
 import type { SliceDefinition } from './slice-options.ts';
 import { type PredictedRows, rowsOfSlices, type Slice } from './slice-rows.ts';
 

@@ -6,6 +6,7 @@ import { basename, extname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { StepError } from '../../engine/contract/step.ts';
 import type { IntervalEnds } from '../ml/metrics/intervals.ts';
+import { type BaselineReport, baselineTable } from './baselines.ts';
 import { type ComparisonPart, comparisonTable } from './comparison.ts';
 import { figure, more, number, type Preview } from './part.ts';
 import { type SubgroupReports, subgroupTables } from './subgroups.ts';
@@ -243,6 +244,7 @@ async function metricsTables(path: string, size: number, limit: number): Promise
   if (size > 8 << 20) return [];
   const report = reportIn(await readFile(path, 'utf8'));
   if (!report) return [];
+  if ('methods' in report) return [baselineTable(report)];
   const { split, rows, metrics, intervals, interval, labels, confusion_matrix: matrix, classes, entities } = report;
   const within = ({ low, high }: IntervalEnds): string => (low === null ? 'n/a' : `${figure(low)} to ${figure(high)}`);
   const figures = Object.entries(metrics).map(([name, value]) => [
@@ -268,15 +270,19 @@ async function metricsTables(path: string, size: number, limit: number): Promise
 /** More columns do not fit. */
 const MOST_LABELS = 12;
 
-function reportIn(text: string): Report | undefined {
+function reportIn(text: string): Report | BaselineReport | undefined {
   if (!text.startsWith('{')) return undefined;
   try {
     const found = JSON.parse(text);
-    return typeof found.split === 'string' && typeof found.rows === 'number' && Object(found.metrics) === found.metrics ? found : undefined;
+    if (typeof found.split !== 'string' || typeof found.rows !== 'number') return undefined;
+    const methods = isMap(found.methods) && Object.values(found.methods).every((one) => isMap(one) && isMap((one as Report).metrics));
+    return methods || isMap(found.metrics) ? found : undefined;
   } catch {
     return undefined;
   }
 }
+
+const isMap = (value: unknown): value is object => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 function scoresTable(title: string, column: string, scores: Record<string, Scores>, limit: number): Preview {
   const all = Object.entries(scores);

@@ -152,7 +152,7 @@ export function notComparable(task: Task): { message: string; hint: string } | u
     message: `\`better_than\` does not apply to ${task}`,
     hint:
       task === 'seq2seq'
-        ? 'Evaluate both models, and compare the intervals of their metrics.'
+        ? 'Evaluate both models: `compare` of evaluate tests their difference.'
         : 'Its metrics depend on the tokenizer of a model, so those of two models cannot be compared.',
   };
 }

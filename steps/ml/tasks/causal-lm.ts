@@ -7,12 +7,13 @@ import { StepError } from '../../../engine/contract/step.ts';
 import type { Row } from '../data/database.ts';
 import { quote } from '../data/sql.ts';
 import { requireColumn } from '../data/table.ts';
+import { PerExample } from '../metrics/per-example.ts';
 import { openSplit, readTokensInfo, type Split } from '../models/token-dataset.ts';
 import { openTokenizer, type Sequence, windowAt } from '../models/tokenizer.ts';
 import { IGNORE_INDEX } from '../runtime/runtime.ts';
 import { warnEmpty } from './labels.ts';
-import { nextTokenTask, perplexity } from './predicted-tokens.ts';
-import type { BaselineRequest, BaselineResult, EncodedRow, Preparation, PreparationContext } from './task.ts';
+import { nextTokenTask } from './predicted-tokens.ts';
+import type { BaselineMethod, BaselineRequest, BaselineResult, EncodedRow, Preparation, PreparationContext } from './task.ts';
 
 /** A prompt has the special tokens at the beginning of a text, and none of those at its end. */
 export const causalLm = nextTokenTask('causal-lm', {
@@ -161,12 +162,32 @@ async function baseline({ options, methods, tokens }: BaselineRequest): Promise<
   const { size } = await openTokenizer(tokens, {});
   const [train, test] = [await openSplit(tokens, info, 'train'), await openSplit(tokens, info, options.split)];
   try {
-    const results = methods.map((name) => {
-      const next = METHODS[name]!(pairsOf(train), size);
-      const measured = perplexity();
-      for (const [before, token] of pairsOf(test)) measured.add(-Math.log(next(before, token)), 1);
-      return [name, { metrics: { perplexity: measured.value() } }] as const;
-    });
+    const results: [string, BaselineMethod][] = [];
+    for (const name of methods) {
+      const next = METHODS[name]!(allPairs(train), size);
+      /** The loss and the number of tokens of each example. */
+      const sums = new PerExample(2);
+      let first = 0;
+      for await (const { sequences = 1 } of test.examples()) {
+        const own = [0, 0];
+        for (const [before, token] of pairsOf(test, first, first + sequences)) {
+          own[0]! -= Math.log(next(before, token));
+          own[1]!++;
+        }
+        sums.add(own);
+        first += sequences;
+      }
+      results.push([
+        name,
+        {
+          metrics(rows) {
+            const [loss, tokens] = sums.sums(rows) as unknown as [number, number];
+            // A short block counts less than a full one.
+            return { perplexity: Math.exp(loss / tokens) };
+          },
+        },
+      ]);
+    }
     return { rows: test.rows, about: {}, methods: Object.fromEntries(results) };
   } finally {
     train.close();
@@ -174,9 +195,11 @@ async function baseline({ options, methods, tokens }: BaselineRequest): Promise<
   }
 }
 
-/** Each token that the loss covers, with the one before it. */
-function* pairsOf(split: Split): Generator<Pair> {
-  for (let sequence = 0; sequence < split.sequences; sequence++) {
+const allPairs = (split: Split) => pairsOf(split, 0, split.sequences);
+
+/** Each token of some sequences that the loss covers, with the one before it. */
+function* pairsOf(split: Split, from: number, to: number): Generator<Pair> {
+  for (let sequence = from; sequence < to; sequence++) {
     const length = split.length(sequence);
     const [ids, labels] = [new Int32Array(length), new Int32Array(length)];
     split.read('input_ids', sequence, ids, 0);

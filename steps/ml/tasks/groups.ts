@@ -14,7 +14,7 @@ export interface Groups {
 }
 
 /** `data`: the folder of the table that the tokens were made of. `option`: the option or the input that the errors point to. */
-export async function readGroups(split: Split, data: string, column: string, option: string): Promise<Groups> {
+export async function readGroups(split: Pick<Split, 'rows' | 'examples'>, data: string, column: string, option: string): Promise<Groups> {
   const database = await Database.open();
   try {
     const table = tableOf(data);

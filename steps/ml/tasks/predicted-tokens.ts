@@ -124,18 +124,3 @@ export function measureTokens({ metrics }: Measuring, { name, score, label }: To
 }
 
 const total = (results: readonly Predicted[], of: keyof Predicted): number => results.reduce((sum, one) => sum + one[of], 0);
-
-/** The exponential of the mean loss per token, in nats, over all predicted tokens: a short block counts less than a full one. */
-export function perplexity() {
-  let [sum, count] = [0, 0];
-  return {
-    /** The summed loss of `tokens` tokens. */
-    add(loss: number, tokens: number): void {
-      sum += loss;
-      count += tokens;
-    },
-    /** The mean loss per token. */
-    loss: () => sum / count,
-    value: () => Math.exp(sum / count),
-  };
-}

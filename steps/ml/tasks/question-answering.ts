@@ -13,6 +13,7 @@ import { ANSWERS, answerMetrics } from '../metrics/answers.ts';
 import { PerExample } from '../metrics/per-example.ts';
 import { type Sequence, type Windowing, windowsOf } from '../models/tokenizer.ts';
 import { metricNames } from './metrics.ts';
+import { openScorer } from './scorer.ts';
 import {
   type BaselineRequest,
   type BaselineResult,
@@ -407,10 +408,11 @@ async function baseline({ options, methods, read }: BaselineRequest): Promise<Ba
   const names = metricNames('question-answering', 'single_label_classification', [], options.metrics);
   const truths = rows.map(({ id, answers }) => answersIn(id, answers).map(({ text }) => text));
   const results = methods.map((name) => {
-    const all = rows.map((row, i) => ({ truth: truths[i]!, predicted: METHODS[name]!(row) }));
-    return [name, { metrics: answerMetrics(all, names) }] as const;
+    const scorer = openScorer({ task: 'question-answering', problem: 'single_label_classification', labels: [], metrics: names });
+    for (const [i, row] of rows.entries()) scorer.add(truths[i]!, { answer: METHODS[name]!(row) });
+    return [name, { metrics: scorer.metrics }] as const;
   });
-  return { rows: rows.length, about: {}, methods: Object.fromEntries(results) };
+  return { rows: rows.length, ids: rows.map(({ id }) => id), about: {}, methods: Object.fromEntries(results) };
 }
 
 /** The first of the sentences that share most words with the question; none if no sentence shares any. */

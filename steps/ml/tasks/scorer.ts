@@ -5,7 +5,6 @@
 
 import { type Json, StepError } from '../../../engine/contract/step.ts';
 import { answerMetrics } from '../metrics/answers.ts';
-import type { MetricsOf } from '../metrics/bootstrap.ts';
 import { computed } from '../metrics/counts.ts';
 import { ENTITIES, EntityCounts } from '../metrics/entities.ts';
 import { generatedMetrics } from '../metrics/generated.ts';
@@ -31,14 +30,14 @@ export interface Scored {
   metrics: readonly string[];
   positive?: string | undefined;
   /** The option whose keys are `metric` and `positive`, for messages. */
-  option: string[];
+  option?: string[];
 }
 
 export interface Scorer {
   /** Adds the next row. The answer is one of `predict`; for language models it has `tokens`, `loss` and `accuracy`. */
   add(truth: Json, answer: Json): void;
-  /** Of these rows, which may repeat. NaN if one is undefined. */
-  metrics: MetricsOf;
+  /** Of these rows, which may repeat; default: of all. NaN if one is undefined. */
+  metrics(rows?: Int32Array): Record<string, number>;
 }
 
 /** Whether the metric is the share of rows that are answered correctly. */
@@ -95,7 +94,7 @@ function scoreLabels(scored: Scored): Scorer {
 }
 
 /** The index of the positive label of two. */
-function positiveOf({ labels, metrics, positive, option }: Scored): number | undefined {
+function positiveOf({ labels, metrics, positive, option = [] }: Scored): number | undefined {
   const binary = binaryProblem(metrics, labels);
   if (binary)
     throw new StepError(binary.message, `${binary.hint} The labels are those of both models: ${labels.join(', ')}.`, [...option, 'metric']);
@@ -160,7 +159,7 @@ function scoreAnswers({ metrics }: Scored): Scorer {
     },
     metrics(rows) {
       const sums = values.sums(rows);
-      return Object.fromEntries(metrics.map((name, k) => [name, sums[k]! / rows.length]));
+      return Object.fromEntries(metrics.map((name, k) => [name, sums[k]! / (rows?.length ?? values.count)]));
     },
   };
 }

@@ -114,6 +114,7 @@ const inShort = (text: string): string => JSON.stringify(text.length > 60 ? `${t
  */
 
 interface TextAndTarget {
+  id: string;
   text: string;
   target: string;
   [column: string]: string;
@@ -136,7 +137,7 @@ const METHODS: Record<string, (train: TextAndTarget[]) => (text: string) => stri
 };
 
 async function baseline({ options, methods, read }: BaselineRequest): Promise<BaselineResult> {
-  const columns = { text: options.text ?? 'text', target: options.target ?? 'target' };
+  const columns = { id: 'id', text: options.text ?? 'text', target: options.target ?? 'target' };
   const train = await read<TextAndTarget>('train', columns);
   const test = await read<TextAndTarget>(options.split, columns);
   const { ofTexts } = evaluationMetrics('seq2seq', 'single_label_classification', [], options.metrics);
@@ -144,9 +145,9 @@ async function baseline({ options, methods, read }: BaselineRequest): Promise<Ba
     const output = METHODS[name]!(train);
     const measured = generatedMetrics(ofTexts);
     for (const { text, target } of test) measured.add({ references: [target], predicted: output(text) });
-    return [name, { metrics: measured.metrics(), details: measured.details() }] as const;
+    return [name, { metrics: measured.metrics, report: { details: measured.details() } }] as const;
   });
-  return { rows: test.length, about: {}, methods: Object.fromEntries(results) };
+  return { rows: test.length, ids: test.map(({ id }) => id), about: {}, methods: Object.fromEntries(results) };
 }
 
 const wordsOf = (text: string): string[] => text.split(/\s+/).filter((word) => word !== '');

@@ -295,9 +295,20 @@ export type ReadColumns = <R extends Row>(
 export interface BaselineResult {
   /** The number of examples. */
   rows: number;
+  /** The ids of the examples, if they are rows of the table. */
+  ids?: string[];
+  /** The class of each example, for samples with as many examples of each class. */
+  strata?: ArrayLike<number>;
   /** Further results that apply to all methods, such as the labels. */
   about: Record<string, Json>;
-  methods: Record<string, { metrics: Record<string, number>; [detail: string]: Json }>;
+  methods: Record<string, BaselineMethod>;
+}
+
+export interface BaselineMethod {
+  /** Of some examples, as in a measurement. */
+  metrics(rows?: Int32Array): Record<string, number>;
+  /** Further results, such as a confusion matrix. */
+  report?: Record<string, Json>;
 }
 
 /** What to evaluate, on rows of the table or on the folder of the tokens. Requesting an input that was not given is an error. */

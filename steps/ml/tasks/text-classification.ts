@@ -12,7 +12,6 @@ import { labelReport, MULTI_LABEL_PROBABILITY_METRICS, multiLabelOf } from '../m
 import { PerExample } from '../metrics/per-example.ts';
 import {
   type Classified,
-  classificationMetrics,
   classificationOf,
   classRanking,
   classReport,
@@ -413,6 +412,7 @@ const METHODS: Record<string, Method> = { majority, bag_of_words: bagOfWords };
 
 async function baseline({ options, methods, read }: BaselineRequest): Promise<BaselineResult> {
   const columns = {
+    id: 'id',
     text: options.text ?? 'text',
     ...(options.text_pair === undefined ? {} : { text_pair: options.text_pair }),
     label: options.label ?? 'label',
@@ -461,10 +461,12 @@ async function baseline({ options, methods, read }: BaselineRequest): Promise<Ba
     };
     const matrix = confusionMatrix(classified);
     const report = { confusion_matrix: matrix, classes: { ...classReport(labels, matrix) } };
-    return [name, { metrics: classificationMetrics(classified, names), ...report }] as const;
+    return [name, { metrics: classificationOf(classified, names), report }] as const;
   });
   return {
     rows: test.length,
+    ids: test.map(({ id }) => String(id)),
+    strata: measured.map(({ label }) => label),
     about: { labels, ...(positive === undefined ? {} : { positive: labels[positive]! }) },
     methods: Object.fromEntries(results),
   };

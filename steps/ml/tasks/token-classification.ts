@@ -8,13 +8,14 @@ import type { Row } from '../data/database.ts';
 import { quote } from '../data/sql.ts';
 import { requireColumn } from '../data/table.ts';
 import { computed, mean, total } from '../metrics/counts.ts';
-import { ENTITIES, EntityCounts, entityMetrics } from '../metrics/entities.ts';
+import { ENTITIES, EntityCounts } from '../metrics/entities.ts';
 import { PerExample } from '../metrics/per-example.ts';
 import { classReport } from '../metrics/text-classification.ts';
 import type { Sequence } from '../models/tokenizer.ts';
 import { IGNORE_INDEX } from '../runtime/runtime.ts';
 import { type LabelCount, labelSet } from './labels.ts';
 import { markEntities, metricNames } from './metrics.ts';
+import { openScorer } from './scorer.ts';
 import {
   type BaselineRequest,
   type BaselineResult,
@@ -339,9 +340,10 @@ function measure({ labels, metrics, split, labelIds }: Measuring): Measurement<F
 /* Baselines: the most frequent tag overall, and the most frequent tag of each word: entities without any context. */
 
 interface TaggedWords {
+  id: string;
   words: string[];
   tags: string[];
-  [column: string]: string[];
+  [column: string]: string | string[];
 }
 
 /** Fits on rows, and predicts the tag of each word. */
@@ -365,7 +367,7 @@ const METHODS: Record<string, (train: TaggedWords[]) => (word: string) => string
 };
 
 async function baseline({ options, methods, read }: BaselineRequest): Promise<BaselineResult> {
-  const columns = { words: options.words ?? 'tokens', tags: options.tags ?? 'tags' };
+  const columns = { id: 'id', words: options.words ?? 'tokens', tags: options.tags ?? 'tags' };
   const asTexts = (column: string) => `coalesce(${quote(column)}::VARCHAR[], [])`;
   const rowsOf = async (split: string): Promise<TaggedWords[]> => {
     const rows = await read<TaggedWords>(split, columns, { words: asTexts, tags: asTexts });
@@ -377,12 +379,13 @@ async function baseline({ options, methods, read }: BaselineRequest): Promise<Ba
   const test = await rowsOf(options.split);
   const labels = [...new Set(train.flatMap(({ tags }) => tags))].sort();
   const names = metricNames('token-classification', 'single_label_classification', labels, options.metrics);
-  const truth = test.map(({ tags }) => tags);
   const results = methods.map((name) => {
     const tagOf = METHODS[name]!(train);
-    return [name, { metrics: entityMetrics({ truth, predicted: test.map(({ words }) => words.map(tagOf)) }, names) }] as const;
+    const scorer = openScorer({ task: 'token-classification', problem: 'single_label_classification', labels, metrics: names });
+    for (const { words, tags } of test) scorer.add(tags, { tags: words.map(tagOf) });
+    return [name, { metrics: scorer.metrics }] as const;
   });
-  return { rows: test.length, about: { labels }, methods: Object.fromEntries(results) };
+  return { rows: test.length, ids: test.map(({ id }) => id), about: { labels }, methods: Object.fromEntries(results) };
 }
 
 /** The first in order of equals. */

@@ -5,7 +5,6 @@ import { expect, test } from 'vitest';
 import type { GeneratedExample } from '../../../../steps/ml/metrics/counts.ts';
 import { GENERATED, generatedMetrics, tokenize13a } from '../../../../steps/ml/metrics/generated.ts';
 import { stem } from '../../../../steps/ml/metrics/rouge.ts';
-import { perplexity } from '../../../../steps/ml/tasks/predicted-tokens.ts';
 
 interface Corpus {
   rows: GeneratedExample[];
@@ -66,12 +65,4 @@ test("ROUGE's interval is reproducible, contains the mean, and narrows with more
     expect(high).toBeGreaterThan(value);
   }
   expect(many.high - many.low).toBeLessThan((few.high - few.low) / 5);
-});
-
-test('perplexity weighs each token alike, however long its block', () => {
-  const measured = perplexity();
-  measured.add(8 * Math.log(4), 8);
-  measured.add(2 * Math.log(9), 2);
-  expect(measured.loss()).toBeCloseTo(0.8 * Math.log(4) + 0.2 * Math.log(9), 12);
-  expect(measured.value()).toBeCloseTo(4 ** 0.8 * 9 ** 0.2, 12);
 });

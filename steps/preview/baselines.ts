@@ -1,0 +1,25 @@
+/** The metrics file of a baseline step, as a table: a row for each method. */
+
+import type { IntervalEnds } from '../ml/metrics/intervals.ts';
+import { number, type Preview, withBounds } from './part.ts';
+
+export interface BaselineReport {
+  split: string;
+  rows: number;
+  methods: Record<string, { metrics: Record<string, number | null>; intervals?: Record<string, IntervalEnds> }>;
+}
+
+export function baselineTable({ split, rows, methods }: BaselineReport): Preview {
+  const names = [...new Set(Object.values(methods).flatMap(({ metrics }) => Object.keys(metrics)))];
+  return {
+    title: `baselines on the split ${split}, ${number(rows)} rows`,
+    table: {
+      header: ['method', ...names],
+      rows: Object.entries(methods).map(([method, { metrics, intervals }]) => [
+        method,
+        ...names.map((name) => withBounds(metrics[name], intervals?.[name])),
+      ]),
+      numeric: [false, ...names.map(() => true)],
+    },
+  };
+}
