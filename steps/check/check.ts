@@ -160,7 +160,7 @@ async function splitsOf(database: Database, columns: TableColumn[]): Promise<str
 const MOST_SPLITS = 30;
 
 async function runChecks(data: CheckedData, findings: Findings, context: Context): Promise<void> {
-  const { options, outputs, inputs, warn, signal } = context;
+  const { options, outputs, inputs, warn, signal, progress } = context;
   await checkSchema(data, options.columns ?? {}, findings);
   await checkMissing(data, options.required ?? [...data.texts, ...(data.label ? [data.label.name] : [])], findings);
   for (const name of options.required ?? []) requireColumn(data.columns, name, 'required');
@@ -193,7 +193,7 @@ async function runChecks(data: CheckedData, findings: Findings, context: Context
   await checkLanguages(data, options.languages, findings);
   const errors =
     options.label_errors === false ? undefined : { ...LABEL_ERRORS, ...(options.label_errors === true ? {} : options.label_errors) };
-  await checkLabelErrors(data, labels, { options: errors, seed: options.seed, signal }, findings);
+  await checkLabelErrors(data, labels, { options: errors, seed: options.seed, signal, progress }, findings);
 }
 
 const NEAR_DUPLICATES = { threshold: 0.8, unit: 'characters', ngram: 5, permutations: 128 } as const;

@@ -3,7 +3,9 @@
  * learning compares its probabilities with the given labels.
  */
 
-import { bagOfWordsProbabilities } from '../ml/bag-of-words.ts';
+import { setImmediate } from 'node:timers/promises';
+import type { StepContext } from '../../engine/contract/step.ts';
+import { outOfFoldProbabilities, WordCounts } from '../ml/bag-of-words.ts';
 import { BIGINT, DOUBLE, VARCHAR } from '../ml/data/database.ts';
 import {
   confidentJoint,
@@ -25,7 +27,7 @@ export interface LabelErrorOptions {
 export async function checkLabelErrors(
   data: CheckedData,
   labels: Labels,
-  { options, seed, signal }: { options: LabelErrorOptions | undefined; seed: number; signal: AbortSignal },
+  { options, seed, signal, progress }: { options: LabelErrorOptions | undefined; seed: number } & Pick<StepContext, 'signal' | 'progress'>,
   findings: Findings,
 ): Promise<void> {
   const { database, rows } = data;
@@ -35,14 +37,23 @@ export async function checkLabelErrors(
   if (labels.why !== undefined) return unknown(labels.why);
   if (labels.lists) return unknown('rows have lists of labels');
   if (labels.names.length < 2) return unknown(`all rows have the label ${JSON.stringify(labels.names[0])}`);
-  const { names, rare, examples } = await readExamples(data, labels.names, options.folds);
+  const { names, rare, examples, counts } = await readExamples(data, labels.names, options.folds);
   if (names.length < 2) return unknown(`fewer than two labels have ${options.folds} different texts, one for each fold`);
 
-  const given: LabelledProbabilities = {
-    labels: Int32Array.from(examples, ({ label }) => label),
-    probabilities: outOfFold(examples, names.length, { folds: options.folds, seed, signal }),
+  const labelNumbers = Int32Array.from(examples, ({ label }) => label);
+  const { folds } = options;
+  const probabilities = await outOfFoldProbabilities(counts, labelNumbers, {
+    fold: stratifiedFolds(examples, folds, random('folds', seed)),
+    folds,
     classes: names.length,
-  };
+    async fitted(models) {
+      progress(models, folds, { 'label errors': `model ${models} of ${folds}` });
+      // Messages leave, and Ctrl-C arrives.
+      await setImmediate();
+      signal.throwIfAborted();
+    },
+  });
+  const given: LabelledProbabilities = { labels: labelNumbers, probabilities, classes: names.length };
   const errors = findLabelErrors(given, options.method);
   const predicted = examples.map((_, i) => mostProbable(given, i));
   const confidence = selfConfidence(given);
@@ -72,7 +83,6 @@ interface LabelledRow {
   row: number;
   /** Rows with the same number have the same text. */
   content: number;
-  text: string;
   label: number;
 }
 
@@ -89,34 +99,19 @@ async function readExamples({ database }: CheckedData, labels: string[], folds: 
      WHERE keyed.label IS NOT NULL ORDER BY row`,
   );
   const examples: LabelledRow[] = [];
+  const counts = new WordCounts();
   for await (const chunk of found)
-    for (const { label, ...row } of chunk) if (numbers.has(label)) examples.push({ ...row, label: numbers.get(label)! });
-  return { names, rare: labels.filter((label) => !numbers.has(label)), examples };
-}
-
-/** The probabilities of each row by a model that has not seen its text. */
-function outOfFold(
-  examples: LabelledRow[],
-  classes: number,
-  { folds, seed, signal }: { folds: number; seed: number; signal: AbortSignal },
-) {
-  const fold = stratifiedFolds(examples, folds, random('folds', seed));
-  const probabilities = new Float64Array(examples.length * classes);
-  for (let held = 0; held < folds; held++) {
-    signal.throwIfAborted();
-    const predict = bagOfWordsProbabilities(
-      examples.filter((_, i) => fold[i] !== held),
-      classes,
-    );
-    examples.forEach(({ text }, i) => {
-      if (fold[i] === held) probabilities.set(predict(text), i * classes);
-    });
-  }
-  return probabilities;
+    for (const { row, content, text, label: name } of chunk) {
+      const label = numbers.get(name);
+      if (label === undefined) continue;
+      examples.push({ row, content, label });
+      counts.add(text);
+    }
+  return { names, rare: labels.filter((label) => !numbers.has(label)), examples, counts };
 }
 
 /** Deals the texts of each label to the folds, in random order. Rows with the same text are in the same fold. */
-function stratifiedFolds(examples: LabelledRow[], folds: number, uniform: () => number): number[] {
+function stratifiedFolds(examples: LabelledRow[], folds: number, uniform: () => number): Int32Array {
   const labels = new Map<number, number>();
   for (const { content, label } of examples) if (!labels.has(content)) labels.set(content, label);
   const drawn = [...labels].map(([content, label]) => ({ content, label, place: uniform() })).sort((a, b) => a.place - b.place);
@@ -127,7 +122,7 @@ function stratifiedFolds(examples: LabelledRow[], folds: number, uniform: () => 
     foldOf.set(content, next % folds);
     dealt.set(label, next + 1);
   }
-  return examples.map(({ content }) => foldOf.get(content)!);
+  return Int32Array.from(examples, ({ content }) => foldOf.get(content)!);
 }
 
 function mostProbable({ probabilities, classes }: LabelledProbabilities, row: number): number {

@@ -5,10 +5,23 @@
  * https://scikit-learn.org/stable/modules/feature_extraction.html#tfidf-term-weighting
  */
 
+import { minimize } from './minimize.ts';
+
 export function bagOfWords(train: LabelledText[], classes: number, texts: string[]): number[] {
-  const scores = fitBagOfWords(train, classes);
-  return texts.map((text) => {
-    const s = scores(text);
+  const counts = new WordCounts();
+  for (const { text } of train) counts.add(text);
+  const all = [...train.keys()];
+  const idf = inverseFrequencies(counts, all);
+  const model = fitLogistic(
+    weighted(counts, all, idf),
+    Int32Array.from(train, ({ label }) => label),
+    { features: counts.words, classes },
+  );
+  const asked = counts.sameWords();
+  for (const text of texts) asked.add(text);
+  const rows = weighted(asked, [...texts.keys()], idf);
+  return texts.map((_, i) => {
+    const s = model.scores(rows, i);
     return classes === 2 ? Number(s[0]! > 0) : s.indexOf(Math.max(...s));
   });
 }
@@ -18,175 +31,249 @@ interface LabelledText {
   label: number;
 }
 
-/** The probabilities of the classes for a text. */
-export function bagOfWordsProbabilities(train: LabelledText[], classes: number): (text: string) => number[] {
-  const scores = fitBagOfWords(train, classes);
-  return (text) => {
-    const s = scores(text);
-    if (classes !== 2) return softmax(s);
-    const positive = 1 / (1 + Math.exp(-s[0]!));
-    return [1 - positive, positive];
-  };
+/** How often each word occurs in each text. Texts are not kept. */
+export class WordCounts {
+  /** The number of each word; they are numbered as they come. */
+  private numbers = new Map<string, number>();
+  private frozen = false;
+  /** For each text, where its words begin in `word` and `count`. */
+  readonly starts: number[] = [0];
+  private word = new Int32Array(1 << 16);
+  private count = new Int32Array(1 << 16);
+
+  get words(): number {
+    return this.numbers.size;
+  }
+
+  get vocabulary(): Iterable<string> {
+    return this.numbers.keys();
+  }
+
+  add(text: string): void {
+    const counts = new Map<number, number>();
+    for (const word of wordsOf(text)) {
+      let number = this.numbers.get(word);
+      if (number === undefined) {
+        if (this.frozen) continue;
+        number = this.numbers.size;
+        this.numbers.set(word, number);
+      }
+      counts.set(number, (counts.get(number) ?? 0) + 1);
+    }
+    const start = this.starts.at(-1)!;
+    const end = start + counts.size;
+    if (end > this.word.length) [this.word, this.count] = [grown(this.word, end), grown(this.count, end)];
+    let at = start;
+    for (const [number, count] of counts) {
+      this.word[at] = number;
+      this.count[at++] = count;
+    }
+    this.starts.push(end);
+  }
+
+  /** Counts for other texts, in which only these words count. */
+  sameWords(): WordCounts {
+    const others = new WordCounts();
+    others.numbers = this.numbers;
+    others.frozen = true;
+    return others;
+  }
+
+  wordsOf(text: number): Int32Array {
+    return this.word.subarray(this.starts[text], this.starts[text + 1]);
+  }
+
+  countsOf(text: number): Int32Array {
+    return this.count.subarray(this.starts[text], this.starts[text + 1]);
+  }
 }
 
-function fitBagOfWords(train: LabelledText[], classes: number): (text: string) => number[] {
-  const vectorizer = fitVectorizer(train.map((row) => row.text));
-  const { scores } = fitLogistic(
-    train.map((row) => vectorizer.transform(row.text)),
-    train.map((row) => row.label),
-    vectorizer.size,
-    classes,
-  );
-  return (text) => scores(vectorizer.transform(text));
+function grown(values: Int32Array<ArrayBuffer>, size: number): Int32Array<ArrayBuffer> {
+  const larger = new Int32Array(Math.max(size, 2 * values.length));
+  larger.set(values);
+  return larger;
 }
 
-/** A sparse row: indices of words, and their values. */
-interface SparseRow {
+/** The weight of each word, from the texts in which it occurs; 0 for a word that is in none of these texts. */
+export function inverseFrequencies(counts: WordCounts, texts: readonly number[]): Float64Array {
+  const documents = new Float64Array(counts.words);
+  for (const text of texts) for (const word of counts.wordsOf(text)) documents[word]!++;
+  return documents.map((n) => (n === 0 ? 0 : Math.log((1 + texts.length) / (1 + n)) + 1));
+}
+
+/** Sparse rows, one after another. */
+export interface SparseRows {
+  /** Where each row begins in `index` and `value`; the last entry is the end. */
+  starts: Int32Array;
   index: Int32Array;
   value: Float64Array;
 }
 
-export function fitVectorizer(texts: string[]): { size: number; transform(text: string): SparseRow } {
-  const documents = new Map<string, number>();
-  for (const text of texts) for (const word of new Set(words(text))) documents.set(word, (documents.get(word) ?? 0) + 1);
-  const vocabulary = new Map([...documents.keys()].sort().map((word, i) => [word, i]));
-  const idf = Float64Array.from(vocabulary.keys(), (word) => Math.log((1 + texts.length) / (1 + documents.get(word)!)) + 1);
-  return {
-    size: vocabulary.size,
-    transform(text) {
-      const counts = new Map<number, number>();
-      for (const word of words(text)) {
-        const i = vocabulary.get(word);
-        if (i !== undefined) counts.set(i, (counts.get(i) ?? 0) + 1);
+/** The tf-idf of these texts, as rows of length 1. */
+export function weighted(counts: WordCounts, texts: readonly number[], idf: Float64Array): SparseRows {
+  const size = texts.reduce((sum, text) => sum + counts.wordsOf(text).length, 0);
+  const rows = { starts: new Int32Array(texts.length + 1), index: new Int32Array(size), value: new Float64Array(size) };
+  let end = 0;
+  for (const [row, text] of texts.entries()) {
+    const [words, times] = [counts.wordsOf(text), counts.countsOf(text)];
+    const start = end;
+    let squares = 0;
+    for (let j = 0; j < words.length; j++) {
+      const value = times[j]! * idf[words[j]!]!;
+      if (value === 0) continue;
+      rows.index[end] = words[j]!;
+      rows.value[end++] = value;
+      squares += value * value;
+    }
+    const norm = Math.sqrt(squares) || 1;
+    for (let j = start; j < end; j++) rows.value[j]! /= norm;
+    rows.starts[row + 1] = end;
+  }
+  return rows;
+}
+
+interface LogisticOptions {
+  features: number;
+  classes: number;
+  /** The weights of a similar model, from which the search starts. */
+  start?: Float64Array | undefined;
+}
+
+/** Minimises C·Σ loss + ½‖w‖² with C = 1. */
+export function fitLogistic(rows: SparseRows, labels: Int32Array, { features, classes, start }: LogisticOptions) {
+  const outputs = classes === 2 ? 1 : classes;
+  // The weights of a word for all classes are neighbours in memory; the intercepts come last.
+  const size = (features + 1) * outputs;
+  const bias = features * outputs;
+  const count = labels.length;
+  const scores = new Float64Array(outputs);
+
+  const scoresInto = (weights: Float64Array, { starts, index, value }: SparseRows, row: number): void => {
+    for (let k = 0; k < outputs; k++) scores[k] = weights[bias + k]!;
+    for (let j = starts[row]!; j < starts[row + 1]!; j++) {
+      const at = index[j]! * outputs;
+      const x = value[j]!;
+      for (let k = 0; k < outputs; k++) scores[k]! += weights[at + k]! * x;
+    }
+  };
+
+  const objective = (weights: Float64Array, gradient: Float64Array): number => {
+    let sum = 0;
+    for (let i = 0; i < bias; i++) {
+      gradient[i] = weights[i]!;
+      sum += weights[i]! * weights[i]!;
+    }
+    gradient.fill(0, bias);
+    let loss = sum / 2;
+    const { starts, index, value } = rows;
+    for (let row = 0; row < count; row++) {
+      scoresInto(weights, rows, row);
+      loss += lossOf(scores, labels[row]!);
+      for (let j = starts[row]!; j < starts[row + 1]!; j++) {
+        const at = index[j]! * outputs;
+        const x = value[j]!;
+        for (let k = 0; k < outputs; k++) gradient[at + k]! += scores[k]! * x;
       }
-      const index = Int32Array.from(counts.keys()).sort();
-      const value = Float64Array.from(index, (i) => counts.get(i)! * idf[i]!);
-      const norm = Math.sqrt(value.reduce((sum, x) => sum + x * x, 0)) || 1;
-      return { index, value: value.map((x) => x / norm) };
+      for (let k = 0; k < outputs; k++) gradient[bias + k]! += scores[k]!;
+    }
+    return loss;
+  };
+
+  /** The diagonal of the Hessian. Words have very different frequencies, so the search needs it. */
+  const curvatureAt = (weights: Float64Array): Float64Array => {
+    const curvature = new Float64Array(size).fill(1).fill(0, bias);
+    const { starts, index, value } = rows;
+    for (let row = 0; row < count; row++) {
+      scoresInto(weights, rows, row);
+      if (outputs > 1) softmax(scores);
+      else scores[0] = 1 / (1 + Math.exp(-scores[0]!));
+      for (let k = 0; k < outputs; k++) scores[k]! *= 1 - scores[k]!;
+      for (let j = starts[row]!; j < starts[row + 1]!; j++) {
+        const at = index[j]! * outputs;
+        const square = value[j]! * value[j]!;
+        for (let k = 0; k < outputs; k++) curvature[at + k]! += scores[k]! * square;
+      }
+      for (let k = 0; k < outputs; k++) curvature[bias + k]! += scores[k]!;
+    }
+    // A class of which all rows are certain has a slope of 0.
+    for (let k = 0; k < outputs; k++) curvature[bias + k] = Math.max(curvature[bias + k]!, 1e-9);
+    return curvature;
+  };
+
+  const from = start ?? new Float64Array(size);
+  const weights = minimize(objective, from, { tolerance: 1e-6 * count, curvature: curvatureAt(from) });
+  return {
+    /** For each word, the weight for each class; then the intercepts. Two classes have one weight. */
+    weights,
+    /** Of one row; the same array each time. */
+    scores(others: SparseRows, row: number): Float64Array {
+      scoresInto(weights, others, row);
+      return scores;
     },
   };
 }
 
-/** Minimises C·Σ loss + ½‖w‖² with C = 1. `weights` has one row per class (one row in all for two classes), with the intercept last. */
-export function fitLogistic(rows: SparseRow[], labels: number[], features: number, classes: number) {
-  const outputs = classes === 2 ? 1 : classes;
-  const width = features + 1;
-  const scoresAt = (w: Float64Array, row: SparseRow): number[] => {
-    const s: number[] = [];
-    for (let k = 0; k < outputs; k++) {
-      let sum = w[k * width + features]!;
-      for (let j = 0; j < row.index.length; j++) sum += w[k * width + row.index[j]!]! * row.value[j]!;
-      s.push(sum);
-    }
-    return s;
-  };
-
-  const objective = (w: Float64Array, gradient: Float64Array): number => {
-    let value = 0;
-    for (let k = 0; k < outputs; k++) {
-      for (let i = 0; i < width; i++) {
-        const weight = i === features ? 0 : w[k * width + i]!;
-        gradient[k * width + i] = weight;
-        value += 0.5 * weight * weight;
-      }
-    }
-    rows.forEach((row, r) => {
-      const { loss, slopes } = lossOf(scoresAt(w, row), labels[r]!);
-      value += loss;
-      slopes.forEach((slope, k) => {
-        for (let j = 0; j < row.index.length; j++) gradient[k * width + row.index[j]!]! += slope * row.value[j]!;
-        gradient[k * width + features]! += slope;
-      });
-    });
-    return value;
-  };
-
-  const weights = minimize(objective, outputs * width, 1e-6 * rows.length);
-  return { weights, scores: (row: SparseRow) => scoresAt(weights, row) };
-}
-
-/** Cross-entropy of one row and its derivatives by the scores. A single score is the logit of class 1. */
-function lossOf(scores: number[], label: number): { loss: number; slopes: number[] } {
+/** The cross-entropy of one row. Its derivatives replace the scores. A single score is the logit of class 1. */
+function lossOf(scores: Float64Array, label: number): number {
   if (scores.length === 1) {
-    const margin = label === 1 ? scores[0]! : -scores[0]!;
+    const score = scores[0]!;
+    const margin = label === 1 ? score : -score;
+    scores[0] = 1 / (1 + Math.exp(-score)) - label;
     // log(1 + e^-m) without overflow.
-    const loss = Math.log1p(Math.exp(-Math.abs(margin))) + Math.max(0, -margin);
-    return { loss, slopes: [1 / (1 + Math.exp(-scores[0]!)) - label] };
+    return Math.log1p(Math.exp(-Math.abs(margin))) + Math.max(0, -margin);
   }
-  const top = Math.max(...scores);
-  const powers = scores.map((s) => Math.exp(s - top));
-  const sum = powers.reduce((a, b) => a + b);
-  return { loss: Math.log(sum) + top - scores[label]!, slopes: powers.map((p, k) => p / sum - Number(k === label)) };
+  const own = scores[label]!;
+  const { top, sum } = softmax(scores);
+  scores[label]!--;
+  return Math.log(sum) + top - own;
 }
 
-function softmax(scores: number[]): number[] {
-  const top = Math.max(...scores);
-  const powers = scores.map((s) => Math.exp(s - top));
-  const sum = powers.reduce((a, b) => a + b);
-  return powers.map((power) => power / sum);
-}
-
-/** L-BFGS (Nocedal & Wright, algorithm 7.5) with a backtracking line search, until no entry of the gradient exceeds `tolerance`. */
-function minimize(objective: (x: Float64Array, gradient: Float64Array) => number, size: number, tolerance: number): Float64Array {
-  const MEMORY = 10;
-  const steps: { s: Float64Array; y: Float64Array; rho: number }[] = [];
-  let x = new Float64Array(size);
-  let gradient = new Float64Array(size);
-  let value = objective(x, gradient);
-  for (let iteration = 0; iteration < 1000 && gradient.some((g) => Math.abs(g) > tolerance); iteration++) {
-    const direction = descent(gradient, steps);
-    const slope = dot(direction, gradient);
-    let rate = iteration === 0 ? 1 / Math.max(1, Math.sqrt(dot(gradient, gradient))) : 1;
-    let next = x;
-    let nextGradient = gradient;
-    let nextValue = value;
-    for (; rate > 1e-12; rate /= 2) {
-      next = x.map((xi, i) => xi + rate * direction[i]!);
-      nextGradient = new Float64Array(size);
-      nextValue = objective(next, nextGradient);
-      if (nextValue <= value + 1e-4 * rate * slope) break;
-    }
-    // The objective no longer falls in float64, so this is the minimum.
-    if (nextValue >= value) break;
-    const s = next.map((n, i) => n - x[i]!);
-    const y = nextGradient.map((n, i) => n - gradient[i]!);
-    const curvature = dot(s, y);
-    if (curvature > 0) steps.push({ s, y, rho: 1 / curvature });
-    if (steps.length > MEMORY) steps.shift();
-    [x, gradient, value] = [next, nextGradient, nextValue];
-  }
-  return x;
-}
-
-/** The negative gradient, multiplied by the inverse curvature that the last steps have shown (two-loop recursion). */
-function descent(gradient: Float64Array, steps: { s: Float64Array; y: Float64Array; rho: number }[]): Float64Array {
-  const q = gradient.map((g) => -g);
-  const shares: number[] = [];
-  for (const { s, y, rho } of steps.toReversed()) {
-    const share = rho * dot(s, q);
-    shares.push(share);
-    add(q, y, -share);
-  }
-  const last = steps.at(-1);
-  if (last) {
-    const scale = 1 / (last.rho * dot(last.y, last.y));
-    for (let i = 0; i < q.length; i++) q[i]! *= scale;
-  }
-  for (const { s, y, rho } of steps) add(q, s, shares.pop()! - rho * dot(y, q));
-  return q;
-}
-
-function dot(a: Float64Array, b: Float64Array): number {
+/** The probabilities replace the scores. */
+function softmax(scores: Float64Array): { top: number; sum: number } {
+  let top = Number.NEGATIVE_INFINITY;
+  for (let k = 0; k < scores.length; k++) if (scores[k]! > top) top = scores[k]!;
   let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!;
-  return sum;
+  for (let k = 0; k < scores.length; k++) sum += scores[k] = Math.exp(scores[k]! - top);
+  for (let k = 0; k < scores.length; k++) scores[k]! /= sum;
+  return { top, sum };
 }
 
-function add(to: Float64Array, what: Float64Array, times: number): void {
-  for (let i = 0; i < to.length; i++) to[i]! += times * what[i]!;
+/** The probabilities of the classes for each text, by a model that has not seen the texts of its fold: text by text. */
+export async function outOfFoldProbabilities(
+  counts: WordCounts,
+  labels: Int32Array,
+  { fold, folds, classes, fitted }: { fold: Int32Array; folds: number; classes: number; fitted(models: number): Promise<void> },
+): Promise<Float64Array> {
+  const probabilities = new Float64Array(labels.length * classes);
+  const texts = [...labels.keys()];
+  let start: Float64Array | undefined;
+  for (let held = 0; held < folds; held++) {
+    const train = texts.filter((i) => fold[i] !== held);
+    const idf = inverseFrequencies(counts, train);
+    const features = counts.words;
+    const outputs = classes === 2 ? 1 : classes;
+    // Words that the former model did not know, or that this one does not know, start at 0.
+    start?.forEach((_, i) => {
+      if (idf[Math.floor(i / outputs)] === 0) start![i] = 0;
+    });
+    const model = fitLogistic(
+      weighted(counts, train, idf),
+      Int32Array.from(train, (i) => labels[i]!),
+      { features, classes, start },
+    );
+    const others = texts.filter((i) => fold[i] === held);
+    const rows = weighted(counts, others, idf);
+    for (const [row, text] of others.entries()) {
+      const scores = model.scores(rows, row);
+      if (classes > 2) softmax(scores);
+      const positive = 1 / (1 + Math.exp(-scores[0]!));
+      probabilities.set(classes === 2 ? [1 - positive, positive] : scores, text * classes);
+    }
+    start = model.weights;
+    await fitted(held + 1);
+  }
+  return probabilities;
 }
 
 /** scikit-learn's token_pattern (?u)\b\w\w+\b. */
-function words(text: string): string[] {
-  return text.toLowerCase().match(/[\p{L}\p{N}_]{2,}/gu) ?? [];
-}
+const wordsOf = (text: string): string[] => text.toLowerCase().match(/[\p{L}\p{N}_]{2,}/gu) ?? [];
