@@ -29,6 +29,10 @@ def label_sets(rows, labels, share):
     defined = all(0 < truth[:, k].sum() < rows for k in range(labels))
     values["roc_auc"] = M.roc_auc_score(truth, scores) if defined else None
     values["average_precision"] = M.average_precision_score(truth, scores) if truth.any(axis=0).all() else None
+    # scikit-learn's log_loss of a matrix takes each row for one distribution, so both losses are those of each label.
+    binary = {"log_loss": lambda t, p: M.log_loss(t, p, labels=[0, 1]), "brier_score": lambda t, p: M.brier_score_loss(t, p, pos_label=1, labels=[0, 1])}
+    for name, loss in binary.items():
+        values[name] = float(np.mean([loss(truth[:, k], scores[:, k]) for k in range(labels)]))
     return {"truth": truth.tolist(), "predicted": predicted.tolist(), "scores": scores.tolist(), "values": values}
 
 

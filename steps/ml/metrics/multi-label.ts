@@ -16,8 +16,10 @@ export interface LabelSets {
   scores?: ArrayLike<number>[];
 }
 
+type MeanOf = (truth: ArrayLike<number>, predicted: ArrayLike<number>) => number;
+
 /** Means of a value of each example. */
-const MEANS: Record<string, (truth: ArrayLike<number>, predicted: ArrayLike<number>) => number> = {
+const MEANS: Record<string, MeanOf> = {
   /** The share of examples whose flags are all correct. */
   accuracy: (truth, predicted) => (wrongFlags(truth, predicted) === 0 ? 1 : 0),
   /** The share of flags that are wrong. */
@@ -26,6 +28,18 @@ const MEANS: Record<string, (truth: ArrayLike<number>, predicted: ArrayLike<numb
   samples_recall: (truth, predicted) => scoresOf(countsOf(truth, predicted)).recall,
   samples_f1: (truth, predicted) => scoresOf(countsOf(truth, predicted)).f1,
 };
+
+/** The same, from the probabilities instead of the predictions: the mean over the labels of scikit-learn's metric of two classes. */
+const MEANS_OF_SCORES: Record<string, MeanOf> = {
+  log_loss: (truth, scores) => meanOver(truth.length, (k) => -Math.log(probabilityOf(truth[k]!, scores[k]!))),
+  brier_score: (truth, scores) => meanOver(truth.length, (k) => (scores[k]! - truth[k]!) ** 2),
+};
+
+/** Of the flag that is true. As in scikit-learn, probabilities are clipped by float64's epsilon and normalized to sum to one. */
+function probabilityOf(flag: number, score: number): number {
+  const [yes, no] = [score, 1 - score].map((p) => Math.min(Math.max(p, Number.EPSILON), 1 - Number.EPSILON)) as [number, number];
+  return (flag === 1 ? yes : no) / (yes + no);
+}
 
 /** From the counts of each label. */
 const COUNTED: Record<string, (labels: Counts[]) => number> = { ...averages('precision'), ...averages('recall'), ...averages('f1') };
@@ -41,12 +55,12 @@ type Ranked = keyof typeof RANKED;
 const isRanked = (name: string): name is Ranked => Object.hasOwn(RANKED, name);
 
 /** The names of all metrics. */
-export const MULTI_LABEL: readonly string[] = [...Object.keys(MEANS), ...Object.keys(COUNTED), ...Object.keys(RANKED)];
+export const MULTI_LABEL: readonly string[] = [...[MEANS, COUNTED, RANKED, MEANS_OF_SCORES].flatMap((metrics) => Object.keys(metrics))];
 
 /** Metrics that need probabilities, `scores`. */
-export const MULTI_LABEL_PROBABILITY_METRICS: readonly string[] = Object.keys(RANKED);
+export const MULTI_LABEL_PROBABILITY_METRICS: readonly string[] = [...Object.keys(RANKED), ...Object.keys(MEANS_OF_SCORES)];
 
-/** From 0 to 1. `names` are in MULTI_LABEL. */
+/** From 0 to 1, except log_loss (nats, from 0). `names` are in MULTI_LABEL. */
 export const multiLabelMetrics = (sets: LabelSets, names: readonly string[]): Record<string, number> => multiLabelOf(sets, names)();
 
 /** The metrics of any of these examples, by their positions, which may repeat. What does not depend on them is computed once. */
@@ -55,8 +69,9 @@ export function multiLabelOf(sets: LabelSets, names: readonly string[]): (rows?:
   const count = truth.length;
   const values = new Map(
     names.flatMap((name) => {
-      const of = MEANS[name];
-      return of ? [[name, Float64Array.from(truth, (flags, i) => of(flags, predicted[i]!))] as const] : [];
+      const of = MEANS[name] ?? MEANS_OF_SCORES[name];
+      const given = MEANS[name] ? predicted : of && needScores(sets);
+      return of ? [[name, Float64Array.from(truth, (flags, i) => of(flags, given![i]!))] as const] : [];
     }),
   );
   const flags = names.some((name) => COUNTED[name]) ? flagsOf(sets) : undefined;
@@ -94,8 +109,14 @@ export function labelReport(
   );
 }
 
-function rankings({ truth, scores }: LabelSets): Ranking[] {
+function needScores({ scores }: LabelSets): ArrayLike<number>[] {
   if (!scores) throw new Error('the metric needs probabilities');
+  return scores;
+}
+
+function rankings(sets: LabelSets): Ranking[] {
+  const { truth } = sets;
+  const scores = needScores(sets);
   return Array.from(
     truth[0] ?? [],
     (_, k) =>
