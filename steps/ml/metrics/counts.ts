@@ -116,6 +116,6 @@ export interface Counter {
   value(rows?: Int32Array): number;
   /** It is defined for a single text, too. */
   ofText?: true;
-  /** Details that belong to the number: how it was computed, and its confidence interval. */
+  /** Details that belong to the number, such as how it was computed. */
   details?(): Record<string, Json>;
 }

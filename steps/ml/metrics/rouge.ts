@@ -1,11 +1,9 @@
 /**
  * ROUGE (Lin 2004) as the package rouge_score computes it with its stemmer: F1 of common words (rouge1), of common
  * bigrams (rouge2), or of the longest common subsequence, over the whole text (rougeL) or line by line (rougeLsum).
- * The best of several references counts. The value is the unweighted mean over the examples, with a confidence
- * interval from a seeded bootstrap.
+ * The best of several references counts. The value is the unweighted mean over the examples.
  */
 
-import { random } from '../models/random.ts';
 import { type Counter, common, nGrams } from './counts.ts';
 import { PerExample } from './per-example.ts';
 
@@ -20,10 +18,7 @@ export function rouge(type: RougeType): Counter {
     },
     value: (rows) => scores.sums(rows)[0]! / (rows?.length ?? scores.count),
     ofText: true,
-    details() {
-      const [low, high] = interval(scores.column(0));
-      return { stemmer: 'porter', confidence: 0.95, low, high };
-    },
+    details: () => ({ stemmer: 'porter' }),
   };
 }
 
@@ -101,24 +96,6 @@ const linesOf = (text: string): string[][] => text.split('\n').map(wordsOf);
 
 function f1(hits: number, real: number, candidate: number): number {
   return hits === 0 ? 0 : (2 * hits) / (real + candidate);
-}
-
-const RESAMPLES = 1000;
-
-/** The middle 95% of the means of bootstrap samples. */
-function interval(scores: Float64Array): [low: number, high: number] {
-  const uniform = random('bootstrap', scores.length);
-  const means = Float64Array.from({ length: RESAMPLES }, () => {
-    let sum = 0;
-    for (let i = 0; i < scores.length; i++) sum += scores[Math.floor(uniform() * scores.length)]!;
-    return sum / scores.length;
-  }).sort();
-  const at = (share: number) => {
-    const place = share * (RESAMPLES - 1);
-    const [below, above] = [means[Math.floor(place)]!, means[Math.ceil(place)]!];
-    return below + (above - below) * (place - Math.floor(place));
-  };
-  return [at(0.025), at(0.975)];
 }
 
 /**
