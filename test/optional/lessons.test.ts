@@ -25,7 +25,7 @@ test.each([
   ['reviews', 'macro_f1', 0.05, 120],
   ['pairs', 'accuracy', 0.2, 120],
   ['entities', 'f1', 0.1, 120],
-  ['qa', 'exact_match', 0.3, 120],
+  ['qa', 'exact_match', 0.3, 180],
   ['generate', 'perplexity', 5, 180],
   ['summarize', 'rouge1', 0.03, 180],
 ])('%s.yaml', async (name, metric, clearly, atMost) => {
