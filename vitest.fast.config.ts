@@ -24,7 +24,7 @@ export default defineConfig({
       // Trains.
       'test/steps/ml/models/{families,generating,lora,nn}.test.ts',
       // The command, or a server, many times.
-      'test/engine/pipeline/{large,pipeline-cache,speed,user-steps}.test.ts',
+      'test/engine/pipeline/{large,pipeline-cache,user-steps}.test.ts',
       'test/engine/report/screens.test.ts',
       'test/steps/reduce/foresee.test.ts',
       'test/engine/fetch/{archives,data,download,kaggle,weather}.test.ts',

@@ -1,4 +1,7 @@
-/** The groups that need more than `npm ci` gives: a registry, Python, a long time. `.ci/run` says when each runs. */
+/**
+ * The groups that need more than `npm ci` gives: a registry, Python, a long time. A group is a file, a folder, or both.
+ * `.ci/run` says when each runs.
+ */
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({

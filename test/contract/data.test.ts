@@ -1,6 +1,4 @@
-/** The data steps with the real CLI: identical outputs with any number of threads, and no work for unchanged data. */
-import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+/** The data steps with the real CLI: no work for unchanged data. (On any number of threads: test/optional/variants/data.test.ts.) */
 import { beforeAll, expect, test } from 'vitest';
 import { MAIL_STEPS, mails, smallModel } from '../mails.ts';
 import { type Project, sharedProject } from '../rig.ts';
@@ -19,36 +17,18 @@ steps:${MAIL_STEPS}
 `;
 
 const JOBS = ['1', '2'];
+
 const projects = JOBS.map(() => sharedProject({ 'data.yaml': DATA, ...mails(50) }));
+
 const [p] = projects as [Project, Project];
+
 const names = ['collect', 'clean', 'split', 'raw', 'tokenize[max_length=16]', 'tokenize[max_length=32]'];
+
 const all = (state: string) => Object.fromEntries(names.map((name) => [name, state]));
 
 beforeAll(async () => {
-  for (const [i, jobs] of JOBS.entries()) {
-    smallModel(projects[i]!);
-    expect((await projects[i]!.states('data.yaml', '-j', jobs)).cells).toEqual(all('ran'));
-  }
-});
-
-test('two runs in two empty caches, with one thread and with two, write identical outputs', () => {
-  const hashes = [];
-  for (const p of projects) {
-    const files = p.find('.tunesmith/outputs');
-    hashes.push(
-      Object.fromEntries(
-        files.map((file) => [
-          file,
-          createHash('sha256')
-            .update(readFileSync(p.path(file)))
-            .digest('hex'),
-        ]),
-      ),
-    );
-  }
-  expect(Object.keys(hashes[0]!).filter((file) => file.endsWith('data.parquet'))).toHaveLength(4);
-  expect(Object.keys(hashes[0]!).filter((file) => file.endsWith('.safetensors')).length).toBeGreaterThanOrEqual(6);
-  expect(hashes[1]).toEqual(hashes[0]);
+  smallModel(p);
+  expect((await p.states('data.yaml')).cells).toEqual(all('ran'));
 });
 
 test('a changed cleaning option reruns only what depends on it; changing it back restores; a new matrix value runs its cells', async () => {

@@ -12,6 +12,8 @@ test('the example runs without a network, is fresh the second time, and its bund
   expect(p.find('.')).toEqual(['pipeline.schema.json', 'reviews.csv', 'starter.yaml']);
   // Its quality after all epochs is tested where there is time for them (test/optional/package.test.ts).
   p.write('starter.yaml', p.read('starter.yaml').replace('epochs: 8', 'epochs: 1'));
+  const [head, ...reviews] = p.read('reviews.csv').trimEnd().split('\n');
+  p.write('reviews.csv', `${[head, ...reviews.filter((_, i) => i % 3 === 0)].join('\n')}\n`);
   const states = async () => [...new Set(Object.values((await p.states('starter.yaml')).cells))];
   expect(await states()).toEqual(['ran']);
   expect(await states()).toEqual(['fresh']);

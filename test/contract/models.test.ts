@@ -1,51 +1,8 @@
 /** `tunesmith models`: what it lists, estimates and recommends. */
-import { createRequire } from 'node:module';
-import { availableParallelism } from 'node:os';
 import { expect, test } from 'vitest';
-import type { Speed } from '../../steps/choose/calibration.ts';
-import { machineKey } from '../../steps/ml/device/open.ts';
-import { sharedProject } from '../rig.ts';
+import { listed, named, p } from './model-list.ts';
 
-const text = (i: number) => `${'a parcel that arrived late '.repeat(1 + (i % 9))}and was fine`;
-const csv = (rows: number) => ['text,label', ...Array.from({ length: rows }, (_, i) => `${text(i)},${i % 2 ? 'good' : 'bad'}`)].join('\n');
-/** As if this machine had been measured, which takes long: test/optional/package.test.ts measures it. */
-const SPEED: Speed = {
-  runtime: { name: 'onnx', description: 'onnxruntime', device: 'cpu' },
-  startup: 1,
-  compile: 0.003,
-  step: { elements: 4e-10, products: 3e-11, weights: 4e-9, operations: 6e-6 },
-  overhead: 3e8,
-};
-
-/** The key of the speed in the file. */
-function thisMachine(): string {
-  const { version } = createRequire(import.meta.url)('tunesmith/package.json') as { version: string };
-  return `${machineKey({ threads: availableParallelism(), device: 'auto' })}, Node ${process.versions.node}, tunesmith ${version}`;
-}
-
-const mine = {
-  model_type: 't5',
-  vocab_size: 100,
-  d_model: 64,
-  d_kv: 16,
-  d_ff: 128,
-  num_layers: 2,
-  num_heads: 4,
-  decoder_start_token_id: 0,
-};
-const p = sharedProject({
-  'mine/config.json': JSON.stringify(mine),
-  'reviews.csv': csv(400),
-  'more.csv': csv(4000),
-  'other.csv': 'body\nfirst\nsecond\n',
-  'caches/tunesmith/training-speed.json': JSON.stringify({ [thisMachine()]: SPEED }),
-});
 p.env.XDG_CACHE_HOME = p.path('caches');
-
-const listed = async (...args: string[]) => JSON.parse((await p.run('models', '--json', ...args)).stdout);
-
-const named = ({ models }: { models: { model: string; seconds: number; memory_bytes: number }[] }, name: string) =>
-  models.find(({ model }) => model === name)!;
 
 test('it lists the models of the package and of the hub with all facts, and uses the speed that is kept', async () => {
   const { code, stdout, stderr } = await p.run('models', '--json');
@@ -75,19 +32,10 @@ test('the table fits into 80 columns, explains its notes and ends with a recomme
   expect(stdout).toMatch(/^recommended: openai-community\/gpt2: it is the largest of the 2/m);
 });
 
-test('with --data, the time is that of the data', async () => {
-  const lm = (...args: string[]) => listed('--task', 'causal-lm', ...args);
-  const [few, more] = [await lm('--data', 'reviews.csv'), await lm('--data', 'more.csv')];
-  const note = 'tokens of models of the hub, such as openai-community/gpt2, were counted with the tokenizer of bert-tiny';
-  expect(few).toMatchObject({ rows: { train: 320, validation: 40 }, notes: [note] });
-  expect(more.rows).toEqual({ train: 3200, validation: 400 });
-  const [before, after] = [few, more].map((found) => named(found, 'openai-community/gpt2'));
-  // Loading and compiling take the same time for both.
-  expect(after!.seconds / before!.seconds).toBeGreaterThan(3);
-  expect(after!.seconds / before!.seconds).toBeLessThan(10.5);
-  const once = await lm('--data', 'more.csv', '--epochs', '1', '--batch-size', '8');
-  expect(once).toMatchObject({ epochs: 1, batch_size: 8 });
-  expect(named(once, 'openai-community/gpt2').memory_bytes).toBeLessThan(after!.memory_bytes);
+test('with --data, the rows are those of the data', async () => {
+  const { rows, notes } = await listed('--task', 'causal-lm', '--data', 'reviews.csv');
+  expect(rows).toEqual({ train: 320, validation: 40 });
+  expect(notes).toEqual(['tokens of models of the hub, such as openai-community/gpt2, were counted with the tokenizer of bert-tiny']);
 });
 
 test('a model folder of the user is listed too; if no model trains in time, the fastest is recommended', async () => {

@@ -12,9 +12,6 @@ steps:
   tokenize: { uses: tokenize, with: { data: "\${{ steps.split.data }}", model: ./model, max_length: 16 } }
 `;
 
-const TRAIN =
-  '  train: { uses: train, resources: { cpu: 1 }, with: { tokens: "${{ steps.tokenize.tokens }}", model: ./model, task: text-classification, epochs: 1 } }\n';
-
 function made(pipeline: string) {
   const rows = Array.from({ length: 40 }, (_, i) => `${i},Text number ${i},${i % 2 ? 'spam' : 'ham'}\n`);
   const p = project({
@@ -25,16 +22,6 @@ function made(pipeline: string) {
   smallModel(p);
   return p;
 }
-
-test('a text column with another name is used from collect to predict', async () => {
-  const p = made(START('text: body') + TRAIN);
-  const { code, screen } = await p.run('run', 'p.yaml', '--plain');
-  expect(code, screen).toBe(0);
-  const predicted = async (...args: string[]) => (await p.run('predict', '.tunesmith/outputs/p/train/model', 'new.csv', ...args)).stdout;
-  const remembered = await predicted();
-  expect(remembered).toContain('"label"');
-  expect(remembered).not.toBe(await predicted('--column', 'text'));
-});
 
 test('a column that select renames is also accepted by its original name in files', async () => {
   const p = made(START('select: { text: body, label: label }'));

@@ -1,5 +1,5 @@
 /**
- * Kills and full disks at instants throughout a run, and a hundred kills of the engine and its children at random points of
+ * Kills and full disks at instants throughout a run, and sixty kills of the engine and its children at random points of
  * runs, restores and recoveries: afterwards an undisturbed run makes what a clean run makes. A failure of the random ones
  * prints the seed and the actions.
  */
@@ -10,7 +10,7 @@ import { FULL_EVERY, fullFrom, KILLS, killedAt } from '../engine/chaos/instants.
 import { FILES, faulty, instants, type Project, plug, tree, unplugged } from '../engine/chaos/rig.ts';
 
 const WORDS = ['pear\napple\n', 'quince\n', 'plum\nlime\ncherry\n', ''];
-const TIMES = 50;
+const TIMES = 30;
 
 test(`${2 * TIMES} kills at random points: the next run makes what a clean run makes`, async () => {
   // Two projects at a time, one per core.

@@ -60,7 +60,9 @@ describe('kernels', () => import('../steps/ml/runtime/kernels.test.ts').then(() 
 describe('ops', () => import('../steps/ml/runtime/ops.test.ts').then(() => {}));
 describe('trainings', () => import('../steps/ml/runtime/training.test.ts').then(() => {}));
 describe('families', () => import('../steps/ml/models/families.test.ts').then(() => {}));
+describe('families for each task', () => import('./variants/family-heads.test.ts').then(() => {}));
 describe('families that generate', () => import('../steps/ml/models/generating.test.ts').then(() => {}));
+describe('families that generate, with gradient checkpointing', () => import('./variants/generating.test.ts').then(() => {}));
 describe('students of a teacher', () => import('../steps/train/distillation.test.ts').then(() => {}));
 
 describe('the runtime tensorflow', () => {

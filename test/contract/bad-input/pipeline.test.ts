@@ -1,6 +1,6 @@
 /** Invalid pipelines: unknown and missing keys, wrong types, cycles, conflicts. */
 import { expect, test } from 'vitest';
-import { refusal } from './rig.ts';
+import { expectAsJson, refusal } from './rig.ts';
 
 test('unknown keys of the file and of its steps, all at once', async () => {
   expect(
@@ -1062,4 +1062,10 @@ test('`when` that is neither true nor false', async () => {
         |               ^^^^^^^^^
     "
   `);
+});
+
+test('--json: the same errors as lines of JSON', async () => {
+  await expectAsJson('nmae: p\nsteps:\n  a:\n    run: echo\n    output: { o: o.txt }\n    matrx: { x: [1] }\n');
+  await expectAsJson('steps:\n  a:\n    run: [echo, x\n  b:\n    run: echo\n');
+  await expectAsJson('params: { epochs: 1 }\nsteps: { a: { run: "echo ${{ params.epochs }}" } }\n', {}, '-p', 'epoch=5', '-p', 'epochs');
 });

@@ -1,54 +1,7 @@
-/** Wrong clocks: of the machine and of file timestamps. Freshness depends only on content. */
-import { utimesSync } from 'node:fs';
-import { expect, test } from 'vitest';
-import { faulty, SMALL, tree } from './rig.ts';
+/** Wrong clocks: freshness depends only on content. (More of them: test/optional/chaos/clock.test.ts.) */
+import { test } from 'vitest';
+import { expectClockWithoutEffect, expectTimestampsWithoutEffect, YEAR } from './clock.ts';
 
-/** Shifts the engine's clock by that many hours, `after` milliseconds after its start. */
-const clock = (hours: number, after = 0) => ({
-  NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(
-    `const now = Date.now, born = now(); Date.now = () => now() + (now() - born >= ${after} ? ${hours} * 3600e3 : 0);`,
-  )}`,
-});
+test('the clock is a year behind: a change runs, fresh cells stay fresh, an edit is detected', () => expectClockWithoutEffect(-YEAR));
 
-const YEAR = 365 * 24;
-
-test.each([
-  ['a year behind', clock(-YEAR)],
-  ['a year ahead', clock(YEAR)],
-  ['set back in the middle of a run', clock(-YEAR, 300)],
-  ['set forward in the middle of a run', clock(YEAR, 300)],
-])('the clock is %s: a change runs, fresh cells stay fresh, an edit is detected', async (_, env) => {
-  const p = faulty(SMALL);
-  await p.run('run', 'p.yaml');
-  Object.assign(p.env, env);
-  p.write('in.txt', 'second\n');
-  expect((await p.states('p.yaml')).cells).toEqual({ file: 'ran', folder: 'ran' });
-  p.env.NODE_OPTIONS = undefined;
-  expect(new Set(Object.values((await p.states('p.yaml')).cells))).toEqual(new Set(['fresh']));
-  const clean = tree(p);
-  Object.assign(p.env, env);
-  // Same length as before.
-  p.write('out/file.txt', p.read('out/file.txt').toUpperCase());
-  expect((await p.states('p.yaml')).cells).toEqual({ file: 'restored', folder: 'fresh' });
-  expect(tree(p)).toEqual(clean);
-});
-
-test('timestamps in the future, in the past or all equal: only the content counts', async () => {
-  const p = faulty(SMALL);
-  await p.run('run', 'p.yaml');
-  const clean = tree(p);
-  const files = ['in.txt', 'p.yaml', 'out/file.txt', 'out/folder/deep/file.txt'];
-  for (const when of [0, Date.now() / 1000 + 1e8, 4e9]) {
-    for (const file of files) utimesSync(p.path(file), when, when);
-    expect(new Set(Object.values((await p.states('p.yaml')).cells)), `stamped ${when}`).toEqual(new Set(['fresh']));
-    // Another text with the same length and timestamp.
-    const text = p.read('in.txt');
-    p.write('in.txt', 'FIRST\n');
-    utimesSync(p.path('in.txt'), when, when);
-    expect((await p.states('p.yaml')).cells.file, `stamped ${when}`).toMatch(/ran|restored/);
-    p.write('in.txt', text);
-    utimesSync(p.path('in.txt'), when, when);
-    expect((await p.states('p.yaml')).cells).toEqual({ file: 'restored', folder: 'restored' });
-    expect(tree(p)).toEqual(clean);
-  }
-});
+test('timestamps in the past, all equal: only the content counts', () => expectTimestampsWithoutEffect([0]));

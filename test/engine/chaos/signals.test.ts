@@ -52,9 +52,3 @@ test('an engine that is stopped and continued uses what its step made in between
   expect(await other.done).toMatchObject({ code: 0, screen: expect.not.stringContaining('"ran":1') });
   expect(p.read('out/o')).toBe('whole\n');
 });
-
-test('a stopped step is killed at its timeout', async () => {
-  const p = project({ 'p.yaml': 'steps: { a: { run: "kill -STOP $$", timeout: 1s } }' });
-  const { code, screen } = await p.run('run', 'p.yaml', '--plain');
-  expect({ code, screen }).toMatchObject({ code: 1, screen: expect.stringContaining('timed out after 1s') });
-});

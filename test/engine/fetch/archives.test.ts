@@ -1,57 +1,12 @@
 /** Files and archives at a URL: verified by SHA-256, and unpacked only inside one folder. */
 import { mkdirSync } from 'node:fs';
-import { createServer } from 'node:http';
 import { gzipSync } from 'node:zlib';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { archiveForm, unpack } from '../../../engine/fetch/unpack.ts';
 import { type Project, project } from '../../rig.ts';
 import { engine } from '../run/rig.ts';
 import { type Entry, tarOf, zipOf } from './archives.ts';
-import { portOf, send, sha256 } from './hub.ts';
-
-async function web() {
-  const files = new Map<string, Buffer>();
-  const requests: string[] = [];
-  const server = createServer((request, response) => {
-    requests.push(`${request.url}${request.headers.range ? ` ${request.headers.range}` : ''}`);
-    const content = files.get(request.url!);
-    if (!content) return void response.writeHead(404).end();
-    send(request, response, content, {});
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  onTestFinished(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  const url = `http://127.0.0.1:${portOf(server)}`;
-  return {
-    url,
-    requests,
-    files,
-    /** The address of the file. */
-    put(path: string, content: Buffer): string {
-      files.set(path, content);
-      return `${url}${path}#sha256=${sha256(content)}`;
-    },
-  };
-}
-
-/** A pipeline that lists its input files with their content. */
-function listing(address: string): string {
-  return `
-steps:
-  list:
-    run: for f in \${{ inputs.in }}; do if test -d $f; then (cd $f && find . ! -type d | sort | while read n; do echo "$n $(cat $n)"; done); else echo "$(basename $f) $(cat $f)"; fi; done > \${{ outputs.list }}
-    inputs: { in: '${address}' }
-    outputs: { list: out/list.txt }
-`;
-}
-
-async function listed(address: string) {
-  const p = engine(listing(address));
-  const { list } = (await p.go()).failures;
-  return list ? `${list.message}\n${list.hint}` : p.read('out/list.txt');
-}
+import { listed, listing, web } from './web.ts';
 
 const GOOD: Entry[] = [
   { path: 'x-1.0/' },
@@ -257,30 +212,4 @@ test('a zip with a wrong size or hash fails only its own cell', async () => {
     const { failure } = events.find(({ type, cell, state }) => type === 'cell' && cell === 'list' && state === 'failed');
     expect(failure.message).toBe(told);
   }
-});
-
-test('only executable bits are preserved; an entry with a name that is too long is reported', async () => {
-  const server = await web();
-  const entries = [
-    { path: 'set', content: '', mode: 0o7777 },
-    { path: 'hidden', content: '', mode: 0o000 },
-    { path: 'locked/', mode: 0o7000 },
-    { path: 'locked/in', content: '', mode: 0o4644 },
-  ];
-  for (const [name, content] of [
-    ['/x.tar', tarOf(entries)],
-    ['/x.zip', zipOf(entries.filter(({ path }) => !path.endsWith('/')))],
-  ] as const) {
-    const p = project({ 'p.yaml': listing(server.put(name, content)) });
-    expect((await p.states('p.yaml')).cells).toEqual({ list: 'ran' });
-    const modes = p
-      .find('.tunesmith/sources/web', { all: true })
-      .map((file) => [file.split('/').slice(5).join('/'), p.stat(file).mode & 0o7777]);
-    expect(Object.fromEntries(modes)).toMatchObject({ 'x/set': 0o755, 'x/hidden': 0o644, 'x/locked': 0o755, 'x/locked/in': 0o644 });
-  }
-  const name = 'x'.repeat(260);
-  const refused = await listed(server.put('/long.zip', zipOf([{ path: `in/${name}`, content: '' }])));
-  expect(refused).toContain(`long.zip: its entry in/${name} has a name of 260 bytes, but file systems allow 255`);
-  const deep = await listed(server.put('/deep.zip', zipOf([{ path: `${'d/'.repeat(2100)}a`, content: '' }])));
-  expect(deep).toMatch(/deep\.zip: its entry [d/]+a would have a path of \d+ bytes, but the system allows 4095/);
 });

@@ -1,5 +1,4 @@
 /** The lockfile `<pipeline>.lock`, which is made for git, and `run --locked`, which compares a run with it. */
-import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { project } from '../../rig.ts';
@@ -16,6 +15,7 @@ steps:
     matrix: { n: [1, "2"] }
     outputs: { list: "out/ended-\${{ matrix.n }}.txt" }
 `;
+
 const FILES = { 'p.yaml': CHAIN, 'words.txt': 'pear\napple\n' };
 
 test('a run writes the lockfile: sorted, identical in every checkout, and changed only if results change', async () => {
@@ -36,41 +36,6 @@ test('a run writes the lockfile: sorted, identical in every checkout, and change
   const { mtimeMs } = p.stat('p.lock');
   await p.states('p.yaml');
   expect(p.stat('p.lock').mtimeMs).toBe(mtimeMs);
-});
-
-test('a run of some cells updates only their entries; removed cells are removed; a failed run writes nothing', async () => {
-  const p = project(FILES);
-  await p.states('p.yaml');
-  const lock = p.read('p.lock');
-  await p.states('p.yaml', '--only', 'ended[n=1]', '-p', 'suffix=fin');
-  const partly = p.read('p.lock').split('\n');
-  expect(partly.filter((line, i) => line !== lock.split('\n')[i])).toHaveLength(2);
-
-  p.write('p.yaml', CHAIN.replace('[1, "2"]', '[1]'));
-  await p.states('p.yaml', '--only', 'sorted');
-  expect(p.read('p.lock')).not.toContain('2\\"');
-  const before = p.read('p.lock');
-  p.write('p.yaml', CHAIN.replace('cat', 'false; cat'));
-  await p.states('p.yaml');
-  expect(p.read('p.lock')).toBe(before);
-});
-
-test('changes of two neighbouring cells merge in git', async () => {
-  const p = project({ ...FILES, '.gitignore': 'out/\n.tunesmith/\n' });
-  const git = (...args: string[]) =>
-    execFileSync('git', ['-c', 'user.name=t', '-c', 'user.email=t@localhost', ...args], { cwd: p.folder, encoding: 'utf8' });
-  await p.states('p.yaml');
-  git('init', '-q', '-b', 'main');
-  git('add', '.');
-  git('commit', '-qm', 'base');
-  git('checkout', '-qb', 'other');
-  await p.states('p.yaml', '--only', 'ended[n=1]', '-p', 'suffix=fin');
-  git('commit', '-qam', 'one');
-  git('checkout', '-q', 'main');
-  await p.states('p.yaml', '--only', 'ended[n="2"]', '-p', 'suffix=fin');
-  git('commit', '-qam', 'two');
-  git('merge', '-q', 'other');
-  expect((await p.run('run', 'p.yaml', '--locked', '-p', 'suffix=fin')).code).toBe(0);
 });
 
 test('--locked passes if nothing differs, also without a cache', async () => {

@@ -4,56 +4,9 @@ import { expect, test } from 'vitest';
 import { Database, texts } from '../../../steps/ml/data/database.ts';
 import { printed } from '../../../steps/ml/data/json-rows.ts';
 import { literal } from '../../../steps/ml/data/sql.ts';
-import { tableOf } from '../../../steps/ml/data/table.ts';
 import { temporary } from '../rig.ts';
-import { type Collected, collected, failure, values } from './files.ts';
-
-/** Characters of every class that software is known to drop, trim, normalize or escape. */
-const CLASSES = [
-  ['a', 'Z', '0', ' ', '  '],
-  ['\u0000', '\u0001', '\u0007', '\u001b', '\u001c', '\u001f', '\u007f'],
-  ['\t', '\n', '\r', '\r\n', '\v', '\f'],
-  ['"', '""', "'", ',', ';', '|', '\\', '\\n', '\\u0041', '{', '[', ':', '#', '%'],
-  ['\ufeff', '\ufffe', '\uffff', '\ufffd', '\u{10ffff}', '\u{1fffe}'],
-  ['\u0085', '\u00a0', '\u1680', '\u2003', '\u2028', '\u2029', '\u202f', '\u3000'],
-  ['\u00ad', '\u200b', '\u200d', '\u200e', '\u202e', '\u2060', '\u{e0001}', '\ufe0f'],
-  ['é', 'e\u0301', '\u0301', 'ß', 'İ', 'ﬁ', 'Å', '\u212b'],
-  ['ü', '漢', 'か\u3099', 'ا', 'א', 'ก', '한', '\u1112\u1161\u11ab'],
-  ['😀', '👩‍👩‍👧', '𝒳', '\u{20000}', '\ue000', '\u{f0000}', '🇩🇪'],
-  ['null', 'NA', 'NaN', 'nan', 'None', 'true', '1.10', '1e5', '-0', '0x1F', '=1+1', '00501', 'inf'],
-];
-
-/** Texts that begin with, end with and consist of each character, and mixtures; the same ones in each run. */
-function manyTexts(): string[] {
-  let state = 7;
-  const draw = (below: number) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
-  const all = CLASSES.flat();
-  const mixtures = Array.from({ length: 600 }, () => Array.from({ length: 1 + draw(20) }, () => all[draw(all.length)]!).join(''));
-  return [...new Set([...all.flatMap((one) => [one, `${one}x`, `x${one}`, `${one}${'long '.repeat(4)}${one}`]), ...mixtures])];
-}
-
-/** The bytes of a column's texts in DuckDB, without conversion by JavaScript. */
-async function bytesOf(folder: string, column: string): Promise<string[]> {
-  const database = await Database.open();
-  try {
-    const rows = await database.rows<{ bytes: string }>(`SELECT hex(encode(${column})) AS bytes FROM ${tableOf(folder)}`);
-    return rows.map(({ bytes }) => bytes);
-  } finally {
-    database.close();
-  }
-}
-
-async function expectLetters(table: Collected, expected: string[]): Promise<void> {
-  for (const column of ['text', 'label']) {
-    const bytes = await bytesOf(table.folder, column);
-    expect(bytes.sort()).toEqual(expected.map((text) => Buffer.from(text).toString('hex').toUpperCase()).sort());
-    expect(values(table, column).sort()).toEqual([...expected].sort());
-  }
-  expect(table.rejected).toEqual([]);
-}
+import { expectLetters, manyTexts } from './characters.ts';
+import { collected, failure, values } from './files.ts';
 
 const inQuotes = (text: string) => `"${text.replaceAll('"', '""')}"`;
 
@@ -89,12 +42,6 @@ test('Parquet keeps texts and labels with all classes of characters', async () =
   await database.run(`COPY made TO ${literal(path)} (FORMAT parquet)`);
   database.close();
   await expectLetters(await collected({}, {}, [path]), all);
-});
-
-test('text files keep everything except a byte order mark', async () => {
-  const all = manyTexts().filter((text) => !text.startsWith('\ufeff'));
-  const table = await collected(Object.fromEntries(all.map((text, i) => [`${i}.txt`, text])), { select: { text: 'text', label: 'text' } });
-  await expectLetters(table, all);
 });
 
 const LABELS: [string, string[]][] = [
@@ -133,52 +80,6 @@ test.each([
   expect(Object.keys(table.card.labels).sort()).toEqual([...labels].sort());
 });
 
-test('the log reports the value that kept a column of numbers text', async () => {
-  const note = async (...column: string[]) =>
-    (await collected({ 'a.csv': `text,n\n${column.map((n) => `t,${n}\n`).join('')}` })).log.filter((line) => line.includes('stays text'));
-  expect(await note('1', '2', 'n/a')).toEqual(['the column `n` stays text: "n/a" (a.csv:4) is not a number; set `types` to change that']);
-  expect(await note('10001', '00501')).toEqual([
-    'the column `n` stays text: "00501" (a.csv:3) would become 501.0 as a number; set `types` to change that',
-  ]);
-  expect(await note('1.5', '2')).toEqual([
-    'the column `n` stays text: "2" (a.csv:3) would become 2.0 as a number; set `types` to change that',
-  ]);
-  expect(await note('true', 'False')).toEqual([
-    'the column `n` stays text: "False" (a.csv:3) would become false as a boolean; set `types` to change that',
-  ]);
-  expect(await note('1', 'some', 'words')).toEqual([]);
-  const json = await collected({ 'a.jsonl': '{"text":"a","n":1}\n{"text":"b","n":1.10}' });
-  expect(json.log[0]).toBe('the column `n` stays text: "1.10" (a.jsonl:2) would become 1.1 as a number; set `types` to change that');
-});
-
-test('JSON: labels that are numbers keep the digits of the file', async () => {
-  const labels = async (...written: string[]) => {
-    const table = await collected({
-      'a.jsonl': written.map((label, i) => `{"text": "t${i}", "label": ${label}, "deep": {"list": [${label}]}}\n`).join(''),
-    });
-    const found = values(table, 'deep').map((deep) => String((deep as { list: unknown[] }).list[0]));
-    return {
-      labels: Object.keys(table.card.labels).sort(),
-      type: table.columns.find((column) => column.startsWith('label')),
-      deep: found.sort(),
-    };
-  };
-  const same = (...written: string[]) => [...written].sort();
-  expect(await labels('1.1', '1.10', '1.2')).toEqual({
-    labels: ['1.1', '1.10', '1.2'],
-    type: 'label VARCHAR',
-    deep: ['1.1', '1.10', '1.2'],
-  });
-  const big = same('12345678901234567890', '12345678901234567891', '1');
-  expect(await labels(...big)).toEqual({ labels: big, type: 'label VARCHAR', deep: big });
-  expect(await labels('1e5', '100000', '1E5', '-0', '1e400')).toMatchObject({ labels: same('1e5', '100000', '1E5', '-0', '1e400') });
-  expect(await labels('1', '2.5', '2.0')).toMatchObject({ labels: ['1', '2.0', '2.5'], type: 'label VARCHAR' });
-  expect(await labels('1.0', '2.5', '1e-05')).toMatchObject({ labels: ['1.0', '1e-05', '2.5'], type: 'label DOUBLE' });
-  expect(await labels('3', '-2')).toMatchObject({ labels: ['-2', '3'], type: 'label BIGINT' });
-  expect(await labels('"1.10"', '1.10', '"x"')).toMatchObject({ labels: ['1.10', 'x'], type: 'label VARCHAR' });
-  expect((await collected({ 'a.jsonl': '{"text":"a","tags":["x",1.10,true]}' })).rows[0]!.tags).toEqual(['x', '1.10', 'true']);
-});
-
 test('numbers print as in DuckDB', async () => {
   const numbers = [0, -0, 1, 1.5, 1e-4, 9.9e-5, 1e-7, 1e15, 1e16, 1e21, 123456789012345.67, 0.1 + 0.2, 5e-324, 1.7e308, -2.5e-9, 1e100];
   const database = await Database.open();
@@ -187,24 +88,6 @@ test('numbers print as in DuckDB', async () => {
     expect(printed(number)).toBe(text);
   }
   database.close();
-});
-
-test('types overrides the inferred type, per column', async () => {
-  const files = { 'a.csv': 'text,zip,price,yes,n\na,501,1.50,True,7\nb,10001,2,FALSE,\nc,3, 1e2 ,1,8\n' };
-  const plain = await collected(files);
-  expect(plain.columns.slice(2)).toEqual(['zip BIGINT', 'price VARCHAR', 'yes VARCHAR', 'n BIGINT']);
-  const typed = await collected(files, { types: { zip: 'text', price: 'number', yes: 'boolean', n: 'number' }, where: 'price > 1.5' });
-  expect(typed.columns.slice(2)).toEqual(['zip VARCHAR', 'price DOUBLE', 'yes BOOLEAN', 'n BIGINT']);
-  expect(typed.rows.map(({ text, zip, price, yes, n }) => [text, zip, price, yes, n]).sort()).toEqual([
-    ['b', '10001', 2, false, null],
-    ['c', '3', 100, true, 8],
-  ]);
-  const json = { 'a.jsonl': '{"text":"a","n":1,"m":2.5}\n{"text":"b","n":1.10,"m":"x"}\n' };
-  const fromJson = await collected(json, { types: { n: 'number', m: 'number' }, max_rejected: 0.5 });
-  expect(fromJson.columns).toContain('n DOUBLE');
-  expect(fromJson.rejected).toEqual(['a.jsonl:2 `m` is not a number: "x"']);
-  expect(values(await collected({ 'a.jsonl': '{"text":"a","n":100.0}\n' }, { types: { n: 'text' } }), 'n')).toEqual(['100.0']);
-  expect(await failure(files, { types: { zap: 'text' } })).toMatch(/^the data have no column `zap`/);
 });
 
 test.each([
@@ -222,18 +105,6 @@ test.each([
     `where: ${where}: compares the column \`${column}\`, which contains texts, with the number ${number} → Convert it to numbers with \`types: { n: number }\`, or compare with a text${number === 'whole' ? '' : `: '${number}'`}.`,
   );
   expect(await failure(files, { where, types: { n: 'number' } })).not.toMatch(/which contains texts/);
-});
-
-test('comparisons without mixed types are allowed, and errors of numeric functions mention `types`', async () => {
-  const files = { 'a.csv': 'text,n\nabcd,1.10\nabcd,5\n' };
-  const kept = async (where: string) => (await collected(files, { where })).rows.length;
-  expect(await kept("n = '1.10'")).toBe(1);
-  expect(await kept('n::DOUBLE > 1.05 AND length(n) > 2')).toBe(1);
-  expect(await kept("n IN ('5', '6') OR text LIKE 'b%'")).toBe(1);
-  expect(await kept('len(list_filter([1, 2], lambda x: x > 1)) = 1')).toBe(2);
-  expect(await failure(files, { where: 'trim(n) = 5' })).toMatch(/compares the text trim\(n\) with the number 5/);
-  expect(await failure(files, { where: 'abs(n) < 3' })).toMatch(/`n` contains texts: `types: \{ n: number \}` converts them to numbers\.$/);
-  expect(await failure(files, { select: { text: 'text', label: 'n > 3' } })).toMatch(/^select\.label: n > 3: compares the column `n`/);
 });
 
 test('a field that occurs twice in a JSON object is not guessed, and rows nested too deeply are rejected with their line', async () => {

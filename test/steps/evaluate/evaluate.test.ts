@@ -1,5 +1,4 @@
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import clean from '../../../steps/clean/step.ts';
@@ -7,35 +6,11 @@ import step from '../../../steps/evaluate/step.ts';
 import { readSafetensors, toFloat32, writeSafetensors } from '../../../steps/ml/models/safetensors.ts';
 import { preview } from '../../../steps/preview/preview.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
-import train from '../../../steps/train/step.ts';
-import { allRows } from '../../table.ts';
-import { ranStep, table, temporary } from '../rig.ts';
+import { ranStep, table } from '../rig.ts';
 import { rows, smallModel, smallTokens } from '../small.ts';
+import { evaluated, kept, trained } from './evaluated.ts';
 
-/** A copy of a model and its tokens. A model for the same labels and counts is trained only once. */
-async function trained(labels?: string[], counts?: Record<string, number>) {
-  const made = join(kept, JSON.stringify([labels, counts]));
-  if (!existsSync(made)) {
-    const model = smallModel();
-    const tokens = await smallTokens(model, labels, counts);
-    const options = { task: 'text-classification', epochs: 3, learning_rate: 0.02, batch_size: 4, runtime: 'eager' };
-    cpSync((await ranStep(train, options, { model, tokens })).outputs.model!, join(made, 'model'), { recursive: true });
-    cpSync(tokens, join(made, 'tokens'), { recursive: true });
-  }
-  const copy = temporary();
-  cpSync(made, copy, { recursive: true });
-  return { tokens: join(copy, 'tokens'), model: join(copy, 'model') };
-}
-
-const kept = mkdtempSync(join(tmpdir(), 'tunesmith-step-'));
 afterAll(() => rmSync(kept, { recursive: true }));
-
-async function evaluated(inputs: { model: string; tokens: string; data?: string }, options: object = {}) {
-  const ran = await ranStep(step, { runtime: 'eager', ...options }, inputs);
-  const report = JSON.parse(readFileSync(ran.outputs.metrics!, 'utf8'));
-  const predictions = await allRows(ran.outputs.predictions!);
-  return { ...ran, report, predictions };
-}
 
 test('metrics, confusion matrix and predictions agree with each other', async () => {
   const { report, predictions, metrics } = await evaluated(await trained());
@@ -85,26 +60,6 @@ test('each class has its scores, by name, with the predictions of its rows; `sho
   expect(shown[2]!.table!.rows.map(([, ...row]) => row.map(Number))).toEqual(report.confusion_matrix);
 });
 
-test('a warning reports a model that predicts one label for every row', async () => {
-  const model = smallModel();
-  const tokens = await smallTokens(model);
-  const options = { epochs: 1, learning_rate: 1e-9, batch_size: 64, runtime: 'eager' };
-  const start = (await ranStep(train, options, { model, tokens })).outputs.model!;
-  const file = join(start, 'model.safetensors');
-  const tensors = await readSafetensors(file);
-  toFloat32(tensors['classifier.bias']!)!.set([5, 0]);
-  await writeSafetensors(file, tensors);
-  const { warnings, report } = await evaluated({ model: start, tokens });
-  expect(warnings).toEqual(['the model predicts the label "bad" for every row']);
-  expect(report.classes.good).toEqual({ precision: 0, recall: 0, f1: 0, support: 10, predicted_as: { bad: 10 } });
-  // Also if all rows have one true label, unless it is the predicted one.
-  const alike = async (label: string) => {
-    const data = await table(rows({ test: 6 }, [label]));
-    return (await evaluated({ model: start, tokens: (await ranStep(tokenize, {}, { data, model: start })).outputs.tokens! })).warnings;
-  };
-  expect([await alike('good'), await alike('bad')]).toEqual([['the model predicts the label "bad" for every row'], []]);
-});
-
 test('another positive label, other metrics, another split, another batch size', async () => {
   const inputs = await trained();
   const asked = await evaluated(inputs, { positive: 'bad', metrics: ['f1', 'mcc', 'roc_auc'], split: 'train', batch_size: 7 });
@@ -123,19 +78,6 @@ test('a positive label that no metric uses is rejected', () => {
     },
   ]);
   for (const more of [{}, { metrics: ['mcc', 'roc_auc'] }]) expect(step.check!({ ...options, ...more } as never)).toEqual([]);
-});
-
-test('more than two labels have macro averages and no positive one', async () => {
-  const inputs = await trained(['bad', 'good', 'odd']);
-  const { report } = await evaluated(inputs);
-  expect(Object.keys(report.metrics)).toEqual(['accuracy', 'macro_precision', 'macro_recall', 'macro_f1']);
-  expect(report.confusion_matrix).toHaveLength(3);
-  expect(report).not.toHaveProperty('positive');
-  await expect(evaluated(inputs, { metrics: ['accuracy', 'f1'] })).rejects.toMatchObject({
-    message: 'f1 needs two labels, and there are 3',
-    hint: 'Use macro_f1 or weighted_f1.',
-  });
-  await expect(evaluated(inputs, { positive: 'odd' })).rejects.toThrow('`positive` needs two labels, and there are 3');
 });
 
 test('labels are matched by name, not by number', async () => {

@@ -10,6 +10,7 @@ import { smallGpt2 } from '../writers.ts';
 import { receivedBytes } from './bundle.ts';
 
 let folder: string;
+
 let server: RunningServer;
 
 beforeAll(async () => {
@@ -90,16 +91,6 @@ test('errors of a request are reported with their place', async () => {
     error: { message: 'prompts times beams or texts makes 6 texts at once, but at most 4 are allowed' },
   });
   expect(await streamed({ prompt: '' })).toEqual([['error', { error: { message: 'the prompt is empty' } }]]);
-});
-
-test('the page requests at most as many tokens as the server allows', async () => {
-  const asks = async (limits: { newTokens?: number }) => {
-    const own = await startServer(folder, { port: 0, limits });
-    const html = await (await fetch(own.url)).text();
-    await own.close();
-    return /const most = (\d+);[\s\S]*max_new_tokens: most/.exec(html)?.[1];
-  };
-  expect([await asks({ newTokens: 30 }), await asks({})]).toEqual(['30', '100']);
 });
 
 test('max_time ends a text', async () => {

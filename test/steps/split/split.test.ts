@@ -3,32 +3,8 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { placeGroups, sizesOf } from '../../../steps/split/shares.ts';
 import definition from '../../../steps/split/step.ts';
-import { readRows } from '../../table.ts';
 import { ranStep, table, temporary } from '../rig.ts';
-
-const rows = (n: number, from = 0) =>
-  Array.from({ length: n }, (_, i) => ({
-    id: `r${from + i}`,
-    text: `text number ${from + i}`,
-    label: (from + i) % 5 === 0 ? 'spam' : 'ham',
-  }));
-
-const THIRDS = { ratios: [0.8, 0.1, 0.1], stratify: 'label', seed: 7 };
-
-async function splitOf(data: object[], options: object = THIRDS, previous?: string): Promise<Map<string, string>> {
-  return (await ran(data, options, previous)).splits;
-}
-
-/** `assignment`: the file; `warnings`: those of the step. */
-async function ran(data: object[], options: object, previous?: string) {
-  const { outputs, warnings } = await ranStep(definition, options, { data: await table(data), ...(previous && { previous }) });
-  const splits = new Map<string, string>();
-  for await (const chunk of readRows(outputs.data!, ['id', 'split']))
-    for (const row of chunk) splits.set(String(row.id), String(row.split));
-  return { splits, warnings, assignment: outputs.assignment!, data: outputs.data! };
-}
-
-const count = (splits: Map<string, string>, split: string) => [...splits.values()].filter((s) => s === split).length;
+import { count, keepsPrevious, ran, rows, splitOf, staysPut, THIRDS } from './changes.ts';
 
 test('exact shares in every stratum, whatever the order of the rows; another seed gives another split', async () => {
   const data = rows(500);
@@ -44,33 +20,8 @@ test('exact shares in every stratum, whatever the order of the rows; another see
   expect(await splitOf(data, { ...THIRDS, seed: 8 })).not.toEqual(split);
 });
 
-/** Growths, shrinkings and reorderings of the same rows; the same each time. */
-function* changes(): Generator<object[]> {
-  let state = 1;
-  const random = () => {
-    state = (state * 48271) % 2147483647;
-    return state / 2147483647;
-  };
-  const all = rows(700);
-  for (const size of [60, 200, 660, 90, 700, 31, 400, 660, 12]) {
-    const shuffled = all.map((row) => ({ row, at: random() })).sort((a, b) => a.at - b.at);
-    yield shuffled.slice(0, size).map(({ row }) => row);
-  }
-}
-
-test.each([
-  ['by content', {}],
-  ['by group', { group: ['label', 'text'] }],
-  ['by id, in two splits', { key: ['id'], ratios: [0.5, 0.5] }],
-])('stable, %s: no row ever moves, whatever is added, removed or reordered', async (_, options) => {
-  const known = new Map<string, string>();
-  for (const data of changes())
-    for (const [id, split] of await splitOf(data, { assign: 'stable', seed: 3, ...options })) {
-      expect(known.get(id) ?? split).toBe(split);
-      known.set(id, split);
-    }
-  expect(new Set(known.values()).size).toBe('ratios' in options ? 2 : 3);
-});
+test('stable, by group: no row ever moves, whatever is added, removed or reordered', () =>
+  staysPut({ group: ['label', 'text'] }, [60, 200, 90, 31]));
 
 test('stable: shares deviate like a binomial, and an empty split is a warning', async () => {
   const options = { assign: 'stable', ratios: [0.7, 0.1, 0.2] };
@@ -85,21 +36,8 @@ test('stable: shares deviate like a binomial, and an empty split is a warning', 
   expect(definition.check!({ ratios: [0.8, 0.2], assign: 'stable', stratify: 'label' } as any)).toMatchObject([{ option: 'stratify' }]);
 });
 
-test('previous: earlier rows keep their split through growth, shrinking and reordering, and new ones fill up the shares', async () => {
-  const known = new Map<string, string>();
-  let previous: string | undefined;
-  let last = new Map<string, string>();
-  for (const data of changes()) {
-    const { splits, assignment } = await ran(data, THIRDS, previous).catch(() => ran(data, { ...THIRDS, stratify: undefined }, previous));
-    for (const [id, split] of splits) {
-      expect(known.get(id) ?? split).toBe(split);
-      known.set(id, split);
-    }
-    [previous, last] = [assignment, splits];
-    if (data.length === 700) expect([count(splits, 'train'), count(splits, 'validation'), count(splits, 'test')]).toEqual([560, 70, 70]);
-  }
-  expect(last.size).toBe(12);
-});
+test('previous: earlier rows keep their split through growth, shrinking and reordering, and new ones fill up the shares', () =>
+  keepsPrevious([60, 200, 700, 12]));
 
 test('previous may be the data of a split, a CSV of ids, or JSON lines with the content', async () => {
   const first = await ran(rows(60), THIRDS);
@@ -141,57 +79,6 @@ test('an unusable previous split is rejected', async () => {
     'previous assigns 2 contents or groups to more than one split, for example row 1 (train) and row 5 (test)',
   );
   expect(await fails('{"id": "r1", ')).toMatch(/^previous: previous cannot be read: /);
-});
-
-test('an assignment records the columns that identify its units, and other columns are rejected', async () => {
-  const data = grouped([3, 3, 3, 3, 3, 3, 3, 3, 3, 3]).map((row, i) => ({
-    ...row,
-    customer: i === 0 ? null : row.customer,
-    body: row.text,
-  }));
-  const byCustomer = { ratios: [0.8, 0.2], group: 'customer' };
-  const first = await ran(data, byCustomer);
-  expect(readFileSync(first.assignment, 'utf8')).toMatch(/^unit,split,unit_group,unit_key\n\w{32},\w+,customer,text\n/);
-  await expect(ran(data, { ratios: [0.8, 0.2] }, first.assignment)).rejects.toThrow(
-    'previous was made with `group` customer, and this split has no `group`: its rows cannot be identified',
-  );
-  await expect(ran(data, { ...byCustomer, group: ['customer', 'label'] }, first.assignment)).rejects.toThrow(
-    'previous was made with `group` customer, and this split has `group` customer, label',
-  );
-  await expect(ran(data, { ...byCustomer, key: ['body'] }, first.assignment)).rejects.toThrow(
-    'previous was made with `key` text, and this split has `key` body',
-  );
-  // If every row has a group, nothing depends on the content.
-  const second = await ran(data.slice(1), { ...byCustomer, key: ['body'] }, first.assignment);
-  expect(second.warnings.join()).not.toContain('previous');
-  for (const [id, split] of second.splits) expect(split).toBe(first.splits.get(id));
-  await expect(ran(data, { ...byCustomer, key: ['body'] }, second.assignment)).rejects.toThrow('previous was made with `key` text');
-});
-
-test('a warning counts the rows that previous does not know', async () => {
-  const data = grouped(Array.from({ length: 10 }, () => 3)).map((row, i) => ({ ...row, customer: i === 0 ? null : row.customer }));
-  const folder = temporary();
-  const file = (name: string, text: string) => {
-    writeFileSync(join(folder, name), text);
-    return join(folder, name);
-  };
-  const bare = (assignment: string, name: string) => file(name, readFileSync(assignment, 'utf8').replace(/^([^,\n]*,[^,\n]*),.*$/gm, '$1'));
-  const by = { ratios: [0.8, 0.2] };
-  const groups = await ran(data, { ...by, group: 'customer' });
-  const contents = await ran(data, by);
-  expect((await ran(data, by, bare(groups.assignment, 'groups'))).warnings).toContainEqual(
-    expect.stringContaining('the data contain 1 of the 11 contents or groups of previous'),
-  );
-  expect((await ran(data, { ...by, group: 'customer' }, bare(contents.assignment, 'contents'))).warnings).toContainEqual(
-    expect.stringContaining('previous identifies 29 rows by content, not by `customer` and `text`'),
-  );
-  const ids = file('ids', `id,split\n${data.map(({ id }, i) => `${i < 5 ? id : `x${i}`},train\n`).join('')}`);
-  expect((await ran(data, by, ids)).warnings).toContainEqual(expect.stringContaining('the data contain 5 of the 30 ids of previous'));
-  const changed = data.map((row, i) => (i < 4 ? { ...row, text: `${row.text}!` } : row));
-  expect((await ran(changed, by, contents.data)).warnings).toContainEqual(
-    expect.stringContaining('4 rows have an id of previous but another `text`'),
-  );
-  expect((await ran(data, by, contents.assignment)).warnings).toEqual([]);
 });
 
 /** Rows of groups with these sizes. */

@@ -2,45 +2,14 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import evaluate from '../../../steps/evaluate/step.ts';
-import { Database } from '../../../steps/ml/data/database.ts';
-import { writeTable } from '../../../steps/ml/data/table.ts';
-import { openSplit, readTokensInfo } from '../../../steps/ml/models/token-dataset.ts';
-import tokenize from '../../../steps/tokenize/step.ts';
-import train from '../../../steps/train/step.ts';
-import { ranStep, temporary } from '../rig.ts';
-import { smallModel, smallTokens } from '../small.ts';
-
-/** A data artifact with the rows of a query. */
-async function made(sql: string): Promise<string> {
-  const folder = temporary();
-  const database = await Database.open();
-  try {
-    await database.run(`CREATE TABLE made AS ${sql}`);
-    await writeTable(database, 'made', folder);
-  } finally {
-    database.close();
-  }
-  return folder;
-}
+import { smallModel } from '../small.ts';
+import { made, tokenized } from './label-tokens.ts';
 
 /** `values`: tuples of SQL, one per row, with the columns named after them. All rows are for training. */
 const rowsOf = (columns: string, ...values: string[]) =>
   made(
     `SELECT 'r' || row_number() OVER () AS id, 'the day' AS text, 'train' AS split, * FROM (VALUES ${values.join(', ')}) AS v(${columns})`,
   );
-
-async function tokenized(data: string, options: object, model = smallModel()) {
-  const { outputs, log, warnings } = await ranStep(tokenize, { max_length: 16, ...options }, { data, model });
-  const info = await readTokensInfo(outputs.tokens!);
-  const values = async (name: string) => {
-    const split = await openSplit(outputs.tokens!, info, name);
-    const found = Array.from({ length: split.sequences }, (_, i) => [...split.values('labels', i)!]);
-    split.close();
-    return found;
-  };
-  return { info, log, warnings, values, tokens: outputs.tokens! };
-}
 
 const MULTI = { problem_type: 'multi_label_classification', label: ['toxic', 'insult'] };
 
@@ -125,41 +94,6 @@ test('labels that differ only in case or spaces are different labels, with a war
   const { warnings, info } = await tokenized(await rowsOf('label', "('spam')", "('Spam ')", "('ham')"), {});
   expect(info.labels).toEqual(['Spam ', 'ham', 'spam']);
   expect(warnings).toEqual(['the labels "Spam " and "spam" differ only in case or spaces, and count as 2 labels']);
-});
-
-/** Rows without a training split. */
-const outside = (labels: string[], split = '') =>
-  made(
-    `SELECT 'o' || i AS id, 'the happy day' AS text, ${split} [${labels.map((label) => `'${label}'`).join(', ')}][1 + i % ${labels.length}] AS label FROM range(6) r(i)`,
-  );
-
-test('a model is evaluated on an external file: labels by name, unknown ones rejected, with or without a split column', async () => {
-  const base = smallModel();
-  const tokens = await smallTokens(base, ['bad', 'good', 'odd']);
-  const options = { epochs: 1, learning_rate: 0.02, runtime: 'eager' };
-  const model = (await ranStep(train, options, { model: base, tokens })).outputs.model!;
-
-  for (const data of [await outside(['good', 'odd']), await outside(['good', 'odd'], "'test' AS split,")]) {
-    const { info, values, tokens } = await tokenized(data, {}, model);
-    expect(info.labels).toEqual(['bad', 'good', 'odd']);
-    expect(await values('test')).toEqual([[1], [2], [1], [2], [1], [2]]);
-    const { outputs } = await ranStep(evaluate, { runtime: 'eager', metrics: ['accuracy'] }, { model, tokens });
-    expect(JSON.parse(readFileSync(outputs.metrics!, 'utf8'))).toMatchObject({ rows: 6, labels: ['bad', 'good', 'odd'] });
-  }
-  // A single label can be evaluated too.
-  expect((await tokenized(await outside(['odd']), {}, model)).info.labels).toEqual(['bad', 'good', 'odd']);
-  await expect(tokenized(await outside(['good', 'great']), {}, model)).rejects.toMatchObject({
-    message: 'the model does not know the label great, which 3 rows have',
-    hint: expect.stringContaining('Its labels are bad, good, odd.'),
-    option: ['label'],
-  });
-  // A base model has no labels: those of the data are used, and evaluate maps them by name.
-  const plain = await tokenized(await outside(['good', 'odd']), {}, base);
-  expect(plain.info.labels).toEqual(['good', 'odd']);
-  expect(plain.log).toContain('the data have no column `split`: all rows belong to the split test');
-  await expect(ranStep(train, options, { model: base, tokens: plain.tokens })).rejects.toMatchObject({
-    message: 'the tokens have no split "train"',
-  });
 });
 
 test('the columns of an external multi-label file are those of the model, in its order', async () => {

@@ -1,5 +1,5 @@
 /** The effects of the train step's options. */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import collect from '../../../steps/collect/step.ts';
@@ -9,7 +9,6 @@ import type { Config, Family } from '../../../steps/ml/models/family.ts';
 import { gpt2 } from '../../../steps/ml/models/gpt2.ts';
 import { loadModel, startModel } from '../../../steps/ml/models/model-folder.ts';
 import { modernBert } from '../../../steps/ml/models/modernbert.ts';
-import { readSafetensors, toFloat32 } from '../../../steps/ml/models/safetensors.ts';
 import { t5 } from '../../../steps/ml/models/t5.ts';
 import type { TrainingOptions } from '../../../steps/ml/runtime/runtime.ts';
 import { memoryOf } from '../../../steps/ml/runtime/training-memory.ts';
@@ -19,26 +18,7 @@ import step from '../../../steps/train/step.ts';
 import { adamW } from '../ml/runtime/options.ts';
 import { ranStep, table, temporary } from '../rig.ts';
 import { rows, smallModel, smallTokens } from '../small.ts';
-
-const quick = { epochs: 1, learning_rate: 0.005, batch_size: 4, dropout: 0, runtime: 'onnx' };
-
-type Weights = Record<string, Float32Array>;
-
-async function trained(options: object, inputs: { model: string; tokens: string }) {
-  const ran = await ranStep(step, { ...quick, ...options }, inputs);
-  const stored = await readSafetensors(join(ran.outputs.model!, 'model.safetensors'));
-  const weights: Weights = Object.fromEntries(Object.entries(stored).map(([name, tensor]) => [name, toFloat32(tensor)!]));
-  const history = readFileSync(ran.outputs.history!, 'utf8')
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line));
-  return { ...ran, weights, history };
-}
-
-async function smallInputs(change: object = {}) {
-  const model = smallModel(change);
-  return { model, tokens: await smallTokens(model) };
-}
+import { quick, sameWeights, smallInputs, trained, type Weights } from './small-training.ts';
 
 /** ‖a − b‖ / ‖b‖ of all weights as one vector. */
 function distance(a: Weights, b: Weights): number {
@@ -136,16 +116,8 @@ test('lower layers learn more slowly', async () => {
   expect(ratio('bert.embeddings.word_embeddings.weight')).toBeCloseTo(0.125, 2);
 });
 
-test('gradient checkpointing: the same weights bit for bit, with dropout and adapters', async () => {
-  const inputs = await smallInputs({ num_hidden_layers: 4 });
-  const options = { batch_size: 16, dropout: 0.1 };
-  const learned = { ...inputs, model: (await trained(options, inputs)).outputs.model! };
-  for (const lora of [undefined, { r: 2, alpha: 4, dropout: 0.1, merge: true }]) {
-    const plain = await trained({ ...options, ...(lora && { lora }) }, learned);
-    const checkpointed = await trained({ ...options, ...(lora && { lora }), gradient_checkpointing: true }, learned);
-    expect(checkpointed.weights).toEqual(plain.weights);
-  }
-});
+test('gradient checkpointing: the same weights bit for bit, with dropout and adapters', () =>
+  sameWeights({ r: 2, alpha: 4, dropout: 0.1, merge: true }));
 
 test('gradient checkpointing keeps the activations of one layer, not of all', async () => {
   const { program, weights } = await startModel(smallModel({ num_hidden_layers: 12 }), {

@@ -5,55 +5,20 @@ import { expect, test } from 'vitest';
 import evaluate from '../../../steps/evaluate/step.ts';
 import { openRuntime } from '../../../steps/ml/device/open.ts';
 import { pooledTarget } from '../../../steps/ml/models/distillation.ts';
-import { loadModel, type Model, saveModel, startModel } from '../../../steps/ml/models/model-folder.ts';
-import { readSafetensors, toFloat32 } from '../../../steps/ml/models/safetensors.ts';
+import { loadModel, type Model, startModel } from '../../../steps/ml/models/model-folder.ts';
+import { readSafetensors } from '../../../steps/ml/models/safetensors.ts';
 import type { Program } from '../../../steps/ml/runtime/runtime.ts';
 import reduce from '../../../steps/reduce/step.ts';
-import tokenize from '../../../steps/tokenize/step.ts';
-import step from '../../../steps/train/step.ts';
 import { teacherOf } from '../../../steps/train/teacher.ts';
 import { soundModel } from '../ml/models/faults.ts';
-import { type Ran, ranStep, table, temporary } from '../rig.ts';
-import { rows, smallModel, smallTokens } from '../small.ts';
+import { ranStep } from '../rig.ts';
+import { smallModel, smallTokens } from '../small.ts';
+import { lesson, masked, modelIn, POOLED, POOLER, poolerIn, trained } from './pooling.ts';
 
-const QUICK = { epochs: 1, batch_size: 8, learning_rate: 0.01, dropout: 0, runtime: 'onnx' };
-const POOLED = { temperature: 1, alpha: 0, hidden: 0, pooled: 2 };
-const POOLER = ['bert.pooler.dense.weight', 'bert.pooler.dense.bias'];
 const IDENTITY = {
   [POOLER[0]!]: Array.from({ length: 256 }, (_, i) => (i % 17 === 0 ? 1 : 0)),
   [POOLER[1]!]: new Array<number>(16).fill(0),
 };
-
-async function trained(inputs: Record<string, string>, options: object = {}, ...more: unknown[]) {
-  return ranStep(step, { ...QUICK, ...options }, inputs, {}, ...(more as []));
-}
-
-const masked = async (model: string) =>
-  (
-    await ranStep(
-      tokenize,
-      { task: 'masked-lm', max_length: 24 },
-      { data: await table(rows({ train: 40, validation: 8, test: 8 })), model },
-    )
-  ).outputs.tokens!;
-
-/** A student without weights, its tokens for masked-lm, and a teacher for masked-lm. */
-async function lesson() {
-  const model = smallModel({ num_hidden_layers: 2 });
-  const teacher = smallModel({ num_hidden_layers: 3, initializer_range: 0.3 });
-  await saveModel(teacher, await startModel(teacher, { task: 'masked-lm', labels: [], seed: 2, say: () => {} }));
-  return { model, tokens: await masked(model), 'distill.teacher': teacher };
-}
-
-const modelIn = ({ outputs }: Ran) => outputs.model!;
-
-/** The weights of the pooler in a folder, by name; empty if there are none. */
-async function poolerIn(folder: string): Promise<Record<string, number[]>> {
-  const all = await readSafetensors(join(folder, 'model.safetensors'));
-  return Object.fromEntries(POOLER.flatMap((name) => (all[name] ? [[name, [...toFloat32(all[name])!]]] : [])));
-}
-
-const bytesIn = (ran: Ran) => readFileSync(join(modelIn(ran), 'model.safetensors'));
 
 test('a pooler learns, a further training keeps it, and a classification starts from it', async () => {
   const { 'distill.teacher': teacher, ...inputs } = await lesson();
@@ -107,51 +72,6 @@ test('a masked-lm training keeps the pooler of a classifier; from_scratch has no
   expect((await startModel(modelIn(start), { task: 'token-classification', labels: ['a', 'b'], seed: 0, say: () => {} })).carried).toEqual(
     {},
   );
-});
-
-test('reduce keeps the pooler, with fewer layers and fewer tokens', async () => {
-  const inputs = await lesson();
-  const model = modelIn(await trained(inputs, { distill: POOLED }));
-  const data = await table(rows({ train: 10 }, ['bad']));
-  const smaller = modelIn(await ranStep(reduce, { layers: [2] }, { model, data: [data] }));
-  const [before, after] = [await loadModel(model, 'masked-lm'), await loadModel(smaller, 'masked-lm')];
-  expect(after.config.vocab_size).toBeLessThan(before.config.vocab_size);
-  expect(Object.keys(after.weights).length).toBeLessThan(Object.keys(before.weights).length);
-  expect(await poolerIn(smaller)).toEqual(await poolerIn(model));
-});
-
-test('frozen parts: the pooler alone learns, or all other weights do', async () => {
-  const inputs = await lesson();
-  const model = modelIn(await trained(inputs));
-  const before = await readSafetensors(join(model, 'model.safetensors'));
-  const alone = modelIn(await trained({ ...inputs, model }, { distill: POOLED, freeze: ['embeddings', 'encoder', 'cls'] }));
-  const { [POOLER[0]!]: weight, [POOLER[1]!]: bias, ...others } = await readSafetensors(join(alone, 'model.safetensors'));
-  expect([weight, bias].map((tensor) => [...toFloat32(tensor!)!])).not.toEqual(Object.values(IDENTITY));
-  expect(others).toEqual(before);
-  const rest = await trained({ ...inputs, model }, { distill: POOLED, freeze: ['pooler'] });
-  expect(await poolerIn(modelIn(rest))).toEqual(IDENTITY);
-  expect(bytesIn(rest).equals(readFileSync(join(alone, 'model.safetensors')))).toBe(false);
-});
-
-test('interrupted and resumed, or continued with more epochs, a pooler learns as in one training', async () => {
-  const inputs = await lesson();
-  const options = { distill: POOLED, dropout: 0.1, save_steps: 2, logging_steps: 1, lr_scheduler_type: 'constant', save_optimizer: true };
-  const whole = await trained(inputs, { ...options, epochs: 2 });
-  const checkpoints = join(temporary(), 'checkpoints');
-  const stopping = new AbortController();
-  const metric = (name: string, _: number, at: unknown) => void (name === 'loss' && at === 3 && stopping.abort(new Error('stopped')));
-  await expect(trained(inputs, { ...options, epochs: 2 }, { checkpoints, signal: stopping.signal, metric })).rejects.toThrow('stopped');
-  const resumed = await trained(inputs, { ...options, epochs: 2 }, { checkpoints });
-  expect(resumed.log.join('\n')).toContain('resumes at step 3 of 10');
-  expect(bytesIn(resumed).equals(bytesIn(whole))).toBe(true);
-
-  const half = modelIn(await trained(inputs, options));
-  const continued = await trained({ ...inputs, continue: half }, { ...options, epochs: 2 });
-  expect(bytesIn(continued).equals(bytesIn(whole))).toBe(true);
-  // Continued without the teacher, the pooler stays as it was, although `model` has none.
-  const { 'distill.teacher': _, ...untaught } = inputs;
-  const alone = await trained({ ...untaught, continue: half }, { ...options, distill: undefined, epochs: 2 });
-  expect(await poolerIn(modelIn(alone))).toEqual(await poolerIn(half));
 });
 
 test('what a pooler learns has the same size for short and long texts, ignores padding, and is finite', async () => {

@@ -4,7 +4,9 @@ import { expect, test } from 'vitest';
 import { type CleaningOptions, cleanText, removables } from '../../../../steps/ml/data/cleaning.ts';
 
 const nothing: CleaningOptions = { remove: [], keep_characters: '', lowercase: false, whitespace: 'keep', normalize: 'none' };
+
 const only = (...remove: CleaningOptions['remove']): CleaningOptions => ({ ...nothing, remove });
+
 const everything: CleaningOptions = {
   remove: [...removables],
   keep_characters: '',
@@ -184,72 +186,16 @@ test('cleaning is idempotent; only HTML is removed once, because a decoded entit
   }
 });
 
-test('every character alone, and before a combining mark, is clean after one cleaning', () => {
-  for (const normalize of ['NFC', 'NFKC', 'none'] as const)
-    for (let code = 0; code < 0x20000; code++) {
-      for (const text of [String.fromCodePoint(code), `${String.fromCodePoint(code)}\u030c`]) {
-        const options = { ...everything, remove: [], whitespace: 'keep' as const, normalize };
-        const once = cleanText(text, options);
-        if (cleanText(once, options) !== once) expect({ code, normalize }).toBe('clean after one cleaning');
-      }
-    }
-}, 120_000);
+test.each(['<', '<script>', '&', 'http://', 'a@', '1,', 'e\u0301', ' '])('a megabyte of %j takes linear time', takesLinearTime, 60_000);
 
-test.each([
-  '<',
-  '<a',
-  '<!--',
-  '<!-- ',
-  '<!-- --!>',
-  '<a b="',
-  '<a b=\'"',
-  '<a b=\'<a c="',
-  '<a b=">',
-  '<style',
-  '<style>',
-  '<script></script b="',
-  '<!-',
-  '<script>',
-  '<style><script>',
-  '</script>',
-  '&',
-  '&amp;amp;',
-  '&#59',
-  'amp;',
-  '&amp',
-  'http://',
-  'http://.',
-  'www.',
-  'www.,',
-  'a@',
-  '@a',
-  'a',
-  'a.',
-  'a@b.',
-  'é+',
-  '1,',
-  '1,a',
-  '1',
-  '.',
-  '>',
-  '<3 >',
-  '<x@',
-  ' ',
-  '\u200b',
-  'e\u0301',
-  '\u0301',
-])(
-  'a megabyte of %j takes linear time',
-  (piece) => {
-    const text = piece.repeat(2 ** 20 / piece.length);
-    // CPU time, not wall time: a busy machine must not fail this. Quadratic time would be minutes.
-    const start = process.cpuUsage();
-    cleanText(text, everything);
-    cleanText(`${text};>`, { ...everything, remove: ['html'] });
-    expect(process.cpuUsage(start).user / 1e6).toBeLessThan(10);
-  },
-  60_000,
-);
+function takesLinearTime(piece: string): void {
+  const text = piece.repeat(2 ** 20 / piece.length);
+  // CPU time, not wall time: a busy machine must not fail this. Quadratic time would be minutes.
+  const start = process.cpuUsage();
+  cleanText(text, everything);
+  cleanText(`${text};>`, { ...everything, remove: ['html'] });
+  expect(process.cpuUsage(start).user / 1e6).toBeLessThan(10);
+}
 
 /** Mulberry32. */
 function generator(seed: number): () => number {

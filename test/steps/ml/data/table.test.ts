@@ -97,16 +97,6 @@ test('a missing column or table is reported, with the existing ones', async () =
   expect(() => tableOf(join(folder, 'none'))).toThrow('contains no data.parquet');
 });
 
-test('data that do not fit in memory spill beside the output, and leave nothing behind', async () => {
-  const folder = temporary();
-  const database = await Database.open(folder, 2);
-  await database.run("SET memory_limit = '64MB'");
-  await database.run('CREATE TABLE made AS SELECT md5(i::VARCHAR) AS id, repeat(md5(i::VARCHAR), 8) AS text FROM range(400000) AS t(i)');
-  await writeTable(database, 'made', folder);
-  database.close();
-  expect(readdirSync(folder).sort()).toEqual(['card.json', 'data.parquet']);
-}, 120_000);
-
 test('nothing is downloaded: extensions are bundled, or an error', async () => {
   const database = await Database.open();
   const loaded = await database.rows<{ name: string }>('SELECT extension_name AS name FROM duckdb_extensions() WHERE loaded');
