@@ -1,6 +1,6 @@
 /** `tunesmith report [RUN | CELL…]`: writes a report about a run, or about some of its cells and all that they depend on. */
 
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -9,14 +9,16 @@ import { reports } from '../../steps/registry.ts';
 import type { Pipeline } from '../contract/cell.ts';
 import { InvalidError, usage } from '../contract/errors.ts';
 import { displayPath } from '../files/paths.ts';
+import { canonicalJson } from '../format/scalars.ts';
 import { printableName, printLines } from '../format/terminal-text.ts';
 import { bytes, duration, moment } from '../format/text.ts';
 import { readPipeline } from '../pipeline/index.ts';
+import { environmentRows } from '../report/environment.ts';
 import { graphOf, svg } from '../report/graph.ts';
 import { nearPath } from '../report/outcome.ts';
-import { withProject } from '../run/project.ts';
+import { type Project, withProject } from '../run/project.ts';
 import { pastRuns, type RunDetails, runDetails } from '../run/records.ts';
-import { cellsAbove, locateOutput, outputHashes, type PastCell, type RunResults, runResults } from '../run/run-results.ts';
+import { cellsAbove, failedOutputs, locateOutput, outputHashes, type PastCell, type RunResults, runResults } from '../run/run-results.ts';
 import { cellTest, unknownCell } from '../run/select-cells.ts';
 import { fileAmong, outerProject, projectRoot } from './pipeline-file.ts';
 import { runNamed } from './runs.ts';
@@ -36,42 +38,14 @@ export default async function report(words: string[], options: ReportOptions): P
   const root = projectRoot(file);
   const { run, cells } = wanted(root, among.rest, file);
   const output = resolve(options.output ?? `report-${run.id}.${options.format}`);
-  const copies = mkdtempSync(join(tmpdir(), 'tunesmith-report-'));
-  const pipeline = await pipelineOf(root, run);
+  const scratch = mkdtempSync(join(tmpdir(), 'tunesmith-report-'));
   try {
+    const pipeline = await pipelineOf(root, run, scratch);
     const files = await withProject({ root }, { readOnly: true }, async (project) => {
       const all = runResults(run, pipeline, project);
       const results = { ...all, cells: selected(all, cells, run) };
       const { makeReport, roleOf } = await reports();
-      const missing = results.current
-        ? []
-        : ['The pipeline has changed since this run, so not all dependencies between its cells are known.'];
-      const artifacts = [];
-      const byName = new Map(results.cells.map((cell) => [cell.name, cell]));
-      const roles = new Map<string, ReturnType<typeof roleOf>>();
-      for (const cell of results.cells)
-        for (const [name, content] of Object.entries(cell.outputs)) {
-          // A copy of another output, such as that of `select`, is what the other one is.
-          const role = roleOf(cell.uses, name) ?? roles.get(content.hash);
-          if (role === undefined) continue;
-          roles.set(content.hash, role);
-          const place = pipeline?.cells.find((one) => one.name === cell.name)?.outputs[name]?.path;
-          const located = await locateOutput({ name: cell.name, output: name, content }, { project, place, copies });
-          if (located)
-            artifacts.push({
-              role,
-              name: `${cell.name}.${name}`,
-              cell: cell.name,
-              matrix: cell.matrix,
-              above: cellsAbove(cell, byName),
-              ...located,
-            });
-          else missing.push(`${cell.name}.${name} is no longer stored.`);
-        }
-      const lost = results.cells.filter(
-        ({ state, outputs }) => Object.keys(outputs).length === 0 && ['ran', 'fresh', 'restored'].includes(state),
-      );
-      if (lost.length > 0) missing.push(`The results of these cells are no longer stored: ${lost.map(({ name }) => name).join(', ')}.`);
+      const { artifacts, missing } = await artifactsOf(results, { run, pipeline, project, scratch, roleOf });
       return makeReport(
         {
           title: options.title ?? `${pipeline?.name ?? basename(run.pipeline)}, run ${run.id}`,
@@ -89,9 +63,55 @@ export default async function report(words: string[], options: ReportOptions): P
     });
     await write(files, output);
   } finally {
-    rmSync(copies, { recursive: true, force: true });
+    rmSync(scratch, { recursive: true, force: true });
   }
 }
+
+interface Sources {
+  run: RunDetails;
+  pipeline: Pipeline | undefined;
+  project: Project;
+  /** A folder for copies. */
+  scratch: string;
+  roleOf: RoleOf;
+}
+
+type Reports = Awaited<ReturnType<typeof reports>>;
+type RoleOf = Reports['roleOf'];
+type Artifacts = Parameters<Reports['makeReport']>[0]['artifacts'];
+
+/** The outputs that the report shows, and what it lacks. */
+async function artifactsOf({ cells, current }: RunResults, sources: Sources): Promise<{ artifacts: Artifacts; missing: string[] }> {
+  const { run, pipeline, project, scratch, roleOf } = sources;
+  const missing = current ? [] : ['The pipeline has changed since this run, so not all dependencies between its cells are known.'];
+  const artifacts: Artifacts = [];
+  const byName = new Map(cells.map((cell) => [cell.name, cell]));
+  const roles = new Map<string, ReturnType<RoleOf>>();
+  for (const cell of cells) {
+    const about = { cell: cell.name, matrix: cell.matrix, above: cellsAbove(cell, byName) };
+    for (const [name, content] of Object.entries(cell.outputs)) {
+      // A copy of another output, such as that of `select`, is what the other one is.
+      const role = roleOf(cell.uses, name) ?? roles.get(content.hash);
+      if (role === undefined) continue;
+      roles.set(content.hash, role);
+      const place = pipeline?.cells.find((one) => one.name === cell.name)?.outputs[name]?.path;
+      const located = await locateOutput({ name: cell.name, output: name, content }, { project, place, copies: scratch });
+      if (located) artifacts.push({ role, name: `${cell.name}.${name}`, ...about, ...located });
+      else missing.push(`${cell.name}.${name} is no longer stored.`);
+    }
+    if (cell.state !== 'failed') continue;
+    for (const { output, path } of failedOutputs(cell, run, project)) {
+      const role = roleOf(cell.uses, output);
+      if (role !== undefined && JUDGEMENTS.has(role)) artifacts.push({ role, name: `${cell.name}.${output}`, path, ...about });
+    }
+  }
+  const lost = cells.filter(({ state, outputs }) => Object.keys(outputs).length === 0 && ['ran', 'fresh', 'restored'].includes(state));
+  if (lost.length > 0) missing.push(`The results of these cells are no longer stored: ${lost.map(({ name }) => name).join(', ')}.`);
+  return { artifacts, missing };
+}
+
+/** What a step finds out and then fails because of it. */
+const JUDGEMENTS: ReadonlySet<string> = new Set(['checks', 'behavior', 'verdict']);
 
 /** The first word may be a run; the others are cells of this run, or of the latest. */
 function wanted(root: string, words: string[], file: string | undefined): { run: RunDetails; cells: string[] } {
@@ -109,10 +129,17 @@ function latestOf(root: string, file: string): number {
 }
 
 /** The pipeline as it is now, with the parameters of the run; undefined if it cannot be read. */
-async function pipelineOf(root: string, { pipeline, setting }: RunDetails): Promise<Pipeline | undefined> {
-  const set = Object.entries(setting?.params ?? {}).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
+async function pipelineOf(root: string, { pipeline: path, setting }: RunDetails, scratch: string): Promise<Pipeline | undefined> {
+  const file = resolve(root, path);
   try {
-    return await readPipeline(resolve(root, pipeline), { set, readOnly: true });
+    const pipeline = await readPipeline(file, { readOnly: true });
+    const changed = Object.entries(setting?.params ?? {}).filter(
+      ([name, value]) => canonicalJson(value) !== canonicalJson(pipeline.params[name] ?? null),
+    );
+    if (changed.length === 0) return pipeline;
+    const paramsFile = join(scratch, 'params.json');
+    writeFileSync(paramsFile, JSON.stringify(Object.fromEntries(changed)));
+    return await readPipeline(file, { paramsFile, readOnly: true });
   } catch {
     return undefined;
   }
@@ -149,7 +176,10 @@ function factsOf(run: RunDetails, { cells }: RunResults, pipeline: Pipeline | un
     ...(cells.length > 0 && { graph: svg(graphOf({ name, cells: inGraph }, (names) => outcomeOf(names.map((one) => byName.get(one)!)))) }),
     metrics: cells.flatMap(({ step, matrix, metrics }) => metrics.map((metric) => ({ ...metric, step, matrix }))),
     params: run.setting?.params ?? {},
-    environment: environmentOf(run),
+    environment: [
+      ...(run.text === undefined ? [] : [['pipeline (SHA-256)', run.text] as [string, string]]),
+      ...environmentRows(run, run.git?.commit),
+    ],
     lock: cells.flatMap((cell) =>
       cell.fingerprint === undefined ? [] : [{ cell: cell.name, fingerprint: cell.fingerprint, outputs: outputHashes(cell) }],
     ),
@@ -164,17 +194,6 @@ function outcomeOf(cells: PastCell[]): string {
   if (cells.length === 1) return `${cells[0]!.state}${time}`;
   const states = [...Map.groupBy(cells, ({ state }) => state)].map(([state, own]) => `${own.length} ${state}`);
   return `${states.join(', ')}${time && `,${time}`}`;
-}
-
-function environmentOf({ setting, git, text }: RunDetails): [string, string][] {
-  if (!setting) return [];
-  const { machine, versions } = setting;
-  return [
-    ['commit', git ? `${git.commit}${git.dirty ? ' (with uncommitted changes)' : ''}` : 'not known'],
-    ['machine', `${machine.cpu}, ${machine.cores} cores, ${bytes(machine.memory)}, ${machine.system}`],
-    ...(text === undefined ? [] : [['pipeline (SHA-256)', text] as [string, string]]),
-    ...Object.entries(versions),
-  ];
 }
 
 const picturesBeside = (output: string): string => `${basename(output).replace(/\.md$/i, '')}-pictures`;

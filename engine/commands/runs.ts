@@ -20,6 +20,7 @@ import {
 import { bytes, count, duration, figure, moment, oneLine, pad, someOf, width } from '../format/text.ts';
 import { readText } from '../pipeline/request.ts';
 import { differenceLines, textLines } from '../report/differences.ts';
+import { environmentRows } from '../report/environment.ts';
 import { type FinalMetrics, metricTables } from '../report/metric-tables.ts';
 import { nearPath, noticeLines, paragraph, resultLines } from '../report/outcome.ts';
 import { type CellCompared, type Change, type ChosenMetric, chosenMetrics, compareRuns, type RunsCompared } from '../run/past-runs.ts';
@@ -152,22 +153,15 @@ function runLines(run: RunDetails, colors: Colors): string[] {
 }
 
 function settingLines(run: RunDetails, colors: Colors): string[] {
-  const { setting, git, text } = run;
+  const { setting, text } = run;
   if (!setting) return [];
-  const { params, machine, versions } = setting;
-  const { tunesmith, node, ...packages } = versions;
   const rows = [
-    ...Object.entries(params).map(([name, value]) => [`param ${name}`, oneLine(typeof value === 'string' ? value : JSON.stringify(value))]),
+    ...Object.entries(setting.params).map(([name, value]) => [
+      `param ${name}`,
+      oneLine(typeof value === 'string' ? value : JSON.stringify(value)),
+    ]),
     ['pipeline', `${text?.slice(0, 12)}`],
-    ['commit', git ? `${commitOf(run)}${git.dirty ? ' (with uncommitted changes)' : ''}` : 'not known'],
-    ['machine', `${machine.cpu}, ${machine.cores} ${machine.cores === 1 ? 'core' : 'cores'}, ${bytes(machine.memory)}, ${machine.system}`],
-    ['versions', `tunesmith ${tunesmith}, Node ${node}`],
-    [
-      'packages',
-      Object.entries(packages)
-        .map(([name, version]) => `${name} ${version}`)
-        .join(', '),
-    ],
+    ...environmentRows(run, commitOf(run)),
   ];
   const names = Math.max(...rows.map(([name]) => width(name!)));
   return rows.map(([name, value]) => `${colors.dim(pad(name!, names))}  ${oneLine(value!)}`);

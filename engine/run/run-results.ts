@@ -1,5 +1,6 @@
 /** What a past run made: its cells with their states, dependencies, metrics and outputs, for a report. */
 
+import { readdirSync, statSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Content } from '../../cache/content.ts';
@@ -78,16 +79,17 @@ export function runResults(run: RunDetails, pipeline: Pipeline | undefined, proj
   return { cells, current };
 }
 
-/** Finds which cell reads a single output of another one, by the hash of its input. */
+/**
+ * Finds which cell reads a single output of another one, by the hash of its input. If several cells made the same bytes, it is the
+ * last one before the reader.
+ */
 function followContents(cells: PastCell[], componentsOf: (fingerprint: string) => Components | undefined): void {
   const makers = new Map<string, string>();
-  for (const { name, outputs } of cells)
-    for (const [output, { kind, hash, executable }] of Object.entries(outputs))
-      makers.set(sha256(canonicalJson([[output, kind, hash, executable]])), name);
   for (const cell of cells) {
     const inputs = Object.values((cell.fingerprint && componentsOf(cell.fingerprint)?.inputs) || {});
-    const reads = new Set(inputs.flatMap(({ hash }) => makers.get(hash) ?? []));
-    cell.reads = [...reads].filter((name) => name !== cell.name);
+    cell.reads = [...new Set(inputs.flatMap(({ hash }) => makers.get(hash) ?? []))];
+    for (const [output, { kind, hash, executable }] of Object.entries(cell.outputs))
+      makers.set(sha256(canonicalJson([[output, kind, hash, executable]])), cell.name);
   }
 }
 
@@ -105,6 +107,23 @@ export const outputHashes = ({ fingerprint, outputs }: PastCell): [name: string,
   Object.entries(lockfileEntry(fingerprint ?? '', outputs).outputs)
     .sort(([a], [b]) => compareBytes(a, b))
     .map(([name, bytes]) => [name, bytes.slice(bytes.indexOf(' ') + 1)]);
+
+/** What a failed cell left, if it has not run again since. */
+export function failedOutputs(
+  { name }: PastCell,
+  { started, seconds }: RunDetails,
+  { places }: Project,
+): { output: string; path: string }[] {
+  const folder = places.failed(name);
+  try {
+    const left = statSync(folder).mtimeMs;
+    const start = Date.parse(started);
+    if (left < start || (seconds !== undefined && left > start + 1000 * seconds + 1000)) return [];
+    return readdirSync(folder).map((output) => ({ output, path: join(folder, output) }));
+  } catch {
+    return []; // It left nothing, or `gc` has removed it.
+  }
+}
 
 /** Where an output is: at its place in the project if it is still the same, otherwise in the cache. Undefined if it is nowhere. */
 export async function locateOutput(

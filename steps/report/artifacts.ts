@@ -147,6 +147,10 @@ export const textOf = (value: unknown): string | undefined => (typeof value === 
 
 export const numberOf = (value: unknown): number | undefined => (typeof value === 'number' && Number.isFinite(value) ? value : undefined);
 
+/** Any value on one line; nothing for one that is missing. */
+export const plainText = (value: unknown): string =>
+  value === null || value === undefined ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value);
+
 /** Numbers by name; null for those that are undefined. */
 export const numbersOf = (value: unknown): Record<string, number | null> =>
   Object.fromEntries(Object.entries(fieldsOf(value)).flatMap(([name, n]) => (n === null || typeof n === 'number' ? [[name, n]] : [])));

@@ -1,51 +1,31 @@
 /** Sections about a classifier: confusion matrix, classes, ROC and precision–recall curves, calibration. */
 
 import { thinned } from '../ml/metrics/curves.ts';
-import { type EvaluationFile, fieldsOf, type JsonFile, listOf, numberOf, numbersOf, textOf } from './artifacts.ts';
-import { type Block, count, note, percent, type Section, shown, type Table, visible } from './document.ts';
+import { type EvaluationFile, type Fields, fieldsOf, type JsonFile, listOf, numberOf, numbersOf, textOf } from './artifacts.ts';
+import { type Confusion, cellAnchor, setAnchor } from './confusion.ts';
+import { type Block, beginning, count, counted, note, percent, type Section, shown, type Table, visible } from './document.ts';
 import { lineChart, reliabilityChart } from './plots.ts';
 import type { PredictionTable } from './predictions.ts';
 
-/** A classifier's labels and counts, from its metrics file or from its predictions. */
-export interface Confusion {
-  labels: string[];
-  /** Undefined for sets of labels. */
-  counts?: number[][];
-}
-
-export async function confusionOf(
-  evaluation: EvaluationFile | undefined,
-  rows: PredictionTable | undefined,
-): Promise<Confusion | undefined> {
-  const labels = listOf(evaluation?.file.labels).filter((label) => typeof label === 'string');
-  const counts = listOf(evaluation?.file.confusion_matrix).map((row) => listOf(row).map((n) => numberOf(n) ?? 0));
-  if (labels.length > 0 && counts.length === labels.length && counts.every((row) => row.length === labels.length))
-    return { labels, counts };
-  if (rows?.kind === 'label') {
-    const own = labels.length > 0 ? labels : await rows.labels();
-    return { labels: own, counts: await rows.confusion(own) };
-  }
-  if (rows?.kind === 'labels') return { labels: labels.length > 0 ? labels : await rows.labels() };
-  return labels.length > 0 ? { labels } : undefined;
-}
-
-/** `anchor`: of the examples of a cell. */
+/** `examples`: the anchors that have examples. `words`: words are counted instead of rows. */
 export function confusionSection(
-  { labels, counts }: Confusion,
+  { labels, counts, sets }: Confusion,
   evaluation: EvaluationFile | undefined,
-  anchor: (row: number, column: number) => string | undefined,
+  { examples, words }: { examples: ReadonlySet<string>; words: boolean },
 ): Section | undefined {
   const blocks: Block[] = [];
+  const to = (id: string) => (examples.has(id) ? id : undefined);
+  const anchor = (row: number, column: number) => to(cellAnchor(row, column));
   if (counts && labels.length <= MOST_LABELS)
     blocks.push({
       kind: 'matrix',
-      caption:
-        'Rows are true labels, columns are predicted labels. Counts with a link lead to examples. The color shows the share of the row.',
+      caption: `Rows are true ${words ? 'tags of words' : 'labels'}, columns are predicted ${words ? 'tags' : 'labels'}. The color shows the share of the row.${examples.size > 0 ? ' Counts with a link lead to examples.' : ''}`,
       labels,
       counts,
       to: anchor,
     });
   else if (counts) blocks.push(confusedPairs(labels, counts, anchor));
+  if (sets) blocks.push(setTable(labels, sets, examples));
   const classes = Object.entries(fieldsOf(evaluation?.file.classes));
   if (classes.length > 0) blocks.push(classTable(classes));
   const entities = Object.entries(fieldsOf(evaluation?.file.entities));
@@ -72,6 +52,22 @@ function confusedPairs(labels: string[], counts: number[][], anchor: (row: numbe
     }),
     numeric: [2, 3],
     ...(pairs.length > most.length && { more: `+ ${count(pairs.length - most.length)} more pairs` }),
+  };
+}
+
+function setTable(labels: string[], sets: NonNullable<Confusion['sets']>, examples: ReadonlySet<string>): Table {
+  const most = labels.slice(0, 100);
+  const linked = (n: number, id: string) => ({ text: count(n), ...(examples.has(id) && { to: id }) });
+  return {
+    kind: 'table',
+    caption: `How often each label was predicted${examples.size > 0 ? '. Counts with a link lead to examples' : ''}`,
+    header: ['label', 'correct', 'wrong', 'missed'],
+    rows: most.map((label, i) => {
+      const { hits, added, missed } = sets[i]!;
+      return [label, count(hits), linked(added, setAnchor(i, 'added')), linked(missed, setAnchor(i, 'missed'))];
+    }),
+    numeric: [1, 2, 3],
+    ...(labels.length > most.length && { more: `+ ${count(labels.length - most.length)} more labels` }),
   };
 }
 
@@ -171,60 +167,79 @@ export async function calibrationSection(
   const blocks: Block[] = [];
   const given = binsOf(evaluation?.file.calibration);
   const bins = given.length > 0 ? given : ((await rows?.bins(15)) ?? []);
-  const filled = bins.filter(({ rows }) => rows > 0);
-  if (filled.length > 0) {
-    const total = filled.reduce((sum, { rows }) => sum + rows, 0);
-    const ece = filled.reduce((sum, { confidence, accuracy, rows }) => sum + (rows / total) * Math.abs(confidence - accuracy), 0);
+  if (bins.length > 0) {
+    const total = bins.reduce((sum, { rows }) => sum + rows, 0);
+    const ece = bins.reduce((sum, { confidence, accuracy, rows }) => sum + (rows / total) * Math.abs(confidence - accuracy), 0);
     const named = evaluation?.metrics.ece ?? ece;
     blocks.push({
       kind: 'picture',
       name: 'reliability',
       title: 'Reliability diagram',
-      description: `Share of correct predictions by mean score in ${filled.length} bins; the dashed line is perfect calibration, and the gray bars show the number of rows. The expected calibration error is ${shown(named)}.`,
-      svg: reliabilityChart(filled),
+      description: `Share of correct predictions by mean score in ${counted(bins.length, 'bin')}; the dashed line is perfect calibration, and the gray bars show the number of rows. The expected calibration error is ${shown(named)}.`,
+      svg: reliabilityChart(bins),
       table: {
         kind: 'table',
-        caption: `Bins of ${count(total)} rows; expected calibration error ${shown(named)}`,
+        caption: `Bins of ${counted(total, 'row')}; expected calibration error ${shown(named)}`,
         header: ['mean score', 'share correct', 'rows'],
-        rows: filled.map(({ confidence, accuracy, rows }) => [shown(confidence), shown(accuracy), count(rows)]),
+        rows: bins.map(({ confidence, accuracy, rows }) => [shown(confidence), shown(accuracy), count(rows)]),
         numeric: [0, 1, 2],
       },
     });
   }
-  for (const { name, file } of calibrations) blocks.push(...calibrationTable(name, file));
+  for (const { name, file } of calibrations) blocks.push(...calibrationTables(name, file));
   return blocks.length === 0 ? undefined : { id: 'calibration', title: 'Calibration', blocks };
 }
 
-/** The bins of an evaluation, whose fields may have other names in other versions. */
+/** The bins of an evaluation that have rows. */
 function binsOf(value: unknown): { confidence: number; accuracy: number; rows: number }[] {
   return listOf(fieldsOf(value).bins).flatMap((bin) => {
-    const fields = fieldsOf(bin);
-    const confidence = numberOf(fields.confidence ?? fields.score ?? fields.mean_score);
-    const accuracy = numberOf(fields.accuracy ?? fields.correct ?? fields.share);
-    const rows = numberOf(fields.rows ?? fields.count ?? fields.support);
-    return confidence === undefined || accuracy === undefined || rows === undefined ? [] : [{ confidence, accuracy, rows }];
+    const { confidence, accuracy, rows } = numbersOf(bin);
+    return typeof confidence !== 'number' || typeof accuracy !== 'number' || !rows ? [] : [{ confidence, accuracy, rows }];
   });
 }
 
 /** Temperature and thresholds, from calibration.json or from the metrics of calibrate. */
-function calibrationTable(name: string, file: Record<string, unknown>): Block[] {
+function calibrationTables(name: string, file: Fields): Block[] {
   const metrics = { ...numbersOf(file), ...numbersOf(file.metrics) };
-  const ece = fieldsOf(file.ece);
-  const rows: string[][] = [
-    ...Object.entries(metrics)
-      .filter(([key]) => key !== 'rows')
-      .map(([key, value]) => [key, shown(value)]),
-    ...Object.entries(ece).map(([when, value]) => [`ece ${when}`, shown(numberOf(value))]),
-    ...thresholdRows(file.thresholds),
-    ...Object.entries(fieldsOf(file.group_thresholds)).flatMap(([group, values]) => thresholdRows(values, `${group}: `)),
+  const ece = numbersOf(file.ece);
+  const compared: [string, number | null | undefined, number | null | undefined][] = [
+    ['expected calibration error', metrics.ece_before ?? ece.before, metrics.ece ?? ece.after],
+    ['log loss', metrics.log_loss_before, metrics.log_loss],
   ];
-  if (rows.length === 0) return [];
-  return [{ kind: 'table', caption: `Calibration (${name})`, header: ['value', ''], rows: rows.slice(0, 100), numeric: [1] }];
+  const blocks: Block[] = [];
+  if (typeof metrics.temperature === 'number')
+    blocks.push({
+      kind: 'table',
+      caption: `Temperature ${shown(metrics.temperature)} (${name}), on the split “${textOf(file.split) ?? textOf(file.fitted_on) ?? 'validation'}”`,
+      header: ['measure', 'before', 'after'],
+      rows: compared.filter(([, , after]) => after !== undefined).map(([measure, before, after]) => [measure, shown(before), shown(after)]),
+      numeric: [1, 2],
+    });
+  const thresholds = Array.isArray(file.thresholds) ? file.thresholds.map(fieldsOf) : thresholdsIn(file.thresholds);
+  if (thresholds.length > 0) blocks.push(thresholdTable(name, thresholds));
+  return blocks;
 }
 
-const thresholdRows = (value: unknown, prefix = ''): string[][] =>
-  Object.entries(fieldsOf(value)).flatMap(([label, at]) =>
+/** `{LABEL: number}`, or `{GROUP: {LABEL: number}}`. */
+const thresholdsIn = (value: unknown): Fields[] =>
+  Object.entries(fieldsOf(value)).flatMap(([name, at]): Fields[] =>
     typeof at === 'number'
-      ? [[`${prefix}threshold of ${label}`, shown(at)]]
-      : Object.entries(numbersOf(at)).map(([field, n]) => [`${prefix}${label}: ${field}`, shown(n)]),
+      ? [{ label: name, threshold: at }]
+      : Object.entries(numbersOf(at)).map(([label, threshold]) => ({ group: name, label, threshold })),
   );
+
+function thresholdTable(name: string, thresholds: Fields[]): Table {
+  const names = [...new Set(thresholds.flatMap((one) => Object.keys(one)))];
+  const most = thresholds.slice(0, 100);
+  const isNumber = (key: string) => most.every((one) => typeof one[key] !== 'string');
+  return {
+    kind: 'table',
+    caption: `Scores from which on a label is predicted (${name}), and what they achieve`,
+    header: names,
+    rows: most.map((one) =>
+      names.map((key) => (one[key] === undefined ? '–' : isNumber(key) ? shown(numberOf(one[key])) : beginning(String(one[key]), 200))),
+    ),
+    numeric: names.flatMap((key, i) => (isNumber(key) ? [i] : [])),
+    ...(thresholds.length > most.length && { more: `+ ${count(thresholds.length - most.length)} more thresholds` }),
+  };
+}

@@ -1,23 +1,10 @@
-/** Sections about the data: the card of each table, what `check` found, and the behavior tests. */
+/** Sections about the data: the card of each table, and what `check` found. */
 
-import { boundsOf, type Fields, fieldsOf, type JsonFile, listOf, numberOf, numbersOf, textOf } from './artifacts.ts';
-import {
-  type Block,
-  beginning,
-  count,
-  counted,
-  note,
-  percent,
-  type Section,
-  type ShownExample,
-  shown,
-  type Table,
-  type TableCell,
-} from './document.ts';
-import { answerText } from './groups.ts';
+import { type Fields, fieldsOf, type JsonFile, listOf, numberOf, numbersOf, plainText, textOf } from './artifacts.ts';
+import { type Block, beginning, count, counted, note, percent, type Section, shown, type Table, type TableCell } from './document.ts';
 import { barChart } from './plots.ts';
 
-export function dataSection(cards: readonly JsonFile[]): Section | undefined {
+export function dataSection(cards: readonly JsonFile[], checks: readonly JsonFile[]): Section | undefined {
   if (cards.length === 0) return undefined;
   const blocks: Block[] = [];
   const overview: Table = {
@@ -53,6 +40,7 @@ export function dataSection(cards: readonly JsonFile[]): Section | undefined {
       rows: Object.entries(counts).map(([split, n]) => [split, shown(n)]),
       numeric: [1],
     });
+  blocks.push(...nearDuplicates(checks));
   return { id: 'data', title: 'Data', blocks };
 }
 
@@ -74,8 +62,38 @@ function droppedRows(cards: readonly JsonFile[]): Block[] {
   ];
 }
 
-function balance({ name, file }: JsonFile): Block[] {
+/** Only `check` counts near-duplicates. */
+function nearDuplicates(checks: readonly JsonFile[]): Block[] {
+  if (checks.length === 0)
+    return [note('Near-duplicates across splits: n/a (the step “check”, which counts them, is not part of this report).')];
+  return checks.map(({ name, file }) => {
+    const figure = 'near_duplicates.across_splits';
+    const value = numberOf(fieldsOf(file.metrics)[figure]);
+    const why = textOf(fieldsOf(file.undefined)[figure]) ?? 'it was not measured';
+    return note(
+      `Near-duplicates across splits: ${value === undefined ? `n/a (${why})` : `${percent(value)} of the rows outside train`} (${name}).`,
+    );
+  });
+}
+
+/** More different numbers than this are ranges. */
+const MOST_NUMBERS = 20;
+
+/** Labels, the most frequent first; many different numbers as ranges of equal width. */
+function labelCounts(file: Fields): { labels: { label: string; n: number }[]; ranges: boolean } {
   const labels = Object.entries(numbersOf(file.labels)).map(([label, n]) => ({ label, n: n ?? 0 }));
+  const ranges = labels.length > MOST_NUMBERS && labels.every(({ label }) => label !== '' && Number.isFinite(Number(label)));
+  if (!ranges) return { labels, ranges };
+  const values = labels.map(({ label }) => Number(label));
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const width = (high - low) / 10;
+  const counted = Array.from({ length: 10 }, (_, i) => ({ label: `${shown(low + i * width)} – ${shown(low + (i + 1) * width)}`, n: 0 }));
+  for (const [i, { n }] of labels.entries()) counted[Math.min(9, Math.floor((values[i]! - low) / width))]!.n += n;
+  return { labels: counted, ranges };
+}
+
+function balance({ name, file }: JsonFile): Block[] {
+  const { labels, ranges } = labelCounts(file);
   const total = labels.reduce((sum, { n }) => sum + n, 0);
   const most = labels.slice(0, 20);
   const unlabelled = numberOf(file.unlabelled);
@@ -83,8 +101,8 @@ function balance({ name, file }: JsonFile): Block[] {
     {
       kind: 'picture',
       name: 'labels',
-      title: `Label balance (${name})`,
-      description: `${labels.length} labels of ${counted(total, 'row')}: ${most
+      title: `${ranges ? 'Distribution of the numbers' : 'Label balance'} (${name})`,
+      description: `${labels.length} ${ranges ? 'ranges' : 'labels'} of ${counted(total, 'row')}: ${most
         .slice(0, 8)
         .map(({ label, n }) => `${beginning(label, 60)} ${percent(n / total)}`)
         .join(', ')}${labels.length > 8 ? ' …' : ''}.`,
@@ -94,8 +112,8 @@ function balance({ name, file }: JsonFile): Block[] {
       ),
       table: {
         kind: 'table',
-        caption: 'Rows of each label',
-        header: ['label', 'rows', 'share'],
+        caption: `Rows of each ${ranges ? 'range' : 'label'}`,
+        header: [ranges ? 'number' : 'label', 'rows', 'share'],
         rows: labels.slice(0, 100).map(({ label, n }) => [beginning(label, 200), count(n), percent(n / total)]),
         numeric: [1, 2],
         ...(labels.length > 100 && { more: `+ ${count(labels.length - 100)} more labels` }),
@@ -119,6 +137,10 @@ export function checksSection(checks: readonly JsonFile[]): Section | undefined 
 function checkBlocks(file: Fields, index: number): Block[] {
   const blocks: Block[] = [];
   const problems = Object.entries(numbersOf(file.problems));
+  const missed = listOf(file.limits)
+    .map(fieldsOf)
+    .filter(({ met }) => met === false);
+  if (missed.length > 0) blocks.push(note(`Missed limits: ${missed.map(({ name, limit }) => `${name} ${limit}`).join(', ')}.`, 'bad'));
   const rows = numberOf(file.rows);
   if (problems.length > 0)
     blocks.push({
@@ -139,8 +161,11 @@ function checkBlocks(file: Fields, index: number): Block[] {
       },
     });
   else if (file.problems !== undefined) blocks.push(note('No row has a problem.', 'good'));
-  const metrics = Object.entries(numbersOf(file.metrics));
   const limits = listOf(file.limits).map(fieldsOf);
+  // A column without a missing value is no news.
+  const metrics = Object.entries(numbersOf(file.metrics)).filter(
+    ([name, value]) => !name.startsWith('missing.') || value !== 0 || limits.some((limit) => limit.name === name),
+  );
   const reasons = fieldsOf(file.undefined);
   if (metrics.length > 0)
     blocks.push({
@@ -176,97 +201,4 @@ function checkBlocks(file: Fields, index: number): Block[] {
     });
   }
   return blocks;
-}
-
-const plainText = (value: unknown): string =>
-  value === null || value === undefined ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value);
-
-/* Behavior tests. */
-
-export function behaviorSection(all: readonly JsonFile[]): Section | undefined {
-  const blocks = all.flatMap(({ name, file }) => [
-    ...(all.length > 1 ? [{ kind: 'heading', text: name } as Block] : []),
-    ...behaviorBlocks(file),
-  ]);
-  return blocks.length === 0 ? undefined : { id: 'behavior', title: 'Behavior tests', blocks };
-}
-
-function behaviorBlocks(file: Fields): Block[] {
-  const given = Array.isArray(file.tests)
-    ? file.tests.map(fieldsOf)
-    : Object.entries(fieldsOf(file.tests)).map(([name, test]): Fields => ({ name, ...fieldsOf(test) }));
-  if (given.length === 0) return [];
-  const tests = given.map((test) => {
-    const cases = numberOf(test.cases ?? test.rows ?? test.total);
-    const failures = numberOf(test.failures ?? test.failed);
-    const rate = numberOf(test.failure_rate ?? test.rate) ?? (cases && failures !== undefined ? failures / cases : undefined);
-    const passed = test.passed ?? test.ok;
-    return {
-      name: String(test.name ?? ''),
-      kind: String(test.kind ?? test.type ?? ''),
-      cases,
-      failures,
-      rate,
-      limit: test.max_failures ?? test.threshold ?? test.limit,
-      passed,
-      bounds: boundsOf(test.interval),
-      test,
-    };
-  });
-  const blocks: Block[] = [
-    {
-      kind: 'table',
-      caption: 'Tests, with the share of cases that failed',
-      header: ['test', 'kind', 'cases', 'failed', 'failure rate', 'limit', 'result'],
-      rows: tests.map(({ name, kind, cases, failures, rate, limit, passed, bounds }) => {
-        const result: TableCell =
-          passed === false ? { text: 'failed', tone: 'bad' } : passed === true ? { text: 'passed', tone: 'good' } : { text: '–' };
-        return [
-          name,
-          kind,
-          shown(cases),
-          shown(failures),
-          {
-            text: `${percent(rate)}${bounds ? ` [${percent(bounds.low)}, ${percent(bounds.high)}]` : ''}`,
-            ...(rate !== undefined && { share: rate }),
-          },
-          limit === undefined || limit === null ? '–' : plainText(limit),
-          result,
-        ];
-      }),
-      numeric: [2, 3, 4, 5],
-    },
-  ];
-  for (const { name, test } of tests) {
-    const examples = listOf(test.examples ?? test.failed_cases).map(fieldsOf);
-    if (examples.length === 0) continue;
-    blocks.push({
-      kind: 'examples',
-      heading: `Failed cases of ${name}`,
-      examples: examples.slice(0, 4).map(behaviorExample),
-      ...(examples.length > 4 && { more: `+ ${examples.length - 4} more in the report of the step` }),
-    });
-  }
-  return blocks;
-}
-
-/** A failed case: what is short becomes a fact, a text a field. */
-function behaviorExample(fields: Fields): ShownExample {
-  const facts: ShownExample['facts'] = [];
-  const texts: ShownExample['fields'] = [];
-  for (const [name, value] of Object.entries(fields)) {
-    if (value === null || value === undefined) continue;
-    if (
-      /^(text|input|original|changed|perturbed|swapped|before_text|after_text|from|to)/.test(name) ||
-      (typeof value === 'string' && value.length > 60)
-    ) {
-      const parts = typeof value === 'string' ? [value] : Object.values(fieldsOf(value)).map(plainText);
-      texts.push({ name, parts: [{ text: beginning(parts.join(' / '), 400) }] });
-    } else
-      facts.push([
-        name.replaceAll('_', ' '),
-        typeof value === 'object' ? answerText(value) : typeof value === 'number' ? shown(value) : (textOf(value) ?? String(value)),
-      ]);
-  }
-  return { facts, fields: texts, notes: [] };
 }

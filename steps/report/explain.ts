@@ -3,14 +3,15 @@
 import type { StepContext } from '../../engine/contract/step.ts';
 import type { AttributedToken, Attribution, Explained } from '../ml/answering/attribution.ts';
 import { beginning, type MarkedPart, type ShownExample, shown, visible } from './document.ts';
-import type { PredictedExample } from './predictions.ts';
+import type { PredictedExample, PredictionTable } from './predictions.ts';
 
 /** Attributions of examples; undefined for those that have none. */
 export type Explain = (examples: readonly PredictedExample[]) => Promise<(ExplainedLabel[] | undefined)[]>;
 
-/** What speaks for and against one predicted label. */
+/** What speaks for and against one predicted label, or for a higher and a lower number. */
 export interface ExplainedLabel {
-  label: string;
+  /** Undefined for a number. */
+  label: string | undefined;
   attribution: Attribution;
   /** The columns of the texts, in the order of the attribution's texts. */
   fields: string[];
@@ -35,13 +36,19 @@ export async function explainer(
   const { attribute } = await import('../ml/answering/attribution.ts');
   const { openRuntime } = await import('../ml/device/open.ts');
   return async (examples) => {
-    const asked: (Explained & { example: number; name: string })[] = [];
-    for (const [example, { prediction, texts }] of examples.entries()) {
+    const asked: (Explained & { example: number; name: string | undefined })[] = [];
+    const places = new Map<string, number>();
+    const placeOf = examples.map(({ id }, i) => {
+      if (!places.has(id)) places.set(id, i);
+      return places.get(id)!;
+    });
+    for (const example of places.values()) {
+      const { texts } = examples[example]!;
       if (fields.some(({ column }) => texts[column] === undefined)) continue;
       const input = Object.fromEntries(fields.map(({ name, column }) => [name, texts[column]!]));
-      const names = model.problem === 'regression' ? [prediction] : predictedLabels(prediction, model.labels);
-      for (const name of names)
-        asked.push({ input, label: model.problem === 'regression' ? 0 : model.labels.indexOf(name), example, name });
+      const regression = model.problem === 'regression';
+      const names = regression ? [undefined] : explainedLabels(examples[example]!, model.labels);
+      for (const name of names) asked.push({ input, label: name === undefined ? 0 : model.labels.indexOf(name), example, name });
     }
     if (asked.length === 0) return examples.map(() => undefined);
     const attributions = await attribute(await openRuntime(runtime, { threads }), { folder, model }, asked, signal);
@@ -51,17 +58,15 @@ export async function explainer(
       if (attribution)
         found[example] = [...(found[example] ?? []), { label: name, attribution, fields: fields.map(({ column }) => column) }];
     }
-    return found;
+    return placeOf.map((place) => found[place]);
   };
 }
 
-/** The labels of a prediction, which may be several, joined by commas. */
-function predictedLabels(prediction: string, labels: string[]): string[] {
-  if (labels.includes(prediction)) return [prediction];
-  return prediction
-    .split(', ')
-    .filter((name) => labels.includes(name))
-    .slice(0, MOST_LABELS);
+/** The predicted label; of a set, first those that are wrong or missed. */
+function explainedLabels({ truth, predicted }: PredictedExample, labels: string[]): string[] {
+  const added = predicted.filter((name) => !truth.includes(name));
+  const missed = predicted.length === 0 ? truth : [];
+  return [...new Set([...added, ...missed, ...predicted])].filter((name) => labels.includes(name)).slice(0, MOST_LABELS);
 }
 
 const MOST_LABELS = 2;
@@ -69,27 +74,58 @@ const MOST_LABELS = 2;
 /** Characters of a text that are shown. */
 const SHOWN = 700;
 
-export async function examplesOf(predicted: readonly PredictedExample[], explain: Explain | undefined): Promise<ShownExample[]> {
+/** How each example is shown. Examples of the same row are explained once. */
+export async function examplesOf(
+  predicted: readonly PredictedExample[],
+  kind: PredictionTable['kind'],
+  explain: Explain | undefined,
+): Promise<Map<PredictedExample, ShownExample>> {
   const explained = (await explain?.(predicted)) ?? [];
-  return predicted.map((example, i) => exampleOf(example, explained[i]));
+  return new Map(predicted.map((example, i) => [example, exampleOf(example, kind, explained[i])]));
 }
 
-function exampleOf({ id, label, prediction, score, loss, texts }: PredictedExample, explained: ExplainedLabel[] = []): ShownExample {
+function exampleOf(example: PredictedExample, kind: PredictionTable['kind'], explained: ExplainedLabel[] = []): ShownExample {
+  const { id, truth, predicted, score, loss, tokens, texts, words } = example;
+  const list = (values: string[]) => beginning(values.join(', ') || (kind === 'answer' ? '(no answer)' : '(none)'), 200);
+  const inFacts = kind !== 'tokens' && kind !== 'tags' && kind !== 'written';
   const facts: ShownExample['facts'] = [
-    ['true', label === '' ? '–' : beginning(label, 200)],
-    ['predicted', prediction === '' ? '–' : beginning(prediction, 200)],
+    ...(inFacts ? [['true', list(truth)] as [string, string], ['predicted', list(predicted)] as [string, string]] : []),
     ...(score === null ? [] : [['score', shown(score)] as [string, string]]),
     ...(loss === null ? [] : [['loss', shown(loss)] as [string, string]]),
+    ...(tokens === null ? [] : [['tokens', shown(tokens)] as [string, string]]),
     ['id', beginning(id, 120)],
   ];
   const [first] = explained;
   const names = Object.keys(texts);
-  const fields = names.map((name) => ({
-    ...(names.length > 1 && { name }),
+  const fields: ShownExample['fields'] = names.map((name) => ({
+    ...((names.length > 1 || kind === 'written') && { name }),
     parts: first?.fields.includes(name) ? markedParts(texts[name]!, first.attribution, first.fields.indexOf(name)) : plain(texts[name]!),
   }));
-  return { facts, fields, notes: explained.flatMap((one) => strongest(one, texts)) };
+  if (kind === 'written')
+    fields.push({ name: 'target', parts: plain(truth.join(' / ')) }, { name: 'generated', parts: plain(predicted.join(' / ')) });
+  if (kind === 'tags' && words) fields.push({ parts: taggedParts(words, truth, predicted) });
+  const notes = explained.flatMap((one) => strongest(one, texts));
+  return { facts, fields, notes: kind === 'tags' && words ? wrongTags(words, truth, predicted) : notes };
 }
+
+/** Words whose tag is wrong are underlined. */
+const taggedParts = (words: string[], truth: string[], predicted: string[]): MarkedPart[] =>
+  words
+    .slice(0, MOST_WORDS)
+    .flatMap((word, i): MarkedPart[] => [
+      { text: beginning(word, SHOWN), ...(truth[i] !== predicted[i] && { level: -LEVELS }) },
+      { text: i === MOST_WORDS - 1 && words.length > MOST_WORDS ? ` … (+ ${words.length - MOST_WORDS} words)` : ' ' },
+    ]);
+
+function wrongTags(words: string[], truth: string[], predicted: string[]): string[] {
+  const wrong = words.flatMap((word, i) =>
+    truth[i] === predicted[i] ? [] : [`${beginning(word, 60)}: ${truth[i] ?? '(none)'}, predicted ${predicted[i] ?? '(none)'}`],
+  );
+  if (wrong.length === 0) return [];
+  return [`${wrong.slice(0, 20).join('; ')}${wrong.length > 20 ? ` … (+ ${wrong.length - 20} words)` : '.'}`];
+}
+
+const MOST_WORDS = 120;
 
 const plain = (text: string): MarkedPart[] => [{ text: beginning(text, SHOWN) }];
 
@@ -129,7 +165,7 @@ function strongest({ label, attribution, fields }: ExplainedLabel, texts: Record
       .map((token) => `${beginning(written(token), 40)} (${token.value > 0 ? '+' : '−'}${shown(Math.abs(token.value))})`);
   const [up, down] = [side(1), side(-1)];
   return [
-    ...(up.length > 0 ? [`Raise the score of “${label}”: ${up.join(', ')}.`] : []),
+    ...(up.length > 0 ? [`Raise the ${label === undefined ? 'number' : `score of “${label}”`}: ${up.join(', ')}.`] : []),
     ...(down.length > 0 ? [`Lower it: ${down.join(', ')}.`] : []),
     ...(truncated ? ['The model read only a part of this text.'] : []),
   ];

@@ -1,6 +1,6 @@
 /** Groups of rows: slices with their gaps, discovered slices, fairness, and counterfactual tests. */
 
-import { boundsOf, type EvaluationFile, type Fields, fieldsOf, listOf, numberOf, numbersOf, textOf } from './artifacts.ts';
+import { boundsOf, type EvaluationFile, type Fields, fieldsOf, listOf, numberOf, numbersOf, plainText, textOf } from './artifacts.ts';
 import { type Block, beginning, count, note, percent, type Section, shown, type Table, type TableCell } from './document.ts';
 import { dotChart } from './plots.ts';
 
@@ -36,7 +36,7 @@ function sliceBlocks(name: string, report: Fields, index: number): Block[] {
       ? []
       : [
           {
-            name: String(slice.slice ?? slice.name ?? ''),
+            name: plainText(slice.slice),
             value,
             low: own?.low,
             high: own?.high,
@@ -78,8 +78,8 @@ function sliceTable(name: string, slices: Fields[], all: number): Table {
     caption: `Slices of ${name}, the worst first`,
     header: ['slice', 'rows', ...names, 'gap'],
     rows: slices.map((slice) => [
-      beginning(String(slice.slice ?? slice.name ?? ''), 200),
-      shown(numberOf(slice.rows ?? slice.support)),
+      beginning(plainText(slice.slice), 200),
+      shown(numberOf(slice.rows)),
       ...names.map((metric) => {
         const bounds = boundsOf(fieldsOf(slice.intervals)[metric]);
         const why = textOf(fieldsOf(slice.undefined)[metric]);
@@ -216,16 +216,7 @@ function counterfactualBlocks(report: Fields): Block[] {
           ['change', shown(numberOf(example.change))],
           ['id', String(example.id ?? '')],
         ],
-        fields: [
-          ...Object.entries(fieldsOf(example.text)).map(([, text]) => ({
-            name: 'before',
-            parts: [{ text: beginning(String(text), 400) }],
-          })),
-          ...Object.entries(fieldsOf(example.swapped)).map(([, text]) => ({
-            name: 'after',
-            parts: [{ text: beginning(String(text), 400) }],
-          })),
-        ],
+        fields: [...swappedFields('before', example.text), ...swappedFields('after', example.swapped)],
         notes: [],
       })),
       ...(examples.length > 10 && { more: `+ ${count(examples.length - 10)} more` }),
@@ -233,8 +224,17 @@ function counterfactualBlocks(report: Fields): Block[] {
   return blocks;
 }
 
+/** The texts of an input; those of several fields with the names of the fields. */
+function swappedFields(when: string, texts: unknown) {
+  const fields = Object.entries(fieldsOf(texts));
+  return fields.map(([name, text]) => ({
+    name: fields.length > 1 ? `${when}, ${name}` : when,
+    parts: [{ text: beginning(String(text), 400) }],
+  }));
+}
+
 /** An answer as `predict` prints it, in a few words. */
-export function answerText(answer: unknown): string {
+function answerText(answer: unknown): string {
   const fields = fieldsOf(answer);
   const [label] = [fields.label ?? fields.labels ?? fields.score ?? fields.text ?? fields.answer];
   if (label === undefined) return typeof answer === 'string' ? answer : beginning(JSON.stringify(answer) ?? '', 120);

@@ -34,15 +34,19 @@ export function lineChart(series: Series[], { x, y, unit = false, diagonal = fal
     Plot.lineY(points, { x: '0', y: '1', stroke: colorOf(i), strokeWidth: 2, strokeDasharray: dashOf(i), curve: 'linear' }),
     ...(dots || points.length === 1 ? [Plot.dot(points, { x: '0', y: '1', fill: colorOf(i), r: 3 })] : []),
   ]);
-  const range: Plot.ScaleOptions = unit ? { domain: [0, 1] } : {};
+  const rangeOf = (axis: 0 | 1): Plot.ScaleOptions => {
+    if (unit) return { domain: [0, 1] };
+    const all = series.flatMap(({ points }) => points.map((point) => point[axis]));
+    return { domain: padded(Math.min(...all), Math.max(...all)) };
+  };
   return svgOf(
     {
       ...size,
       marginTop: 22 + top,
       marginLeft: 58,
       marginBottom: 40,
-      x: { label: x, ...range },
-      y: { label: y, grid: true, ...range, ...(unit ? {} : { nice: true }) },
+      x: { label: x, ...rangeOf(0) },
+      y: { label: y, grid: true, ...rangeOf(1), ...(unit ? {} : { nice: true }) },
       marks: [
         ...(diagonal
           ? [
@@ -62,6 +66,34 @@ export function lineChart(series: Series[], { x, y, unit = false, diagonal = fal
   );
 }
 
+/** Points, and the line y = x. */
+export function scatterChart(points: [x: number, y: number][], { x, y }: { x: string; y: string }): string {
+  const all = points.flat();
+  const domain = padded(Math.min(...all), Math.max(...all));
+  return svgOf({
+    width: 440,
+    height: 420,
+    marginLeft: 58,
+    marginBottom: 40,
+    x: { label: x, domain },
+    y: { label: y, domain, grid: true },
+    marks: [
+      Plot.line(
+        domain.map((at) => [at, at]),
+        { stroke: 'var(--faint)', strokeDasharray: '3 4' },
+      ),
+      Plot.dot(points, { x: '0', y: '1', fill: colorOf(0), fillOpacity: 0.6, r: 2.5 }),
+    ],
+  });
+}
+
+/** A range of an axis. A single value is in its middle. */
+function padded(low: number, high: number): [number, number] {
+  if (low < high) return [low, high];
+  const by = Math.abs(low) * 0.1 || 0.5;
+  return [low - by, high + by];
+}
+
 export interface Bar {
   name: string;
   value: number;
@@ -72,7 +104,7 @@ export interface Bar {
 }
 
 /** Values with their intervals, one below the other. */
-export function dotChart(bars: Bar[], label: string, { zero = false }: { zero?: boolean } = {}): string {
+export function dotChart(bars: Bar[], label: string): string {
   const names = unique(bars.map(({ name }) => short(name)));
   const rows = bars.map((bar, i) => ({ ...bar, name: names[i]!, low: bar.low ?? bar.value, high: bar.high ?? bar.value }));
   const color = ({ marked }: Bar) => (marked ? colorOf(1) : colorOf(0));
@@ -82,7 +114,12 @@ export function dotChart(bars: Bar[], label: string, { zero = false }: { zero?: 
     marginLeft: Math.min(260, 24 + 6.4 * Math.max(...names.map((name) => name.length))),
     marginRight: 24,
     marginBottom: 38,
-    x: { label, grid: true, nice: true, ...(zero ? { zero: true } : {}) },
+    x: {
+      label,
+      grid: true,
+      nice: true,
+      domain: padded(Math.min(...rows.map(({ low }) => low)), Math.max(...rows.map(({ high }) => high))),
+    },
     y: { label: null, domain: names },
     marks: [
       Plot.ruleY(rows, { y: 'name', x1: 'low', x2: 'high', stroke: color, strokeWidth: 2 }),

@@ -4,19 +4,31 @@ import { Database, type Row } from '../ml/data/database.ts';
 import { literal, quote } from '../ml/data/sql.ts';
 import { tableOf } from '../ml/data/table.ts';
 import { type Curves, curvesOf } from '../ml/metrics/curves.ts';
+import { shown } from './document.ts';
 
-/** What the columns tell about the predictions. */
-type Kind = 'label' | 'labels' | 'number' | 'other';
+/**
+ * What the columns tell about the predictions: one label, a set of labels, a number, a tag for each word, an answer from a text, a
+ * text that the model wrote, or the tokens of a language model.
+ */
+type Kind = 'label' | 'labels' | 'number' | 'tags' | 'answer' | 'written' | 'tokens' | 'other';
 
 export interface PredictedExample {
   id: string;
-  label: string;
-  prediction: string;
+  /** True and predicted values: one, or those of a list. */
+  truth: string[];
+  predicted: string[];
   score: number | null;
   loss: number | null;
+  /** How many tokens a language model predicted. */
+  tokens: number | null;
   /** The texts by column. */
   texts: Record<string, string>;
+  /** The words that have tags. */
+  words?: string[];
 }
+
+/** What is wrong with rows of one group: a label predicted as another one, or a label of a set that is missing or too many. */
+export type Confused = { label: string; prediction: string } | { missed: string } | { added: string };
 
 export class PredictionTable {
   private constructor(
@@ -38,7 +50,10 @@ export class PredictionTable {
       const { rows } = await database.row<{ rows: number }>('SELECT count(*) AS rows FROM predicted');
       const texts = (columns: { name: string; type: string }[]) =>
         columns
-          .filter(({ name, type }) => type === 'VARCHAR' && (fields.includes(name) || (fields.length === 0 && TEXTS.test(name))))
+          .filter(
+            ({ name, type }) =>
+              type === 'VARCHAR' && (fields.includes(name) || name === 'completion' || (fields.length === 0 && TEXTS.test(name))),
+          )
           .map(({ name }) => name);
       let shown = texts(own.filter(({ name }) => !OWN.has(name)));
       let from = 'SELECT predicted.* FROM predicted';
@@ -71,7 +86,7 @@ export class PredictionTable {
     const all = await this.database.rows<{ label: string }>(
       this.kind === 'labels'
         ? 'SELECT DISTINCT unnest(map_keys(scores)) AS label FROM predicted ORDER BY label'
-        : 'SELECT DISTINCT label FROM (SELECT label FROM predicted UNION ALL SELECT prediction AS label FROM predicted) ORDER BY label',
+        : `SELECT DISTINCT label FROM (${this.#pairs(['label'])} UNION ALL ${this.#pairs(['prediction AS label'])}) WHERE label IS NOT NULL ORDER BY label`,
     );
     return all.map(({ label }) => label);
   }
@@ -80,13 +95,49 @@ export class PredictionTable {
   async confusion(labels: string[]): Promise<number[][]> {
     const counts = labels.map(() => labels.map(() => 0));
     const found = await this.database.rows<{ label: string; prediction: string; n: number }>(
-      'SELECT label, prediction, count(*) AS n FROM predicted GROUP BY ALL',
+      `SELECT label, prediction, count(*) AS n FROM (${this.#pairs(['label', 'prediction'])}) GROUP BY ALL`,
     );
     for (const { label, prediction, n } of found) {
       const [row, column] = [labels.indexOf(label), labels.indexOf(prediction)];
       if (row >= 0 && column >= 0) counts[row]![column] = n;
     }
     return counts;
+  }
+
+  /** True and predicted labels, of words if they have tags. */
+  #pairs(columns: string[]): string {
+    const of = this.kind === 'tags' ? '(SELECT unnest(label) AS label, unnest(prediction) AS prediction FROM predicted)' : 'predicted';
+    return `SELECT ${columns.join(', ')} FROM ${of}`;
+  }
+
+  /** How often each label of a set is predicted rightly and wrongly. */
+  async setCounts(labels: string[]): Promise<{ hits: number; added: number; missed: number }[]> {
+    const counts = labels.map(() => ({ hits: 0, added: 0, missed: 0 }));
+    const found = await this.database.rows<{ name: string; kind: 'hits' | 'added' | 'missed'; n: number }>(
+      `SELECT name, kind, count(*) AS n FROM (
+         SELECT unnest(list_intersect(label, prediction)) AS name, 'hits' AS kind FROM predicted
+         UNION ALL SELECT unnest(${without('prediction', 'label')}), 'added' FROM predicted
+         UNION ALL SELECT unnest(${without('label', 'prediction')}), 'missed' FROM predicted) GROUP BY ALL`,
+    );
+    for (const { name, kind, n } of found) {
+      const own = counts[labels.indexOf(name)];
+      if (own) own[kind] = n;
+    }
+    return counts;
+  }
+
+  /** Predicted numbers by true ones: some rows, and ranges of the true number with about the same count. */
+  async numbers(): Promise<{ points: [truth: number, prediction: number][]; ranges: NumberRange[] }> {
+    const points = await this.database.rows<{ truth: number; prediction: number }>(
+      `SELECT label::DOUBLE AS truth, prediction FROM predicted WHERE isfinite(label::DOUBLE) AND isfinite(prediction) ORDER BY hash(id), id LIMIT ${MOST_POINTS}`,
+    );
+    const ranges = await this.database.rows<NumberRange & Row>(
+      `SELECT min(truth) AS low, max(truth) AS high, count(*) AS rows, avg(prediction) AS mean, avg((prediction - truth) ** 2) AS error
+       FROM (SELECT label::DOUBLE AS truth, prediction, ntile(10) OVER (ORDER BY label::DOUBLE, id) AS part FROM predicted
+             WHERE isfinite(label::DOUBLE) AND isfinite(prediction))
+       GROUP BY part ORDER BY part`,
+    );
+    return { points: points.map(({ truth, prediction }) => [truth, prediction]), ranges };
   }
 
   /** The curves of a label against all others. */
@@ -122,10 +173,18 @@ export class PredictionTable {
     return this.#examples(`${wrong} ORDER BY ${order ? `${order} DESC NULLS LAST, ` : ''}id LIMIT ${most}`);
   }
 
-  /** The examples of one cell of the confusion matrix with the highest loss. */
-  cell(label: string, prediction: string, most: number): Promise<PredictedExample[]> {
+  /** The examples with the highest loss that are confused in this way. */
+  confused(how: Confused, most: number): Promise<PredictedExample[]> {
     const order = this.columns.has('loss') ? 'loss DESC NULLS LAST, ' : '';
-    return this.#examples(`WHERE label = ${literal(label)} AND prediction = ${literal(prediction)} ORDER BY ${order}id LIMIT ${most}`);
+    return this.#examples(`WHERE ${this.#where(how)} ORDER BY ${order}id LIMIT ${most}`);
+  }
+
+  #where(how: Confused): string {
+    if ('missed' in how) return `list_contains(label, ${literal(how.missed)}) AND NOT list_contains(prediction, ${literal(how.missed)})`;
+    if ('added' in how) return `list_contains(prediction, ${literal(how.added)}) AND NOT list_contains(label, ${literal(how.added)})`;
+    const same = `label = ${literal(how.label)} AND prediction = ${literal(how.prediction)}`;
+    if (this.kind !== 'tags') return same;
+    return `id IN (SELECT id FROM (SELECT id, unnest(label) AS label, unnest(prediction) AS prediction FROM predicted) WHERE ${same})`;
   }
 
   /** Some rows, spread over the table. */
@@ -140,27 +199,43 @@ export class PredictionTable {
   }
 
   async #examples(rest: string): Promise<PredictedExample[]> {
-    const text = (name: string) => (this.columns.has(name) ? `CASE WHEN ${name} IS NULL THEN NULL ELSE ${name} END` : 'NULL');
-    const number = (name: string) => (this.columns.has(name) ? `${name}::DOUBLE` : 'NULL::DOUBLE');
+    const own = (name: string) => (this.columns.has(name) ? name : `NULL AS ${name}`);
+    const number = (name: string) => (this.columns.has(name) ? `${name}::DOUBLE AS ${name}` : `NULL::DOUBLE AS ${name}`);
     const texts = this.texts.map((name, i) => `left(${quote(name)}, ${LONGEST}) AS t${i}`);
-    const words = this.columns.has('words') ? ['words'] : [];
-    const found = await this.database.rows<Row>(
-      `SELECT id::VARCHAR AS id, ${text('label')} AS label, ${text('prediction')} AS prediction, ${number('score')} AS score, ${number('loss')} AS loss
-       ${[...texts, ...words].map((sql) => `, ${sql}`).join('')} FROM rows ${rest}`,
-    );
+    const columns = [
+      'id::VARCHAR AS id',
+      ...['label', 'prediction', 'words'].map(own),
+      ...['score', 'loss'].map(number),
+      this.kind === 'tokens' ? number('tokens') : 'NULL::DOUBLE AS tokens', // a column of the data may have this name
+      ...texts,
+    ];
+    const found = await this.database.rows<Row>(`SELECT ${columns.join(', ')} FROM rows ${rest}`);
     return found.map((row) => ({
       id: String(row.id),
-      label: written(row.label),
-      prediction: written(row.prediction),
+      truth: values(row.label),
+      predicted: values(row.prediction),
       score: finite(row.score),
       loss: finite(row.loss),
-      texts: Object.fromEntries([
-        ...this.texts.flatMap((name, i) => (row[`t${i}`] === null ? [] : [[name, String(row[`t${i}`])]])),
-        ...(Array.isArray(row.words) && this.texts.length === 0 ? [['words', row.words.map(String).join(' ')]] : []),
-      ]),
+      tokens: finite(row.tokens),
+      texts: Object.fromEntries(this.texts.flatMap((name, i) => (row[`t${i}`] === null ? [] : [[name, String(row[`t${i}`])]]))),
+      ...(Array.isArray(row.words) && { words: row.words.map(String) }),
     }));
   }
 }
+
+/** A range of true numbers, with the mean prediction and the mean squared error. */
+export interface NumberRange {
+  low: number;
+  high: number;
+  rows: number;
+  mean: number;
+  error: number;
+}
+
+/** The labels of one list that the other one does not have. */
+const without = (list: string, other: string): string => `list_filter(${list}, lambda name: NOT list_contains(${other}, name))`;
+
+const MOST_POINTS = 500;
 
 /** Characters of a text that are read: more than a report shows, because the model may read more. */
 const LONGEST = 20_000;
@@ -186,16 +261,18 @@ const TEXTS = /^(text|text_pair|body|subject|question|context|prompt|document|se
 
 function kindOf(types: ReadonlyMap<string, string>): Kind {
   const [label, prediction] = [types.get('label'), types.get('prediction')];
-  if (prediction === 'VARCHAR' && label === 'VARCHAR' && types.has('scores')) return 'label';
-  if (prediction === 'VARCHAR[]' && types.has('scores')) return 'labels';
+  const scored = types.has('scores');
   if (prediction === 'DOUBLE') return 'number';
-  return 'other';
+  if (prediction === 'VARCHAR[]') return scored ? 'labels' : types.has('words') ? 'tags' : 'other';
+  if (prediction === 'VARCHAR' && label === 'VARCHAR') return scored ? 'label' : types.has('score') ? 'other' : 'written';
+  if (prediction === 'VARCHAR' && label === 'VARCHAR[]') return 'answer';
+  return prediction === undefined && types.has('tokens') ? 'tokens' : 'other';
 }
 
 const finite = (value: unknown): number | null => (typeof value === 'number' && Number.isFinite(value) ? value : null);
 
-function written(value: Row[string] | undefined): string {
-  if (value === null || value === undefined) return '';
-  if (Array.isArray(value)) return value.map(String).join(', ');
-  return String(value);
+function values(value: Row[string] | undefined): string[] {
+  if (value === null || value === undefined) return [];
+  if (Array.isArray(value)) return value.map(String);
+  return [typeof value === 'number' ? shown(value) : String(value)];
 }

@@ -8,16 +8,20 @@ import { join } from 'node:path';
 import { type ContextOf, type Json, type StepContext, StepError } from '../../engine/contract/step.ts';
 import { readEncoding } from '../ml/tasks/encoder.ts';
 import { type Artifact, type EvaluationFile, type Material, oneLine, opened, type Role, readMaterial } from './artifacts.ts';
-import { type Confusion, calibrationSection, confusionOf, confusionSection, curvesSection } from './classification.ts';
-import { behaviorSection, checksSection, dataSection } from './data.ts';
+import { behaviorSection } from './behavior.ts';
+import { calibrationSection, confusionSection, curvesSection } from './classification.ts';
+import { type ConfusedGroup, confusionOf, groupsOf } from './confusion.ts';
+import { checksSection, dataSection } from './data.ts';
 import type { Report, Section } from './document.ts';
-import { type Explain, explainer } from './explain.ts';
+import { explainer } from './explain.ts';
 import { groupSections } from './groups.ts';
 import { htmlOf } from './html.ts';
 import { markdownOf } from './markdown.ts';
-import { cellAnchor, cellsWithExamples, mistakesSection, samplesSection } from './mistakes.ts';
+import { mistakesSection } from './mistakes.ts';
+import { numbersSection } from './numbers.ts';
 import { PredictionTable } from './predictions.ts';
 import { type RunFacts, runSections, sweepSection } from './run.ts';
+import { type Continuation, continuations, samplesSection } from './samples.ts';
 import type step from './step.ts';
 import { chosenEvaluations, summarySection } from './summary.ts';
 import { trainingSection } from './training.ts';
@@ -56,6 +60,7 @@ async function reportOf(request: ReportRequest): Promise<Report> {
     summarySection(chosen, material),
     trainingSection(material.histories),
     parts.confusion,
+    parts.numbers,
     parts.curves,
     parts.calibration,
     ...(main ? groupSections(main) : []),
@@ -63,7 +68,7 @@ async function reportOf(request: ReportRequest): Promise<Report> {
     parts.mistakes,
     parts.samples,
     sweepSection(run, material.evaluations),
-    dataSection(material.cards),
+    dataSection(material.cards, material.checks),
     checksSection(material.checks),
     ...(run ? runSections(run) : []),
   ].filter((section): section is Section => section !== undefined && section.blocks.length > 0);
@@ -73,6 +78,7 @@ async function reportOf(request: ReportRequest): Promise<Report> {
 
 interface PredictionSections {
   confusion?: Section | undefined;
+  numbers?: Section | undefined;
   curves?: Section | undefined;
   calibration?: Section | undefined;
   mistakes?: Section | undefined;
@@ -89,26 +95,28 @@ async function predictionSections(
   const predictions = predictionsOf(main, material.predictions);
   if (main && !predictions) missing.push(`There are no predictions of ${main.name}, so there are no curves and no mistakes.`);
   const model = modelOf(predictions ?? main, material.models);
+  const tables = tablesFor(predictions ?? main, material).reverse();
   const rows =
     predictions &&
     (await guarded(`The predictions ${predictions.name}`, missing, async () => {
       const fields = model ? Object.values((await readEncoding(await opened(model))).fields ?? {}) : [];
-      return PredictionTable.open(predictions.path, tablesFor(predictions, material).reverse(), fields);
+      return PredictionTable.open(predictions.path, tables, fields);
     }));
   try {
     const confusion = await guarded('The confusion matrix', missing, () => confusionOf(main, rows));
-    const explain =
-      rows && rows.texts.length > 0 && model && request.examples > 0 ? await openExplainer(model, request, missing) : undefined;
-    const withExamples = new Set(
-      rows && confusion ? cellsWithExamples(confusion, request.examples).map(({ row, column }) => cellAnchor(row, column)) : [],
-    );
-    const anchor = (row: number, column: number) => (withExamples.has(cellAnchor(row, column)) ? cellAnchor(row, column) : undefined);
+    const words = rows?.kind === 'tags';
+    const groups = rows && confusion && request.examples > 0 ? groupsOf(confusion, { words }) : [];
+    const examples = new Set(groups.map(({ id }) => id));
+    const written = model && request.examples > 0 ? await writtenTexts(model, { rows, tables, split: main?.split }, request, missing) : [];
     return {
-      confusion: confusion && confusionSection(confusion, main, anchor),
+      confusion: confusion && confusionSection(confusion, main, { examples, words }),
+      numbers: rows && (await guarded('The predicted numbers', missing, () => numbersSection(rows))),
       curves: rows && confusion && (await guarded('The curves', missing, () => curvesSection(rows, confusion, main))),
       calibration: await guarded('The calibration', missing, () => calibrationSection(main, rows, material.calibrations)),
-      mistakes: rows && (await guarded('The mistakes', missing, () => mistakes(rows, confusion, explain, request, missing))),
-      samples: await guarded('The samples', missing, () => samplesSection(rows, material.samples, [])),
+      mistakes: rows && (await guarded('The mistakes', missing, () => mistakes(rows, groups, model, request, missing))),
+      samples: await guarded('The samples', missing, () =>
+        samplesSection(request.examples > 0 ? rows : undefined, written, material.samples),
+      ),
     };
   } finally {
     rows?.close();
@@ -118,28 +126,35 @@ async function predictionSections(
 /** Without attributions if the model cannot explain these texts. */
 async function mistakes(
   rows: PredictionTable,
-  confusion: Confusion | undefined,
-  explain: Explain | undefined,
+  groups: ConfusedGroup[],
+  model: Artifact | undefined,
   request: ReportRequest,
   missing: string[],
 ) {
-  const options = { rows, confusion, examples: request.examples };
-  if (!explain) return mistakesSection({ ...options, explain });
+  const options = { rows, groups, examples: request.examples, explain: undefined };
+  if (rows.texts.length === 0 || !model || request.examples === 0) return mistakesSection(options);
   try {
-    return await mistakesSection({ ...options, explain });
+    return await mistakesSection({ ...options, explain: await explainer(await opened(model), request) });
   } catch (error) {
     request.signal.throwIfAborted();
-    missing.push(`There are no token attributions: ${oneLine(error)}`);
-    return mistakesSection({ ...options, explain: undefined });
+    missing.push(`There are no token attributions of ${model.name}: ${oneLine(error)}`);
+    return mistakesSection(options);
   }
 }
 
-async function openExplainer(model: Artifact, request: ReportRequest, missing: string[]): Promise<Explain | undefined> {
+/** What a causal language model writes; nothing if it cannot. */
+async function writtenTexts(
+  model: Artifact,
+  source: Parameters<typeof continuations>[1],
+  request: ReportRequest,
+  missing: string[],
+): Promise<Continuation[]> {
   try {
-    return await explainer(await opened(model), request);
+    return (await continuations(await opened(model), source, request)) ?? [];
   } catch (error) {
-    missing.push(`There are no token attributions, because ${model.name} cannot be used: ${oneLine(error)}`);
-    return undefined;
+    request.signal.throwIfAborted();
+    missing.push(`There are no generated samples of ${model.name}: ${oneLine(error)}`);
+    return [];
   }
 }
 
@@ -177,7 +192,8 @@ const sameMatrix = ({ matrix }: Artifact, all: readonly Artifact[]): Artifact | 
 };
 
 /** Tables that may have the texts of these predictions, the last one first. */
-function tablesFor({ above }: Artifact, { cards }: Material): string[] {
+function tablesFor(of: Artifact | undefined, { cards }: Material): string[] {
+  const above = of?.above;
   const tables = above ? cards.filter(({ cell }) => cell !== undefined && above.includes(cell)) : cards;
   return tables.map(({ path }) => path);
 }

@@ -110,6 +110,7 @@ function sweepBlocks(step: string, cells: Measured[], index: number): Block[] {
   });
   if (bars.length < 2) return [table];
   return [
+    table,
     {
       kind: 'picture',
       name: `sweep-${index + 1}`,
@@ -117,9 +118,8 @@ function sweepBlocks(step: string, cells: Measured[], index: number): Block[] {
       description: `${bars
         .slice(0, 6)
         .map(({ name, value }) => `${name}: ${shown(value)}`)
-        .join('; ')}${bars.length > 6 ? ' …' : ''}.`,
+        .join('; ')}${bars.length > 6 ? ' …' : ''}. The table above has all values.`,
       svg: dotChart(bars, main),
-      table,
     },
   ];
 }
@@ -184,7 +184,7 @@ export function time(seconds: number): string {
 function environment({ params, environment }: RunFacts): Section[] {
   const rows = [
     ...Object.entries(params).map(([name, value]) => [`param ${name}`, valueText(value)]),
-    ...environment.map(([name, value]) => [name, beginning(value, 300)]),
+    ...environment.map(([name, value]) => [name, beginning(value, 2000)]),
   ];
   if (rows.length === 0) return [];
   return [

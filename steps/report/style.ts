@@ -36,8 +36,8 @@ main>section{margin-top:2rem;border-top:1px solid var(--line);padding-top:1rem}
 .wide{overflow-x:auto;max-width:100%;margin:.5rem 0;overflow-wrap:normal}
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
 caption{text-align:left;color:var(--faint);padding-bottom:.3rem;font-size:.9rem}
-th,td{padding:.28rem .7rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top;max-width:34rem;overflow-wrap:anywhere}
-td{min-width:3.2rem}tbody th{min-width:6.5rem}
+th,td{padding:.28rem .7rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top;max-width:min(30rem,62vw);overflow-wrap:break-word}
+td{min-width:3.2rem}
 thead th{color:var(--faint);font-weight:600;white-space:nowrap}tbody th{font-weight:500}
 .n{text-align:right}td.n{white-space:nowrap}
 td.good,th.good{color:var(--good);font-weight:600}td.bad,th.bad{color:var(--bad);font-weight:600}
@@ -48,7 +48,7 @@ td.good,th.good{color:var(--good);font-weight:600}td.bad,th.bad{color:var(--bad)
 .matrix td a{color:var(--text);display:block;margin:-.28rem -.7rem;padding:.28rem .7rem}
 .matrix thead th{max-width:9rem;white-space:normal;text-align:center}.matrix thead th:first-child{text-align:left}.matrix .total{color:var(--faint)}
 figure{margin:1rem 0}figcaption{font-weight:600;margin-bottom:.25rem}
-.picture svg{display:block;max-width:100%;height:auto;min-width:28rem}.picture img{display:block;max-width:none;height:auto}
+.picture svg{display:block;max-width:100%;height:auto;min-width:28rem}.picture svg[width="440"]{min-width:20rem}.picture img{display:block;max-width:none;height:auto}
 .picture text{font-size:11px}
 details{margin:.35rem 0}summary{cursor:pointer;color:var(--accent);font-size:.9rem}
 .examples:target{outline:2px solid var(--accent);outline-offset:.4rem;border-radius:.3rem}
@@ -63,7 +63,7 @@ ${[1, 2, 3, 4].map((n) => `.u${n}{background:var(--u${n})}.d${n}{background:var(
 footer{margin-top:3rem;color:var(--faint);font-size:.85rem}
 @media (max-width:40rem){body{font-size:15px}th,td{padding:.25rem .45rem}.matrix td a{margin:-.25rem -.45rem;padding:.25rem .45rem}}
 @media print{:root{${COLORS.light}}body{max-width:none;font-size:10.5pt}nav,.skip,summary{display:none}.wide{overflow:visible}.picture img{max-width:100%}
-*{-webkit-print-color-adjust:exact;print-color-adjust:exact}a{color:inherit;text-decoration:none}h2,h3{break-after:avoid}figure,table,.figures{break-inside:avoid}}
+*{-webkit-print-color-adjust:exact;print-color-adjust:exact}a{color:inherit;text-decoration:none}h2,h3,h2+.note,h3+.note,figcaption{break-after:avoid}tr{break-inside:avoid}th,td{max-width:18rem}figure,table,.figures{break-inside:avoid}}
 `;
 
 /** A link to something folded opens it; nothing is folded on paper. */

@@ -1,7 +1,19 @@
 /** The headline: metrics with intervals, compared with baselines, and the verdict of `require`. */
 
 import { betterOf } from '../ml/tasks/metrics.ts';
-import { boundsOf, type EvaluationFile, fieldsOf, type JsonFile, listOf, type Material, numbersOf, textOf } from './artifacts.ts';
+import {
+  boundsOf,
+  type EvaluationFile,
+  type Fields,
+  fieldsOf,
+  type JsonFile,
+  listOf,
+  type Material,
+  numberOf,
+  numbersOf,
+  plainText,
+  textOf,
+} from './artifacts.ts';
 import { type Block, counted, type HeadlineFigures, note, type Section, shown, type Table, type TableCell } from './document.ts';
 
 /**
@@ -39,12 +51,11 @@ export function summarySection(chosen: readonly EvaluationFile[], material: Mate
     blocks.push(
       note(`${main.name} on the split “${main.split}”${main.rows === undefined ? '' : `, ${counted(main.rows, 'row')}`}.`),
       headline(main),
-      ...undefinedNotes(main),
     );
     const table = comparison(chosen, material.baselines);
     if (table) blocks.push(table);
     const { interval } = main.file;
-    if (Object.keys(fieldsOf(interval)).length > 0) blocks.push(note(intervalText(fieldsOf(interval))));
+    if (Object.keys(fieldsOf(interval)).length > 0) blocks.push(note(intervalText(fieldsOf(interval))), ...withoutInterval(main));
   } else for (const baseline of material.baselines) blocks.push(...baselineTable(baseline));
   return blocks.length === 0 ? undefined : { id: 'summary', title: 'Summary', blocks };
 }
@@ -58,12 +69,12 @@ function headline({ metrics, file }: EvaluationFile): HeadlineFigures {
     kind: 'figures',
     figures: names.map((name) => {
       const bounds = boundsOf(fieldsOf(file.intervals)[name]);
-      const why = textOf(fieldsOf(file.undefined)[name]);
+      const why = metrics[name] === null ? textOf(fieldsOf(file.undefined)[name]) : undefined;
       return {
         name,
         value: shown(metrics[name]),
         ...(bounds && { interval: `[${shown(bounds.low)}, ${shown(bounds.high)}]` }),
-        ...(metrics[name] === null && why !== undefined && { note: why }),
+        ...(why !== undefined && { note: why }),
       };
     }),
   };
@@ -71,17 +82,22 @@ function headline({ metrics, file }: EvaluationFile): HeadlineFigures {
 
 const MOST_FIGURES = 12;
 
-function undefinedNotes({ metrics, file }: EvaluationFile): Block[] {
-  return Object.entries(fieldsOf(file.undefined))
-    .filter(([name]) => !(name in metrics && isHeadline(name)))
-    .slice(0, 10)
-    .map(([name, why]) => note(`${name} is undefined: ${String(why)}`));
+/** Metrics that have a value, but no interval. */
+function withoutInterval({ metrics, file }: EvaluationFile): Block[] {
+  const reasons = fieldsOf(file.undefined);
+  const without = Object.keys(metrics).flatMap((name) => {
+    const why = textOf(reasons[`${name}.lower`] ?? reasons[`${name}.upper`]);
+    return isHeadline(name) && metrics[name] !== null && why !== undefined ? [{ name, why }] : [];
+  });
+  return [...Map.groupBy(without, ({ why }) => why)].map(([why, names]) =>
+    note(`There is no interval of ${names.map(({ name }) => name).join(', ')}: ${why}.`),
+  );
 }
 
 function intervalText({ level, method, resamples, unit, seed }: Record<string, unknown>): string {
   const percent = typeof level === 'number' ? `${Number((100 * level).toPrecision(4))}% ` : '';
   const how = [
-    ...(method === undefined ? [] : [`method ${String(method)}`]),
+    ...(method === undefined ? [] : [`method ${method === 'bca' ? 'BCa' : String(method)}`]),
     ...(resamples === undefined ? [] : [`${shown(Number(resamples))} resamples`]),
     ...(unit === undefined ? [] : [`resampled unit: ${String(unit)}`]),
     ...(seed === undefined ? [] : [`seed ${String(seed)}`]),
@@ -145,46 +161,46 @@ function baselineTable({ name, file }: JsonFile): Block[] {
 /** What `require` decided. */
 function verdictBlocks(verdicts: readonly JsonFile[]): Block[] {
   return verdicts.flatMap(({ name, file }): Block[] => {
-    const passed = file.passed ?? file.met ?? file.ok;
+    const { passed } = file;
     const rows = listOf(file.requirements).map(fieldsOf);
     const better = fieldsOf(file.better_than);
     const table: Table = {
       kind: 'table',
       caption: `Requirements (${name})`,
-      header: ['requirement', 'required', 'value', 'result'],
+      header: ['requirement', 'of', 'required', 'value', 'result'],
       rows: rows.map((row) => {
-        const met = row.passed ?? row.met ?? row.ok;
-        const result: TableCell =
-          met === false ? { text: 'missed', tone: 'bad' } : met === true ? { text: 'met', tone: 'good' } : { text: 'n/a' };
-        const value = row.value ?? row.actual;
+        const value = numberOf(row.value);
+        const why = textOf(row.undefined);
         return [
-          String(row.metric ?? row.name ?? ''),
-          String(row.limit ?? row.required ?? ''),
-          typeof value === 'number' ? shown(value) : String(value ?? 'n/a'),
-          result,
+          plainText(row.metric),
+          plainText(row.from),
+          plainText(row.limit),
+          value === undefined ? `n/a${why ? ` (${why})` : ''}` : shown(value),
+          resultOf(row),
         ];
       }),
-      numeric: [2],
+      numeric: [3],
     };
     return [
-      ...(passed === true
-        ? [note('All requirements are met.', 'good')]
-        : passed === false
-          ? [note('Not all requirements are met.', 'bad')]
-          : []),
+      ...(passed === true ? [note('All requirements are met.', 'good')] : []),
+      ...(passed === false ? [note('Not all requirements are met.', 'bad')] : []),
       ...(rows.length > 0 ? [table] : []),
       ...(typeof better.metric === 'string' ? [note(comparisonText(better), better.passed === false ? 'bad' : 'good')] : []),
     ];
   });
 }
 
+function resultOf({ passed, missed_by: by }: Fields): TableCell {
+  if (passed === true) return { text: 'met', tone: 'good' };
+  return { text: typeof by === 'number' ? `missed by ${shown(by)}` : 'missed', tone: 'bad' };
+}
+
 /** The paired test of `better_than`. */
-function comparisonText({ metric, difference, interval, p, passed }: Record<string, unknown>): string {
+function comparisonText({ metric, model, value, other, difference, interval, p, limit, passed, why }: Fields): string {
+  const number = (given: unknown) => shown(numberOf(given));
   const bounds = boundsOf(interval);
-  const by =
-    typeof difference === 'number' ? ` by ${shown(difference)}${bounds ? ` [${shown(bounds.low)}, ${shown(bounds.high)}]` : ''}` : '';
-  const chance = typeof p === 'number' ? ` (p = ${shown(p)})` : '';
-  return passed === false
-    ? `The model is not better in ${String(metric)}: it differs${by || ' by n/a'}${chance}.`
-    : `The model is better in ${String(metric)}${by}${chance}.`;
+  const range = bounds ? ` [${shown(bounds.low)}, ${shown(bounds.high)}]` : '';
+  const values = `${number(value)} and ${number(other)}, difference ${number(difference)}${range}, p = ${number(p)}`;
+  const verdict = passed === true ? 'is better' : 'is not better';
+  return `The model ${verdict} than ${plainText(model)} in ${plainText(metric)}: ${values} (required: at most ${number(limit)})${textOf(why) ? `; ${plainText(why)}` : ''}.`;
 }

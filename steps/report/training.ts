@@ -69,7 +69,7 @@ function curves({ lines }: HistoryFile, index: number): Block[] {
     const rose = last !== lowest && last.validation_loss! > lowest.validation_loss!;
     blocks.push(
       note(
-        `The validation loss was lowest at step ${count(lowest.step)} (${shown(lowest.validation_loss)})${rose ? ` and rose to ${shown(last.validation_loss)} until step ${count(last.step)}` : ''}. At the end, the generalisation gap (validation loss − training loss) is ${shown(gapOf(last))}.`,
+        `The validation loss was lowest at step ${count(lowest.step)} (${shown(lowest.validation_loss)})${rose ? ` and rose to ${shown(last.validation_loss)} until step ${count(last.step)}` : ''}. At the end, the generalization gap (validation loss − training loss) is ${shown(gapOf(last))}.`,
         rose ? 'bad' : undefined,
       ),
     );

@@ -10,7 +10,7 @@ import { loadModel, type Model } from '../models/model-folder.ts';
 import type { Encoding } from '../models/token-dataset.ts';
 import { checkVocabulary, type Tokenizer } from '../models/tokenizer.ts';
 import type { Runtime } from '../runtime/runtime.ts';
-import { openEncoder, readEncoding } from '../tasks/encoder.ts';
+import { type EncodedInput, type Encoder, openEncoder, readEncoding } from '../tasks/encoder.ts';
 import { openDecoder } from './kv-cache.ts';
 import { type GenerationConfig, type GenerationOptions, generationConfig, longest, readGeneration } from './options.ts';
 import { completesStop, type GeneratedTokens, search } from './search.ts';
@@ -59,9 +59,9 @@ export async function generatorOf(
     columns: [encoding.files?.text, encoding.fields?.text].filter((name) => name !== undefined),
     config: configOf,
 
-    /** @throws StepError for a prompt that nothing can be generated from */
-    async encode(prompt: string, options: GenerationOptions) {
-      const { input, sequences } = await encoder.encode({ text: prompt });
+    /** `cleaned`: the prompt is from a table, and so is cleaned already. @throws StepError for one that nothing can be generated from */
+    async encode(prompt: string, options: GenerationOptions, { cleaned = false } = {}) {
+      const { input, sequences } = cleaned ? await readCleaned(encoder, { text: prompt }) : await encoder.encode({ text: prompt });
       const { ids } = sequences[0]!;
       // An encoder accepts an empty text; a decoder alone has nothing to continue.
       if (ids.length === 0 || (model.task === 'causal-lm' && input.text === ''))
@@ -112,6 +112,12 @@ export async function generatorOf(
 
     close: () => decoder.close(),
   };
+}
+
+async function readCleaned(encoder: Encoder, input: { text: string }): Promise<EncodedInput> {
+  const [sequences] = await encoder.read([input]);
+  if (sequences instanceof StepError) throw sequences;
+  return { input, sequences: sequences! };
 }
 
 async function promptEncoder(model: Model, folder: string, encoding: Partial<Encoding>) {

@@ -1,0 +1,74 @@
+/** Behaviour tests: the failure rate of each test, and failed cases. */
+
+import { type Fields, fieldsOf, type JsonFile, listOf, numberOf, plainText, textOf } from './artifacts.ts';
+import { type Block, beginning, percent, type Section, type ShownExample, shown, type TableCell } from './document.ts';
+
+export function behaviorSection(all: readonly JsonFile[]): Section | undefined {
+  const blocks = all.flatMap(({ name, file }) => [
+    ...(all.length > 1 ? [{ kind: 'heading', text: name } as Block] : []),
+    ...behaviorBlocks(file),
+  ]);
+  return blocks.length === 0 ? undefined : { id: 'behavior', title: 'Behaviour tests', blocks };
+}
+
+function behaviorBlocks(file: Fields): Block[] {
+  const tests = Object.entries(fieldsOf(file.tests)).map(([name, test]) => ({ name, test: fieldsOf(test) }));
+  if (tests.length === 0) return [];
+  const blocks: Block[] = [
+    {
+      kind: 'table',
+      caption: 'Tests, with the share of cases that failed',
+      header: ['test', 'kind', 'cases', 'failed', 'failure rate', 'limit', 'result'],
+      rows: tests.map(({ name, test }) => {
+        const rate = numberOf(test.failure_rate);
+        const why = textOf(test.undefined);
+        return [
+          name,
+          plainText(test.kind),
+          shown(numberOf(test.cases)),
+          shown(numberOf(test.failures)),
+          rate === undefined ? `n/a${why ? ` (${why})` : ''}` : { text: percent(rate), share: rate },
+          plainText(test.max_failures) || '–',
+          resultOf(test),
+        ];
+      }),
+      numeric: [2, 3, 4, 5],
+    },
+  ];
+  for (const { name, test } of tests) {
+    const examples = listOf(test.examples).map(fieldsOf);
+    if (examples.length === 0) continue;
+    blocks.push({
+      kind: 'examples',
+      heading: `Failed cases of ${name}`,
+      examples: examples.slice(0, MOST_CASES).map(failedCase),
+      ...(examples.length > MOST_CASES && { more: `+ ${examples.length - MOST_CASES} more in the report of the step` }),
+    });
+  }
+  return blocks;
+}
+
+const MOST_CASES = 4;
+
+/** A test without a limit has no result. */
+function resultOf({ passed, max_failures: limit }: Fields): TableCell {
+  if (passed === true) return { text: 'passed', tone: 'good' };
+  if (passed === false) return { text: 'failed', tone: 'bad' };
+  return { text: limit === undefined ? '–' : 'n/a' };
+}
+
+/** The text before and after the change, and the other fields of the input; all else are facts. */
+function failedCase({ before, after, ...others }: Fields): ShownExample {
+  const facts = Object.entries(others).flatMap(([name, value]): ShownExample['facts'] =>
+    value === null ? [] : [[name.replaceAll('_', ' '), beginning(typeof value === 'number' ? shown(value) : plainText(value), 200)]],
+  );
+  const texts = Object.entries({ before, after }).filter(([, text]) => typeof text === 'string');
+  return {
+    facts,
+    fields: texts.map(([name, text]) => ({
+      ...(texts.length > 1 && { name }),
+      parts: [{ text: beginning(String(text), 400) }],
+    })),
+    notes: [],
+  };
+}
