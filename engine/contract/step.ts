@@ -238,7 +238,7 @@ export interface StepContext<
   warn(message: string): void;
   /**
    * Sets the result line, which is printed with the finished cell and below the summary, also by later runs in which the cell
-   * is fresh. The last call counts.
+   * is fresh. The summary keeps line breaks. The last call counts.
    */
   result(message: string): void;
   /** Reports progress. `values` are printed with it, e.g. `{ loss: 0.31, 'tokens/s': 5210 }`. */

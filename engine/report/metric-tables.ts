@@ -19,18 +19,28 @@ export interface FinalMetric {
   high?: number;
 }
 
-export function metricTables(metrics: FinalMetrics, columns: number, colors: Colors): string[] {
+/**
+ * `rest`: a command that prints all metrics. With it, metrics with a dot in their names, such as `gap.source`, are left out if they do
+ * not fit beside the last of the others.
+ */
+export function metricTables(metrics: FinalMetrics, columns: number, colors: Colors, rest?: string): string[] {
   const lines: string[] = [];
   for (const [step, cells] of Map.groupBy(metrics, ([cell]): string => cell.split('[', 1)[0]!)) {
     if (lines.length > 0) lines.push('');
-    lines.push(...stepTable(step, cells, columns, colors));
+    lines.push(...stepTable(step, cells, { columns, colors, rest }));
   }
   return lines;
 }
 
 type Row = [cell: string, values: Map<string, FinalMetric>];
 
-function stepTable(step: string, cells: Row[], columns: number, colors: Colors): string[] {
+interface Printing {
+  columns: number;
+  colors: Colors;
+  rest: string | undefined;
+}
+
+function stepTable(step: string, cells: Row[], { columns, colors, rest }: Printing): string[] {
   const names = [...new Set(cells.flatMap(([, values]) => [...values.keys()]))];
   const best = new Map(names.map((name) => [name, bestOf(name, cells)]));
   const shown = cells.length > ROWS ? topRows(cells, best) : cells;
@@ -40,7 +50,9 @@ function stepTable(step: string, cells: Row[], columns: number, colors: Colors):
   // If a step has one cell, the heading already names it.
   const titled = keys.length > 0;
   const left = titled ? keys : [{ header: step, cells: shown.map(() => ''), right: false }];
-  const all = [...left, ...metricColumns];
+  const all = [...left, ...(rest === undefined ? metricColumns : fitting(metricColumns, left, columns))];
+  const omitted = left.length + metricColumns.length - all.length;
+  if (omitted > 0) more.push(colors.dim(`+ ${omitted} more metrics: ${rest}`));
   const table = tableLines(
     all.map(({ header }) => header),
     shown.map((_, row) => all.map(({ cells }) => cells[row]!)),
@@ -54,6 +66,28 @@ function stepTable(step: string, cells: Row[], columns: number, colors: Colors):
   );
   return [...(titled ? [colors.bold(oneLine(step))] : []), ...legend, ...table, ...more];
 }
+
+/**
+ * First the metrics without a dot in their names, then as many others as fit below the last of them. A step may have only metrics
+ * with a dot; then all stay.
+ */
+function fitting(metrics: Column[], left: Column[], columns: number): Column[] {
+  const [plain, others] = [false, true].map((dot) => metrics.filter(({ header }) => header.includes('.') === dot)) as [Column[], Column[]];
+  if (plain.length === 0) return metrics;
+  const widthOf = ({ header, cells }: Column) => GAP + Math.max(...[header, ...cells].map(width));
+  const start = left.reduce((sum, column) => sum + widthOf(column), -GAP);
+  let used = start;
+  // Columns that do not fit follow below.
+  for (const column of plain) used = used + widthOf(column) > columns && used > start ? start + widthOf(column) : used + widthOf(column);
+  const fits = others.filter((column) => {
+    used += widthOf(column);
+    return used <= columns;
+  });
+  return [...plain, ...fits];
+}
+
+/** The space between two columns. */
+const GAP = 2;
 
 const ROWS = 20;
 

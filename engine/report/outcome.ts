@@ -58,10 +58,10 @@ export class RunOutcome {
     else if (event.type === 'summary') this.#summary = event;
   }
 
-  /** The result of a cell: its own result line, otherwise its final metrics. */
+  /** The result of a cell on one line: its own result line, otherwise its final metrics. */
   resultOf(cell: string): string | undefined {
     const metrics = [...(this.#metrics.get(cell) ?? [])].map(([name, metric]) => `${name} ${figureWithin(metric)}`);
-    return this.#results.get(cell) ?? (metrics.length > 0 ? metrics.join(', ') : undefined);
+    return this.#results.get(cell)?.replaceAll('\n', ' ') ?? (metrics.length > 0 ? metrics.join(', ') : undefined);
   }
 
   interrupt(): void {
@@ -78,8 +78,8 @@ export class RunOutcome {
     return [
       this.#counts(summary),
       ...this.#unfinished(summary).map((line) => clip(line, columns)),
-      ...paragraph(metricTables(metrics, columns, colors)),
-      ...paragraph(resultLines(results, columns, colors)),
+      ...paragraph(metricTables(metrics, columns, colors, 'tunesmith runs show')),
+      ...paragraph([...results].flatMap((one) => [...resultLines(new Map([one]), columns, colors), ...this.#metricsOf(one[0])])),
       ...paragraph(noticeLines(this.#notices, columns, colors)),
       ...paragraph(this.#outputs(columns).map((line) => colors.dim(line))),
     ];
@@ -130,10 +130,22 @@ export class RunOutcome {
     return new Map([...this.#metrics].sort(([a], [b]) => (order.get(a) ?? 0) - (order.get(b) ?? 0)));
   }
 
+  /** The path of the metrics of a cell with a result line, if it is not among the final outputs. */
+  #metricsOf(name: string): string[] {
+    const metrics = this.#cellsRead().has(name) ? this.pipeline.cells.find((cell) => cell.name === name)?.outputs.metrics : undefined;
+    return metrics ? [this.colors.dim(`  ${printableName(nearPath(metrics.path))}`)] : [];
+  }
+
+  /** The cells that another cell of this run reads. */
+  #cellsRead(): Set<string> {
+    const states = this.#summary!.cells;
+    return new Set(this.pipeline.cells.filter(({ name }) => Object.hasOwn(states, name)).flatMap(({ reads }) => reads));
+  }
+
   /** Paths of the final outputs: those that no other cell of this run reads. */
   #outputs(columns: number): string[] {
     const states = this.#summary!.cells;
-    const read = new Set(this.pipeline.cells.filter(({ name }) => Object.hasOwn(states, name)).flatMap(({ reads }) => reads));
+    const read = this.#cellsRead();
     const paths = this.pipeline.cells
       .filter(({ name }) => ['ran', 'fresh', 'restored'].includes(states[name]!) && !read.has(name))
       .flatMap(({ outputs }) => Object.values(outputs).map(({ path }) => printableName(nearPath(path))));
@@ -146,11 +158,13 @@ export class RunOutcome {
 }
 
 export function resultLines(results: Map<string, string>, columns: number, colors: Colors): string[] {
-  return [...results].flatMap(([cell, message]) =>
-    wrap(`${cell}: ${oneLine(readableText(message))}`, columns, '  ').map((line, i) =>
-      i === 0 ? colors.bold(cell) + line.slice(cell.length) : line,
-    ),
-  );
+  return [...results].flatMap(([cell, message]) => {
+    const [first, ...more] = readableText(message).split('\n').map(oneLine);
+    return [
+      ...wrap(`${cell}: ${first}`, columns, '  ').map((line, i) => (i === 0 ? colors.bold(cell) + line.slice(cell.length) : line)),
+      ...more.flatMap((line) => wrap(`  ${line}`, columns, '    ')),
+    ];
+  });
 }
 
 /** The notices, each printed once even if several cells have it. */

@@ -5,7 +5,7 @@ import { Database, type Row } from '../ml/data/database.ts';
 import { literal, quote } from '../ml/data/sql.ts';
 import { namesOf, requireColumn, tableOf } from '../ml/data/table.ts';
 import type { Units } from '../ml/metrics/bootstrap.ts';
-import { endsOf, notesOnIntervals } from '../ml/metrics/intervals.ts';
+import { endsOf, notesOnIntervals, within } from '../ml/metrics/intervals.ts';
 import { taskFacts } from '../ml/models/config.ts';
 import type { Example } from '../ml/models/token-dataset.ts';
 import { betterOf, whyUndefined } from '../ml/tasks/metrics.ts';
@@ -67,7 +67,7 @@ function measure(name: string, { metrics, report }: BaselineMethod, units: Units
     reasons[key] = whyUndefined(key, value);
     warn(`${name}.${key} is undefined: ${reasons[key]}`);
   }
-  const texts = Object.entries(values).map(([key, value]) => `${key} ${figureWithin(value, endsOf(intervals, key))}`);
+  const texts = Object.entries(values).map(([key, value]) => `${key} ${within(value, intervals?.[key])}`);
   log(`${name}: ${texts.join(', ')}`);
   for (const line of notesOnIntervals(intervals ?? {}, drawn?.undefined ?? {})) log(`${name}: ${line}`);
   return {
@@ -77,9 +77,6 @@ function measure(name: string, { metrics, report }: BaselineMethod, units: Units
     undefined: Object.fromEntries(Object.entries({ ...reasons, ...drawn?.undefined }).map(([key, why]) => [`${name}.${key}`, why])),
   };
 }
-
-const figureWithin = (value: number, { low, high }: { low?: number; high?: number }): string =>
-  value.toFixed(4) + (low === undefined ? '' : ` [${low.toFixed(4)}, ${high!.toFixed(4)}]`);
 
 async function reader(database: Database, data: string): Promise<ReadColumns> {
   const table = tableOf(data);

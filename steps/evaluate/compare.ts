@@ -8,7 +8,7 @@ import { Database } from '../ml/data/database.ts';
 import { quote } from '../ml/data/sql.ts';
 import { tableOf } from '../ml/data/table.ts';
 import { bootstrapOptions } from '../ml/metrics/interval-options.ts';
-import { endsIn } from '../ml/metrics/intervals.ts';
+import { endsIn, within } from '../ml/metrics/intervals.ts';
 import { type ComparedMetric, type ComparisonReport, type PairedTest, pairedTests, testInWords } from '../ml/metrics/paired-tests.ts';
 import type { ProblemType, Task } from '../ml/models/config.ts';
 import type { Split } from '../ml/models/token-dataset.ts';
@@ -256,7 +256,5 @@ function figuresOf(metrics: Record<string, ComparedMetric>): Subgroups['figures'
 
 function inWords(name: string, { value, other, difference, interval, p, undefined: why, ...test }: ComparedMetric): string {
   if (difference === null) return `${name}: not compared, because ${why}`;
-  const shown = (one: number | null) => (one === null ? 'n/a' : one.toFixed(4));
-  const bounds = interval.low === null ? '' : ` [${shown(interval.low)}, ${shown(interval.high)}]`;
-  return `${name} ${shown(value)}, other ${shown(other)}: difference ${shown(difference)}${bounds}, p ${p!.toPrecision(2)} (${testInWords(test)})`;
+  return `${name} ${within(value)}, other ${within(other)}: difference ${within(difference, interval)}, p ${p!.toPrecision(2)} (${testInWords(test)})`;
 }

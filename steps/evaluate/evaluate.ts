@@ -26,6 +26,7 @@ import { checkCompared, comparePredictions } from './compare.ts';
 import { Predictions } from './predictions.ts';
 import type step from './step.ts';
 import { measureSubgroups, recordFigures, type Subgroups } from './subgroups.ts';
+import { summaryOf } from './summary.ts';
 
 type Context = ContextOf<typeof step>;
 
@@ -179,7 +180,7 @@ function columnsOfTexts({ texts, metrics, metricsOfText }: GeneratedTexts) {
 
 /** Records the metrics and writes the metrics file. */
 async function report(
-  { options, outputs, log, warn, metric }: Context,
+  { options, outputs, log, warn, metric, result }: Context,
   { info, split, names, metrics, details }: Evaluation,
   { drawn, subgroups, comparison }: { drawn: Intervals | undefined; subgroups: Subgroups | undefined; comparison: Subgroups | undefined },
 ): Promise<void> {
@@ -208,6 +209,8 @@ async function report(
     ...comparison?.fields,
   };
   await writeFile(outputs.metrics!, `${JSON.stringify(all, null, 2)}\n`);
+  const summary = summaryOf({ metrics: all.metrics, intervals, subgroups, comparison });
+  if (summary !== undefined) result(summary);
 }
 
 /** The metrics to compute, those that need generated texts, and the index of the positive class. */

@@ -20,7 +20,11 @@ export function number(n: number): string {
   return n.toLocaleString('en-US');
 }
 
-export const figure = (value: number | null | undefined): string => (typeof value === 'number' ? value.toFixed(4) : 'n/a');
+/** A small number, such as a p-value, is not 0. */
+export function figure(value: number | null | undefined): string {
+  if (typeof value !== 'number') return 'n/a';
+  return value !== 0 && Math.abs(value) < 0.00005 ? value.toExponential(1) : value.toFixed(4);
+}
 
 /** A figure and the ends of its interval, if it has one. */
 export const withBounds = (value: number | null | undefined, bounds: IntervalEnds | undefined): string =>

@@ -57,6 +57,12 @@ export function endsOf(intervals: Record<string, IntervalEnds> | undefined, name
   return low === null || high === null ? {} : { low, high };
 }
 
+/** For a log: a value and the ends of its interval, if it has one. */
+export function within(value: number | null, { low, high }: Partial<IntervalEnds> = {}): string {
+  const [shown, ...ends] = [value, low ?? null, high ?? null].map((one) => (one === null ? 'n/a' : one.toFixed(4)));
+  return typeof low === 'number' && value !== null ? `${shown} [${ends.join(', ')}]` : shown!;
+}
+
 /** What the log says about intervals: which are undefined and why, and which some samples are left out of. */
 export function notesOnIntervals(intervals: Record<string, IntervalEnds>, reasons: Record<string, string>): string[] {
   const missing = Object.entries(reasons).filter(([name]) => name.endsWith('.lower'));

@@ -116,3 +116,29 @@ test('an interval has as many decimals as its width needs', () => {
   expect(shown(Number.POSITIVE_INFINITY, 1, 3)).toBe('Infinity [1.0, 3.0]');
   expect(figureWithin({ value: 0.955123 })).toBe('0.9551');
 });
+
+test('metrics with a dot are left out if they do not fit beside the others, and a command prints them all', () => {
+  const values = { accuracy: 0.71, f1: 0.8, 'gap.source': 0.5, 'fairness.demographic_parity_difference': 0.25, 'difference.f1': 0.1 };
+  const metrics: FinalMetrics = new Map(
+    [1, 2].map((n) => [`test[n=${n}]`, new Map(Object.entries(values).map(([name, value]) => [name, { value: value * n }]))]),
+  );
+  expect(metricTables(metrics, 60, plain, 'tunesmith runs show')).toEqual([
+    'test',
+    'n  accuracy   f1  gap.source',
+    '1      0.71  0.8         0.5',
+    '2      1.42  1.6         1.0',
+    '+ 2 more metrics: tunesmith runs show',
+  ]);
+  expect(metricTables(metrics, 60, plain).join('\n')).toContain('fairness.demographic_parity_difference');
+  // Without metrics of another kind, these are the main ones.
+  const baselines: FinalMetrics = new Map([
+    [
+      'simple',
+      new Map([
+        ['majority.accuracy', { value: 0.5 }],
+        ['bag_of_words.accuracy', { value: 0.9 }],
+      ]),
+    ],
+  ]);
+  expect(metricTables(baselines, 30, plain, 'tunesmith runs show').join('\n')).toContain('bag_of_words.accuracy');
+});

@@ -49,7 +49,11 @@ async function evaluated(options: object, given?: Inputs) {
 }
 
 test('a slice for each value of a column, the worst first, with support, interval and gap', async () => {
-  const { report, metrics, outputs } = await evaluated({ slices: { source: { column: 'source' } }, metrics: ['accuracy', 'f1'] });
+  const { report, metrics, outputs, result } = await evaluated({ slices: { source: { column: 'source' } }, metrics: ['accuracy', 'f1'] });
+  expect(result!.split(';\n')).toEqual([
+    expect.stringMatching(/^accuracy 0\.\d{4} \[.*\], f1 0\.\d{4} \[.*\]$/),
+    expect.stringMatching(/^worst slice: source web \(40 rows\) with accuracy 0\.\d{4} \[.*\], gap\.source 0\.\d{4} \[.*\]$/),
+  ]);
   const { slices, gap, interval, metric } = report.slices.source;
   expect(metric).toBe('accuracy');
   expect(slices.map(({ slice, rows }: any) => [slice, rows])).toEqual([
@@ -242,7 +246,8 @@ async function otherPredictions(sql = 'SELECT * FROM predictions'): Promise<stri
 
 test('compare: paired tests with the predictions of another model, of each metric', async () => {
   const given = { ...(await inputs()), 'compare.predictions': await otherPredictions() };
-  const { report, metrics, log, outputs } = await evaluated({ metrics: ['accuracy', 'f1', 'log_loss'], compare: {} }, given);
+  const { report, metrics, log, outputs, result } = await evaluated({ metrics: ['accuracy', 'f1', 'log_loss'], compare: {} }, given);
+  expect(result).toMatch(/;\ndifference\.accuracy 0\.\d+ \[.*\], p \S+;\n4 more figures in the output `metrics`$/);
   const { accuracy, f1, log_loss: loss } = report.comparison.metrics;
   // 26 of 80 predictions differ, so exactly one of the models is right about these rows.
   expect(accuracy).toMatchObject({ test: 'mcnemar', exact: false });
