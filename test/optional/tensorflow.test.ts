@@ -64,6 +64,7 @@ describe('families for each task', () => import('./variants/family-heads.test.ts
 describe('families that generate', () => import('../steps/ml/models/generating.test.ts').then(() => {}));
 describe('families that generate, with gradient checkpointing', () => import('./variants/generating.test.ts').then(() => {}));
 describe('students of a teacher', () => import('../steps/train/distillation.test.ts').then(() => {}));
+describe('students for more tasks', () => import('./variants/taught.test.ts').then(() => {}));
 
 describe('the runtime tensorflow', () => {
   const open = () => openRuntime('tensorflow');

@@ -1,48 +1,21 @@
 /** The predictions of evaluate: a table with the columns of the data, which other steps and `show` read. */
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import baseline from '../../../steps/baseline/step.ts';
 import clean from '../../../steps/clean/step.ts';
 import collect from '../../../steps/collect/step.ts';
-import evaluate from '../../../steps/evaluate/step.ts';
 import { Database } from '../../../steps/ml/data/database.ts';
 import { readPreprocessing } from '../../../steps/ml/data/preprocessing.ts';
 import { tableOf, writeTable } from '../../../steps/ml/data/table.ts';
 import { preview } from '../../../steps/preview/preview.ts';
 import split from '../../../steps/split/step.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
-import train from '../../../steps/train/step.ts';
 import { allRows, describeTable } from '../../table.ts';
 import { ranStep, table, temporary } from '../rig.ts';
 import { rows, smallModel } from '../small.ts';
-import { smallGpt2, smallT5 } from '../writers.ts';
-
-/** A data artifact with the rows of a query. */
-async function tableFrom(sql: string): Promise<string> {
-  const folder = temporary();
-  const database = await Database.open();
-  await database.run(`CREATE TABLE made AS ${sql}`);
-  await writeTable(database, 'made', folder);
-  database.close();
-  return folder;
-}
-
-const RUNTIME = { runtime: 'eager' };
-
-/** Tokens of the data and a model that has hardly been trained on them. */
-async function startOf(data: string, options: object = {}, base = smallModel()) {
-  const tokens = (await ranStep(tokenize, { max_length: 16, ...options }, { data, model: base })).outputs.tokens!;
-  const training = { max_steps: 1, batch_size: 4, ...RUNTIME };
-  return { data, tokens, model: (await ranStep(train, training, { tokens, model: base })).outputs.model! };
-}
-
-async function predicted(inputs: { model: string; tokens: string; data?: string }, options: object = {}) {
-  const ran = await ranStep(evaluate, { ...RUNTIME, intervals: false, ...options }, inputs);
-  const folder = ran.outputs.predictions!;
-  return { ...ran, folder, rows: await allRows(folder), report: JSON.parse(readFileSync(ran.outputs.metrics!, 'utf8')) };
-}
+import { smallT5 } from '../writers.ts';
+import { from, kept, predicted, startOf, TEXT, tableFrom, WORDS } from './predicted.ts';
 
 /** A model for two labels, made once. */
 async function classifier() {
@@ -53,14 +26,7 @@ async function classifier() {
   return { data: join(kept, 'data'), tokens: join(kept, 'tokens'), model: join(kept, 'model') };
 }
 
-const kept = mkdtempSync(join(tmpdir(), 'tunesmith-step-'));
 afterAll(() => rmSync(kept, { recursive: true }));
-
-const WORDS = "['awful', 'lovely', 'poor', 'fine', 'sad', 'great']";
-const TEXT = `${WORDS}[1 + (i % 6)::INT] || ' day'`;
-const SPLIT = "CASE WHEN i % 3 = 0 THEN 'test' ELSE 'train' END AS split";
-const IDS = "'r' || lpad(i::VARCHAR, 3, '0') AS id";
-const from = (columns: string, count = 24) => `SELECT ${IDS}, ${columns}, ${SPLIT} FROM range(${count}) r(i)`;
 
 describe('with the input `data`', () => {
   test('every column comes through unchanged, whatever its type', async () => {
@@ -128,23 +94,6 @@ describe('with the input `data`', () => {
     expect(await errorOf("SELECT * FROM DATA WHERE split = 'test'")).toMatchObject({ rows: expect.any(Array) });
     await expect(predicted({ model, tokens, data: temporary() })).rejects.toThrow('contains no data.parquet');
   });
-
-  test('a label that is a number, a truth value or a set counts as the label', async () => {
-    const labels: [label: string, options: object][] = [
-      ['(i % 2)::INT AS label', {}],
-      ['i % 2 = 0 AS label', {}],
-      ["CASE WHEN i % 2 = 0 THEN ['b', 'a'] ELSE [] END AS label", { problem_type: 'multi_label_classification' }],
-      ['(i / 7)::DECIMAL(10, 4) AS label', { problem_type: 'regression' }],
-    ];
-    for (const [label, options] of labels) {
-      const start = await startOf(await tableFrom(from(`${TEXT} AS text, ${label}`)), options);
-      const { rows, report } = await predicted(start);
-      expect(rows[0]).toMatchObject({ id: 'r000', text: 'awful day', label: expect.anything(), prediction: expect.anything() });
-      const losses = rows.reduce((sum, { loss }) => sum + loss, 0) / rows.length;
-      if (report.metrics.mse !== undefined) expect(losses).toBeCloseTo(report.metrics.mse, 6);
-      else expect(rows.filter(({ correct }) => correct).length / rows.length).toBe(report.metrics.accuracy);
-    }
-  });
 });
 
 describe('every task', () => {
@@ -172,30 +121,6 @@ describe('every task', () => {
     }
     for (const name of ['exact_match', 'f1'])
       expect(rows.reduce((sum, row) => sum + row[name], 0) / rows.length).toBeCloseTo(report.metrics[name], 12);
-  });
-
-  test('masked-lm and causal-lm: the losses of the tokens add up to the perplexity', async () => {
-    const gpt2 = temporary();
-    smallGpt2(gpt2);
-    const data = await tableFrom(from(`repeat(${TEXT} || ' ', 1 + (i % 9)::INT) AS text`));
-    for (const [task, base] of [
-      ['masked-lm', smallModel()],
-      ['causal-lm', gpt2],
-    ] as const) {
-      const { rows, report } = await predicted(await startOf(data, { task }, base));
-      const tokens = rows.reduce((sum, row) => sum + row.tokens, 0);
-      const loss = rows.reduce((sum, row) => sum + (row.loss ?? 0) * row.tokens, 0);
-      expect(Math.exp(loss / tokens)).toBeCloseTo(report.metrics.perplexity, 6);
-      // Without masked tokens, loss and accuracy are undefined.
-      for (const row of rows) expect([row.loss === null, row.accuracy === null]).toEqual([row.tokens === 0, row.tokens === 0]);
-      expect(rows[1].text).toMatch(/^(\w+ day )+$/);
-    }
-    const { tokens, model } = await startOf(data, { task: 'causal-lm', block_size: 8 }, gpt2);
-    expect((await predicted({ tokens, model })).rows.map(({ id }) => id).slice(0, 3)).toEqual(['block 0', 'block 1', 'block 2']);
-    await expect(predicted({ tokens, model, data })).rejects.toMatchObject({
-      message: expect.stringMatching(/^the data have no row block 0, which the tokens have/),
-      hint: expect.stringContaining('remove `data`'),
-    });
   });
 
   test('seq2seq: generated texts only if a metric needs them', async () => {
