@@ -3,6 +3,7 @@ import { stringify } from 'yaml';
 import type { CleaningOptions } from '../ml/data/cleaning.ts';
 import type { Preprocessing } from '../ml/data/preprocessing.ts';
 import type { DataSources } from '../ml/data/table.ts';
+import type { IntervalEnds } from '../ml/metrics/intervals.ts';
 import type { ModelCalibration } from '../ml/models/calibration.ts';
 import { aModel, isGenerating } from '../ml/models/config.ts';
 import type { Model } from '../ml/models/model-folder.ts';
@@ -36,7 +37,12 @@ export interface ModelCard {
 export interface Metrics {
   split: string;
   rows: number;
-  metrics: Record<string, number>;
+  /** Null for a metric that is undefined for these rows. */
+  metrics: Record<string, number | null>;
+  /** Why a metric is undefined. */
+  undefined?: Record<string, string>;
+  intervals?: Record<string, IntervalEnds>;
+  interval?: { level: number };
   labels?: string[];
   positive?: string;
   confusion_matrix?: number[][];
@@ -85,7 +91,9 @@ function frontMatter({ name, license, model, sources, metrics }: ModelCard): str
       'tunesmith',
     ],
     ...(datasets.length > 0 && { datasets }),
-    ...(metrics && { metrics: Object.keys(metrics.metrics).filter((metric) => hubMetrics.has(metric)) }),
+    ...(metrics && {
+      metrics: Object.keys(metrics.metrics).filter((metric) => hubMetrics.has(metric) && metrics.metrics[metric] !== null),
+    }),
     model_name: name,
   };
   return `---\n${stringify(front)}---`;
@@ -124,17 +132,26 @@ function results(metrics: Metrics | undefined): string[] {
   const about = metrics.positive ? ` Precision, recall and F1 refer to ${code(metrics.positive)} unless their names say otherwise.` : '';
   const generation = Object.entries(metrics.generation ?? {}).map(([name, value]) => code(`${name}: ${value}`));
   const written = generation.length > 0 ? ` The texts were generated with ${listOf(generation)}.` : '';
+  const level = metrics.interval ? ` Brackets contain the ${metrics.interval.level * 100}% confidence interval.` : '';
   const parts = [
-    `Evaluated on ${metrics.rows} rows of the split ${code(metrics.split)}.${about}${written}`,
+    `Evaluated on ${metrics.rows} rows of the split ${code(metrics.split)}.${about}${written}${level}`,
     table(
       ['metric', 'value'],
-      Object.entries(metrics.metrics).map(([metric, value]) => [metric, Number.isInteger(value) ? `${value}` : value.toFixed(4)]),
+      Object.keys(metrics.metrics).map((metric) => [metric, figureOf(metrics, metric)]),
     ),
   ];
   const { confusion_matrix: matrix, labels } = metrics;
   if (!matrix || !labels) return parts;
   const rows = matrix.map((row, i) => [`**${plain(labels[i]!)}**`, ...row.map(String)]);
   return [...parts, 'Rows are true labels, columns are predicted labels:', table(['', ...labels.map(plain)], rows)];
+}
+
+function figureOf({ metrics, intervals, undefined: reasons }: Metrics, name: string): string {
+  const value = metrics[name];
+  if (typeof value !== 'number') return reasons?.[name] ? `n/a: ${plain(reasons[name])}` : 'n/a';
+  const shown = (number: number) => (Number.isInteger(number) ? `${number}` : number.toFixed(4));
+  const { low, high } = intervals?.[name] ?? {};
+  return typeof low === 'number' && typeof high === 'number' ? `${shown(value)} [${shown(low)}, ${shown(high)}]` : shown(value);
 }
 
 const removals: Record<string, string> = {

@@ -3,9 +3,9 @@ import { expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { type ModelCard, modelCard } from '../../../steps/deploy/card.ts';
 
-function card(model: object, training: ModelCard['training'] = {}, sources?: ModelCard['sources']): string {
+function card(model: object, training: ModelCard['training'] = {}, sources?: ModelCard['sources'], metrics?: ModelCard['metrics']): string {
   const made = { labels: ['a', 'b'], problem: 'single_label_classification', ...model } as ModelCard['model'];
-  return modelCard({ name: 'x', model: made, training, sources, preprocessing: [], truncationSide: 'right', mask: '[MASK]' });
+  return modelCard({ name: 'x', model: made, training, sources, metrics, preprocessing: [], truncationSide: 'right', mask: '[MASK]' });
 }
 
 // The classes that transformers.js 4.3 knows (MODEL_FOR_…_MAPPING_NAMES in its registry).
@@ -79,4 +79,20 @@ test('the data are listed with their number of rows; the front matter names thos
   const unknown = card(bert);
   expect(unknown).toContain('Unknown: the model folder does not record the training data.');
   expect(unknown).not.toContain('datasets:');
+});
+
+test('results: intervals, and n/a with the reason for an undefined metric', () => {
+  const text = card({ task: 'text-classification', family: { type: 'bert' } }, {}, undefined, {
+    split: 'test',
+    rows: 9,
+    metrics: { accuracy: 1, f1: 0.91234, 'gap.none': null, roc_auc: null },
+    intervals: { f1: { low: 0.9, high: 0.92351 }, accuracy: { low: null, high: null } },
+    interval: { level: 0.95 },
+    undefined: { 'gap.none': 'no row matches' },
+  });
+  expect(text.split('| --- | --- |\n')[1]!.split('\n\n')[0]).toBe(`| accuracy | 1 |
+| f1 | 0.9123 [0.9000, 0.9235] |
+| gap.none | n/a: no row matches |
+| roc_auc | n/a |`);
+  expect(parse(text.split('---\n')[1]!).metrics).toEqual(['accuracy', 'f1']);
 });
