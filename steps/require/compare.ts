@@ -1,6 +1,6 @@
 /**
- * `better_than`: two models answer the same raw rows, each with its own preprocessing, encoding and calibration, as `predict`
- * does. A paired test shows whether their difference may be due to chance.
+ * `better_than`: two models answer the same raw rows, each with its own preprocessing, encoding, calibration and generation
+ * settings, as `predict` and `generate` do. A paired test shows whether their difference may be due to chance.
  */
 
 import { type ContextOf, StepError } from '../../engine/contract/step.ts';
@@ -9,10 +9,12 @@ import { type Bundle, openBundle } from '../ml/answering/bundle.ts';
 import { Database } from '../ml/data/database.ts';
 import { beginsWith, readPreprocessing, remainingSteps } from '../ml/data/preprocessing.ts';
 import { type PairedTest, pairedTests } from '../ml/metrics/paired-tests.ts';
+import { isGenerating, type Task } from '../ml/models/config.ts';
 import { listed } from '../ml/models/json.ts';
-import { betterOf, taskMetrics, whyUndefined } from '../ml/tasks/metrics.ts';
-import { isShareOfRows, openScorer, type Scored, type Scorer } from '../ml/tasks/scorer.ts';
-import { notComparable } from './foresee.ts';
+import { tokenizerDifference } from '../ml/models/tokenizer-json.ts';
+import { betterOf, reportedMetrics, whyUndefined, writtenMetrics } from '../ml/tasks/metrics.ts';
+import { isShareOfRows, openScorer, type Scored } from '../ml/tasks/scorer.ts';
+import type { Compared, Measured, ModelOfRows } from './compared.ts';
 import { type ComparedRows, openRows } from './rows.ts';
 import type step from './step.ts';
 import type { Limits } from './step.ts';
@@ -51,6 +53,7 @@ export async function compareModels(context: Context, named: { model: string; ot
   const model = await openBundle(inputs.model);
   const other = await openBundle(inputs['limits.better_than.model']!);
   refuseUnlike(model, other, { metric: better.metric, other: named.other });
+  const sameTokenizer = await compareTokenizers(model, other, { metric: better.metric, other: named.other });
   const database = await Database.open();
   try {
     const rows = await openRows(database, model, { data: inputs.data!, split: options.split, label: better.label });
@@ -71,9 +74,9 @@ export async function compareModels(context: Context, named: { model: string; ot
       ],
       warn,
     );
-    const [own, others] = [openScorer(subject), openScorer(subject)];
-    await score(own, model, named.model, rows, context);
-    await score(others, other, named.other, rows, context);
+    const compared: Compared = { ...subject, metric: better.metric, rows, database, sameTokenizer, context };
+    const own = await measured(await forRows(model, named.model, context), compared);
+    const others = await measured(await forRows(other, named.other, context), compared);
     return { model: named.other, split: options.split, ...tested(own, others, subject, rows.ids.length, better) };
   } finally {
     database.close();
@@ -81,23 +84,49 @@ export async function compareModels(context: Context, named: { model: string; ot
 }
 
 function refuseUnlike(model: Bundle, other: Bundle, { metric, other: name }: { metric: string; other: string }): void {
-  const refuse = (message: string, hint: string, ...option: string[]): never => {
-    throw new StepError(message, hint, ['limits', 'better_than', ...option]);
-  };
-  const refused = notComparable(model.task);
-  if (refused) refuse(refused.message, refused.hint);
   if (model.task !== other.task)
-    refuse(`the model is for ${model.task}, but ${name} is for ${other.task}`, 'Compare it with a model of the same task.', 'model');
+    throw refusal(`the model is for ${model.task}, but ${name} is for ${other.task}`, 'Compare it with a model of the same task.', 'model');
   if (model.problem !== other.problem)
-    refuse(`the model is for ${model.problem}, but ${name} is for ${other.problem}`, 'Compare it with a model of the same kind.', 'model');
-  const { known } = taskMetrics(model.task, model.problem, model.labels);
-  if (!known.includes(metric)) refuse(`${model.task} has no metric ${metric}`, `It has ${known.join(', ')}.`, 'metric');
+    throw refusal(
+      `the model is for ${model.problem}, but ${name} is for ${other.problem}`,
+      'Compare it with a model of the same kind.',
+      'model',
+    );
+  const { known } = reportedMetrics(model.task, model.problem, model.labels);
+  if (!known.includes(metric)) throw refusal(`${model.task} has no metric ${metric}`, `It has ${known.join(', ')}.`, 'metric');
 }
 
-/** Those of both models, in the order of the first. For a regression they have no meaning. */
+const refusal = (message: string, hint: string, ...option: string[]): StepError =>
+  new StepError(message, hint, ['limits', 'better_than', ...option]);
+
+/** Whether both models have the same tokenizer. @throws StepError if the metric has no meaning otherwise */
+async function compareTokenizers(
+  model: Bundle,
+  other: Bundle,
+  { metric, other: name }: { metric: string; other: string },
+): Promise<boolean> {
+  if (!isOfTokens(model.task)) return false;
+  const difference = await tokenizerDifference(other.folder, model.folder);
+  if (difference === undefined) return true;
+  const texts = writtenMetrics(model.task).known;
+  if (texts.includes(metric)) return false;
+  throw refusal(
+    `${metric} counts tokens, and ${name} has another tokenizer than the model: ${difference}. So the two values cannot be compared`,
+    texts.length > 0 ? `Compare the generated texts: ${texts.join(', ')}.` : 'Compare models with the same tokenizer.',
+    'metric',
+  );
+}
+
+const isOfTokens = (task: Task): boolean => isGenerating(task) || task === 'masked-lm';
+
+/** Whether the answers are labels. */
+const hasLabels = ({ task, problem }: Pick<Bundle, 'task' | 'problem'>): boolean =>
+  task.endsWith('-classification') && problem !== 'regression';
+
+/** Those of both models, in the order of the first. */
 function labelsOf(model: Bundle, other: Bundle, { truth }: ComparedRows): string[] {
   const labels = [...new Set([...model.labels, ...other.labels])];
-  if (model.problem === 'regression' || model.task === 'question-answering') return labels;
+  if (!hasLabels(model)) return labels;
   const strange = [...new Set(truth.flat() as string[])].filter((label) => !labels.includes(label));
   if (strange.length === 0) return labels;
   throw new StepError(
@@ -109,7 +138,7 @@ function labelsOf(model: Bundle, other: Bundle, { truth }: ComparedRows): string
 
 /** A model that does not know a label gets its rows wrong. */
 function warnUnknown(subject: Scored, { truth }: ComparedRows, models: [Bundle, string][], warn: Context['warn']): void {
-  if (subject.problem === 'regression' || subject.task === 'question-answering') return;
+  if (!hasLabels(subject)) return;
   for (const [{ labels }, name] of models) {
     const unknown = subject.labels.filter((label) => !labels.includes(label));
     const rows = truth.filter((own) => [own].flat().some((label) => unknown.includes(label as string))).length;
@@ -117,27 +146,40 @@ function warnUnknown(subject: Scored, { truth }: ComparedRows, models: [Bundle, 
   }
 }
 
-async function score(scorer: Scorer, bundle: Bundle, name: string, rows: ComparedRows, context: Context): Promise<void> {
-  const { inputs, threads, signal, warn, progress } = context;
+async function forRows(bundle: Bundle, name: string, { inputs, warn }: Context): Promise<ModelOfRows> {
   const ofData = await readPreprocessing(inputs.data!);
   if (!beginsWith(bundle.preprocessing, ofData))
     warn(
       `the data were cleaned in another way than the training data of ${name}, which cleans them once more. Give \`data\` rows from before the clean step`,
     );
-  const cleaning = { ...bundle, preprocessing: remainingSteps(bundle.preprocessing, ofData) };
+  return { bundle, name, preprocessing: remainingSteps(bundle.preprocessing, ofData) };
+}
+
+async function measured(model: ModelOfRows, compared: Compared): Promise<Measured> {
+  const { task, metric } = compared;
+  if (!isOfTokens(task)) return answersOf(model, compared);
+  if (writtenMetrics(task).known.includes(metric)) return (await import('./texts.ts')).textsOf(model, compared);
+  return (await import('./tokens.ts')).tokensOf(model, compared);
+}
+
+/** As `predict` answers the rows. */
+async function answersOf({ bundle, name, preprocessing }: ModelOfRows, { rows, context, ...subject }: Compared): Promise<Measured> {
+  const { threads, signal, progress } = context;
+  const scorer = openScorer(subject);
   let row = 0;
-  for await (const answers of answerAll(cleaning, rows.inputs(bundle, name), { threads, signal })) {
+  for await (const answers of answerAll({ ...bundle, preprocessing }, rows.inputs(bundle, name), { threads, signal })) {
     for (const answer of answers) {
       if (answer instanceof StepError) throw new StepError(`row ${rows.ids[row]}, ${name}: ${answer.message}`, answer.hint);
       scorer.add(rows.truth[row++]!, answer);
     }
     progress(row, rows.ids.length, { model: name });
   }
+  return scorer;
 }
 
-function tested(own: Scorer, others: Scorer, subject: Scored, count: number, { metric, p: limit, resamples }: BetterThan) {
+function tested(own: Measured, others: Measured, subject: Scored, count: number, { metric, p: limit, resamples }: BetterThan) {
   const rows = Int32Array.from({ length: count }, (_, row) => row);
-  const correct = ({ metrics }: Scorer) => Uint8Array.from(rows, (row) => metrics(Int32Array.of(row))[metric]!);
+  const correct = ({ metrics }: Measured) => Uint8Array.from(rows, (row) => metrics(Int32Array.of(row))[metric]!);
   const tests = pairedTests(others.metrics, own.metrics, {
     correct: () => (isShareOfRows(subject, metric) ? { first: correct(others), second: correct(own) } : undefined),
     units: { rows },

@@ -1,4 +1,4 @@
-/** Which metrics the steps before will report, as far as their options say it, and what `better_than` can compare. */
+/** Which metrics the steps before will report, as far as their options say it, and the metrics that `better_than` can compare. */
 
 import { nearest, type OptionProblem, type Upstream } from '../../engine/contract/step.ts';
 import { FAIRNESS } from '../ml/metrics/fairness.ts';
@@ -128,11 +128,8 @@ export function comparisonProblems(
 ): OptionProblem[] {
   const ahead = aheadOf(model);
   if (!ahead) return [];
-  const refused = notComparable(ahead.task);
-  if (refused) return [{ option: 'limits.better_than', ...refused }];
-  const known = taskMetrics(ahead.task, ahead.problem, ahead.labels).known;
   const wrong = metricProblem(metric, 'limits.better_than.metric', ahead);
-  if (wrong) return [known.includes(metric) ? wrong : { ...wrong, hint: `It has ${known.join(', ')}.` }];
+  if (wrong) return [wrong];
   return positiveAhead(positive, ahead).map((problem) => ({ ...problem, option: 'limits.better_than.positive' }));
 }
 
@@ -144,17 +141,3 @@ function aheadOf(model: Upstream | undefined): ReturnType<typeof tokensAhead> {
   }
   return undefined;
 }
-
-/** Why two models of a task cannot be compared on raw rows. */
-export function notComparable(task: Task): { message: string; hint: string } | undefined {
-  if (oneAnswer(task)) return undefined;
-  return {
-    message: `\`better_than\` does not apply to ${task}`,
-    hint:
-      task === 'seq2seq'
-        ? 'Evaluate both models: `compare` of evaluate tests their difference.'
-        : 'Its metrics depend on the tokenizer of a model, so those of two models cannot be compared.',
-  };
-}
-
-const oneAnswer = (task: Task): boolean => ['text-classification', 'token-classification', 'question-answering'].includes(task);

@@ -14,7 +14,14 @@ export interface ComparedRows {
   truth: Json[];
   /** Rows without a true value, which are left out. */
   unlabelled: number;
-  /** The inputs of the rows in their order, for a model. `model`: its name, for messages. */
+  /** The columns of the data, and a relation for SQL that has only these rows. */
+  columns: TableColumn[];
+  table: string;
+  /** The column of the true values, if the task has one. */
+  label: string | undefined;
+  /** The column of the texts that a model reads. `model`: its name, for messages. */
+  textOf(bundle: Bundle, model: string): string;
+  /** The inputs of the rows in their order, for a model. */
   inputs(bundle: Bundle, model: string): AsyncGenerator<Input[]>;
 }
 
@@ -39,12 +46,17 @@ export async function openRows(database: Database, bundle: Bundle, { data, split
   if (found.length === 0)
     throw new StepError(`no row of the split "${split}" has a value in ${truth.name}`, undefined, ['limits', 'better_than', 'label']);
   const { text } = await namesOf(data);
+  const requested = (own: Bundle, model: string) => fieldsOf(own, columns, { text, model });
   return {
+    columns,
+    table: `(SELECT * FROM ${table} WHERE ${usable})`,
+    label: truth.column,
+    textOf: (own, model) => requested(own, model)[0]!.column,
     ids: found.map(({ id }) => id),
     truth: found.map((row) => truth.read(row.id, JSON.parse(row.truth))),
     unlabelled: rows - found.length,
     async *inputs(own, model) {
-      const fields = fieldsOf(own, columns, { text, model });
+      const fields = requested(own, model);
       const select = fields.map(({ sql }, i) => `${sql} AS f${i}`).join(', ');
       const chunks = database.stream<Record<string, string | null>>(`SELECT id, ${select} FROM ${table} WHERE ${usable} ORDER BY id`);
       for await (const chunk of chunks) yield chunk.map((row) => Object.assign({}, ...fields.map(({ read }, i) => read(row[`f${i}`]!))));
@@ -68,6 +80,7 @@ async function conditionOf(database: Database, table: string, columns: TableColu
 interface Truth {
   /** The columns, for messages. */
   name: string;
+  column?: string;
   sql: string;
   /** SQL that is false for a row without a value. */
   present: string;
@@ -75,6 +88,7 @@ interface Truth {
 }
 
 function truthOf({ task, problem }: Bundle, columns: TableColumn[], given: string | string[] | undefined): Truth {
+  if (task === 'masked-lm' || (task === 'causal-lm' && given === undefined)) return noTruth(task, given);
   const names = [given ?? DEFAULTS[task] ?? 'label'].flat();
   const [column] = names.map((name) => requireColumn(columns, name, 'limits', 'better_than', 'label')) as [TableColumn];
   const name = listed(names.map((one) => `\`${one}\``));
@@ -84,6 +98,11 @@ function truthOf({ task, problem }: Bundle, columns: TableColumn[], given: strin
   if (task === 'question-answering') {
     const read = (id: string, json: Json) => answersIn(id, json as string).map(({ text }) => text);
     return { name, sql: `coalesce(${answersAsJson(column.name)}, 'null')`, present: 'true', read };
+  }
+  if (task === 'seq2seq' || task === 'causal-lm') {
+    if (Array.isArray(given) || isList) throw refuse(`${name}: ${task} has one text for each row`, 'Set `label` to one column.');
+    const text = `coalesce(${sql}::VARCHAR, '')`;
+    return { name, column: column.name, sql: text, present: `${text} <> ''`, read: (_, target) => target };
   }
   if (task === 'token-classification') {
     if (!isList) throw refuse(`${name} contains ${column.type}, not lists of tags`, 'Set `label` to the column of tags.');
@@ -107,9 +126,25 @@ function truthOf({ task, problem }: Bundle, columns: TableColumn[], given: strin
   return { name, sql: number, present: `coalesce(isfinite(${number}), false)`, read: (_, value) => value };
 }
 
-const DEFAULTS: Partial<Record<Bundle['task'], string>> = { 'token-classification': 'tags', 'question-answering': 'answers' };
+const DEFAULTS: Partial<Record<Bundle['task'], string>> = {
+  'token-classification': 'tags',
+  'question-answering': 'answers',
+  seq2seq: 'target',
+};
+
+/** Language models predict the tokens of the texts themselves. */
+function noTruth(task: Bundle['task'], given: string | string[] | undefined): Truth {
+  if (given !== undefined)
+    throw new StepError(`\`label\` does not apply to ${task}, which predicts tokens of the texts`, 'Remove it.', [
+      'limits',
+      'better_than',
+      'label',
+    ]);
+  return { name: 'the texts', sql: "''", present: 'true', read: (_, nothing) => nothing };
+}
 
 interface FieldColumn {
+  column: string;
   sql: string;
   /** The field's part of an input. */
   read(value: string | null): Input;
@@ -134,8 +169,8 @@ function fieldsOf(
       );
     if (words && found.type.endsWith('[]')) {
       const read = (list: string | null): Input => ({ [name]: (JSON.parse(list!) as string[]).join(' '), words: list! });
-      return [{ sql: `coalesce(to_json(${quote(column)}::VARCHAR[])::VARCHAR, '[]')`, read }];
+      return [{ column, sql: `coalesce(to_json(${quote(column)}::VARCHAR[])::VARCHAR, '[]')`, read }];
     }
-    return [{ sql: `coalesce(${quote(column)}::VARCHAR, '')`, read: (value) => ({ [name]: value! }) }];
+    return [{ column, sql: `coalesce(${quote(column)}::VARCHAR, '')`, read: (value) => ({ [name]: value! }) }];
   });
 }

@@ -11,7 +11,7 @@ const BETTER_THAN = {
   properties: {
     metric: {
       enum: METRIC_NAMES,
-      description: 'The metric in which the model has to be better. Both models answer the same rows, as `predict` does.',
+      description: 'The metric in which the model has to be better. Both models answer the same rows, as `predict` and `generate` do.',
     },
     p: {
       type: 'number',
@@ -24,7 +24,7 @@ const BETTER_THAN = {
     label: {
       anyOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' }, minItems: 1, uniqueItems: true }],
       description:
-        'The column of the true labels, or the columns of 0 and 1, as `label` of tokenize. Default: `label`; `tags` for token-classification, and `answers` for question-answering.',
+        'The column of the true labels, or the columns of 0 and 1, as `label` of tokenize. Default: `label`; `tags` for token-classification, `answers` for question-answering, and `target` for seq2seq. For causal-lm, the column of completions; without it, the models predict the whole texts.',
     },
     positive: { type: 'string', description: 'The positive label if there are two labels, as in evaluate.' },
     resamples: {

@@ -2,7 +2,7 @@
 
 import path from 'node:path';
 import { StepError } from '../../../engine/contract/step.ts';
-import { readPreprocessing } from '../data/preprocessing.ts';
+import { type Preprocessing, readPreprocessing } from '../data/preprocessing.ts';
 import { isGenerating } from '../models/config.ts';
 import { decodingOf } from '../models/family.ts';
 import { shown } from '../models/json.ts';
@@ -36,15 +36,22 @@ export interface Folders {
   tokenizer: string;
 }
 
-/** Generates with a model in memory. `usualLength`: of new tokens, unless options, generation_config.json or the training set it. */
+/**
+ * Generates with a model in memory. `usualLength`: of new tokens, unless options, generation_config.json or the training set it.
+ * `preprocessing`: of prompts; default: that of the tokenizer's folder.
+ */
 export async function generatorOf(
   model: Model,
   folders: Folders,
   runtime: Runtime,
-  { packed = false, usualLength }: { packed?: boolean; usualLength?: number | undefined } = {},
+  {
+    packed = false,
+    usualLength,
+    preprocessing,
+  }: { packed?: boolean; usualLength?: number | undefined; preprocessing?: Preprocessing } = {},
 ) {
   const encoding = await readEncoding(folders.tokenizer);
-  const encoder = await promptEncoder(model, folders.tokenizer, encoding);
+  const encoder = await promptEncoder(model, folders.tokenizer, encoding, preprocessing ?? (await readPreprocessing(folders.tokenizer)));
   const { tokenizer } = encoder;
   const { options: own, startToken } = await readGeneration(folders.own, model);
   const decoder = openDecoder(model, runtime, { startToken, packed });
@@ -120,13 +127,13 @@ async function readCleaned(encoder: Encoder, input: { text: string }): Promise<E
   return { input, sequences: sequences! };
 }
 
-async function promptEncoder(model: Model, folder: string, encoding: Partial<Encoding>) {
+async function promptEncoder(model: Model, folder: string, encoding: Partial<Encoding>, preprocessing: Preprocessing) {
   const encoder = await openEncoder({
     folder,
     task: model.task,
     // transformers keeps the prefix of input texts in config.json.
     encoding: { ...(typeof model.file.prefix === 'string' && { prefix: model.file.prefix }), ...encoding },
-    preprocessing: await readPreprocessing(folder),
+    preprocessing,
     padTokenId: model.config.pad_token_id,
   });
   checkVocabulary(encoder.tokenizer, model.config.vocab_size);
