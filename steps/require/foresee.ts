@@ -54,9 +54,19 @@ const ABSENCES: Record<string, (name: string, upstream: Upstream) => Absence | u
     const tests = Object.keys(Object(options.tests)).map((test) => `failures.${test}`);
     return tests.includes(name) || !/^failures\.|^[^.]*$/.test(name) ? undefined : notAmong(name, tests, cell, 'Its tests are in `tests`.');
   },
+  train: notInHistory,
   check: (name, { cell }) =>
     METRIC_NAMES.includes(name) ? { message: `${cell} does not report ${name}`, hint: FROM_EVALUATE } : undefined,
 };
+
+/** Metrics of the validation split depend on the tokens and on options. */
+function notInHistory(name: string, { cell, output }: Upstream): Absence | undefined {
+  if (output !== 'history') return undefined;
+  if (name.startsWith('validation_') || OF_TRAINING.includes(name) || /[.]/.test(name)) return undefined;
+  return notAmong(name, OF_TRAINING, cell, FROM_EVALUATE);
+}
+
+const OF_TRAINING = ['train_loss', 'validation_loss', 'generalization_gap'];
 
 const FROM_EVALUATE = 'Give `metrics` the metrics of an evaluate step.';
 
@@ -74,6 +84,8 @@ function notEvaluated(name: string, { cell, options, inputs }: Upstream): Absenc
   const [group, ...rest] = base!.split('.');
   if (rest.length > 0) return notOfGroups(group!, rest.join('.'), options, { name, cell, step });
   if (COUNTS.includes(base!)) return undefined;
+  if (OF_TRAINING.includes(base!))
+    return { message: `${cell} does not report ${base}`, hint: 'Add the `history` of the train step to `metrics`.' };
   if (end && options.intervals === false)
     return { message: `${cell} does not report ${name}: \`intervals\` is false`, hint: `Remove \`intervals: false\` of ${step}.` };
   const ahead = tokensAhead(inputs.tokens);

@@ -8,6 +8,7 @@ import { distinct, meets, parseLimit } from '../ml/metrics/limits.ts';
 import { type Figure, type Figures, figuresIn, readMetricsFile } from '../ml/metrics/metrics-file.ts';
 import { METRIC_NAMES } from '../ml/tasks/metrics.ts';
 import type { Comparison } from './compare.ts';
+import { historyReport } from './history.ts';
 import type step from './step.ts';
 import type { Limits } from './step.ts';
 
@@ -67,7 +68,8 @@ async function readFiles(context: Context): Promise<MetricsFile[]> {
   for (const path of context.inputs.metrics ?? []) {
     const name = nameOf(path, context);
     const qualifiers = new Set([name, name.split('[', 1)[0]!, basename(name, extname(name))]);
-    files.push({ name, qualifiers: [...qualifiers], figures: figuresIn(await readMetricsFile(path, 'metrics')) });
+    const report = (await historyReport(path, { model: context.inputs.model, name })) ?? (await readMetricsFile(path, 'metrics'));
+    files.push({ name, qualifiers: [...qualifiers], figures: figuresIn(report) });
   }
   return files;
 }
@@ -123,6 +125,9 @@ function unknown(name: string, files: MetricsFile[]): StepError {
   );
 }
 
+/** The figures of a training. */
+const OF_HISTORY = /^(generalization_gap|train_loss|validation_.*)$/;
+
 /** The option that makes a step compute a metric. */
 function whereToAdd(name: string): string[] {
   const end = /\.(lower|upper)$/.test(name);
@@ -130,6 +135,7 @@ function whereToAdd(name: string): string[] {
   if (base.startsWith('gap.')) return [`For ${base}, add \`${base.slice(4)}\` to \`slices\` of evaluate.`];
   if (base.startsWith('fairness.')) return ['Set `fairness` of evaluate.'];
   if (base.startsWith('counterfactual.')) return ['Set `counterfactual` of evaluate.'];
+  if (OF_HISTORY.test(base)) return ['Give `metrics` also the `history` of the train step.'];
   if (base.startsWith('failures.')) return ['Give `metrics` the report of the behavior step with this test.'];
   if (!METRIC_NAMES.includes(base)) return [];
   return [`Add ${base} to \`metrics\` of evaluate${end ? ', whose `intervals` must not be false' : ''}.`];

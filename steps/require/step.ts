@@ -80,7 +80,8 @@ export default declareStep({
       many: true,
       optional: true,
       named: true,
-      description: 'The metrics of evaluate, baseline, calibrate, behavior or check steps, or your own JSON files, for `limits`.',
+      description:
+        'The metrics of evaluate, baseline, calibrate, behavior or check steps, the history of a train step, or your own JSON files, for `limits`.',
     },
     data: { kind: 'folder', optional: true, description: 'The rows on which `better_than` compares the models.' },
     'limits.better_than.model': { kind: 'folder', named: true, description: 'The model to surpass, such as the one in production.' },

@@ -182,6 +182,30 @@ test('names: those of two files need the name of a step; an unknown one says whe
   await expect(ran({ limits: { f1: '>= 0.5' } }, { metrics: ['nan.json'] })).rejects.toThrow(/nan\.json is not a metrics file: .*NaN/);
 });
 
+test('the history of a training: the generalization gap at the step whose weights the model has', async () => {
+  const history = `${out}/good/history`;
+  const lines = p
+    .read(history)
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  const { kept_step } = JSON.parse(p.read(`${out}/good/model/training.json`));
+  const kept = lines.find((line) => line.step === kept_step && line.generalization_gap !== undefined);
+  const passed = await ran(limits({ generalization_gap: '<= 10', validation_loss: '<= 10' }), { metrics: [history] });
+  const { requirements } = JSON.parse(p.read(passed.outputs.verdict!));
+  expect(requirements.map(({ value }: { value: number }) => value)).toEqual([kept.generalization_gap, kept.validation_loss]);
+  await expect(ran(limits({ generalization_gap: '<= -10' }), { metrics: [history] })).rejects.toThrow(
+    /generalization_gap .* must be <= -10: missed by/,
+  );
+  await expect(ran(limits({ generalization_gap: '<= 1' }), { metrics: ['metrics.json'] })).rejects.toMatchObject({
+    hint: expect.stringContaining('the `history` of the train step'),
+  });
+  p.write('other.jsonl', '{"step": 1, "epoch": 1, "train_loss": 1, "padding": 0}\n{"step": 2, "epoch": 2, "loss": 1}\n');
+  await expect(ran(limits({ train_loss: '<= 1' }), { metrics: ['other.jsonl'] })).rejects.toThrow(
+    `other.jsonl has no evaluation at step ${kept_step}, at which the weights of the model were saved`,
+  );
+});
+
 test('what cannot succeed is refused when the pipeline is read, at its position', async () => {
   const refused = async (steps: Record<string, string>) => {
     const own = Object.entries(steps).map(([name, given]) => `  ${name}: { uses: require, with: ${given} }\n`);
