@@ -64,7 +64,7 @@ function measure(name: string, { metrics, report }: BaselineMethod, units: Units
   for (const [key, value] of Object.entries(values)) {
     metric(`${name}.${key}`, value, { better: betterOf(key), ...endsOf(intervals, key) });
     if (Number.isFinite(value)) continue;
-    reasons[key] = whyUndefined(key, value);
+    reasons[key] = whyUndefined(key, value, options.task);
     warn(`${name}.${key} is undefined: ${reasons[key]}`);
   }
   const texts = Object.entries(values).map(([key, value]) => `${key} ${within(value, intervals?.[key])}`);

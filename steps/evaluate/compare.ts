@@ -148,7 +148,7 @@ export async function comparePredictions(
       options: drawn,
     });
     const metrics = Object.fromEntries(
-      compared.metrics.map((name) => [name, comparedMetric(name, tests[name]!, different.reasonAgainst(name))]),
+      compared.metrics.map((name) => [name, comparedMetric(name, tests[name]!, compared.task, different.reasonAgainst(name))]),
     );
     const { level, resamples, seed } = drawn;
     const report: ComparisonReport = { rows: split.rows, level, resamples, seed, metrics };
@@ -229,10 +229,10 @@ class Differences {
   }
 }
 
-function comparedMetric(name: string, test: PairedTest, incomparable: string | undefined): ComparedMetric {
+function comparedMetric(name: string, test: PairedTest, task: Task, incomparable: string | undefined): ComparedMetric {
   const { first: other, second: value, difference, interval, p, mcnemar } = test;
   const undefinedOne = [value, other].find((one) => !Number.isFinite(one));
-  const why = incomparable ?? (undefinedOne === undefined ? undefined : `${name} is undefined: ${whyUndefined(name, undefinedOne)}`);
+  const why = incomparable ?? (undefinedOne === undefined ? undefined : `${name} is undefined: ${whyUndefined(name, undefinedOne, task)}`);
   const about = {
     value: orNull(value),
     other: orNull(other),

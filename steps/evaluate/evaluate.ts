@@ -188,7 +188,7 @@ async function report(
   for (const [name, value] of Object.entries(values))
     metric(name, value, { better: betterOf(name), ...endsOf(drawn?.report.intervals, name) });
   const missing = Object.entries(values).filter(([, value]) => !Number.isFinite(value));
-  const undefinedMetrics = Object.fromEntries(missing.map(([name, value]) => [name, whyUndefined(name, value)]));
+  const undefinedMetrics = Object.fromEntries(missing.map(([name, value]) => [name, whyUndefined(name, value, info.task)]));
   for (const [name, why] of Object.entries(undefinedMetrics)) warn(`${name} is undefined on the split ${options.split}: ${why}`);
   const figures = recordFigures({ ...subgroups?.figures, ...comparison?.figures }, { warn, metric });
   const reasons = { ...undefinedMetrics, ...figures.undefined, ...drawn?.undefined };

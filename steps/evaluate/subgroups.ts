@@ -6,11 +6,10 @@
 import { type ContextOf, type Json, type MetricDirection, StepError } from '../../engine/contract/step.ts';
 import { Database } from '../ml/data/database.ts';
 import { tableOf } from '../ml/data/table.ts';
-import type { BootstrapOptions, MetricsOf } from '../ml/metrics/bootstrap.ts';
+import type { BootstrapOptions } from '../ml/metrics/bootstrap.ts';
 import { FAIRNESS, type FairnessMetric } from '../ml/metrics/fairness.ts';
 import { endsOf, type IntervalEnds, missingEnds } from '../ml/metrics/intervals.ts';
 import type { FairnessReport } from '../ml/metrics/subgroups.ts';
-import { BINARY_METRICS } from '../ml/metrics/text-classification.ts';
 import type { Task } from '../ml/models/config.ts';
 import type { Model } from '../ml/models/model-folder.ts';
 import type { Split, TokensInfo } from '../ml/models/token-dataset.ts';
@@ -67,10 +66,7 @@ export async function measureSubgroups(context: Context, measured: MeasuredModel
     const figures: Record<string, Figure> = {};
     const fields: Record<string, Json> = {};
     if (slices) {
-      const reports = await measureSlices(
-        slices as Record<string, SliceDefinition>,
-        slicingOf(context, measured, await guarded(predictions, measured), predictions),
-      );
+      const reports = await measureSlices(slices as Record<string, SliceDefinition>, slicingOf(context, measured, predictions));
       for (const [name, { gap, interval, undefined: why, no_interval: noInterval }] of Object.entries(reports))
         figures[`gap.${name}`] = { value: gap, better: 'lower', interval, undefined: why, noInterval };
       fields.slices = reports as unknown as Json;
@@ -188,20 +184,12 @@ async function tokensOf(split: Split): Promise<Float64Array> {
   return Float64Array.from(counts);
 }
 
-function slicingOf(
-  context: Context,
-  { info, split, metrics, positive, unitsOf, bootstrap }: MeasuredModel,
-  metricsOf: MetricsOf,
-  predictions: PredictedRows,
-): Slicing {
+function slicingOf(context: Context, { info, split, metrics, unitsOf, bootstrap }: MeasuredModel, predictions: PredictedRows): Slicing {
   return {
     predictions,
-    metricsOf,
+    metricsOf: metrics,
     metrics: inOrder(Object.keys(metrics()), context.options.metrics ?? MAIN[info.task] ?? []),
-    whyUndefined: (metric) =>
-      positive !== undefined && BINARY_METRICS.includes(metric)
-        ? `no row of the slice ${metric === 'precision' ? 'is predicted' : 'has'} the positive label`
-        : whyUndefined(metric, Number.NaN),
+    whyUndefined: (metric) => whyUndefined(metric, Number.NaN, info.task),
     rows: allRows(split),
     unitsOf,
     bootstrap,
@@ -218,26 +206,3 @@ const MAIN: { [task in Task]?: string[] } = { 'token-classification': ['f1'] };
 const inOrder = (names: string[], first: readonly string[]): string[] => [
   ...new Set([...first.filter((name) => names.includes(name)), ...names]),
 ];
-
-/**
- * Precision, recall and F1 of a slice without a positive row say nothing about the model. scikit-learn counts them as 0;
- * for slices they are undefined.
- */
-async function guarded({ database, table }: PredictedRows, { metrics, positive, model }: MeasuredModel): Promise<MetricsOf> {
-  const binary = Object.keys(metrics()).filter((name) => BINARY_METRICS.includes(name));
-  if (binary.length === 0 || positive === undefined) return metrics;
-  const label = model.labels[positive]!;
-  const flags: number[] = [];
-  for await (const chunk of database.stream<{ own: string; predicted: string }>(
-    `SELECT label AS own, prediction AS predicted FROM ${table}`,
-  ))
-    for (const { own, predicted } of chunk) flags.push(Number(own === label) + 2 * Number(predicted === label));
-  const kept = Uint8Array.from(flags);
-  return (rows) => {
-    let seen = 0;
-    for (let i = 0; i < rows.length && seen < 3; i++) seen |= kept[rows[i]!]!;
-    const values = metrics(rows);
-    for (const name of binary) if ((seen & (name === 'precision' ? 2 : 1)) === 0) values[name] = Number.NaN;
-    return values;
-  };
-}

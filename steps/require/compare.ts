@@ -188,7 +188,7 @@ function tested(own: Measured, others: Measured, subject: Scored, count: number,
   const { test: name, first: other, second: value, difference, interval, p, mcnemar: exact } = tests[metric]!;
   const better = betterOf(metric);
   const ahead = better === 'lower' ? difference < 0 : difference > 0;
-  const why = whyNot({ value, other, ahead, p, limit }, metric);
+  const why = whyNot({ value, other, ahead, p, limit }, subject);
   const { low, high } = interval;
   return {
     metric,
@@ -208,10 +208,10 @@ function tested(own: Measured, others: Measured, subject: Scored, count: number,
 
 function whyNot(
   { value, other, ahead, p, limit }: { value: number; other: number; ahead: boolean; p: number; limit: number },
-  metric: string,
+  { task, metrics: [metric] }: Scored,
 ): string | undefined {
   const undefinedOne = [value, other].find((one) => !Number.isFinite(one));
-  if (undefinedOne !== undefined) return `${metric} is undefined: ${whyUndefined(metric, undefinedOne)}`;
+  if (undefinedOne !== undefined) return `${metric} is undefined: ${whyUndefined(metric!, undefinedOne, task)}`;
   if (value === other) return 'both are equal';
   if (!ahead) return 'the model is worse';
   return p <= limit ? undefined : 'the difference may be due to chance';

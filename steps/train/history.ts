@@ -244,7 +244,7 @@ export class Course {
       `${this.#bySteps ? `step ${line.step}, ` : ''}epoch ${line.epoch}: loss ${line.train_loss!.toFixed(4)}`,
       ...validationOf(line).map(
         ([name, value]) =>
-          `validation ${name} ${value.toFixed(4)}${best && best !== line && name === this.#watched ? ` (best: ${validationValue(best, name)!.toFixed(4)} at ${this.#timeOf(best)})` : ''}`,
+          `validation ${name} ${Number.isNaN(value) ? 'n/a' : value.toFixed(4)}${best && best !== line && name === this.#watched ? ` (best: ${validationValue(best, name)!.toFixed(4)} at ${this.#timeOf(best)})` : ''}`,
       ),
     ].join(', ');
   }
@@ -256,7 +256,7 @@ export class Course {
     if (!last || !best) return {};
     const names = ['loss', ...(this.#watched === 'loss' ? [] : [this.#watched])];
     return {
-      ...Object.fromEntries(names.map((name) => [`val ${name}`, rounded(validationValue(last, name)!)])),
+      ...Object.fromEntries(names.map((name) => [`val ${name}`, shortOf(validationValue(last, name)!)])),
       ...(best !== last && { best: `${rounded(validationValue(best, this.#watched)!)} at ${this.#timeOf(best)}` }),
     };
   }
@@ -276,7 +276,7 @@ export class Course {
     const line = this.#at(kept);
     const last = this.#measured.at(-1);
     if (!line || !last) return `${step} steps`;
-    const figures = [`loss ${rounded(line.train_loss!)}`, ...validationOf(line).map(([name, value]) => `val ${name} ${rounded(value)}`)];
+    const figures = [`loss ${rounded(line.train_loss!)}`, ...validationOf(line).map(([name, value]) => `val ${name} ${shortOf(value)}`)];
     const rise = this.#rise();
     const remarks = [
       ...(rise
@@ -377,5 +377,8 @@ function isBetter(name: string, value: number | undefined, than: number | undefi
   if (than === undefined || !Number.isFinite(than)) return true;
   return betterOf(name) === 'lower' ? value < than : value > than;
 }
+
+/** A validation figure, which may be undefined. */
+const shortOf = (value: number): number | string => (Number.isNaN(value) ? 'n/a' : rounded(value));
 
 const rounded = (value: number): number => Number(value.toPrecision(4));

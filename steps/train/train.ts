@@ -221,6 +221,7 @@ async function saveResult(setup: Setup, { stopping, history, progress }: Loop): 
     const since = { epoch: epoch - patience!, step: (Math.ceil(step / eval_steps) - patience!) * eval_steps };
     log(`stopped early: ${stopping.metric} has not improved since ${timeOf(since)}`);
   }
+  if (stopping && !best) context.warn(`no evaluation has a defined ${stopping.metric}, so the weights of the last step are kept`);
   const kept = best ?? { step, epoch, weights: training.weights() };
   if (kept.step < step) log(`kept the weights of ${timeOf(kept)}, the best by ${stopping!.metric}`);
   await saveFolder(setup, kept.weights, {

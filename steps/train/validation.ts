@@ -9,7 +9,7 @@ import { openSplit, type Split, type TokensInfo } from '../ml/models/token-datas
 import { wordContinuations } from '../ml/models/tokenizer-json.ts';
 import type { Runtime, Training } from '../ml/runtime/runtime.ts';
 import { evaluateSplit } from '../ml/tasks/evaluation.ts';
-import { taskMetrics, writtenMetrics } from '../ml/tasks/metrics.ts';
+import { taskMetrics, whyUndefined, writtenMetrics } from '../ml/tasks/metrics.ts';
 import type { Masking } from '../ml/tasks/task.ts';
 
 import type { TrainContext } from './step.ts';
@@ -76,16 +76,18 @@ export class Validation {
         signal,
       }));
     const metrics = { ...evaluated.metrics(), ...(written ? written.metrics() : {}) };
-    const watched = watchedMetric(options);
-    if (watched && !Number.isFinite(metrics[watched.metric]))
-      throw new StepError(
-        `${watched.metric} cannot be computed on the validation split`,
-        model.problem === 'regression'
-          ? 'Check whether all its numbers, or all predictions, are the same.'
-          : 'Check whether it lacks rows of a label.',
-        watched.option,
-      );
+    this.#noteUndefined(metrics);
     return metrics;
+  }
+
+  /** The watched metric: such an evaluation is no improvement. */
+  #noteUndefined(metrics: Record<string, number>): void {
+    const metric = watchedMetric(this.context.options)?.metric;
+    const value = metric === undefined ? 0 : metrics[metric]!;
+    if (Number.isFinite(value)) return;
+    this.context.warn(
+      `${metric} is undefined on the validation split: ${whyUndefined(metric!, value, this.info.task)}. This evaluation does not count as an improvement`,
+    );
   }
 
   close(): void {

@@ -53,6 +53,11 @@ def case(classes, n, missing=None, ties=False, positive=1, skew=1.0):
     elif len(set(truth)) == classes:
         v["roc_auc"] = M.roc_auc_score(truth, scores, multi_class="ovr")
         v["average_precision"] = M.average_precision_score(truth, scores, average="macro")
+    # Where scikit-learn returns a number that says nothing, ours are undefined (docs/metrics.md).
+    if len(set(truth)) == 1:
+        del v["balanced_accuracy"], v["mcc"]
+    if classes == 2 and positive not in truth:
+        del v["precision"], v["recall"], v["f1"]
     return {
         "classes": classes,
         "positive": positive if classes == 2 else None,

@@ -26,6 +26,8 @@ interface Counted {
   types: Record<string, Scores>;
   /** For all types together. */
   micro: Scores;
+  /** Predicted entities. */
+  claimed: number;
   words: number;
   /** Words whose tag is predicted correctly. */
   right: number;
@@ -35,13 +37,16 @@ interface Counted {
 export const ENTITIES: Record<string, (counted: Counted) => number> = {
   /** Counts words, not entities. */
   accuracy: ({ right, words }) => right / words,
-  precision: ({ micro }) => micro.precision,
-  recall: ({ micro }) => micro.recall,
-  f1: ({ micro }) => micro.f1,
-  macro_f1: ({ types }) => mean(Object.values(types).map(({ f1 }) => f1)),
+  precision: ({ micro, claimed }) => (claimed === 0 ? Number.NaN : ofEntities(micro, micro.precision)),
+  recall: ({ micro }) => ofEntities(micro, micro.recall),
+  f1: ({ micro }) => ofEntities(micro, micro.f1),
+  macro_f1: ({ types, micro }) => ofEntities(micro, mean(Object.values(types).map(({ f1 }) => f1))),
 };
 
-/** From 0 to 1, and 0 for a division by zero; macro_f1 is NaN if there is no entity. `names` are keys of ENTITIES. */
+/** Without a true entity the metrics say nothing about the model. */
+const ofEntities = ({ support }: Scores, value: number): number => (support === 0 ? Number.NaN : value);
+
+/** From 0 to 1; NaN without a true entity or, for precision, without a predicted one. `names` are keys of ENTITIES. */
 export function entityMetrics({ truth, predicted }: Tagged, names: readonly string[]): Record<string, number> {
   const counts = new EntityCounts();
   for (const [i, tags] of truth.entries()) counts.add(tags, predicted[i]!);
@@ -104,6 +109,7 @@ export class EntityCounts {
     return {
       types: Object.fromEntries(sorted.map(([name, count]) => [name, scoresOf(count)])),
       micro: scoresOf(all),
+      claimed: all.claimed,
       words: words!,
       right: right!,
     };

@@ -1,6 +1,7 @@
 /**
  * Metrics of text-classification with any number of labels for each text, with the names and definitions of scikit-learn
- * (zero_division = 0). Each example has a flag for every label, 1 if it applies.
+ * (zero_division = 0). Each example has a flag for every label, 1 if it applies. Precision, recall and F1 of examples
+ * without any true label are NaN instead of scikit-learn's 0.
  */
 
 import { type Counts, mean, meanOver, ratio, type Scores, scoresOf, total } from './counts.ts';
@@ -44,6 +45,9 @@ function probabilityOf(flag: number, score: number): number {
 /** From the counts of each label. */
 const COUNTED: Record<string, (labels: Counts[]) => number> = { ...averages('precision'), ...averages('recall'), ...averages('f1') };
 
+/** Metrics that say nothing about examples without any true label. */
+const needsTrueLabels = (name: string): boolean => COUNTED[name] !== undefined || name.startsWith('samples_');
+
 /** The unweighted mean over the labels; NaN if a label applies to no example (roc_auc: or to all). */
 const RANKED = {
   roc_auc: (ranking: Ranking, times?: Int32Array) => ranking.areaUnderRoc(times),
@@ -74,14 +78,16 @@ export function multiLabelOf(sets: LabelSets, names: readonly string[]): (rows?:
       return of ? [[name, Float64Array.from(truth, (flags, i) => of(flags, given![i]!))] as const] : [];
     }),
   );
-  const flags = names.some((name) => COUNTED[name]) ? flagsOf(sets) : undefined;
+  const flags = names.some(needsTrueLabels) ? flagsOf(sets) : undefined;
   const ranked = names.some(isRanked) ? rankings(sets) : [];
   return (rows) => {
     const labels = flags?.counts(rows);
+    const unlabelled = labels !== undefined && summed(labels).support === 0;
     const times = rows && ranked.length > 0 ? timesOf(rows, count) : undefined;
     return Object.fromEntries(
       names.map((name) => {
         const own = values.get(name);
+        if (unlabelled && needsTrueLabels(name)) return [name, Number.NaN];
         if (own) return [name, rows ? meanOver(rows.length, (i) => own[rows[i]!]!) : meanOver(count, (i) => own[i]!)];
         if (isRanked(name)) return [name, mean(ranked.map((ranking) => RANKED[name](ranking, times)))];
         return [name, COUNTED[name]!(labels!)];
@@ -129,7 +135,10 @@ function rankings(sets: LabelSets): Ranking[] {
 
 function averages(of: Average): Record<string, (labels: Counts[]) => number> {
   return {
-    [`micro_${of}`]: (labels) => scoresOf(summed(labels))[of],
+    [`micro_${of}`](labels) {
+      const all = summed(labels);
+      return of === 'precision' && all.claimed === 0 ? Number.NaN : scoresOf(all)[of];
+    },
     [`macro_${of}`]: (labels) => mean(labels.map((counts) => scoresOf(counts)[of])),
     [`weighted_${of}`]: (labels) => ratio(total(labels.map((counts) => scoresOf(counts)[of] * counts.support)), summed(labels).support),
   };

@@ -1,6 +1,7 @@
 /**
  * Metrics of text-classification, with the names and definitions of scikit-learn (zero_division = 0) and SciPy: for one
- * label of several, and for numbers. Those for any number of labels are in multi-label.ts.
+ * label of several, and for numbers. A metric of rows that it says nothing about, such as F1 without a positive row, is
+ * NaN instead of scikit-learn's 0. Those for any number of labels are in multi-label.ts.
  */
 
 import { type Json, StepError } from '../../../engine/contract/step.ts';
@@ -44,14 +45,14 @@ type Ranked = keyof typeof RANKED;
 /** All metrics by name. */
 export const CLASSIFICATION: Record<string, Metric> = {
   accuracy: (c, m) => total(m.map((row, k) => row[k]!)) / c.truth.length,
-  balanced_accuracy: (_, m) => mean(perClass(m).flatMap(({ support, recall }) => (support > 0 ? [recall] : []))),
+  balanced_accuracy: (_, m) => ofSeveral(m, () => mean(perClass(m).flatMap(({ support, recall }) => (support > 0 ? [recall] : [])))),
   precision: (c, m) => ofPositive(c, m, 'precision'),
   recall: (c, m) => ofPositive(c, m, 'recall'),
   f1: (c, m) => ofPositive(c, m, 'f1'),
   ...averages('precision'),
   ...averages('recall'),
   ...averages('f1'),
-  mcc,
+  mcc: (c, m) => ofSeveral(m, () => mcc(c, m)),
   roc_auc: (c) => mean(rankings(c).map((ranking) => ranking.areaUnderRoc())),
   average_precision: (c) => mean(rankings(c).map((ranking) => ranking.averagePrecision())),
   ...Object.fromEntries(
@@ -73,7 +74,8 @@ export const PROBABILITY_METRICS = [...Object.keys(RANKED), ...Object.keys(MEANS
 const TOP: Record<string, number> = { top_3_accuracy: 3, top_5_accuracy: 5 };
 
 /**
- * From 0 to 1, except mcc (−1 to 1), log_loss (nats, from 0) and brier_score (up to 2 for more than two classes). `names` are keys
+ * From 0 to 1, except mcc (−1 to 1), log_loss (nats, from 0) and brier_score (up to 2 for more than two classes); NaN if undefined.
+ * `names` are keys
  * of CLASSIFICATION: those of BINARY_METRICS need `positive`, those of PROBABILITY_METRICS need `scores`.
  */
 export const classificationMetrics = (c: Classified, names: readonly string[]): Record<string, number> => classificationOf(c, names)();
@@ -151,8 +153,14 @@ function perClass(matrix: number[][]): Scores[] {
 
 function ofPositive({ positive }: Classified, matrix: number[][], of: Average): number {
   if (positive === undefined) throw new Error(`${of} needs a positive class`);
-  return perClass(matrix)[positive]![of];
+  const scores = perClass(matrix)[positive]!;
+  const unclaimed = of === 'precision' && matrix.every((row) => row[positive] === 0);
+  return scores.support === 0 || unclaimed ? Number.NaN : scores[of];
 }
+
+/** NaN if all true classes are the same: any prediction of it alone would be perfect, or no better than chance. */
+const ofSeveral = (matrix: number[][], value: () => number): number =>
+  matrix.filter((row) => total(row) > 0).length < 2 ? Number.NaN : value();
 
 function averages(of: Average): Record<string, Metric> {
   return {

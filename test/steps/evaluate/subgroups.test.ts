@@ -120,11 +120,11 @@ test('slices by SQL, length and terms; the rows of each are the right ones', asy
   });
 });
 
-test('a slice without a positive row has no F1, instead of 0', async () => {
-  const { report } = await evaluated({ slices: { label: { column: 'label' } }, metrics: ['f1', 'accuracy'] });
+test('a slice with one label has no MCC and, without a positive row, no F1, instead of 0', async () => {
+  const { report } = await evaluated({ slices: { label: { column: 'label' } }, metrics: ['f1', 'accuracy', 'mcc'] });
   const bad = report.slices.label.slices.find(({ slice }: any) => slice === 'bad');
-  expect(bad.metrics).toMatchObject({ f1: null, accuracy: expect.any(Number) });
-  expect(bad.undefined.f1).toBe('no row of the slice has the positive label');
+  expect(bad.metrics).toMatchObject({ f1: null, mcc: null, accuracy: expect.any(Number) });
+  expect(bad.undefined).toEqual({ f1: 'no row has the positive label', mcc: 'all rows have the same label' });
   expect(report.metrics['gap.label']).toBeNull();
 });
 

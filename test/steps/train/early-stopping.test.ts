@@ -28,3 +28,9 @@ test('without a patience it never stops, and reports the best', () => {
   expect([0.5, 0.4, 0.6, 0.6, 0.1, 0.1, 0.1].map((value) => stopping.add(value))).toEqual([true, false, true, false, false, false, false]);
   expect(stopping.stop).toBe(false);
 });
+
+test('an undefined value is no improvement, whether it comes first or later', () => {
+  const watched = earlyStopping({ metric: 'precision', patience: 2 });
+  expect([Number.NaN, 0.2, Number.NaN, Number.NaN].map((value) => watched.add(value))).toEqual([false, true, false, false]);
+  expect(watched.stop).toBe(true);
+});

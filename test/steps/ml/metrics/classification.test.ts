@@ -1,6 +1,8 @@
 /** Every metric equals scikit-learn's on stored classifications (test/golden/metrics.py). */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { entityMetrics } from '../../../../steps/ml/metrics/entities.ts';
+import { multiLabelMetrics, multiLabelOf } from '../../../../steps/ml/metrics/multi-label.ts';
 import {
   CLASSIFICATION,
   classificationMetrics,
@@ -69,6 +71,64 @@ test('a metric that ranks is undefined if all examples have the same label', () 
   };
   expect(classificationMetrics(c, ['roc_auc', 'average_precision'])).toEqual({ roc_auc: Number.NaN, average_precision: 1 });
   expect(classificationMetrics({ ...c, truth: [0, 0] }, ['average_precision'])).toEqual({ average_precision: Number.NaN });
+});
+
+describe('instead of 0, the value is undefined', () => {
+  const of = (truth: number[], predicted: number[]) =>
+    classificationMetrics({ classes: 2, positive: 1, truth, predicted }, [
+      'precision',
+      'recall',
+      'f1',
+      'mcc',
+      'balanced_accuracy',
+      'accuracy',
+    ]);
+
+  test.each([[[0, 0]], [[0, 1]]])('without a positive row, and with one label only (predicted: %j)', (predicted) => {
+    const nothing = Number.NaN;
+    const expected = { precision: nothing, recall: nothing, f1: nothing, mcc: nothing, balanced_accuracy: nothing };
+    expect(of([0, 0], predicted)).toMatchObject(expected);
+  });
+
+  test('if no row is predicted positive: precision alone; recall, F1 and MCC are 0', () => {
+    expect(of([0, 1], [0, 0])).toEqual({ precision: Number.NaN, recall: 0, f1: 0, mcc: 0, balanced_accuracy: 0.5, accuracy: 0.5 });
+  });
+
+  test('if all rows are positive: only what compares labels', () => {
+    expect(of([1, 1], [1, 0])).toMatchObject({ precision: 1, recall: 0.5, mcc: Number.NaN, balanced_accuracy: Number.NaN });
+  });
+
+  test('with several labels per text and none of them true', () => {
+    const names = ['micro_f1', 'macro_recall', 'weighted_precision', 'samples_f1', 'accuracy'];
+    const sets = {
+      truth: [
+        [0, 0],
+        [0, 1],
+      ],
+      predicted: [
+        [0, 0],
+        [0, 1],
+      ],
+    };
+    const nothing = Number.NaN;
+    expect(multiLabelOf(sets, names)(Int32Array.of(0))).toEqual({
+      micro_f1: nothing,
+      macro_recall: nothing,
+      weighted_precision: nothing,
+      samples_f1: nothing,
+      accuracy: 1,
+    });
+    const unclaimed = { truth: [[0, 1]], predicted: [[0, 0]] };
+    expect(multiLabelMetrics(unclaimed, ['micro_precision', 'micro_f1'])).toEqual({ micro_precision: nothing, micro_f1: 0 });
+  });
+
+  test('without a true entity', () => {
+    const names = ['precision', 'recall', 'f1', 'macro_f1', 'accuracy'];
+    const nothing = { precision: Number.NaN, recall: Number.NaN, f1: Number.NaN, macro_f1: Number.NaN };
+    expect(entityMetrics({ truth: [['O', 'O']], predicted: [['O', 'O']] }, names)).toEqual({ ...nothing, accuracy: 1 });
+    expect(entityMetrics({ truth: [['O', 'O']], predicted: [['O', 'B-PER']] }, names)).toMatchObject(nothing);
+    expect(entityMetrics({ truth: [['B-PER']], predicted: [['O']] }, names)).toMatchObject({ precision: Number.NaN, recall: 0, f1: 0 });
+  });
 });
 
 test('every metric has a reference', () => {

@@ -158,7 +158,7 @@ test('generated texts', () => {
 test('entities of a type that no chosen example has do not count', () => {
   const truth = [['B-A'], ['B-B']];
   expect(entityMetrics({ truth, predicted: truth }, ['macro_f1', 'f1'])).toEqual({ macro_f1: 1, f1: 1 });
-  expect(entityMetrics({ truth: [['O']], predicted: [['O']] }, ['macro_f1', 'f1'])).toEqual({ macro_f1: Number.NaN, f1: 0 });
+  expect(entityMetrics({ truth: [['O']], predicted: [['O']] }, ['macro_f1', 'f1'])).toEqual({ macro_f1: Number.NaN, f1: Number.NaN });
 });
 
 test('numbers of each example grow without limit', () => {
