@@ -55,7 +55,7 @@ export default async function report(words: string[], options: ReportOptions): P
           runtime: 'onnx',
           threads: availableParallelism(),
           signal: new AbortController().signal,
-          run: factsOf(run, results, pipeline),
+          run: factsOf(run, results, { all: all.cells, pipeline }),
           missing,
         },
         picturesBeside(output),
@@ -100,10 +100,13 @@ async function artifactsOf({ cells, current }: RunResults, sources: Sources): Pr
       else missing.push(`${cell.name}.${name} is no longer stored.`);
     }
     if (cell.state !== 'failed') continue;
-    for (const { output, path } of failedOutputs(cell, run, project)) {
+    const left = failedOutputs(cell, run, project).flatMap(({ output, path }): Artifacts => {
       const role = roleOf(cell.uses, output);
-      if (role !== undefined && JUDGEMENTS.has(role)) artifacts.push({ role, name: `${cell.name}.${output}`, path, ...about });
-    }
+      return role !== undefined && JUDGEMENTS.has(role) ? [{ role, name: `${cell.name}.${output}`, path, failed: true, ...about }] : [];
+    });
+    artifacts.push(...left);
+    if (isGate(cell) && left.length === 0)
+      missing.push(`${cell.name} failed. It left no report, or a later run or \`gc --failed\` has removed it.`);
   }
   const lost = cells.filter(({ state, outputs }) => Object.keys(outputs).length === 0 && ['ran', 'fresh', 'restored'].includes(state));
   if (lost.length > 0) missing.push(`The results of these cells are no longer stored: ${lost.map(({ name }) => name).join(', ')}.`);
@@ -112,6 +115,8 @@ async function artifactsOf({ cells, current }: RunResults, sources: Sources): Pr
 
 /** What a step finds out and then fails because of it. */
 const JUDGEMENTS: ReadonlySet<string> = new Set(['checks', 'behavior', 'verdict']);
+
+const isGate = ({ uses }: PastCell): boolean => uses !== undefined && ['require', 'behavior', 'check'].includes(uses);
 
 /** The first word may be a run; the others are cells of this run, or of the latest. */
 function wanted(root: string, words: string[], file: string | undefined): { run: RunDetails; cells: string[] } {
@@ -158,7 +163,9 @@ function selected({ cells }: RunResults, words: string[], run: RunDetails): Past
   return cells.filter(({ name }) => names.has(name));
 }
 
-function factsOf(run: RunDetails, { cells }: RunResults, pipeline: Pipeline | undefined) {
+/** `cells`: those of the report. `all`: those of the run. */
+function factsOf(run: RunDetails, { cells }: RunResults, { all, pipeline }: { all: PastCell[]; pipeline: Pipeline | undefined }) {
+  const unfinished = run.state === 'running' ? 'The run is in progress.' : 'The run was interrupted.';
   const byName = new Map(cells.map((cell) => [cell.name, cell]));
   const inGraph = cells.map(({ reads, waits, ...cell }) => ({
     ...cell,
@@ -170,9 +177,15 @@ function factsOf(run: RunDetails, { cells }: RunResults, pipeline: Pipeline | un
     about: [
       `run ${run.id} of ${run.pipeline}, ${moment(run.started)}${run.seconds === undefined ? '' : `, ${duration(run.seconds)}`}`,
       ...(pipeline?.description ? [pipeline.description] : []),
-      ...(run.state === 'ended' ? [] : [run.state === 'running' ? 'The run is in progress.' : 'The run was interrupted.']),
     ],
-    cells: cells.map(({ name, state, seconds, why, failure, result }) => ({ cell: name, state, seconds, why, failure, result })),
+    ...(run.state !== 'ended' && { unfinished }),
+    cells: cells.map((cell) => {
+      const { name, state, seconds, why, failure, result } = cell;
+      return { cell: name, state, seconds, why, failure, result, gate: isGate(cell) };
+    }),
+    others: all
+      .filter(({ name, state }) => !byName.has(name) && ['failed', 'canceled', 'skipped'].includes(state))
+      .map(({ name, state }) => ({ cell: name, state })),
     ...(cells.length > 0 && { graph: svg(graphOf({ name, cells: inGraph }, (names) => outcomeOf(names.map((one) => byName.get(one)!)))) }),
     metrics: cells.flatMap(({ step, matrix, metrics }) => metrics.map((metric) => ({ ...metric, step, matrix }))),
     params: run.setting?.params ?? {},

@@ -94,7 +94,7 @@ function testReport(result: TestResult) {
     failures,
     failure_rate: result.undefined ? null : rateOf(result),
     ...(result.undefined && { undefined: result.undefined }),
-    ...(threshold && { max_failures: threshold.text, passed: result.undefined ? null : !isMissed(result) }),
+    ...(threshold && { max_failures: threshold.text, passed: isMissed(result) ? false : result.undefined ? null : true }),
     texts: test.texts,
     unchanged: test.unchanged,
     ...(undecided > 0 && { undecided }),

@@ -30,6 +30,8 @@ export interface Artifact {
   name: string;
   /** The cell that made it. */
   cell?: string;
+  /** The cell failed, and left this. */
+  failed?: true;
   matrix: Record<string, Json>;
   /** The cells whose outputs this cell reads, directly or not, the nearest first. */
   above?: string[];

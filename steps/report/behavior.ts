@@ -2,12 +2,10 @@
 
 import { type Fields, fieldsOf, type JsonFile, listOf, numberOf, plainText, textOf } from './artifacts.ts';
 import { type Block, beginning, percent, type Section, type ShownExample, shown, type TableCell } from './document.ts';
+import { ofEach } from './judgements.ts';
 
 export function behaviorSection(all: readonly JsonFile[]): Section | undefined {
-  const blocks = all.flatMap(({ name, file }) => [
-    ...(all.length > 1 ? [{ kind: 'heading', text: name } as Block] : []),
-    ...behaviorBlocks(file),
-  ]);
+  const blocks = ofEach(all, behaviorBlocks);
   return blocks.length === 0 ? undefined : { id: 'behavior', title: 'Behaviour tests', blocks };
 }
 

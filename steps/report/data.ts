@@ -2,6 +2,7 @@
 
 import { type Fields, fieldsOf, type JsonFile, listOf, numberOf, numbersOf, plainText, textOf } from './artifacts.ts';
 import { type Block, beginning, count, counted, note, percent, type Section, shown, type Table, type TableCell } from './document.ts';
+import { ofEach } from './judgements.ts';
 import { barChart } from './plots.ts';
 
 export function dataSection(cards: readonly JsonFile[], checks: readonly JsonFile[]): Section | undefined {
@@ -127,10 +128,7 @@ function balance({ name, file }: JsonFile): Block[] {
 /* What `check` found. */
 
 export function checksSection(checks: readonly JsonFile[]): Section | undefined {
-  const blocks = checks.flatMap(({ name, file }, i) => [
-    ...(checks.length > 1 ? [{ kind: 'heading', text: name } as Block] : []),
-    ...checkBlocks(file, i),
-  ]);
+  const blocks = ofEach(checks, checkBlocks);
   return blocks.length === 0 ? undefined : { id: 'checks', title: 'Data checks', blocks };
 }
 

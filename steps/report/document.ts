@@ -16,12 +16,19 @@ export interface Section {
   blocks: Block[];
 }
 
-export type Block = Note | Heading | HeadlineFigures | Table | Matrix | Picture | Examples;
+export type Block = Note | Folded | Heading | HeadlineFigures | Table | Matrix | Picture | Examples;
 
 export interface Note {
   kind: 'note';
   text: string;
   tone?: 'good' | 'bad';
+}
+
+/** Details that a reader opens. */
+export interface Folded {
+  kind: 'folded';
+  summary: string;
+  blocks: Note[];
 }
 
 export interface Heading {

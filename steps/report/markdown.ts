@@ -27,6 +27,11 @@ function block(given: Block, pictures: Map<string, string>, folder: string): str
   switch (given.kind) {
     case 'note':
       return [given.tone === 'bad' ? `⚠️ ${data(given.text)}` : given.tone === 'good' ? `✅ ${data(given.text)}` : data(given.text), ''];
+    case 'folded':
+      return folded(
+        data(given.summary),
+        given.blocks.flatMap((one) => block(one, pictures, folder)),
+      );
     case 'heading':
       return [`### ${data(given.text)}`, ''];
     case 'figures':

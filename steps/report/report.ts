@@ -57,7 +57,7 @@ async function reportOf(request: ReportRequest): Promise<Report> {
   const parts = await predictionSections(request, main, material, missing);
   const { run } = request;
   const sections = [
-    summarySection(chosen, material),
+    summarySection(chosen, material, run),
     trainingSection(material.histories),
     parts.confusion,
     parts.numbers,
@@ -72,7 +72,7 @@ async function reportOf(request: ReportRequest): Promise<Report> {
     checksSection(material.checks),
     ...(run ? runSections(run) : []),
   ].filter((section): section is Section => section !== undefined && section.blocks.length > 0);
-  if (!sections.some(({ id }) => id === 'summary')) missing.push('There are no metrics: no step `evaluate` is part of this report.');
+  if (!main && material.baselines.length === 0) missing.push('There are no metrics: no step `evaluate` is part of this report.');
   return { title: request.title, about: run?.about ?? [], missing: [...new Set(missing)], sections };
 }
 

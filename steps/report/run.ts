@@ -18,7 +18,13 @@ export interface RunFacts {
     why?: string | undefined;
     failure?: string | undefined;
     result?: string | undefined;
+    /** It decides whether a model or data are good enough: `require`, `behavior` or `check`. */
+    gate?: boolean;
   }[];
+  /** Cells of the run that are not in the report and that failed, were canceled or were skipped. */
+  others?: { cell: string; state: string }[];
+  /** Why the run has no end. */
+  unfinished?: string;
   /** The pipeline as SVG. */
   graph?: string;
   /** Final metrics of the cells. */

@@ -1,20 +1,10 @@
-/** The headline: metrics with intervals, compared with baselines, and the verdict of `require`. */
+/** The headline: what failed, what was required, and metrics with intervals, compared with baselines. */
 
 import { betterOf } from '../ml/tasks/metrics.ts';
-import {
-  boundsOf,
-  type EvaluationFile,
-  type Fields,
-  fieldsOf,
-  type JsonFile,
-  listOf,
-  type Material,
-  numberOf,
-  numbersOf,
-  plainText,
-  textOf,
-} from './artifacts.ts';
-import { type Block, counted, type HeadlineFigures, note, type Section, shown, type Table, type TableCell } from './document.ts';
+import { boundsOf, type EvaluationFile, fieldsOf, type JsonFile, type Material, numbersOf, textOf } from './artifacts.ts';
+import { type Block, counted, type HeadlineFigures, note, type Section, shown, type Table } from './document.ts';
+import { judgementBlocks } from './judgements.ts';
+import type { RunFacts } from './run.ts';
 
 /**
  * The evaluations that the report shows in detail: those outside of a matrix, or of a sweep the best one. `others` are only in the
@@ -44,8 +34,8 @@ function best(group: EvaluationFile[]): EvaluationFile {
   return group.reduce((a, b) => (value(b) > value(a) ? b : a));
 }
 
-export function summarySection(chosen: readonly EvaluationFile[], material: Material): Section | undefined {
-  const blocks: Block[] = [...verdictBlocks(material.verdicts)];
+export function summarySection(chosen: readonly EvaluationFile[], material: Material, run: RunFacts | undefined): Section | undefined {
+  const blocks: Block[] = judgementBlocks(material, run);
   const [main] = chosen;
   if (main) {
     blocks.push(
@@ -84,14 +74,20 @@ const MOST_FIGURES = 12;
 
 /** Metrics that have a value, but no interval. */
 function withoutInterval({ metrics, file }: EvaluationFile): Block[] {
-  const reasons = fieldsOf(file.undefined);
+  const whys = fieldsOf(file.undefined);
   const without = Object.keys(metrics).flatMap((name) => {
-    const why = textOf(reasons[`${name}.lower`] ?? reasons[`${name}.upper`]);
+    const why = textOf(whys[`${name}.lower`] ?? whys[`${name}.upper`]);
     return isHeadline(name) && metrics[name] !== null && why !== undefined ? [{ name, why }] : [];
   });
-  return [...Map.groupBy(without, ({ why }) => why)].map(([why, names]) =>
-    note(`There is no interval of ${names.map(({ name }) => name).join(', ')}: ${why}.`),
-  );
+  if (without.length === 0) return [];
+  const reasons = [...Map.groupBy(without, ({ why }) => why)];
+  return [
+    {
+      kind: 'folded',
+      summary: `${counted(without.length, 'metric')} without an interval`,
+      blocks: reasons.map(([why, names]) => note(`${names.map(({ name }) => name).join(', ')}: ${why}.`)),
+    },
+  ];
 }
 
 function intervalText({ level, method, resamples, unit, seed }: Record<string, unknown>): string {
@@ -156,51 +152,4 @@ function baselineTable({ name, file }: JsonFile): Block[] {
       numeric: methods.map((_, i) => i + 1),
     },
   ];
-}
-
-/** What `require` decided. */
-function verdictBlocks(verdicts: readonly JsonFile[]): Block[] {
-  return verdicts.flatMap(({ name, file }): Block[] => {
-    const { passed } = file;
-    const rows = listOf(file.requirements).map(fieldsOf);
-    const better = fieldsOf(file.better_than);
-    const table: Table = {
-      kind: 'table',
-      caption: `Requirements (${name})`,
-      header: ['requirement', 'of', 'required', 'value', 'result'],
-      rows: rows.map((row) => {
-        const value = numberOf(row.value);
-        const why = textOf(row.undefined);
-        return [
-          plainText(row.metric),
-          plainText(row.from),
-          plainText(row.limit),
-          value === undefined ? `n/a${why ? ` (${why})` : ''}` : shown(value),
-          resultOf(row),
-        ];
-      }),
-      numeric: [3],
-    };
-    return [
-      ...(passed === true ? [note('All requirements are met.', 'good')] : []),
-      ...(passed === false ? [note('Not all requirements are met.', 'bad')] : []),
-      ...(rows.length > 0 ? [table] : []),
-      ...(typeof better.metric === 'string' ? [note(comparisonText(better), better.passed === false ? 'bad' : 'good')] : []),
-    ];
-  });
-}
-
-function resultOf({ passed, missed_by: by }: Fields): TableCell {
-  if (passed === true) return { text: 'met', tone: 'good' };
-  return { text: typeof by === 'number' ? `missed by ${shown(by)}` : 'missed', tone: 'bad' };
-}
-
-/** The paired test of `better_than`. */
-function comparisonText({ metric, model, value, other, difference, interval, p, limit, passed, why }: Fields): string {
-  const number = (given: unknown) => shown(numberOf(given));
-  const bounds = boundsOf(interval);
-  const range = bounds ? ` [${shown(bounds.low)}, ${shown(bounds.high)}]` : '';
-  const values = `${number(value)} and ${number(other)}, difference ${number(difference)}${range}, p = ${number(p)}`;
-  const verdict = passed === true ? 'is better' : 'is not better';
-  return `The model ${verdict} than ${plainText(model)} in ${plainText(metric)}: ${values} (required: at most ${number(limit)})${textOf(why) ? `; ${plainText(why)}` : ''}.`;
 }
