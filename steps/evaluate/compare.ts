@@ -14,7 +14,7 @@ import type { ProblemType, Task } from '../ml/models/config.ts';
 import type { Split } from '../ml/models/token-dataset.ts';
 import { betterOf, LANGUAGE_METRICS, whyUndefined } from '../ml/tasks/metrics.ts';
 import { allRows, type UnitsOf } from '../ml/tasks/resampling.ts';
-import { isShareOfRows, needsScores, openScorer, type Scored } from '../ml/tasks/scorer.ts';
+import { isShareOfRows, needsScores, openScorer, type ScoredAnswers, type Scorer } from '../ml/tasks/scorer.ts';
 import type step from './step.ts';
 import type { Subgroups } from './subgroups.ts';
 
@@ -106,7 +106,7 @@ async function scoredBy(
   table: string,
   { labels, ...compared }: Omit<Compared, 'split'>,
   positive: string | undefined,
-): Promise<Scored> {
+): Promise<ScoredAnswers> {
   const { task, problem } = compared;
   const scored = { ...compared, labels, positive, option: ['compare'] };
   if (task !== 'text-classification' || problem === 'regression') return scored;
@@ -148,7 +148,15 @@ export async function comparePredictions(
       options: drawn,
     });
     const metrics = Object.fromEntries(
-      compared.metrics.map((name) => [name, comparedMetric(name, tests[name]!, compared.task, different.reasonAgainst(name))]),
+      compared.metrics.map((name) => [
+        name,
+        comparedMetric(name, tests[name]!, {
+          task: compared.task,
+          incomparable: different.reasonAgainst(name),
+          own: second,
+          others: first,
+        }),
+      ]),
     );
     const { level, resamples, seed } = drawn;
     const report: ComparisonReport = { rows: split.rows, level, resamples, seed, metrics };
@@ -202,7 +210,7 @@ function answerOf({ task, problem }: Pick<Compared, 'task' | 'problem'>, predict
 class Differences {
   #tokens: string | undefined;
 
-  constructor(private readonly compared: Pick<Scored, 'task' | 'problem'>) {}
+  constructor(private readonly compared: Pick<ScoredAnswers, 'task' | 'problem'>) {}
 
   /** Throws if the labels differ. */
   note({ id, sides: [own, other] }: Pair): void {
@@ -229,10 +237,22 @@ class Differences {
   }
 }
 
-function comparedMetric(name: string, test: PairedTest, task: Task, incomparable: string | undefined): ComparedMetric {
+interface Models {
+  task: Task;
+  incomparable: string | undefined;
+  own: Scorer;
+  others: Scorer;
+}
+
+function comparedMetric(name: string, test: PairedTest, { task, incomparable, own, others }: Models): ComparedMetric {
   const { first: other, second: value, difference, interval, p, mcnemar } = test;
-  const undefinedOne = [value, other].find((one) => !Number.isFinite(one));
-  const why = incomparable ?? (undefinedOne === undefined ? undefined : `${name} is undefined: ${whyUndefined(name, undefinedOne, task)}`);
+  const reasons = [
+    { of: 'this model', value, scorer: own },
+    { of: 'the other model', value: other, scorer: others },
+  ].flatMap(({ of, value, scorer }) =>
+    Number.isFinite(value) ? [] : [`${name} of ${of} is undefined: ${whyUndefined(name, value, task, scorer.why?.(name))}`],
+  );
+  const why = incomparable ?? reasons[0];
   const about = {
     value: orNull(value),
     other: orNull(other),

@@ -9,7 +9,7 @@ import { readPreprocessing } from '../ml/data/preprocessing.ts';
 import { openRuntime } from '../ml/device/open.ts';
 import { type GeneratedTexts, writtenTexts } from '../ml/generation/evaluate-generated.ts';
 import { bootstrapOptions } from '../ml/metrics/interval-options.ts';
-import { endsOf, type Intervals, notesOnIntervals } from '../ml/metrics/intervals.ts';
+import { endsOf, type Intervals, missingEnds, notesOnIntervals } from '../ml/metrics/intervals.ts';
 import { positiveClass } from '../ml/metrics/text-classification.ts';
 import { calibrationInWords, type ModelCalibration, readCalibration } from '../ml/models/calibration.ts';
 import { oneLabel } from '../ml/models/config.ts';
@@ -68,6 +68,8 @@ interface Evaluation extends Subject {
    * that a metric is undefined.
    */
   metrics(rows?: Int32Array): Record<string, number>;
+  /** Why a metric is NaN on some examples, if that depends on the data. */
+  why(metric: string, rows?: Int32Array): string | undefined;
   /** The class of each example, if it has one of several. */
   strata?: ArrayLike<number> | undefined;
   /** Further results of the task. */
@@ -159,7 +161,8 @@ async function measured(context: Context, subject: Subject, runtime: Runtime, ge
       const values = measurement.metrics(rows);
       return { ...generated?.metrics(rows), ...Object.fromEntries(names.map((name) => [name, values[name]!])) };
     };
-    return { ...subject, metrics, strata: measurement.strata?.(), details: { ...measurement.report(), ...generated?.report } };
+    const why = (name: string, rows?: Int32Array) => measurement.why?.(name, rows);
+    return { ...subject, metrics, why, strata: measurement.strata?.(), details: { ...measurement.report(), ...generated?.report } };
   } finally {
     await predictions.close();
     await inference.dispose();
@@ -181,17 +184,18 @@ function columnsOfTexts({ texts, metrics, metricsOfText }: GeneratedTexts) {
 /** Records the metrics and writes the metrics file. */
 async function report(
   { options, outputs, log, warn, metric, result }: Context,
-  { info, split, names, metrics, details }: Evaluation,
+  { info, split, names, metrics, why: reasonOf, details }: Evaluation,
   { drawn, subgroups, comparison }: { drawn: Intervals | undefined; subgroups: Subgroups | undefined; comparison: Subgroups | undefined },
 ): Promise<void> {
   const values = metrics();
   for (const [name, value] of Object.entries(values))
     metric(name, value, { better: betterOf(name), ...endsOf(drawn?.report.intervals, name) });
   const missing = Object.entries(values).filter(([, value]) => !Number.isFinite(value));
-  const undefinedMetrics = Object.fromEntries(missing.map(([name, value]) => [name, whyUndefined(name, value, info.task)]));
+  const undefinedMetrics = Object.fromEntries(missing.map(([name, value]) => [name, whyUndefined(name, value, info.task, reasonOf(name))]));
   for (const [name, why] of Object.entries(undefinedMetrics)) warn(`${name} is undefined on the split ${options.split}: ${why}`);
   const figures = recordFigures({ ...subgroups?.figures, ...comparison?.figures }, { warn, metric });
-  const reasons = { ...undefinedMetrics, ...figures.undefined, ...drawn?.undefined };
+  const ends = drawn ? Object.entries(undefinedMetrics).map(([name, why]) => missingEnds(name, why)) : [];
+  const reasons: Record<string, string> = Object.assign({ ...undefinedMetrics, ...figures.undefined, ...drawn?.undefined }, ...ends);
   const intervals = { ...drawn?.report.intervals, ...figures.intervals };
   for (const line of notesOnIntervals(intervals, reasons)) log(line);
   // A perplexity is meaningful only with the context length.

@@ -19,7 +19,7 @@ export interface Slicing {
   /** The metrics of some rows, NaN if undefined. */
   metricsOf: MetricsOf;
   /** Why a metric is undefined on these rows. */
-  whyUndefined(metric: string, rows: Int32Array): string;
+  whyUndefined(metric: string, value: number, rows: Int32Array): string;
   /** The metrics to report; the first one compares slices. */
   metrics: readonly string[];
   /** All rows of the split. */
@@ -115,8 +115,8 @@ function measure({ name, rows }: Slice, place: number, definition: SliceDefiniti
   const all = metricsOf(rows);
   const values = Object.fromEntries(
     metrics.map((metric) => {
-      if (!Number.isNaN(all[metric]!)) return [metric, all[metric]!];
-      why[metric] = whyUndefined(metric, rows);
+      if (Number.isFinite(all[metric]!)) return [metric, all[metric]!];
+      why[metric] = whyUndefined(metric, all[metric]!, rows);
       return [metric, null];
     }),
   );

@@ -34,6 +34,8 @@ export interface MeasuredModel {
   positive: number | undefined;
   /** The requested metrics of some rows; default: of all. */
   metrics(rows?: Int32Array): Record<string, number>;
+  /** Why a metric is NaN on some rows, if that depends on the data. */
+  why(metric: string, rows?: Int32Array): string | undefined;
   /** What the bootstrap draws, of some rows. */
   unitsOf: UnitsOf;
   bootstrap: BootstrapOptions | undefined;
@@ -184,12 +186,16 @@ async function tokensOf(split: Split): Promise<Float64Array> {
   return Float64Array.from(counts);
 }
 
-function slicingOf(context: Context, { info, split, metrics, unitsOf, bootstrap }: MeasuredModel, predictions: PredictedRows): Slicing {
+function slicingOf(
+  context: Context,
+  { info, split, metrics, why, unitsOf, bootstrap }: MeasuredModel,
+  predictions: PredictedRows,
+): Slicing {
   return {
     predictions,
     metricsOf: metrics,
     metrics: inOrder(Object.keys(metrics()), context.options.metrics ?? MAIN[info.task] ?? []),
-    whyUndefined: (metric) => whyUndefined(metric, Number.NaN, info.task),
+    whyUndefined: (metric, value, rows) => whyUndefined(metric, value, info.task, why(metric, rows)),
     rows: allRows(split),
     unitsOf,
     bootstrap,

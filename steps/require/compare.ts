@@ -13,7 +13,7 @@ import { isGenerating, type Task } from '../ml/models/config.ts';
 import { listed } from '../ml/models/json.ts';
 import { tokenizerDifference } from '../ml/models/tokenizer-json.ts';
 import { betterOf, reportedMetrics, whyUndefined, writtenMetrics } from '../ml/tasks/metrics.ts';
-import { isShareOfRows, openScorer, type Scored } from '../ml/tasks/scorer.ts';
+import { isShareOfRows, openScorer, type ScoredAnswers } from '../ml/tasks/scorer.ts';
 import type { Compared, Measured, ModelOfRows } from './compared.ts';
 import { type ComparedRows, openRows } from './rows.ts';
 import type step from './step.ts';
@@ -58,7 +58,7 @@ export async function compareModels(context: Context, named: { model: string; ot
   try {
     const rows = await openRows(database, model, { data: inputs.data!, split: options.split, label: better.label });
     if (rows.unlabelled > 0) warn(`${rows.unlabelled} rows of the split ${options.split} have no true value, and are left out`);
-    const subject: Scored = {
+    const subject: ScoredAnswers = {
       ...model,
       labels: labelsOf(model, other, rows),
       metrics: [better.metric],
@@ -137,7 +137,7 @@ function labelsOf(model: Bundle, other: Bundle, { truth }: ComparedRows): string
 }
 
 /** A model that does not know a label gets its rows wrong. */
-function warnUnknown(subject: Scored, { truth }: ComparedRows, models: [Bundle, string][], warn: Context['warn']): void {
+function warnUnknown(subject: ScoredAnswers, { truth }: ComparedRows, models: [Bundle, string][], warn: Context['warn']): void {
   if (!hasLabels(subject)) return;
   for (const [{ labels }, name] of models) {
     const unknown = subject.labels.filter((label) => !labels.includes(label));
@@ -177,7 +177,7 @@ async function answersOf({ bundle, name, preprocessing }: ModelOfRows, { rows, c
   return scorer;
 }
 
-function tested(own: Measured, others: Measured, subject: Scored, count: number, { metric, p: limit, resamples }: BetterThan) {
+function tested(own: Measured, others: Measured, subject: ScoredAnswers, count: number, { metric, p: limit, resamples }: BetterThan) {
   const rows = Int32Array.from({ length: count }, (_, row) => row);
   const correct = ({ metrics }: Measured) => Uint8Array.from(rows, (row) => metrics(Int32Array.of(row))[metric]!);
   const tests = pairedTests(others.metrics, own.metrics, {
@@ -188,7 +188,7 @@ function tested(own: Measured, others: Measured, subject: Scored, count: number,
   const { test: name, first: other, second: value, difference, interval, p, mcnemar: exact } = tests[metric]!;
   const better = betterOf(metric);
   const ahead = better === 'lower' ? difference < 0 : difference > 0;
-  const why = whyNot({ value, other, ahead, p, limit }, subject);
+  const why = whyNot({ value, other, ahead, p, limit }, subject, { own, others });
   const { low, high } = interval;
   return {
     metric,
@@ -208,10 +208,14 @@ function tested(own: Measured, others: Measured, subject: Scored, count: number,
 
 function whyNot(
   { value, other, ahead, p, limit }: { value: number; other: number; ahead: boolean; p: number; limit: number },
-  { task, metrics: [metric] }: Scored,
+  { task, metrics: [metric] }: ScoredAnswers,
+  { own, others }: { own: Measured; others: Measured },
 ): string | undefined {
-  const undefinedOne = [value, other].find((one) => !Number.isFinite(one));
-  if (undefinedOne !== undefined) return `${metric} is undefined: ${whyUndefined(metric!, undefinedOne, task)}`;
+  for (const [one, { why }] of [
+    [value, own],
+    [other, others],
+  ] as const)
+    if (!Number.isFinite(one)) return `${metric} is undefined: ${whyUndefined(metric!, one, task, why?.(metric!))}`;
   if (value === other) return 'both are equal';
   if (!ahead) return 'the model is worse';
   return p <= limit ? undefined : 'the difference may be due to chance';

@@ -4,12 +4,12 @@ import type { ContextOf } from '../../engine/contract/step.ts';
 import type { Bundle } from '../ml/answering/bundle.ts';
 import type { Database } from '../ml/data/database.ts';
 import type { Preprocessing } from '../ml/data/preprocessing.ts';
-import type { Scored, Scorer } from '../ml/tasks/scorer.ts';
+import type { ScoredAnswers, Scorer } from '../ml/tasks/scorer.ts';
 import type { ComparedRows } from './rows.ts';
 import type step from './step.ts';
 
 /** What both models are compared on. */
-export interface Compared extends Scored {
+export interface Compared extends ScoredAnswers {
   metric: string;
   rows: ComparedRows;
   database: Database;
@@ -27,4 +27,4 @@ export interface ModelOfRows {
 }
 
 /** The metric of a model on some of the rows. */
-export type Measured = Pick<Scorer, 'metrics'>;
+export type Measured = Pick<Scorer, 'metrics' | 'why'>;

@@ -46,6 +46,12 @@ export const ENTITIES: Record<string, (counted: Counted) => number> = {
 /** Without a true entity the metrics say nothing about the model. */
 const ofEntities = ({ support }: Scores, value: number): number => (support === 0 ? Number.NaN : value);
 
+export function whyOfEntities(metric: string, { micro, claimed }: Counted): string | undefined {
+  if (metric === 'accuracy') return undefined;
+  if (micro.support === 0) return 'no row has an entity';
+  return claimed === 0 ? 'no entity is predicted' : undefined;
+}
+
 /** From 0 to 1; NaN without a true entity or, for precision, without a predicted one. `names` are keys of ENTITIES. */
 export function entityMetrics({ truth, predicted }: Tagged, names: readonly string[]): Record<string, number> {
   const counts = new EntityCounts();

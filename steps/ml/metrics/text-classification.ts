@@ -7,6 +7,7 @@
 import { type Json, StepError } from '../../../engine/contract/step.ts';
 import { mean, meanOver, picked, ratio, type Scores, scoresOf, total } from './counts.ts';
 import { Ranking, timesOf } from './ranking.ts';
+import { whyUnranked } from './reasons.ts';
 
 type Average = 'precision' | 'recall' | 'f1';
 
@@ -190,6 +191,24 @@ function mcc(c: Classified, m: number[][]): number {
 function rankings(c: Classified): Ranking[] {
   const classes = c.classes === 2 ? [c.positive ?? 1] : Array.from({ length: c.classes }, (_, k) => k);
   return classes.map((k) => rankingOf(c, k));
+}
+
+/** Why a metric is undefined on these examples. `labels`: the names of the classes. */
+export function whyOfLabels(
+  metric: string,
+  { truth, predicted, positive }: Pick<Classified, 'truth' | 'predicted' | 'positive'>,
+  labels: readonly string[],
+): string | undefined {
+  const counts = new Array<number>(labels.length).fill(0);
+  for (let i = 0; i < truth.length; i++) counts[truth[i]!]!++;
+  const only = counts.indexOf(truth.length);
+  if (['mcc', 'balanced_accuracy'].includes(metric) && only >= 0) return `every row has the label ${labels[only]}`;
+  if (BINARY_METRICS.includes(metric) && positive !== undefined) {
+    if (counts[positive] === 0) return `no row has the label ${labels[positive]}`;
+    return metric === 'precision' && !Array.from(predicted).includes(positive) ? `no row is predicted ${labels[positive]}` : undefined;
+  }
+  const ranked = labels.length === 2 ? [positive ?? 1] : labels.map((_, k) => k);
+  return whyUnranked(metric, { labels: ranked.map((k) => labels[k]!), counts: ranked.map((k) => counts[k]!), examples: truth.length });
 }
 
 function rankingOf(c: Classified, k: number): Ranking {

@@ -25,9 +25,13 @@ const SMALLER_IS_BETTER = ['loss', 'log_loss', 'brier_score', 'ece', 'hamming_lo
 
 export const betterOf = (metric: string): MetricDirection => (SMALLER_IS_BETTER.includes(metric) ? 'lower' : 'higher');
 
-/** Why a metric has no value, for a value that is not a finite number. */
-export function whyUndefined(metric: string, value: number, task: Task): string {
+/**
+ * Why a metric has no value, for a value that is not a finite number. `found`: what is the case in the data, as a measurement tells;
+ * without it, what may be the case.
+ */
+export function whyUndefined(metric: string, value: number, task: Task, found?: string): string {
   if (!Number.isNaN(value)) return 'it is too large for a number';
+  if (found !== undefined) return found;
   if (task === 'token-classification' && metric !== 'accuracy') return without('no entity is true', 'no entity is predicted', metric);
   if (/^(micro|macro|weighted|samples)_/.test(metric)) return without('no row has a label', 'no label is predicted', metric);
   return UNDEFINED[metric] ?? 'no example has anything to count for it';

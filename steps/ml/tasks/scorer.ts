@@ -6,10 +6,11 @@
 import { type Json, StepError } from '../../../engine/contract/step.ts';
 import { answerMetrics } from '../metrics/answers.ts';
 import { computed } from '../metrics/counts.ts';
-import { ENTITIES, EntityCounts } from '../metrics/entities.ts';
+import { ENTITIES, EntityCounts, whyOfEntities } from '../metrics/entities.ts';
 import { generatedMetrics } from '../metrics/generated.ts';
 import { MULTI_LABEL_PROBABILITY_METRICS, multiLabelOf } from '../metrics/multi-label.ts';
 import { PerExample } from '../metrics/per-example.ts';
+import { whyOfSets, whyUncorrelated } from '../metrics/reasons.ts';
 import {
   binaryProblem,
   classificationOf,
@@ -17,12 +18,13 @@ import {
   positiveClass,
   positiveProblem,
   regressionMetrics,
+  whyOfLabels,
 } from '../metrics/text-classification.ts';
 import { oneLabel, type ProblemType, type Task } from '../models/config.ts';
 import { LANGUAGE_METRICS } from './metrics.ts';
 
 /** What is measured. */
-export interface Scored {
+export interface ScoredAnswers {
   task: Task;
   problem: ProblemType;
   /** Those of the answers and of the rows. */
@@ -38,20 +40,22 @@ export interface Scorer {
   add(truth: Json, answer: Json): void;
   /** Of these rows, which may repeat; default: of all. NaN if one is undefined. */
   metrics(rows?: Int32Array): Record<string, number>;
+  /** Why a metric is NaN, as in a measurement. */
+  why?(metric: string): string | undefined;
 }
 
 /** Whether the metric is the share of rows that are answered correctly. */
-export function isShareOfRows({ task, problem }: Pick<Scored, 'task' | 'problem'>, metric: string): boolean {
+export function isShareOfRows({ task, problem }: Pick<ScoredAnswers, 'task' | 'problem'>, metric: string): boolean {
   if (task === 'question-answering' || task === 'seq2seq') return metric === 'exact_match';
   return task === 'text-classification' && problem !== 'regression' && metric === 'accuracy';
 }
 
 /** Whether the metrics need the probability of each label. */
-export const needsScores = ({ task, problem, metrics }: Pick<Scored, 'task' | 'problem' | 'metrics'>): boolean =>
+export const needsScores = ({ task, problem, metrics }: Pick<ScoredAnswers, 'task' | 'problem' | 'metrics'>): boolean =>
   task === 'text-classification' &&
   metrics.some((name) => (oneLabel(task, problem) ? PROBABILITY_METRICS : MULTI_LABEL_PROBABILITY_METRICS).includes(name));
 
-export function openScorer(scored: Scored): Scorer {
+export function openScorer(scored: ScoredAnswers): Scorer {
   const { task, problem } = scored;
   if (task === 'question-answering') return scoreAnswers(scored);
   if (task === 'token-classification') return scoreTags(scored);
@@ -61,7 +65,7 @@ export function openScorer(scored: Scored): Scorer {
   return problem === 'multi_label_classification' ? scoreSets(scored) : scoreLabels(scored);
 }
 
-function scoreLabels(scored: Scored): Scorer {
+function scoreLabels(scored: ScoredAnswers): Scorer {
   const { labels, metrics } = scored;
   const classes = new Map(labels.map((label, k) => [label, k]));
   const rows = new PerExample(2, Int32Array);
@@ -90,11 +94,13 @@ function scoreLabels(scored: Scored): Scorer {
       );
       return metricsOf(own);
     },
+    why: (metric) =>
+      whyOfLabels(metric, { truth: rows.column(0), predicted: rows.column(1), ...(positive !== undefined && { positive }) }, labels),
   };
 }
 
 /** The index of the positive label of two. */
-function positiveOf({ labels, metrics, positive, option = [] }: Scored): number | undefined {
+function positiveOf({ labels, metrics, positive, option = [] }: ScoredAnswers): number | undefined {
   const binary = binaryProblem(metrics, labels);
   if (binary)
     throw new StepError(binary.message, `${binary.hint} The labels are those of both models: ${labels.join(', ')}.`, [...option, 'metric']);
@@ -103,7 +109,7 @@ function positiveOf({ labels, metrics, positive, option = [] }: Scored): number 
   return positiveClass(labels, positive, metrics);
 }
 
-function scoreSets(scored: Scored): Scorer {
+function scoreSets(scored: ScoredAnswers): Scorer {
   const { labels, metrics } = scored;
   const [truths, given] = [new PerExample(labels.length, Uint8Array), new PerExample(labels.length, Uint8Array)];
   const keepsScores = needsScores(scored);
@@ -121,19 +127,21 @@ function scoreSets(scored: Scored): Scorer {
       metricsOf ??= multiLabelOf({ truth: truths.each(), predicted: given.each(), ...(keepsScores && { scores: scores.each() }) }, metrics);
       return metricsOf(rows);
     },
+    why: (metric) => whyOfSets(metric, { truth: truths, predicted: given, labels }),
   };
 }
 
-function scoreNumbers({ metrics }: Scored): Scorer {
+function scoreNumbers({ metrics }: ScoredAnswers): Scorer {
   const rows = new PerExample(2);
   return {
     add: (truth, answer) => rows.add([truth as number, (answer as { score: number }).score]),
     metrics: (own) => regressionMetrics(rows.column(0, own), rows.column(1, own), metrics),
+    why: (metric) => whyUncorrelated(metric, rows.column(0), rows.column(1)),
   };
 }
 
 /** A word without a token has no tag, which counts as no entity, as in evaluate. */
-function scoreTags({ labels, metrics }: Scored): Scorer {
+function scoreTags({ labels, metrics }: ScoredAnswers): Scorer {
   const nothing = labels.includes('O') ? 'O' : '';
   const entities = new EntityCounts();
   return {
@@ -145,11 +153,12 @@ function scoreTags({ labels, metrics }: Scored): Scorer {
       );
     },
     metrics: (rows) => computed(ENTITIES, metrics, entities.counted(rows)),
+    why: (metric) => whyOfEntities(metric, entities.counted()),
   };
 }
 
 /** The metrics are means over the rows. */
-function scoreAnswers({ metrics }: Scored): Scorer {
+function scoreAnswers({ metrics }: ScoredAnswers): Scorer {
   const values = new PerExample(metrics.length);
   return {
     add(truth, answer) {
@@ -165,7 +174,7 @@ function scoreAnswers({ metrics }: Scored): Scorer {
 }
 
 /** Metrics of the texts, and of the tokens of the targets. The true values are the references. */
-function scoreTexts(scored: Scored): Scorer {
+function scoreTexts(scored: ScoredAnswers): Scorer {
   const ofTokens = scored.metrics.filter((name) => LANGUAGE_METRICS.includes(name));
   const texts = generatedMetrics(scored.metrics.filter((name) => !ofTokens.includes(name)));
   const tokens = scoreTokens({ ...scored, metrics: ofTokens });
@@ -179,7 +188,7 @@ function scoreTexts(scored: Scored): Scorer {
 }
 
 /** Means over the predicted tokens: a row counts as often as it has tokens. */
-function scoreTokens({ metrics }: Scored): Scorer {
+function scoreTokens({ metrics }: ScoredAnswers): Scorer {
   const sums = new PerExample(3);
   return {
     add(_, answer) {

@@ -141,6 +141,8 @@ export interface Measurement<R = unknown> {
    * all examples. NaN means that a metric is undefined.
    */
   metrics(rows?: Int32Array): Record<string, number>;
+  /** Why a metric is NaN on these examples; default: on all. Undefined if there is only one possible reason. */
+  why?(metric: string, rows?: Int32Array): string | undefined;
   /** The class of each example, for samples with as many examples of each class. */
   strata?(): ArrayLike<number>;
   /** Further results of a report, e.g. a confusion matrix. */

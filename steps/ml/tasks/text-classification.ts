@@ -10,6 +10,7 @@ import { quote } from '../data/sql.ts';
 import { requireColumn } from '../data/table.ts';
 import { labelReport, MULTI_LABEL_PROBABILITY_METRICS, multiLabelOf } from '../metrics/multi-label.ts';
 import { PerExample } from '../metrics/per-example.ts';
+import { whyOfSets, whyUncorrelated } from '../metrics/reasons.ts';
 import {
   type Classified,
   classificationOf,
@@ -20,6 +21,7 @@ import {
   positiveClass,
   regressionOf,
   reliabilityBins,
+  whyOfLabels,
 } from '../metrics/text-classification.ts';
 import { calibratedLogits, flagsByThreshold, labelByThreshold, type ModelCalibration } from '../models/calibration.ts';
 import type { TokenColumn } from '../models/token-dataset.ts';
@@ -303,6 +305,12 @@ function measureLabels({ labels, metrics, positive, split, labelIds, calibration
       metricsOf ??= classificationOf(classified(), metrics);
       return { loss: rows.sums(of)[2]! / (of?.length ?? rows.count), ...metricsOf(of) };
     },
+    why: (metric, of) =>
+      whyOfLabels(
+        metric,
+        { truth: rows.column(0, of), predicted: rows.column(1, of), ...(positive !== undefined && { positive }) },
+        labels,
+      ),
     strata: () => rows.column(0),
     report() {
       const all = classified();
@@ -360,6 +368,7 @@ function measureSets({ labels, metrics, split, labelIds, calibration, group }: M
       metricsOf ??= multiLabelOf(sets(), metrics);
       return { loss: losses.sums(of)[0]! / (of?.length ?? losses.count), ...metricsOf(of) };
     },
+    why: (metric, of) => whyOfSets(metric, { truth, predicted, labels }, of),
     report: () => ({ labels, classes: labelReport(labels, sets(), metrics) }),
     warnings() {
       const [real, given] = [truth.each().map(String), predicted.each().map(String)];
@@ -389,6 +398,7 @@ function measureNumbers({ labels, metrics, split }: Measuring): Measurement<Floa
       const { mse, ...asked } = metricsOf(of);
       return { loss: mse!, ...Object.fromEntries(metrics.map((name) => [name, name === 'mse' ? mse! : asked[name]!])) };
     },
+    why: (metric, of) => whyUncorrelated(metric, rows.column(0, of), rows.column(1, of)),
     report: () => ({ labels }),
   };
 }

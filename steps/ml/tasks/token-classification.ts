@@ -8,7 +8,7 @@ import type { Row } from '../data/database.ts';
 import { quote } from '../data/sql.ts';
 import { requireColumn } from '../data/table.ts';
 import { computed, mean, total } from '../metrics/counts.ts';
-import { ENTITIES, EntityCounts } from '../metrics/entities.ts';
+import { ENTITIES, EntityCounts, whyOfEntities } from '../metrics/entities.ts';
 import { PerExample } from '../metrics/per-example.ts';
 import { classReport } from '../metrics/text-classification.ts';
 import type { Sequence } from '../models/tokenizer.ts';
@@ -325,6 +325,7 @@ function measure({ labels, metrics, split, labelIds }: Measuring): Measurement<F
       const [loss, words] = sums.sums(rows) as unknown as [number, number];
       return { loss: loss / words, ...computed(ENTITIES, metrics, entities.counted(rows)) };
     },
+    why: (metric, rows) => whyOfEntities(metric, entities.counted(rows)),
     report() {
       const { '': _, ...classes } = classReport(names, matrix);
       return { labels, ...(markEntities(labels) && { entities: { ...entities.counted().types } }), classes };

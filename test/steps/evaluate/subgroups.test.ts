@@ -124,7 +124,7 @@ test('a slice with one label has no MCC and, without a positive row, no F1, inst
   const { report } = await evaluated({ slices: { label: { column: 'label' } }, metrics: ['f1', 'accuracy', 'mcc'] });
   const bad = report.slices.label.slices.find(({ slice }: any) => slice === 'bad');
   expect(bad.metrics).toMatchObject({ f1: null, mcc: null, accuracy: expect.any(Number) });
-  expect(bad.undefined).toEqual({ f1: 'no row has the positive label', mcc: 'all rows have the same label' });
+  expect(bad.undefined).toEqual({ f1: 'no row has the label good', mcc: 'every row has the label bad' });
   expect(report.metrics['gap.label']).toBeNull();
 });
 

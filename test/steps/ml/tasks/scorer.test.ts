@@ -1,9 +1,9 @@
 /** Answers are scored with the definitions of evaluate, for each task, and on rows that repeat. */
 import { expect, test } from 'vitest';
 import type { Json } from '../../../../engine/contract/step.ts';
-import { isShareOfRows, openScorer, type Scored } from '../../../../steps/ml/tasks/scorer.ts';
+import { isShareOfRows, openScorer, type ScoredAnswers } from '../../../../steps/ml/tasks/scorer.ts';
 
-const text: Scored = {
+const text: ScoredAnswers = {
   task: 'text-classification',
   problem: 'single_label_classification',
   labels: ['ham', 'spam'],
@@ -11,7 +11,7 @@ const text: Scored = {
   option: ['compare'],
 };
 
-function scored(given: Partial<Scored>, rows: [Json, Json][], of = rows.map((_, i) => i)): number {
+function scored(given: Partial<ScoredAnswers>, rows: [Json, Json][], of = rows.map((_, i) => i)): number {
   const scorer = openScorer({ ...text, ...given });
   for (const [truth, answer] of rows) scorer.add(truth, answer);
   return Object.values(scorer.metrics(Int32Array.from(of)))[0]!;
@@ -29,7 +29,7 @@ const MAILS: [Json, Json][] = [
   ['spam', said('spam', 0.75)],
 ];
 
-test.each<[string, Partial<Scored>, [Json, Json][], number]>([
+test.each<[string, Partial<ScoredAnswers>, [Json, Json][], number]>([
   ['f1', {}, MAILS, 0.8],
   ['f1', { positive: 'ham' }, MAILS, 2 / 3],
   ['accuracy', { metrics: ['accuracy'] }, MAILS, 0.75],
