@@ -9,8 +9,10 @@ import { namesOf, requireColumn, tableOf, writeTable } from '../ml/data/table.ts
 import { distinct, meets, parseLimit } from '../ml/metrics/limits.ts';
 import { readConfig } from '../ml/models/model-folder.ts';
 import { familyOf } from '../ml/models/registry.ts';
+import { checkColumnGiveaways } from './column-giveaways.ts';
 import { checkDuplicates, groupContents, incompleteWarning, matchRows, startSearch, storeNear } from './duplicates.ts';
 import { type CheckedData, count, Findings } from './findings.ts';
+import { checkGiveaways } from './giveaways.ts';
 import { checkLabelErrors } from './label-errors.ts';
 import { LabelNames } from './label-names.ts';
 import { checkLabels } from './labels.ts';
@@ -188,6 +190,9 @@ async function runChecks(data: CheckedData, findings: Findings, context: Context
   if (search && search.incomplete > 0) warn(incompleteWarning(search.incomplete));
 
   await checkLabelNames(data, labels, names, findings);
+  const giveaways = options.giveaways === false ? undefined : { ...GIVEAWAYS, ...(options.giveaways === true ? {} : options.giveaways) };
+  await checkGiveaways(data, labels, { options: giveaways, signal }, findings);
+  await checkColumnGiveaways(data, labels, giveaways, findings);
   const limit = options.max_length ?? (await limitOf(inputs.model));
   await checkLengths(data, { unit: inputs.model === undefined ? 'words' : 'tokens', maxLength: limit }, findings);
   await checkLanguages(data, options.languages, findings);
@@ -197,6 +202,7 @@ async function runChecks(data: CheckedData, findings: Findings, context: Context
 }
 
 const NEAR_DUPLICATES = { threshold: 0.8, unit: 'characters', ngram: 5, permutations: 128 } as const;
+const GIVEAWAYS = { precision: 0.98, coverage: 0.05 } as const;
 const LABEL_ERRORS = { method: 'prune_by_noise_rate', folds: 5 } as const;
 
 /** The longest sequence of a model; undefined for a folder with only a tokenizer. */

@@ -28,6 +28,7 @@ const PROBLEMS = [
   'across_splits',
   'conflicting_label',
   'label_in_text',
+  'giveaway',
   'too_long',
   'other_language',
   'label_error',

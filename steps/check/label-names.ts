@@ -3,6 +3,8 @@
  * all texts. A common word, such as the label "good", is in texts of every label and gives nothing away.
  */
 
+import { wilsonInterval } from '../ml/metrics/proportions.ts';
+
 interface Association {
   label: string;
   /** Rows whose text contains the name, and those of them that have the label. */
@@ -61,7 +63,7 @@ export class LabelNames {
         right,
         lift: right / rows / prior,
         certainty: certainty(right / rows),
-        gives_away: certainty(wilsonLow(right, rows)) >= TELLING,
+        gives_away: certainty(wilsonInterval({ hits: right, rows }, 0.95).low) >= TELLING,
       };
     });
   }
@@ -78,12 +80,3 @@ export class LabelNames {
 }
 
 const wordsOf = (text: string): string[] => text.toLowerCase().match(/[\p{L}\p{M}\p{N}]+/gu) ?? [];
-
-/** The lower end of Wilson's 95% interval of a share. */
-function wilsonLow(right: number, rows: number): number {
-  const z = 1.959963984540054;
-  const share = right / rows;
-  const centre = share + (z * z) / (2 * rows);
-  const spread = z * Math.sqrt((share * (1 - share)) / rows + (z * z) / (4 * rows * rows));
-  return (centre - spread) / (1 + (z * z) / rows);
-}

@@ -20,6 +20,8 @@ const FIGURES = [
   'near_duplicates.across_splits',
   'near_duplicates.conflicting',
   'label_in_text',
+  'giveaways',
+  'giveaways.columns',
   'too_long',
   'other_language',
   'label_errors',
@@ -29,7 +31,8 @@ const FIGURES = [
 export default declareStep({
   name: 'check',
   version: 1,
-  description: 'Checks data before training: schema, missing values, labels, duplicates, lengths, languages and probable label errors.',
+  description:
+    'Checks data before training: schema, missing values, labels, duplicates, leakage of labels, lengths, languages and probable label errors.',
   inputs: {
     data: { kind: 'folder', description: 'The data of a collect, clean or split step.' },
     model: { kind: 'folder', optional: true, description: 'A model folder. Its tokenizer counts the tokens of the texts.' },
@@ -133,6 +136,32 @@ export default declareStep({
       description:
         'How probable label errors are found: `{ method: prune_by_noise_rate, folds: 5 }` by default. A bag of words predicts each row without having seen it, and confident learning compares its probabilities with the labels. `false` skips the search.',
     },
+    giveaways: {
+      anyOf: [
+        { type: 'boolean' },
+        {
+          type: 'object',
+          properties: {
+            precision: {
+              type: 'number',
+              exclusiveMinimum: 0.5,
+              maximum: 1,
+              description: 'The least share of the texts with the phrase that have the label. Default: 0.98.',
+            },
+            coverage: {
+              type: 'number',
+              exclusiveMinimum: 0,
+              maximum: 1,
+              description: 'The least share of the texts with the label that have the phrase. Default: 0.05.',
+            },
+          },
+          additionalProperties: false,
+        },
+      ],
+      default: true,
+      description:
+        'Which words, phrases and values of other columns give a label away: `{ precision: 0.98, coverage: 0.05 }` by default. Both must hold in train and in the other splits. `false` skips the search.',
+    },
     limits: {
       type: 'object',
       additionalProperties: { type: 'string', pattern: LIMIT_PATTERN, title: LIMIT_TITLE },
@@ -159,6 +188,7 @@ export default declareStep({
     max_length: 'max_len max_tokens',
     languages: 'language lang',
     label_errors: 'cleanlab confident_learning label_issues',
+    giveaways: 'leakage label_leakage leaks shortcuts',
     limits: 'thresholds threshold fail_if require',
     seed: 'random_state random_seed',
     data: 'dataset table',

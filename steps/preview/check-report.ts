@@ -24,6 +24,7 @@ export function checkTables(text: string, limit: number): Preview[] | undefined 
     ...lengths(checks.lengths),
     ...bySplit('languages', 'language', checks.languages, limit),
     ...labelNames(checks.label_in_text, limit),
+    ...giveaways(checks, limit),
     ...suggestions(checks.label_errors?.suggested, limit),
     ...examples(report, limit),
   ];
@@ -130,6 +131,34 @@ function labelNames(found: NameCounts[] = [], limit: number): Preview[] {
   ]);
   const header = ['label', 'gives itself away', 'texts with its name', 'of this label', 'lift', 'certainty'];
   return tableOf('names of labels in texts', header, rows, { limit, words: 2, things: 'labels' });
+}
+
+interface GiveawayCounts {
+  label: string;
+  train: { rows: number; precision: number; coverage: number };
+  confirmed: { rows: number; precision: number; coverage: number };
+}
+
+/** Phrases of texts, and values of columns. */
+function giveaways(checks: CheckReport['checks'], limit: number): Preview[] {
+  const phrases: (GiveawayCounts & { text: string })[] = checks.giveaways?.phrases ?? [];
+  const values: (GiveawayCounts & { column: string; part: string; value: string | null })[] = checks['giveaways.columns']?.values ?? [];
+  const found = [
+    ...phrases.map(({ text, ...one }) => ({ ...one, where: 'text', what: text })),
+    ...values.map(({ column, part, value, ...one }) => ({
+      ...one,
+      where: part === 'value' ? column : `${part} of ${column}`,
+      what: value ?? 'no value',
+    })),
+  ];
+  const rows = found.map(({ label, where, what, train, confirmed }) => [
+    label,
+    where,
+    what,
+    ...[train, confirmed].flatMap((one) => [number(one.rows), counted(one.precision), counted(one.coverage)]),
+  ]);
+  const header = ['label', 'given away by', 'value', 'rows', 'precision', 'coverage', 'confirmed in', 'precision', 'coverage'];
+  return tableOf('what gives labels away', header, rows, { limit, words: 3, things: 'values' });
 }
 
 function suggestions(found: { given: string; suggested: string; rows: number }[] = [], limit: number): Preview[] {

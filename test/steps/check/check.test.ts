@@ -14,7 +14,7 @@ const checked = async (rows: Rows, options: object = {}) => checkedFolder(await 
 
 /** `data`: a data artifact. */
 async function checkedFolder(data: string, options: object = {}, inputs: Record<string, string> = {}) {
-  const ran = await ranStep(definition, { label_errors: false, languages: false, ...options }, { data, ...inputs });
+  const ran = await ranStep(definition, { label_errors: false, languages: false, giveaways: false, ...options }, { data, ...inputs });
   const report = JSON.parse(readFileSync(ran.outputs.report!, 'utf8'));
   const found = new Map<string, any>();
   const columns = ['id', 'problems', 'details', 'suggested_label', 'similar_to', 'duplicate_group'];
