@@ -180,14 +180,15 @@ async function* rowsOf(folder: string, { fields, columns, split }: Preparing): A
     const { text } = await namesOf(folder);
     const used = fields
       .filter(({ optional }) => !optional)
-      .map(({ name }) => [name, columns[name] ?? (name === 'text' ? text : undefined) ?? name] as const);
-    for (const [, column] of used) requireColumn(known, column, 'data');
+      .map((field) => ({ field, column: columns[field.name] ?? (field.name === 'text' ? text : undefined) ?? field.name }));
+    for (const { column } of used) requireColumn(known, column, 'data');
     const condition = await splitCondition(database, table, { split, hasSplits: known.some(({ name }) => name === 'split') });
-    const selected = used.map(([name, column]) => `coalesce(${quote(column)}::VARCHAR, '') AS ${quote(name)}`);
-    for await (const rows of database.stream<Row & { id: string }>(
-      `SELECT id::VARCHAR AS id, ${selected.join(', ')} FROM ${table}${condition} ORDER BY id`,
-    ))
-      for (const { id, ...input } of rows) yield { id, input: input as Input };
+    const selected = used.map(({ field: { name, group }, column }) =>
+      group ? `${quote(column)}::VARCHAR AS ${quote(name)}` : `coalesce(${quote(column)}::VARCHAR, '') AS ${quote(name)}`,
+    );
+    for await (const rows of database.stream<Row>(`SELECT id::VARCHAR AS id, ${selected.join(', ')} FROM ${table}${condition} ORDER BY id`))
+      for (const { id, ...values } of rows)
+        yield { id: id as string, input: Object.assign({}, ...used.map(({ field }) => partOfInput(field, values[field.name]))) };
   } finally {
     database.close();
   }

@@ -55,7 +55,7 @@ export async function calibrate(context: Context): Promise<void> {
     const calibration: ModelCalibration = {
       temperature,
       ...(thresholds && { thresholds: thresholds.thresholds }),
-      ...(grouping && { group: grouping.column, ...grouping.renamed, group_thresholds: thresholds?.group_thresholds }),
+      ...(grouping && { group: grouping.column, ...grouping.reading, group_thresholds: thresholds?.group_thresholds }),
       fitted_on: options.split,
       rows: split.rows,
       ece: { before: quality.before.ece!, after: quality.after.ece! },
@@ -104,12 +104,10 @@ async function groupingOf({ options, inputs }: Context, info: TokensInfo, split:
       ['group'],
     );
   const file = (await namesOf(inputs.data)).renamed?.[column];
-  return {
-    column,
-    least,
-    renamed: file === undefined ? {} : { group_in_files: file },
-    ...(await readGroups(split, inputs.data, column, 'group')),
-  };
+  const groups = await readGroups(split, inputs.data, column, 'group');
+  const { type } = groups;
+  const reading = { ...(type !== 'text' && { group_type: type }), ...(file !== undefined && { group_in_files: file }) };
+  return { ...groups, column, least, reading };
 }
 
 function refuseOneClass({ truth, width, independent }: Scored, { labels }: Model, split: string): void {

@@ -17,7 +17,8 @@ interface Labelled {
 
 export interface Grouping extends Groups {
   column: string;
-  renamed: Pick<ModelCalibration, 'group_in_files'>;
+  /** How predict and serve read the column. */
+  reading: Pick<ModelCalibration, 'group_type' | 'group_in_files'>;
   /** Values with fewer rows get no thresholds of their own. */
   least: number;
 }

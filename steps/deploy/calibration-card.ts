@@ -25,12 +25,12 @@ export function aboutCalibration(
     ];
   return [
     ...parts,
-    `A label is predicted if its score reaches the threshold, which depends on ${code(group)}.${otherwise} Every input needs this field.`,
+    `A label is predicted if its score reaches the threshold, which depends on ${code(group)}.${otherwise} Every input needs this field; null means that the value is missing.`,
     table(
       [code(group), 'label', 'threshold'],
       [
         ...Object.entries(group_thresholds!).flatMap(([value, each]) => rowsOf(each, plain(value))),
-        ...rowsOf(thresholds, 'any other value'),
+        ...rowsOf(thresholds, 'any other value, or none'),
       ],
     ),
   ];

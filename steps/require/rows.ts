@@ -7,7 +7,7 @@ import { literal, quote } from '../ml/data/sql.ts';
 import { namesOf, requireColumn, tableOf } from '../ml/data/table.ts';
 import { listed } from '../ml/models/json.ts';
 import { answersAsJson, answersIn } from '../ml/tasks/question-answering.ts';
-import type { Field, Input } from '../ml/tasks/task.ts';
+import { type Field, type Input, partOfInput } from '../ml/tasks/task.ts';
 
 export interface ComparedRows {
   ids: string[];
@@ -157,7 +157,7 @@ function fieldsOf(
   { text, model }: { text: string | undefined; model: string },
 ): FieldColumn[] {
   return fields.flatMap((field: Field): FieldColumn[] => {
-    const { name, optional, words } = field;
+    const { name, optional, words, group } = field;
     const column = encoding.fields?.[name] ?? (name === 'text' ? (text ?? (words ? 'tokens' : name)) : name);
     const found = columns.find((one) => one.name === column);
     if (!found && optional) return [];
@@ -171,6 +171,7 @@ function fieldsOf(
       const read = (list: string | null): Input => ({ [name]: (JSON.parse(list!) as string[]).join(' '), words: list! });
       return [{ column, sql: `coalesce(to_json(${quote(column)}::VARCHAR[])::VARCHAR, '[]')`, read }];
     }
+    if (group) return [{ column, sql: `${quote(column)}::VARCHAR`, read: (value) => partOfInput(field, value)! }];
     return [{ column, sql: `coalesce(${quote(column)}::VARCHAR, '')`, read: (value) => ({ [name]: value! }) }];
   });
 }

@@ -239,19 +239,24 @@ function inputOf({ fields: row, json, row: number }: JsonRow & { problem?: undef
     else if (optional && (value === undefined || value === null)) continue;
     else if (key !== undefined) return { message: problemOfField(field, key, value) };
     else {
-      const hint =
+      const shape =
         required(source).length === 1 ? 'Use another key with --column KEY.' : `Each line must be an object such as ${exampleOf(source)}.`;
-      return { message: `no "${keys.join('" and no "')}" among ${Object.keys(row).join(', ') || 'no keys'}`, hint };
+      const fields = Object.keys(row);
+      const found = fields.length === 0 ? 'it has no fields' : `it has ${fields.join(', ')}`;
+      return { message: `no field "${keys.join('" and no "')}": ${found}`, hint: field.group ? `${shape} ${MISSING_GROUP} null.` : shape };
     }
   }
   const names = source.options.columns ?? (Object.hasOwn(row, 'id') ? ['id'] : []);
   return { input, kept: names.length > 0 ? keptOf(json, names) : {} };
 }
 
+/** Ends with how a missing value is written. */
+const MISSING_GROUP = 'The thresholds of the model depend on this field. If its value is missing, write';
+
 function problemOfField(field: Field, key: string, value: unknown): string {
   const item = itemThatIsNoWord(field, value);
   return item === undefined
-    ? `"${key}" is ${kindOf(value)}, not a string`
+    ? `"${key}" is ${kindOf(value)}, not a string${field.group ? ', a number, a boolean or null' : ''}`
     : `item ${item} of "${key}" is ${kindOf((value as unknown[])[item - 1])}, not a string`;
 }
 
@@ -273,7 +278,7 @@ interface Raw {
   rawJSON(text: string): Json;
 }
 
-/** A row with too few or too many fields is an error. An empty field is an empty text. */
+/** A row with too few or too many fields is an error. An empty field is an empty text, or the missing value of a group. */
 async function* fromCsv(bytes: AsyncIterable<Buffer>, source: Source, delimiter?: string): AsyncGenerator<InputRow[]> {
   const csv = await openCsv(bytes, {
     source: source.name,
@@ -282,12 +287,13 @@ async function* fromCsv(bytes: AsyncIterable<Buffer>, source: Source, delimiter?
     encoding: encodingOf(source),
   });
   let header: Header | undefined;
+  const groups = source.fields.flatMap(({ name, group }) => (group ? [name] : []));
   const read = (record: CsvRecord): RowContent | Mistake | undefined => {
     const problem = record.problem ?? (header && lengthProblem(record, header));
     if (problem === `not ${encodingOf(source)}`) return { message: problem, hint: NOT_UTF8 };
     if (problem !== undefined) return { message: problem, hint: 'Quote a field that contains the delimiter, a quote or a newline.' };
     const { fields } = record as CsvRecord & { problem?: undefined };
-    if (header) return rowOf(header, fields);
+    if (header) return rowOf(header, fields, groups);
     header = headerOf(fields, record.line, source);
     return undefined;
   };
@@ -326,9 +332,11 @@ function headerOf(cells: (string | null)[], line: number | undefined, source: So
 
 function noColumn(source: Source, place: string, names: string[]): StepError {
   const missing = source.fields.find(({ keys, optional }) => !optional && !keys.some((key) => names.includes(key)))!;
+  const shape =
+    required(source).length === 1 ? 'Use another column with --column COLUMN.' : `Name the columns ${required(source).join(' and ')}.`;
   return new StepError(
     `${place}: no column "${missing.keys.join('" and no "')}": ${names.length === 0 ? 'it is empty' : `it has ${names.join(', ')}`}`,
-    required(source).length === 1 ? 'Use another column with --column COLUMN.' : `Name the columns ${required(source).join(' and ')}.`,
+    missing.group ? `${shape} ${MISSING_GROUP} an empty field.` : shape,
   );
 }
 
@@ -337,8 +345,11 @@ function lengthProblem(record: CsvRecord, { width }: Header): string | undefined
   return `${record.fields.length} ${record.fields.length === 1 ? 'field' : 'fields'} instead of ${width}`;
 }
 
-const rowOf = ({ fields, kept }: Header, cells: (string | null)[]): RowContent => ({
-  input: Object.fromEntries(fields.map(([name, place]) => [name, cells[place] ?? ''])),
+/** As in collect, only an empty field without quotes is missing. */
+const rowOf = ({ fields, kept }: Header, cells: (string | null)[], groups: string[]): RowContent => ({
+  input: Object.fromEntries(
+    fields.flatMap(([name, place]) => (cells[place] === null && groups.includes(name) ? [] : [[name, cells[place] ?? '']])),
+  ),
   kept: Object.fromEntries(kept.map(([name, place]) => [name, cells[place]!])),
 });
 
@@ -384,13 +395,13 @@ function decoded(name: string, type: string): string {
   return type.startsWith('BLOB[') ? `list_transform(${name}::BLOB[], lambda word: decode(word))` : name;
 }
 
-/** A missing text is empty, as in CSV. A missing list of words is an error, as in JSONL. */
+/** A missing text is empty, as in CSV. A missing list of words is an error, as in JSONL. A group may be missing. */
 function parquetRow(row: Row, { fields, kept }: Header, columns: TableColumn[], source: Source): RowContent | Mistake {
   const input: Input = {};
   for (const [i, [name, place]] of fields.entries()) {
     const field = source.fields.find((one) => one.name === name)!;
     const column = columns[place]!;
-    const value = row[`__${i}`] ?? (field.group || TEXT.test(column.type) ? '' : null);
+    const value = row[`__${i}`] ?? (!field.group && TEXT.test(column.type) ? '' : null);
     const part = partOfInput(field, value);
     if (!part) return { message: problemOfField(field, column.name, value) };
     Object.assign(input, part);

@@ -61,8 +61,8 @@ function predicting({ task, problem, labels, fields, calibration }: Bundle, limi
   const text = { type: 'string', maxLength: limits.characters };
   const words = { type: 'array', items: text, description: 'The words of the text, which are joined by spaces.' };
   const group = {
-    type: ['string', 'number', 'boolean'],
-    description: 'Decides which thresholds apply. Values without thresholds of their own have those of all rows.',
+    type: ['string', 'number', 'boolean', 'null'],
+    description: 'Decides which thresholds apply. Values without thresholds of their own, and missing ones (null), have those of all rows.',
     examples: Object.keys(calibration?.group_thresholds ?? {}).slice(0, 20),
   };
   const object = {

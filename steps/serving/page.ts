@@ -73,8 +73,8 @@ const PLACEHOLDERS: Record<string, string> = {
 function groupField({ calibration }: Bundle): string {
   if (calibration?.group === undefined) return '';
   const values = Object.keys(calibration.group_thresholds!).map((value) => `<option value="${escaped(value)}"></option>`);
-  return `    <label for="group">${escaped(calibration.group)} <span class="hint">(decides the thresholds)</span></label>
-    <input id="group" data-field="${escaped(calibration.group)}" list="groups" autocomplete="off">
+  return `    <label for="group">${escaped(calibration.group)} <span class="hint">(decides the thresholds; may be empty)</span></label>
+    <input id="group" data-field="${escaped(calibration.group)}" data-group list="groups" autocomplete="off">
     <datalist id="groups">${values.join('')}</datalist>
 `;
 }
@@ -235,7 +235,7 @@ const command = 'curl ' + new URL('predict', location.href);
 const send = (options) => fetch('predict', options);
 
 function request(shown) {
-  const given = fields.filter((field) => field.value || !('optional' in field.dataset)).map((field) => [field.dataset.field, shown(field.value)]);
+  const given = fields.filter((field) => field.value || !('optional' in field.dataset)).map((field) => [field.dataset.field, 'group' in field.dataset && !field.value ? null : shown(field.value)]);
   return { inputs: given.length === 1 && given[0][0] === 'text' ? given[0][1] : Object.fromEntries(given) };
 }
 

@@ -101,8 +101,9 @@ function inputOf(given: Record<string, unknown>, fields: TaskKind['fields'], pla
       const item = itemThatIsNoWord(field, value);
       const actual =
         item === undefined ? `not ${kindOf(value)}` : `and item ${item} of the list is ${kindOf((value as unknown[])[item - 1])}`;
-      return `"${name}" of ${place} must be a string${words ? ' or a list of strings, its words' : group ? ', a number or a boolean' : ''}, ${actual}`;
-    } else if (!optional) return `${place} has no "${name}"${group ? ', which decides the thresholds of the model' : ''}`;
+      return `"${name}" of ${place} must be a string${words ? ' or a list of strings, its words' : group ? ', a number, a boolean or null' : ''}, ${actual}`;
+    } else if (!optional)
+      return `${place} has no "${name}"${group ? ', which decides the thresholds of the model; null means that the value is missing' : ''}`;
   }
   const unknown = Object.keys(given).find((key) => !fields.some(({ name }) => name === key));
   if (unknown === 'text_pair') return `${place}: ${notTaken(unknown)}`;

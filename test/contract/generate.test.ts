@@ -82,5 +82,5 @@ test('a request that is impossible is refused with a message', async () => {
   const none = await p.run('generate', 'model', 'a', '--max-new-tokens', '0');
   expect([none.code, none.stderr]).toEqual([2, expect.stringContaining('--max-new-tokens is 0')]);
   const odd = await p.run('generate', 'model', '--file', 'odd.jsonl');
-  expect([odd.code, odd.stderr]).toEqual([1, expect.stringContaining('odd.jsonl:2: no "prompt" among text')]);
+  expect([odd.code, odd.stderr]).toEqual([1, expect.stringContaining('odd.jsonl:2: no field "prompt": it has text')]);
 });

@@ -17,6 +17,8 @@ export interface ModelCalibration {
   thresholds?: Thresholds;
   /** The column whose values have thresholds of their own. It is a field of every input. */
   group?: string;
+  /** The type of the column if it is not text: 1 and 1.0 are the same number. */
+  group_type?: 'number' | 'boolean';
   /** The name of this column in the collected files, if it was renamed. */
   group_in_files?: string;
   /** By value of the column. Other values, and missing ones, have `thresholds`. */
@@ -115,9 +117,22 @@ export function flagsByThreshold(
 const THRESHOLD = 0.5;
 
 function thresholdsFor(calibration: ModelCalibration | undefined, group: string | undefined): Thresholds | undefined {
-  const groups = calibration?.group_thresholds;
-  return group !== undefined && groups && Object.hasOwn(groups, group) ? groups[group] : calibration?.thresholds;
+  const { group_thresholds: groups, group_type: type, thresholds } = calibration ?? {};
+  if (group === undefined || !groups) return thresholds;
+  const value = asStored(group, type);
+  return Object.hasOwn(groups, value) ? groups[value] : thresholds;
 }
+
+/** A number or a boolean as the data write it, as `collect` reads it from text: 1.0 is 1, and True is true. */
+function asStored(value: string, type: ModelCalibration['group_type']): string {
+  const text = value.trim();
+  if (type === 'number' && /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) && Number.isSafeInteger(Number(text)))
+    return String(Number(text));
+  if (type === 'boolean') return BOOLEANS[text.toLowerCase()] ?? value;
+  return value;
+}
+
+const BOOLEANS: Record<string, string> = { true: 'true', 1: 'true', false: 'false', 0: 'false' };
 
 /** For the log. */
 export function calibrationInWords({ temperature, thresholds = {}, group }: ModelCalibration): string {

@@ -7,6 +7,7 @@ import { requireColumn, tableOf } from '../data/table.ts';
 import type { Split } from '../models/token-dataset.ts';
 
 export interface Groups {
+  type: 'text' | 'number' | 'boolean';
   /** The values that occur, in their sort order. */
   names: string[];
   /** For each example, the index of its value; -1 if the value is missing. */
@@ -46,10 +47,15 @@ export async function readGroups(split: Pick<Split, 'rows' | 'examples'>, data: 
     const of = new Int32Array(split.rows).fill(-1);
     for await (const rows of database.stream<{ example: number; value: string | null }>('SELECT example, value FROM grouped'))
       for (const { example, value } of rows) if (value !== null) of[example] = places.get(value)!;
-    return { names, of };
+    return { type: typeOf(type), names, of };
   } finally {
     database.close();
   }
+}
+
+function typeOf(type: string): Groups['type'] {
+  if (type === 'BOOLEAN') return 'boolean';
+  return /INT(EGER)?$/.test(type) ? 'number' : 'text';
 }
 
 /** Other numbers are written in several ways: 1, 1.0 and 1e0. */

@@ -22,7 +22,7 @@ export interface Field {
   optional?: boolean;
   /** A list of words may replace the text; the words are joined by spaces. */
   words?: boolean;
-  /** No text, but the value of the column whose values have thresholds of their own. */
+  /** No text, but the value of the column whose values have thresholds of their own. An input without it has a missing value. */
   group?: boolean;
 }
 
@@ -30,6 +30,7 @@ export interface Field {
 export function partOfInput({ name, words, group }: Field, value: unknown): Input | undefined {
   if (typeof value === 'string') return { [name]: value };
   if (group && (typeof value === 'number' || typeof value === 'boolean')) return { [name]: String(value) };
+  if (group && value === null) return {};
   if (!words || !Array.isArray(value) || value.some((word) => typeof word !== 'string')) return undefined;
   return { [name]: value.join(' '), words: JSON.stringify(value) };
 }

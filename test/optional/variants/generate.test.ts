@@ -75,7 +75,7 @@ test('impossible requests are refused with a message', async () => {
 
   const bad = await p.run('generate', 'model', '--file', 'bad.jsonl');
   expect([bad.code, lines(bad.stdout).length, bad.stderr.split('\n')[0]]).toEqual([1, 1, 'error: bad.jsonl:2: the prompt is empty']);
-  expect(await say('model', '--file', 'odd.jsonl')).toBe('1 error: odd.jsonl:2: no "prompt" among text');
+  expect(await say('model', '--file', 'odd.jsonl')).toBe('1 error: odd.jsonl:2: no field "prompt": it has text');
   expect(await p.run('generate', 'model', '--file', 'none.jsonl')).toMatchObject({ code: 0, stdout: '' });
 
   const own = p.read('model/generation_config.json');

@@ -128,7 +128,7 @@ test('pairs of texts', async () => {
   const half = await p.run('predict', bundle, 'half.jsonl');
   expect(half.code).toBe(1);
   expect(half.screen).toBe(
-    'error: half.jsonl:1: no "hypothesis" and no "text_pair" among text\n  Each line must be an object such as {"premise": "…", "hypothesis": "…"}.\n',
+    'error: half.jsonl:1: no field "hypothesis" and no "text_pair": it has text\n  Each line must be an object such as {"premise": "…", "hypothesis": "…"}.\n',
   );
 });
 

@@ -40,7 +40,7 @@ function rows(): string {
     const spam = i % 3 === 0;
     const words = [0, 1, 2].map((k) => `${spam ? 'buy' : 'lunch'}${(i * 7 + k * 3) % 5}`);
     const wrong = (i * 37) % 100 < (i % 2 === 0 ? 15 : 30);
-    lines.push(`${i},${['mail', 'web'][i % 2]},${words.join(' ')} n${i},${spam !== wrong ? 'spam' : 'ham'}`);
+    lines.push(`${i},${i % 10 === 9 ? '' : ['mail', 'web'][i % 2]},${words.join(' ')} n${i},${spam !== wrong ? 'spam' : 'ham'}`);
   }
   return `${lines.join('\n')}\n`;
 }
@@ -67,7 +67,7 @@ const outputs = '.tunesmith/outputs/calibrated';
 const json = (file: string) => JSON.parse(p.read(`${outputs}/${file}`));
 
 /** The predictions of an evaluate step: id, text, source, prediction and scores. */
-let predictions: { id: string; text: string; source: string; prediction: string; scores: Record<string, number> }[];
+let predictions: { id: string; text: string; source: string | null; prediction: string; scores: Record<string, number> }[];
 
 beforeAll(async () => {
   mkdirSync(p.path('model'));
@@ -94,7 +94,11 @@ test('the calibration error and the loss of a model that is too sure of itself f
 test('evaluate predicts by the threshold of the group; its metrics and predictions agree', () => {
   const { group, thresholds, group_thresholds: groups } = json('calibrate/model/calibration.json');
   expect([group, Object.keys(groups), Object.keys(thresholds)]).toEqual(['source', ['mail', 'web'], ['spam']]);
-  for (const { source, prediction, scores } of predictions) expect(prediction).toBe(scores.spam! >= groups[source].spam ? 'spam' : 'ham');
+  for (const { source, prediction, scores } of predictions) {
+    const { spam } = source === null ? thresholds : groups[source];
+    expect(prediction).toBe(scores.spam! >= spam ? 'spam' : 'ham');
+  }
+  expect(predictions.some(({ source }) => source === null)).toBe(true);
   const { confusion_matrix } = json('test/metrics');
   const claimed = predictions.filter(({ prediction }) => prediction === 'spam').length;
   expect(confusion_matrix[0][1] + confusion_matrix[1][1]).toBe(claimed);
@@ -104,11 +108,19 @@ test('predict and serve give the labels and the scores of evaluate, from raw tex
   const expected = predictions.map(({ id, prediction, scores }) => ({ id, label: prediction, scores: close(scores) }));
   const bundle = `${outputs}/deploy/bundle`;
   const fields = predictions.map(({ id, text, source }) => ({ id, text, source }));
-  p.write('test.csv', `id,source,text\n${fields.map(({ id, text, source }) => `${id},${source},${text}\n`).join('')}`);
+  p.write('test.csv', `id,source,text\n${fields.map(({ id, text, source }) => `${id},${source ?? ''},${text}\n`).join('')}`);
   const { code, stdout, stderr } = await p.run('predict', bundle, 'test.csv');
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   const answers = stdout.trimEnd().split('\n');
   expect(answers.map((line) => JSON.parse(line))).toEqual(expected);
+  const objects = fields.map((row) => JSON.stringify(row));
+  for (const [file, content] of [
+    ['test.jsonl', objects.join('\n')],
+    ['test.json', `[${objects.join(',')}]`],
+  ] as const) {
+    p.write(file, content);
+    expect(await p.run('predict', bundle, file)).toMatchObject({ code: 0, stdout });
+  }
   const server = await startServer(p.path(bundle), { port: 0 });
   try {
     const post = async (inputs: unknown) => {
@@ -123,7 +135,7 @@ test('predict and serve give the labels and the scores of evaluate, from raw tex
     expect(await post(inputs)).toEqual([200, { predictions: expected.map(({ id: _, ...answer }) => answer) }]);
     expect(await post({ text: 'buy1' })).toEqual([
       400,
-      { error: { message: '"inputs" has no "source", which decides the thresholds of the model' } },
+      { error: { message: '"inputs" has no "source", which decides the thresholds of the model; null means that the value is missing' } },
     ]);
     expect(await post('buy1')).toEqual([
       400,
@@ -133,11 +145,15 @@ test('predict and serve give the labels and the scores of evaluate, from raw tex
     const { thresholds } = json('calibrate/model/calibration.json');
     const { label, scores } = unknown.predictions[0];
     expect([status, label]).toEqual([200, scores.spam >= thresholds.spam ? 'spam' : 'ham']);
+    const nothing = await post({ text: fields[0]!.text, source: null });
+    expect(nothing).toEqual([200, unknown]);
     const openapi: any = await (await fetch(`${server.url}/openapi.json`)).json();
-    expect(openapi.components.schemas.Request.properties.inputs.anyOf[0].required).toEqual(['text', 'source']);
+    const [input] = openapi.components.schemas.Request.properties.inputs.anyOf;
+    expect(input.required).toEqual(['text', 'source']);
+    expect(input.properties.source.type).toEqual(['string', 'number', 'boolean', 'null']);
     expect(openapi.components.schemas.Prediction.properties.label.description).toContain('the threshold for the `source` of the input');
     const page = await (await fetch(server.url)).text();
-    expect(page).toContain('<input id="group" data-field="source" list="groups"');
+    expect(page).toContain('<input id="group" data-field="source" data-group list="groups"');
     expect(page).toContain('<option value="mail"></option><option value="web"></option>');
   } finally {
     await server.close();
@@ -145,16 +161,26 @@ test('predict and serve give the labels and the scores of evaluate, from raw tex
 });
 
 test('predict needs the column of the groups', async () => {
-  p.write('no-source.csv', 'id,text\n1,buy1\n');
-  const { code, stderr } = await p.run('predict', `${outputs}/deploy/bundle`, 'no-source.csv');
-  expect([code, stderr]).toEqual([1, expect.stringContaining('no-source.csv:1: no column "source": it has id, text')]);
+  const refused = async (file: string, content: string) => {
+    p.write(file, content);
+    const { code, stderr } = await p.run('predict', `${outputs}/deploy/bundle`, file);
+    expect(code).toBe(1);
+    return stderr;
+  };
+  const why = 'The thresholds of the model depend on this field. If its value is missing, write';
+  const csv = await refused('no-source.csv', 'id,text\n1,buy1\n');
+  expect(csv).toContain('no-source.csv:1: no column "source": it has id, text');
+  expect(csv).toContain(`${why} an empty field.`);
+  const jsonl = await refused('no-source.jsonl', '{"text": "buy1"}\n');
+  expect(jsonl).toContain('no-source.jsonl:1: no field "source": it has text');
+  expect(jsonl).toContain(`${why} null.`);
 });
 
 test('the model card describes the calibration, and `show` prints it', async () => {
   const card = p.read(`${outputs}/deploy/bundle/README.md`);
   expect(card).toContain('## Calibration\n\nThe logits are divided by the temperature');
   expect(card).toMatch(
-    /\| `source` \| label \| threshold \|\n\| --- \| --- \| --- \|\n\| mail \| spam \| 0\.\d+ \|\n\| web \| spam \| 0\.\d+ \|\n\| any other value \| spam \| 0\.\d+ \|/,
+    /\| `source` \| label \| threshold \|\n\| --- \| --- \| --- \|\n\| mail \| spam \| 0\.\d+ \|\n\| web \| spam \| 0\.\d+ \|\n\| any other value, or none \| spam \| 0\.\d+ \|/,
   );
   expect(card).toContain(`-d '{"inputs":{"text":"a text","source":"…"}}'`);
   expect(card).not.toContain('pipeline("text-classification"');

@@ -5,6 +5,9 @@ import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import calibrate from '../../../steps/calibrate/step.ts';
 import evaluate from '../../../steps/evaluate/step.ts';
+import { Database } from '../../../steps/ml/data/database.ts';
+import { tableOf, writeTable } from '../../../steps/ml/data/table.ts';
+import { labelByThreshold } from '../../../steps/ml/models/calibration.ts';
 import type { ProblemType } from '../../../steps/ml/models/config.ts';
 import { saveModel, startModel } from '../../../steps/ml/models/model-folder.ts';
 import { readSafetensors, writeSafetensors } from '../../../steps/ml/models/safetensors.ts';
@@ -113,6 +116,36 @@ test('values with too few rows have the thresholds of all rows, and the metrics 
     const { good } = few === 'rare' ? calibration.thresholds : calibration.group_thresholds.usual;
     expect(prediction).toBe(scores.good >= good ? 'good' : 'bad');
   }
+});
+
+test('the values of a column of numbers are numbers, and those of a column of texts are texts', async () => {
+  const { model, tokens } = await trained();
+  const data = temporary();
+  const database = await Database.open();
+  const source = tableOf(await table(noisy()));
+  const columns = "(source = 'web')::BIGINT AS digit, CASE source WHEN 'web' THEN '1' ELSE 'none' END AS text_digit";
+  await database.run(`CREATE TABLE numbers AS SELECT *, ${columns} FROM ${source}`);
+  await writeTable(database, 'numbers', data);
+  database.close();
+  const threshold = { maximize: 'f1' };
+  const { calibration } = await calibrated({ model, tokens, data }, { threshold, group: 'digit' });
+  expect([calibration.group_type, Object.keys(calibration.group_thresholds)]).toEqual(['number', ['0', '1']]);
+  const texts = await calibrated({ model, tokens, data }, { threshold, group: 'text_digit' });
+  expect([texts.calibration.group_type, Object.keys(texts.calibration.group_thresholds)]).toEqual([undefined, ['1', 'none']]);
+});
+
+test.each([
+  ['number', ['1', '1.0', ' +1 ', '1e0'], ['01a', 'x', '', '1.5', 'true']],
+  ['boolean', ['true', 'True', '1'], ['false', '2', 'yes', '']],
+  [undefined, [], ['1.0', 'True', '01']],
+] as const)('a value of a group of the type %s is read as in the data', (group_type, own, others) => {
+  const about = { temperature: 1, group: 'g', fitted_on: 'validation', rows: 9, ece: { before: 0, after: 0 }, thresholds: { good: 0.9 } };
+  const keys = group_type === undefined ? ['1', 'true'] : [group_type === 'number' ? '1' : 'true'];
+  const group_thresholds = Object.fromEntries(keys.map((key) => [key, { good: 0.1 }]));
+  const labelOf = (group?: string) =>
+    labelByThreshold([0.5, 0.5], ['bad', 'good'], { ...about, ...(group_type && { group_type }), group_thresholds }, group);
+  expect(own.map((value) => labelOf(value))).toEqual(own.map(() => 1));
+  expect([...others, undefined].map((value) => labelOf(value))).toEqual([...others, undefined].map(() => 0));
 });
 
 test('any number of labels: a threshold for each label, or one for all', async () => {

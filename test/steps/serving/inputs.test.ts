@@ -34,7 +34,7 @@ test('a column or a field that occurs twice is refused, because one of its two v
   });
 });
 
-test('the value of a group is a text, a number or a boolean, and no plain line has one', async () => {
+test('the value of a group is a text, a number, a boolean or missing, and no plain line has one', async () => {
   const fields = [{ name: 'text' }, { name: 'source', group: true }];
   const groups = async (name: string, content: string | Buffer) => {
     const file = join(temporary(), name);
@@ -44,11 +44,13 @@ test('the value of a group is a text, a number or a boolean, and no plain line h
       found.push(...some.map(({ input }) => input.source));
     return found;
   };
-  const lines = ['"web"', '7', 'true'].map((value) => `{"text":"a","source":${value}}\n`);
-  expect(await groups('a.jsonl', lines.join(''))).toEqual(['web', '7', 'true']);
-  expect(await groups('a.csv', 'from,text\nweb,a\n,b\n')).toEqual(['web', '']);
-  await expect(groups('a.jsonl', '{"text":"a","source":["web"]}\n')).rejects.toThrow('"source" is an array, not a string');
-  await expect(groups('a.jsonl', '{"text":"a"}\n')).rejects.toThrow('no "from" and no "source" among text');
+  const lines = ['"web"', '7', 'true', 'null', '""'].map((value) => `{"text":"a","source":${value}}\n`);
+  expect(await groups('a.jsonl', lines.join(''))).toEqual(['web', '7', 'true', undefined, '']);
+  expect(await groups('a.csv', 'from,text\nweb,a\n,b\n"",c\n')).toEqual(['web', undefined, '']);
+  await expect(groups('a.jsonl', '{"text":"a","source":["web"]}\n')).rejects.toThrow(
+    '"source" is an array, not a string, a number, a boolean or null',
+  );
+  await expect(groups('a.jsonl', '{"text":"a"}\n')).rejects.toThrow('no field "from" and no "source": it has text');
   await expect(groups('a.txt', 'a text\n')).rejects.toThrow('contains plain lines, but an input has text and from');
   const parquet = join(temporary(), 'a.parquet');
   const database = await Database.open();
@@ -56,10 +58,7 @@ test('the value of a group is a text, a number or a boolean, and no plain line h
   database.close();
   const read: unknown[] = [];
   for await (const some of readInputs(parquet, fields)) read.push(...some.map(({ input }) => input));
-  expect(read).toEqual([
-    { text: 'a', source: '7' },
-    { text: 'b', source: '' },
-  ]);
+  expect(read).toEqual([{ text: 'a', source: '7' }, { text: 'b' }]);
 });
 
 test('plain lines in UTF-16 without a byte order mark are rejected, never read with NULs', async () => {
@@ -103,7 +102,7 @@ test('an error reports its line, after the texts before it', async () => {
   });
   expect(await read('a.jsonl', '{"text":"x"}\n{"id":1,"body":"y"}\n')).toEqual({
     texts: ['x'],
-    mistake: 'a.jsonl:2: no "text" among id, body',
+    mistake: 'a.jsonl:2: no field "text": it has id, body',
   });
   expect(await read('a.jsonl', '\n[1]\n')).toEqual({
     texts: [],

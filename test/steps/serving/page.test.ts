@@ -12,9 +12,17 @@ const pageOf = (shown: Shown): string =>
 
 /** The text of the element `curl`, once the script of the page has run. */
 function curlOf(html: string): string {
-  const element = (id: string, field = id) => ({ id, value: '', dataset: { field }, addEventListener() {}, textContent: '' });
+  const element = (id: string, field = id, group?: string) => ({
+    id,
+    value: '',
+    dataset: { field, ...(group && { group: '' }) },
+    addEventListener() {},
+    textContent: '',
+  });
   const elements = new Map(['curl', 'result', 'took'].map((id) => [id, element(id)]));
-  const fields = Array.from(html.matchAll(/<(?:textarea|input) id="(\w+)" data-field="([^"]+)"/g), ([, id, field]) => element(id!, field));
+  const fields = Array.from(html.matchAll(/<(?:textarea|input) id="(\w+)" data-field="([^"]+)"( data-group)?/g), ([, id, field, group]) =>
+    element(id!, field, group),
+  );
   for (const field of fields) elements.set(field.id, field);
   const document = { forms: [element('form')], getElementById: (id: string) => elements.get(id), querySelectorAll: () => fields };
   runInNewContext(/<script>(.*)<\/script>/s.exec(html)![1]!, { document, location: { href: 'http://localhost:8080/' }, URL });
@@ -44,7 +52,7 @@ test.each<[Shown, about: string, curl: string]>([
       },
     },
     'Classifies a text as <b>ham</b> or <b>spam</b>',
-    '{"inputs":{"text":"…","result":"…"}}',
+    '{"inputs":{"text":"…","result":null}}',
   ],
   [
     { task: 'text-classification', labels: ['a', 'b', 'c'], fields: PAIR },
