@@ -59,7 +59,7 @@ export function endsOf(intervals: Record<string, IntervalEnds> | undefined, name
 
 /** For a log: a value and the ends of its interval, if it has one. */
 export function within(value: number | null, { low, high }: Partial<IntervalEnds> = {}): string {
-  const [shown, ...ends] = [value, low ?? null, high ?? null].map((one) => (one === null ? 'n/a' : one.toFixed(4)));
+  const [shown, ...ends] = [value, low ?? null, high ?? null].map((one) => (one !== null && Number.isFinite(one) ? one.toFixed(4) : 'n/a'));
   return typeof low === 'number' && value !== null ? `${shown} [${ends.join(', ')}]` : shown!;
 }
 
