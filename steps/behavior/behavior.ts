@@ -11,8 +11,9 @@ import { labelProblem, modelProblems } from './model-checks.ts';
 import { allLexicons, type BehaviorTest } from './options.ts';
 import {
   inOneLine,
+  intervalOf,
   metricOf,
-  percent,
+  rateInWords,
   rateOf,
   refuseFailures,
   reportOf,
@@ -47,7 +48,7 @@ export async function behavior(context: Context): Promise<void> {
   const results = prepared.map((test) => judgeTest(test, answers, bundle, options.max_failures));
   warnOf(results, context);
   for (const result of results) {
-    if (!result.undefined) context.metric(metricOf(result), rateOf(result), { better: 'lower' });
+    if (!result.undefined) context.metric(metricOf(result), rateOf(result), { better: 'lower', ...intervalOf(result) });
     logTest(result, context);
   }
   await writeCases(outputs.cases!, results);
@@ -130,9 +131,7 @@ const LOGGED = 5;
 
 function logTest(result: TestResult, { log }: Context): void {
   const { test, failures, judged } = result;
-  log(
-    `${test.name} (${test.kind}): ${result.undefined ? 'n/a' : `${failures} of ${judged.length} cases failed (${percent(rateOf(result))})`}`,
-  );
+  log(`${test.name} (${test.kind}): ${result.undefined ? 'n/a' : `${failures} of ${judged.length} cases failed (${rateInWords(result)})`}`);
   for (const one of worstOf(result, LOGGED)) log(`  ${inOneLine(one, test)}`);
 }
 

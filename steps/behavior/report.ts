@@ -7,6 +7,7 @@ import { Database } from '../ml/data/database.ts';
 import { excerpts } from '../ml/data/excerpt.ts';
 import { literal } from '../ml/data/sql.ts';
 import { writeTable } from '../ml/data/table.ts';
+import { wilsonInterval } from '../ml/metrics/proportions.ts';
 import type { PreparedTest } from './cases.ts';
 import type { Judged } from './judge.ts';
 import { type FailureLimit, type TestKind, thresholdOf } from './options.ts';
@@ -25,6 +26,12 @@ export interface TestResult {
 }
 
 export const rateOf = ({ judged, failures }: TestResult): number => failures / judged.length;
+
+const LEVEL = 0.95;
+
+/** Wilson's interval of the failure rate, as if the cases were drawn at random from all those that the test could have. */
+export const intervalOf = ({ judged, failures }: TestResult): { low: number; high: number } =>
+  wilsonInterval({ hits: failures, rows: judged.length }, LEVEL);
 
 export const metricOf = ({ test }: TestResult): string => `failures.${test.name}`;
 
@@ -74,6 +81,8 @@ export function reportOf(results: TestResult[], about: { task: string; seed: num
   return {
     ...about,
     metrics: Object.fromEntries(results.map((result) => [metricOf(result), result.undefined ? null : rateOf(result)])),
+    intervals: Object.fromEntries(results.flatMap((result) => (result.undefined ? [] : [[metricOf(result), intervalOf(result)]]))),
+    interval: { level: LEVEL, method: 'wilson' },
     undefined: Object.fromEntries(results.flatMap((result) => (result.undefined ? [[metricOf(result), result.undefined]] : []))),
     kinds: Object.fromEntries([...kinds].map(([kind, own]) => [kind, totalsOf(own)])),
     tests: Object.fromEntries(results.map((result) => [result.test.name, testReport(result)])),
@@ -93,6 +102,7 @@ function testReport(result: TestResult) {
     cases: judged.length,
     failures,
     failure_rate: result.undefined ? null : rateOf(result),
+    ...(!result.undefined && { interval: intervalOf(result) }),
     ...(result.undefined && { undefined: result.undefined }),
     ...(threshold && { max_failures: threshold.text, passed: isMissed(result) ? false : result.undefined ? null : true }),
     texts: test.texts,
@@ -204,7 +214,13 @@ function missedBy(result: TestResult): string {
   return `${test.name}: ${failures} of ${judged.length} cases failed (${percent(rateOf(result))}); allowed: ${text} (${more} too many)`;
 }
 
-export const percent = (share: number): string => `${(100 * share).toFixed(1)}%`;
+/** `4.0% [1.1%, 13.5%]` */
+export function rateInWords(result: TestResult): string {
+  const { low, high } = intervalOf(result);
+  return `${percent(rateOf(result))} [${percent(low)}, ${percent(high)}]`;
+}
+
+const percent = (share: number): string => `${(100 * share).toFixed(1)}%`;
 
 /** A failed case for the log: `"it is fine" → "it's fine": positive → negative`. */
 export function inOneLine(

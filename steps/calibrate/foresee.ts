@@ -47,6 +47,6 @@ export function tooManyLabels(count: number): Omit<OptionProblem, 'option'> | un
   if (count === 2) return undefined;
   return {
     message: `\`threshold\` needs two labels, or texts with any number of labels, and there are ${count} labels of which a text has one`,
-    hint: 'Remove it: the label with the highest score is predicted. The temperature is fitted without it.',
+    hint: 'A threshold for one label does not say which of the other labels is predicted below it. Remove `threshold`: the label with the highest score is predicted, and the temperature is fitted.',
   };
 }

@@ -13,6 +13,7 @@ interface TestReport {
   cases: number;
   failures: number;
   failure_rate: number | null;
+  interval?: { low: number; high: number };
   undefined?: string;
   max_failures?: string;
   examples: FailedCase[];
@@ -78,8 +79,10 @@ function reportIn(text: string): BehaviorReport | undefined {
   }
 }
 
-function testRow(name: string, { kind, cases, failures, failure_rate: rate, max_failures: allowed = '' }: TestReport): string[] {
-  return [name, kind, number(cases), number(failures), rate === null ? 'n/a' : `${(100 * rate).toFixed(1)}%`, allowed];
+function testRow(name: string, { kind, cases, failures, failure_rate: rate, interval, max_failures: allowed = '' }: TestReport): string[] {
+  const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
+  const range = interval ? ` [${percent(interval.low)}, ${percent(interval.high)}]` : '';
+  return [name, kind, number(cases), number(failures), rate === null ? 'n/a' : `${percent(rate)}${range}`, allowed];
 }
 
 function whyUndefined(tests: [string, TestReport][]): Preview[] {

@@ -1,6 +1,6 @@
 /** Behaviour tests: the failure rate of each test, and failed cases. */
 
-import { type Fields, fieldsOf, type JsonFile, listOf, numberOf, plainText, textOf } from './artifacts.ts';
+import { boundsOf, type Fields, fieldsOf, type JsonFile, listOf, numberOf, plainText, textOf } from './artifacts.ts';
 import { type Block, beginning, percent, type Section, type ShownExample, shown, type TableCell } from './document.ts';
 import { ofEach } from './judgements.ts';
 
@@ -20,12 +20,15 @@ function behaviorBlocks(file: Fields): Block[] {
       rows: tests.map(({ name, test }) => {
         const rate = numberOf(test.failure_rate);
         const why = textOf(test.undefined);
+        const ends = boundsOf(test.interval);
         return [
           name,
           plainText(test.kind),
           shown(numberOf(test.cases)),
           shown(numberOf(test.failures)),
-          rate === undefined ? `n/a${why ? ` (${why})` : ''}` : { text: percent(rate), share: rate },
+          rate === undefined
+            ? `n/a${why ? ` (${why})` : ''}`
+            : { text: `${percent(rate)}${ends ? ` [${percent(ends.low)}, ${percent(ends.high)}]` : ''}`, share: rate },
           plainText(test.max_failures) || '–',
           resultOf(test),
         ];

@@ -52,7 +52,9 @@ const ABSENCES: Record<string, (name: string, upstream: Upstream) => Absence | u
   baseline: notOfBaseline,
   behavior(name, { cell, options }) {
     const tests = Object.keys(Object(options.tests)).map((test) => `failures.${test}`);
-    return tests.includes(name) || !/^failures\.|^[^.]*$/.test(name) ? undefined : notAmong(name, tests, cell, 'Its tests are in `tests`.');
+    return tests.includes(name.replace(/\.(lower|upper)$/, '')) || !/^failures\.|^[^.]*$/.test(name)
+      ? undefined
+      : notAmong(name, tests, cell, 'Its tests are in `tests`.');
   },
   train: notInHistory,
   check: (name, { cell }) =>

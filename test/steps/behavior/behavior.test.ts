@@ -8,6 +8,7 @@ import step from '../../../steps/behavior/step.ts';
 import { answerAll } from '../../../steps/ml/answering/answer-all.ts';
 import { openBundle } from '../../../steps/ml/answering/bundle.ts';
 import { excerpts } from '../../../steps/ml/data/excerpt.ts';
+import { wilsonInterval } from '../../../steps/ml/metrics/proportions.ts';
 import type { ModelStart } from '../../../steps/ml/models/model-folder.ts';
 import { saveModel, startModel } from '../../../steps/ml/models/model-folder.ts';
 import { preview } from '../../../steps/preview/preview.ts';
@@ -108,6 +109,8 @@ test('the three kinds of tests: cases, answers as of predict, and figures that a
     expect(one).toMatchObject({ cases: of(name).length, failures: failed.length, failure_rate: failed.length / of(name).length });
     expect(metrics[`failures.${name}`]).toBe(one.failure_rate);
     expect(report.metrics[`failures.${name}`]).toBe(one.failure_rate);
+    expect(report.intervals[`failures.${name}`]).toEqual(wilsonInterval({ hits: one.failures, rows: one.cases }, 0.95));
+    expect(one.interval).toEqual(report.intervals[`failures.${name}`]);
     expect(one.examples.map(({ before }: any) => before).sort()).toEqual(
       failed
         .map(({ before }) => before)
