@@ -9,7 +9,7 @@ import { readPreprocessing } from '../ml/data/preprocessing.ts';
 import { openRuntime } from '../ml/device/open.ts';
 import { type GeneratedTexts, writtenTexts } from '../ml/generation/evaluate-generated.ts';
 import { bootstrapOptions } from '../ml/metrics/interval-options.ts';
-import { endsOf, type Intervals, missingEnds, notesOnIntervals } from '../ml/metrics/intervals.ts';
+import { endsOf, type Intervals, missingEnds, noteOnNarrow, notesOnIntervals } from '../ml/metrics/intervals.ts';
 import { positiveClass } from '../ml/metrics/text-classification.ts';
 import { calibrationInWords, type ModelCalibration, readCalibration } from '../ml/models/calibration.ts';
 import { oneLabel } from '../ml/models/config.ts';
@@ -198,6 +198,8 @@ async function report(
   const reasons: Record<string, string> = Object.assign({ ...undefinedMetrics, ...figures.undefined, ...drawn?.undefined }, ...ends);
   const intervals = { ...drawn?.report.intervals, ...figures.intervals };
   for (const line of notesOnIntervals(intervals, reasons)) log(line);
+  const narrow = noteOnNarrow(intervals);
+  if (narrow) warn(narrow);
   // A perplexity is meaningful only with the context length.
   const block = names.includes('perplexity') ? { block_length: info.max_target_length ?? info.max_length } : {};
   const all = {

@@ -36,6 +36,8 @@ export interface Interval {
   why?: string;
   /** The share of the samples on which the metric is defined, unless it is defined on all of them. */
   usable?: number;
+  /** The strata leave almost nothing of how much the metric varies. */
+  narrow?: true;
 }
 
 /** The metrics of some examples, by name. `rows` is only valid during the call. */
@@ -58,10 +60,12 @@ export function bootstrap(metricsOf: MetricsOf, units: Units, options: Bootstrap
       observed.map(([name, value]) => [name, { value, interval: undefinedBecause(tooFew(units)), replicates: [] }]),
     );
   const replicates = table(resamples(strata, options), metricsOf);
-  const jackknife = options.method === 'bca' ? strata.map((_, s) => table(leftOut(strata, s, options.seed), metricsOf)) : [];
+  const blocks = options.method === 'bca' ? MOST_LEFT_OUT : strata.length > 1 ? MOST_TO_COMPARE : 0;
+  const jackknife = blocks === 0 ? [] : strata.map((_, s) => table(leftOut(strata, s, { seed: options.seed, most: blocks }), metricsOf));
   const result = ([name, value]: [string, number]): [string, Bootstrapped] => {
     const [own, withoutOne] = [replicates.get(name)!, jackknife.map((values) => values.get(name) ?? [])];
-    return [name, { value, interval: intervalOf(value, own, withoutOne, options), replicates: own }];
+    const interval = intervalOf(value, own, withoutOne, options);
+    return [name, { value, interval: isStratifiedAway(withoutOne, value) ? stratifiedAway(interval) : interval, replicates: own }];
   };
   return Object.fromEntries(observed.map(result));
 }
@@ -70,6 +74,36 @@ const tooFew = ({ groups, rows }: Units): string =>
   `it needs at least two ${groups ? 'groups' : 'examples'}, and there is ${rows.length === 0 ? 'none' : 'one'}`;
 
 const undefinedBecause = (why: string): Interval => ({ low: Number.NaN, high: Number.NaN, why });
+
+/** Below this share of the variance, an interval is more than five times narrower than without strata. */
+const LEAST_WITHIN = 0.04;
+
+/** Whether a metric varies only, or almost only, between the strata. From the examples without one unit, for each stratum. */
+function isStratifiedAway(jackknife: number[][], observed: number): boolean {
+  if (jackknife.length < 2) return false;
+  const values = jackknife.map((own) => own.filter(Number.isFinite));
+  const squares = (own: number[]): number => {
+    const centre = mean(own);
+    return total(own.map((value) => (value - centre) ** 2));
+  };
+  const all = values.flat();
+  const whole = squares(all);
+  return whole > all.length * toleranceOf(observed) ** 2 && total(values.map(squares)) < LEAST_WITHIN * whole;
+}
+
+function stratifiedAway(interval: Interval): Interval {
+  if (interval.why === undefined) return { ...interval, narrow: true };
+  return interval.why.startsWith(SAME)
+    ? undefinedBecause(
+        `${SAME}, because each has as many examples of each label as the split, and the predictions do not vary within a label; use \`intervals: { stratify: false }\``,
+      )
+    : interval;
+}
+
+const SAME = 'all bootstrap samples have the same value';
+
+/** Sums in another order may differ in the last bits. */
+const toleranceOf = (value: number): number => 1e-12 * Math.max(1, Math.abs(value));
 
 /** At most this share of the samples may have no value; otherwise the rest would say too little about the metric. */
 const MOST_UNDEFINED = 0.05;
@@ -89,10 +123,8 @@ export function intervalOf(
   const usable = sorted.length / replicates.length;
   if (1 - usable > MOST_UNDEFINED)
     return { ...undefinedBecause(`the metric is undefined on ${(100 * (1 - usable)).toFixed(0)}% of the bootstrap samples`), usable };
-  // Sums in another order may differ in the last bits.
-  const tolerance = 1e-12 * Math.max(1, Math.abs(observed));
-  if (sorted.at(-1)! - sorted[0]! <= tolerance)
-    return undefinedBecause('all bootstrap samples have the same value, so they do not show how far it may be from the true one');
+  const tolerance = toleranceOf(observed);
+  if (sorted.at(-1)! - sorted[0]! <= tolerance) return undefinedBecause(`${SAME}, so they do not show how far it may be from the true one`);
   const tail = (1 - level) / 2;
   const shares =
     method === 'bca' ? correctedShares(tail, shareBelow(sorted, observed, tolerance), acceleration(jackknife)) : [tail, 1 - tail];
@@ -191,13 +223,16 @@ function enlarged(sample: Int32Array, least: number): Int32Array<ArrayBuffer> {
 /** With more units than this, blocks of units are left out: their influences have the same skewness, up to chance. */
 const MOST_LEFT_OUT = 1000;
 
+/** Enough to compare the variance within and between strata. */
+const MOST_TO_COMPARE = 200;
+
 /** All examples without one unit, or one block of units, of stratum `s`, for each of them. */
-function* leftOut(strata: Stratum[], s: number, seed: number): Generator<Int32Array> {
+function* leftOut(strata: Stratum[], s: number, { seed, most }: { seed: number; most: number }): Generator<Int32Array> {
   const own = strata[s]!;
   const units = unitsIn(own);
   if (units < 2) return;
   const all = total(strata.map(unitsIn));
-  const blocks = all <= MOST_LEFT_OUT ? units : Math.max(2, Math.min(units, Math.round((units * MOST_LEFT_OUT) / all)));
+  const blocks = all <= most ? units : Math.max(2, Math.min(units, Math.round((units * most) / all)));
   const { rows, begins } = blocks < units ? shuffled(own, seed) : own;
   const others = strata.filter((_, k) => k !== s).map((stratum) => stratum.rows);
   const rest = new Int32Array(total(others.map((one) => one.length)) + rows.length);

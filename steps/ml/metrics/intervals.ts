@@ -8,10 +8,16 @@ export interface IntervalEnds {
   high: number | null;
   /** The share of the samples on which the metric is defined, unless it is defined on all of them. */
   usable?: number;
+  /** It is much narrower than without `stratify`. */
+  narrow?: true;
 }
 
-export function endsIn({ low, high, why, usable }: Interval): IntervalEnds {
-  return { ...(why === undefined ? { low, high } : { low: null, high: null }), ...(usable !== undefined && { usable }) };
+export function endsIn({ low, high, why, usable, narrow }: Interval): IntervalEnds {
+  return {
+    ...(why === undefined ? { low, high } : { low: null, high: null }),
+    ...(usable !== undefined && { usable }),
+    ...(narrow && { narrow }),
+  };
 }
 
 export interface IntervalReport {
@@ -76,6 +82,13 @@ export function notesOnIntervals(intervals: Record<string, IntervalEnds>, reason
         `interval of ${of.map(([name]) => name).join(', ')}: ${percent(1 - usable)} of the bootstrap samples are left out, because the metric is undefined on them`,
     ),
   ];
+}
+
+/** Undefined if no interval is too narrow. */
+export function noteOnNarrow(intervals: Record<string, IntervalEnds>): string | undefined {
+  const names = Object.keys(intervals).filter((name) => intervals[name]!.narrow);
+  if (names.length === 0) return undefined;
+  return `the intervals of ${names.join(', ')} say too little about the uncertainty: each sample has as many examples of each label as the split, and the predictions hardly vary within a label. \`intervals: { stratify: false }\` draws the labels at random, too`;
 }
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)}%`;

@@ -106,6 +106,52 @@ describe('samples', () => {
     expect([...counts]).toEqual([300]);
   });
 
+  describe('of a metric that varies between the strata only', () => {
+    const strata = Int32Array.from({ length: 600 }, (_, i) => (i % 3 === 0 ? 1 : 0));
+    /** One value for each stratum, and noise. */
+    const of = (noise: number, more: object = {}, units: object = { strata }) =>
+      intervalOfMean(
+        Array.from(strata, (own, i) => own + noise * Math.sin(i)),
+        more,
+        units,
+      );
+
+    test.each(['bca', 'percentile'])('there is no interval, and the reason names `stratify: false`: %s', (method) => {
+      expect(of(0, { method })).toEqual({ low: Number.NaN, high: Number.NaN, why: expect.stringContaining('stratify: false') });
+      expect(of(1e-15, { method }).why).toContain('stratify: false');
+    });
+
+    test.each(['bca', 'percentile'])('a narrow interval is marked: %s', (method) => {
+      const [narrow, free] = [of(0.01, { method }), of(0.01, { method }, {})];
+      expect(narrow.narrow).toBe(true);
+      expect(narrow.high - narrow.low).toBeLessThan((free.high - free.low) / 5);
+      expect(free).not.toHaveProperty('narrow');
+      expect(of(1, { method })).not.toHaveProperty('narrow');
+    });
+
+    test('without strata it has one', () => {
+      const { low, high } = of(0, {}, {});
+      expect(low).toBeCloseTo(1 / 3 - 0.038, 2);
+      expect(high).toBeCloseTo(1 / 3 + 0.038, 2);
+    });
+  });
+
+  test('the gap of two parts of rows with one prediction varies, though each stratum keeps its size', () => {
+    // Predicted is always 0, so the accuracy of a part is its share of the label 0.
+    const strata = Int32Array.from({ length: 800 }, (_, i) => (i % 5 < 2 ? 1 : 0));
+    const shareOf = (rows: Int32Array, part: number) => {
+      const own = rows.filter((row) => (row & 1) === part);
+      return own.filter((row) => strata[row] === 0).length / own.length;
+    };
+    const gap = (rows: Int32Array) => ({ gap: shareOf(rows, 1) - shareOf(rows, 0) });
+    const { interval } = bootstrap(gap, { rows: all(800), strata }, options).gap!;
+    expect(interval.low).toBeLessThan(0);
+    expect(interval.high).toBeGreaterThan(0);
+    expect(interval).not.toHaveProperty('narrow');
+    const same = bootstrap((rows) => ({ gap: gap(rows).gap - gap(rows).gap }), { rows: all(800), strata }, options).gap!;
+    expect(same.interval.why).toMatch(/^all bootstrap samples have the same value/);
+  });
+
   test('a subset', () => {
     const rows = Int32Array.of(5, 8, 13, 21, 34, 55);
     const drawn = new Set<number>();
