@@ -44,8 +44,8 @@ export default async function report(words: string[], options: ReportOptions): P
     const files = await withProject({ root }, { readOnly: true }, async (project) => {
       const all = runResults(run, pipeline, project);
       const results = { ...all, cells: selected(all, cells, run) };
-      const { makeReport, roleOf } = await reports();
-      const { artifacts, missing } = await artifactsOf(results, { run, pipeline, project, scratch, roleOf });
+      const { makeReport, roleOf, isGate } = await reports();
+      const { artifacts, missing } = await artifactsOf(results, { run, pipeline, project, scratch, roleOf, isGate });
       return makeReport(
         {
           title: options.title ?? `${pipeline?.name ?? basename(run.pipeline)}, run ${run.id}`,
@@ -74,6 +74,7 @@ interface Sources {
   /** A folder for copies. */
   scratch: string;
   roleOf: RoleOf;
+  isGate: Reports['isGate'];
 }
 
 type Reports = Awaited<ReturnType<typeof reports>>;
@@ -82,7 +83,7 @@ type Artifacts = Parameters<Reports['makeReport']>[0]['artifacts'];
 
 /** The outputs that the report shows, and what it lacks. */
 async function artifactsOf({ cells, current }: RunResults, sources: Sources): Promise<{ artifacts: Artifacts; missing: string[] }> {
-  const { run, pipeline, project, scratch, roleOf } = sources;
+  const { run, pipeline, project, scratch, roleOf, isGate } = sources;
   const missing = current ? [] : ['The pipeline has changed since this run, so not all dependencies between its cells are known.'];
   const artifacts: Artifacts = [];
   const byName = new Map(cells.map((cell) => [cell.name, cell]));
@@ -105,7 +106,7 @@ async function artifactsOf({ cells, current }: RunResults, sources: Sources): Pr
       return role !== undefined && JUDGEMENTS.has(role) ? [{ role, name: `${cell.name}.${output}`, path, failed: true, ...about }] : [];
     });
     artifacts.push(...left);
-    if (isGate(cell) && left.length === 0)
+    if (isGate(cell.uses) && left.length === 0)
       missing.push(`${cell.name} failed. It left no report, or a later run or \`gc --failed\` has removed it.`);
   }
   const lost = cells.filter(({ state, outputs }) => Object.keys(outputs).length === 0 && ['ran', 'fresh', 'restored'].includes(state));
@@ -115,8 +116,6 @@ async function artifactsOf({ cells, current }: RunResults, sources: Sources): Pr
 
 /** What a step finds out and then fails because of it. */
 const JUDGEMENTS: ReadonlySet<string> = new Set(['checks', 'behavior', 'verdict']);
-
-const isGate = ({ uses }: PastCell): boolean => uses !== undefined && ['require', 'behavior', 'check'].includes(uses);
 
 /** The first word may be a run; the others are cells of this run, or of the latest. */
 function wanted(root: string, words: string[], file: string | undefined): { run: RunDetails; cells: string[] } {
@@ -179,10 +178,15 @@ function factsOf(run: RunDetails, { cells }: RunResults, { all, pipeline }: { al
       ...(pipeline?.description ? [pipeline.description] : []),
     ],
     ...(run.state !== 'ended' && { unfinished }),
-    cells: cells.map((cell) => {
-      const { name, state, seconds, why, failure, result } = cell;
-      return { cell: name, state, seconds, why, failure, result, gate: isGate(cell) };
-    }),
+    cells: cells.map(({ name, state, seconds, why, failure, result, uses }) => ({
+      cell: name,
+      state,
+      seconds,
+      why,
+      failure,
+      result,
+      uses,
+    })),
     others: all
       .filter(({ name, state }) => !byName.has(name) && ['failed', 'canceled', 'skipped'].includes(state))
       .map(({ name, state }) => ({ cell: name, state })),
@@ -196,7 +200,7 @@ function factsOf(run: RunDetails, { cells }: RunResults, { all, pipeline }: { al
     lock: cells.flatMap((cell) =>
       cell.fingerprint === undefined ? [] : [{ cell: cell.name, fingerprint: cell.fingerprint, outputs: outputHashes(cell) }],
     ),
-    notices: run.notices.map(({ cell, message }) => (cell === undefined ? message : `${cell}: ${message}`)),
+    notices: run.notices,
   };
 }
 

@@ -24,7 +24,7 @@ export interface PastCell extends Pick<Cell, 'name' | 'step' | 'matrix' | 'reads
   failure?: string;
   result?: string;
   fingerprint?: string;
-  /** The step that it uses; absent for a shell step. */
+  /** The built-in step that it uses. */
   uses?: string;
   outputs: Record<string, Content>;
   metrics: MetricRecord[];
@@ -56,7 +56,7 @@ export function runResults(run: RunDetails, pipeline: Pipeline | undefined, proj
     const components = fingerprint === undefined ? undefined : records.components(fingerprint);
     const cell = known.get(name);
     const { step, matrix } = cell ?? cellOfName(name);
-    const uses = components?.step ?? (cell?.action.kind === 'step' ? cell.action.definition.name : undefined);
+    const uses = builtInOf(components, cell);
     cells.push({
       name,
       step,
@@ -77,6 +77,11 @@ export function runResults(run: RunDetails, pipeline: Pipeline | undefined, proj
   }
   if (!current) followContents(cells, (fingerprint) => records.components(fingerprint));
   return { cells, current };
+}
+
+function builtInOf(components: Components | undefined, cell: Cell | undefined): string | undefined {
+  if (components) return components.code ? undefined : components.step;
+  return cell?.action.kind === 'step' && 'builtin' in cell.action.module ? cell.action.module.builtin : undefined;
 }
 
 /**

@@ -89,7 +89,8 @@ export async function readMaterial(artifacts: readonly Artifact[]): Promise<Mate
         if (role !== 'model') await opened(artifact);
         all.push(await read(artifact));
       } catch (error) {
-        missing.push(`${artifact.name} cannot be read: ${oneLine(error)}`);
+        // The message of a SyntaxError quotes the file.
+        missing.push(`${artifact.name} cannot be read: ${error instanceof SyntaxError ? 'it is not JSON' : oneLine(error)}`);
       }
     }
     return all;
@@ -167,11 +168,14 @@ export const oneLine = (error: unknown): string => (error instanceof Error ? err
 
 /** What an output of a step is; undefined if a report does not need it. `uses`: the name of a built-in step. */
 export function roleOf(uses: string | undefined, output: string): Role | undefined {
-  return (
-    (uses === undefined ? undefined : OF_STEPS[uses]?.[output]) ??
-    (uses === undefined || !Object.hasOwn(OF_STEPS, uses) ? OF_OTHERS[output] : undefined)
-  );
+  return (uses === undefined ? undefined : OF_STEPS[uses]?.[output]) ?? (isBuiltIn(uses) ? undefined : OF_OTHERS[output]);
 }
+
+/** Whether it is the name of a step whose result quotes no text. */
+export const isBuiltIn = (uses: string | undefined): boolean => uses !== undefined && Object.hasOwn(OF_STEPS, uses);
+
+/** Whether a step decides if a model or data are good enough. */
+export const isGate = (uses: string | undefined): boolean => uses !== undefined && ['require', 'behavior', 'check'].includes(uses);
 
 const OF_STEPS: Record<string, Record<string, Role>> = {
   collect: { data: 'data' },

@@ -4,7 +4,7 @@
  */
 
 import { distinct, LIMIT_PATTERN, parseLimit } from '../ml/metrics/limits.ts';
-import { boundsOf, type Fields, fieldsOf, type JsonFile, listOf, type Material, numberOf, plainText, textOf } from './artifacts.ts';
+import { boundsOf, type Fields, fieldsOf, isGate, type JsonFile, listOf, type Material, numberOf, plainText, textOf } from './artifacts.ts';
 import { type Block, beginning, count, counted, note, percent, shown, type Table, type TableCell } from './document.ts';
 import type { RunFacts } from './run.ts';
 
@@ -163,7 +163,7 @@ function verdictBlocks(judged: Judged, run: RunFacts | undefined): Block[] {
 
 /** Whether no cell of the run failed or was stopped, no gate was skipped, and no limit was missed. */
 function everyGatePassed(judged: Judged, run: RunFacts | undefined): boolean {
-  const stopped = run?.cells.some(({ state, gate }) => (state === 'skipped' ? gate : UNSUCCESSFUL.includes(state)));
+  const stopped = run?.cells.some(({ state, uses }) => (state === 'skipped' ? isGate(uses) : UNSUCCESSFUL.includes(state)));
   return !stopped && !run?.unfinished && (run?.others ?? []).length === 0 && failuresOf(judged, undefined).length === 0;
 }
 

@@ -5,6 +5,7 @@ import { literal, quote } from '../ml/data/sql.ts';
 import { tableOf } from '../ml/data/table.ts';
 import { type Curves, curvesOf } from '../ml/metrics/curves.ts';
 import { shown } from './document.ts';
+import { TEXT_COLUMNS } from './without-texts.ts';
 
 /**
  * What the columns tell about the predictions: one label, a set of labels, a number, a tag for each word, an answer from a text, a
@@ -52,7 +53,7 @@ export class PredictionTable {
         columns
           .filter(
             ({ name, type }) =>
-              type === 'VARCHAR' && (fields.includes(name) || name === 'completion' || (fields.length === 0 && TEXTS.test(name))),
+              type === 'VARCHAR' && (fields.includes(name) || name === 'completion' || (fields.length === 0 && TEXT_COLUMNS.test(name))),
           )
           .map(({ name }) => name);
       let shown = texts(own.filter(({ name }) => !OWN.has(name)));
@@ -255,9 +256,6 @@ const OWN = new Set([
   'tokens',
   'accuracy',
 ]);
-
-/** Names of columns of texts, if no model tells them. */
-const TEXTS = /^(text|text_pair|body|subject|question|context|prompt|document|sentence\d?|source|title|premise|hypothesis|input)$/i;
 
 function kindOf(types: ReadonlyMap<string, string>): Kind {
   const [label, prediction] = [types.get('label'), types.get('prediction')];

@@ -25,6 +25,7 @@ import { type Continuation, continuations, samplesSection } from './samples.ts';
 import type step from './step.ts';
 import { chosenEvaluations, summarySection } from './summary.ts';
 import { trainingSection } from './training.ts';
+import { runWithoutTexts, withoutTexts } from './without-texts.ts';
 
 export interface ReportRequest extends Pick<StepContext, 'threads' | 'signal'> {
   title: string;
@@ -38,7 +39,7 @@ export interface ReportRequest extends Pick<StepContext, 'threads' | 'signal'> {
   missing: string[];
 }
 
-export { roleOf } from './artifacts.ts';
+export { isGate, roleOf } from './artifacts.ts';
 
 /** The files of a report, by name; the first one is the report itself. `pictures`: the name of the folder of pictures. */
 export async function makeReport(request: ReportRequest, pictures = 'pictures'): Promise<Map<string, string>> {
@@ -49,13 +50,14 @@ export async function makeReport(request: ReportRequest, pictures = 'pictures'):
 }
 
 async function reportOf(request: ReportRequest): Promise<Report> {
-  const material = await readMaterial(request.artifacts);
+  const read = await readMaterial(request.artifacts);
+  const material = request.examples > 0 ? read : withoutTexts(read);
+  const run = request.examples > 0 || !request.run ? request.run : runWithoutTexts(request.run);
   const { chosen } = chosenEvaluations(material.evaluations);
   const [main] = chosen;
   const { missing } = request;
   missing.push(...material.missing);
   const parts = await predictionSections(request, main, material, missing);
-  const { run } = request;
   const sections = [
     summarySection(chosen, material, run),
     trainingSection(material.histories),
@@ -73,7 +75,8 @@ async function reportOf(request: ReportRequest): Promise<Report> {
     ...(run ? runSections(run) : []),
   ].filter((section): section is Section => section !== undefined && section.blocks.length > 0);
   if (!main && material.baselines.length === 0) missing.push('There are no metrics: no step `evaluate` is part of this report.');
-  return { title: request.title, about: run?.about ?? [], missing: [...new Set(missing)], sections };
+  const about = [...(run?.about ?? []), ...(request.examples > 0 ? [] : ['This report has no texts of the data.'])];
+  return { title: request.title, about, missing: [...new Set(missing)], sections };
 }
 
 interface PredictionSections {
@@ -98,23 +101,23 @@ async function predictionSections(
   const tables = tablesFor(predictions ?? main, material).reverse();
   const rows =
     predictions &&
-    (await guarded(`The predictions ${predictions.name}`, missing, async () => {
+    (await guarded(`The predictions ${predictions.name}`, request, async () => {
       const fields = model ? Object.values((await readEncoding(await opened(model))).fields ?? {}) : [];
       return PredictionTable.open(predictions.path, tables, fields);
     }));
   try {
-    const confusion = await guarded('The confusion matrix', missing, () => confusionOf(main, rows));
+    const confusion = await guarded('The confusion matrix', request, () => confusionOf(main, rows));
     const words = rows?.kind === 'tags';
     const groups = rows && confusion && request.examples > 0 ? groupsOf(confusion, { words }) : [];
     const examples = new Set(groups.map(({ id }) => id));
     const written = model && request.examples > 0 ? await writtenTexts(model, { rows, tables, split: main?.split }, request, missing) : [];
     return {
       confusion: confusion && confusionSection(confusion, main, { examples, words }),
-      numbers: rows && (await guarded('The predicted numbers', missing, () => numbersSection(rows))),
-      curves: rows && confusion && (await guarded('The curves', missing, () => curvesSection(rows, confusion, main))),
-      calibration: await guarded('The calibration', missing, () => calibrationSection(main, rows, material.calibrations)),
-      mistakes: rows && (await guarded('The mistakes', missing, () => mistakes(rows, groups, model, request, missing))),
-      samples: await guarded('The samples', missing, () =>
+      numbers: rows && (await guarded('The predicted numbers', request, () => numbersSection(rows))),
+      curves: rows && confusion && (await guarded('The curves', request, () => curvesSection(rows, confusion, main))),
+      calibration: await guarded('The calibration', request, () => calibrationSection(main, rows, material.calibrations)),
+      mistakes: rows && (await guarded('The mistakes', request, () => mistakes(rows, groups, model, request, missing))),
+      samples: await guarded('The samples', request, () =>
         samplesSection(request.examples > 0 ? rows : undefined, written, material.samples),
       ),
     };
@@ -159,11 +162,17 @@ async function writtenTexts(
 }
 
 /** Reports an error instead of failing: the rest of the report is still useful. */
-async function guarded<T>(what: string, missing: string[], make: () => Promise<T>): Promise<T | undefined> {
+async function guarded<T>(
+  what: string,
+  { examples, missing }: Pick<ReportRequest, 'examples' | 'missing'>,
+  make: () => Promise<T>,
+): Promise<T | undefined> {
   try {
     return await make();
   } catch (error) {
-    missing.push(`${what} cannot be shown: ${oneLine(error)}`);
+    missing.push(
+      `${what} cannot be shown${examples > 0 ? `: ${oneLine(error)}` : '. The reason is left out, because it may quote the data.'}`,
+    );
     return undefined;
   }
 }

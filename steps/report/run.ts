@@ -18,8 +18,8 @@ export interface RunFacts {
     why?: string | undefined;
     failure?: string | undefined;
     result?: string | undefined;
-    /** It decides whether a model or data are good enough: `require`, `behavior` or `check`. */
-    gate?: boolean;
+    /** The name of a built-in step. */
+    uses?: string | undefined;
   }[];
   /** Cells of the run that are not in the report and that failed, were canceled or were skipped. */
   others?: { cell: string; state: string }[];
@@ -42,7 +42,7 @@ export interface RunFacts {
   environment: [name: string, value: string][];
   /** Fingerprint and output hashes of each cell, as in the lockfile. */
   lock: { cell: string; fingerprint: string; outputs: [name: string, hash: string][] }[];
-  notices: string[];
+  notices: { cell?: string; message: string }[];
 }
 
 /** The cells of a matrix with their metrics, the best first. */
@@ -150,7 +150,7 @@ export function runSections(run: RunFacts): Section[] {
       closed: true,
     });
   if (run.cells.length > 0) blocks.push(note(`${counted(run.cells.length, 'cell')}: ${summary}.`), cells);
-  for (const message of run.notices.slice(0, 20)) blocks.push(note(message, 'bad'));
+  for (const { cell, message } of run.notices.slice(0, 20)) blocks.push(note(cell === undefined ? message : `${cell}: ${message}`, 'bad'));
   return [
     ...(blocks.length > 0 ? [{ id: 'pipeline-cells', title: 'Pipeline', blocks }] : []),
     ...environment(run),
