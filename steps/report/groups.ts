@@ -1,7 +1,7 @@
 /** Groups of rows: slices with their gaps, discovered slices, fairness, and counterfactual tests. */
 
 import { boundsOf, type EvaluationFile, type Fields, fieldsOf, listOf, numberOf, numbersOf, plainText, textOf } from './artifacts.ts';
-import { type Block, beginning, count, note, percent, type Section, shown, type Table, type TableCell } from './document.ts';
+import { type Block, beginning, count, note, percent, type Section, shown, shownWithin, type Table, type TableCell } from './document.ts';
 import { dotChart } from './plots.ts';
 
 export function groupSections({ file }: EvaluationFile): Section[] {
@@ -49,7 +49,7 @@ function sliceBlocks(name: string, report: Fields, index: number): Block[] {
     note(
       gap === undefined
         ? `There is no gap: ${textOf(report.undefined) ?? 'it is undefined'}.`
-        : `The gap in ${metric} between the best and the worst slice is ${shown(gap)}${bounds ? ` [${shown(bounds.low)}, ${shown(bounds.high)}]` : ''}.`,
+        : `The gap in ${metric} between the best and the worst slice is ${shownWithin(gap, bounds)}.`,
     ),
   ];
   if (bars.length === 0) return [...blocks, table];
@@ -84,9 +84,7 @@ function sliceTable(name: string, slices: Fields[], all: number): Table {
         const bounds = boundsOf(fieldsOf(slice.intervals)[metric]);
         const why = textOf(fieldsOf(slice.undefined)[metric]);
         const value = numberOf(fieldsOf(slice.metrics)[metric]);
-        return value === undefined
-          ? `n/a${why ? ` (${why})` : ''}`
-          : `${shown(value)}${bounds ? ` [${shown(bounds.low)}, ${shown(bounds.high)}]` : ''}`;
+        return value === undefined ? `n/a${why ? ` (${why})` : ''}` : shownWithin(value, bounds);
       }),
       shown(numberOf(slice.gap)),
     ]),
@@ -114,7 +112,7 @@ function discovered(report: Fields): Block[] {
           shown(numberOf(slice.rows)),
           shown(numberOf(slice.error)),
           shown(numberOf(slice.rest)),
-          `${shown(numberOf(slice.difference))}${bounds ? ` [${shown(bounds.low)}, ${shown(bounds.high)}]` : ''}`,
+          shownWithin(numberOf(slice.difference), bounds),
         ];
       }),
       numeric: [1, 2, 3, 4],
@@ -134,7 +132,9 @@ function fairnessBlocks(report: Fields): Block[] {
       header: ['measure', 'value'],
       rows: metrics.map(([name, value]) => [
         name.replaceAll('_', ' '),
-        value === null ? `n/a${reasons[name] ? ` (${String(reasons[name])})` : ''}` : shown(value),
+        value === null
+          ? `n/a${reasons[name] ? ` (${String(reasons[name])})` : ''}`
+          : shownWithin(value, boundsOf(fieldsOf(report.intervals)[name])),
       ]),
       numeric: [1],
     },

@@ -2,7 +2,7 @@
 
 import { betterOf } from '../ml/tasks/metrics.ts';
 import { boundsOf, type EvaluationFile, fieldsOf, type JsonFile, type Material, numbersOf, textOf } from './artifacts.ts';
-import { type Block, counted, type HeadlineFigures, note, type Section, shown, type Table } from './document.ts';
+import { type Block, counted, type HeadlineFigures, note, type Section, shown, shownWithin, type Table } from './document.ts';
 import { judgementBlocks } from './judgements.ts';
 import type { RunFacts } from './run.ts';
 
@@ -107,15 +107,17 @@ function comparison(chosen: readonly EvaluationFile[], baselines: readonly JsonF
   const methods = baselines
     .filter(({ file }) => textOf(file.split) === main.split)
     .flatMap(({ file }) =>
-      Object.entries(fieldsOf(file.methods)).map(([name, method]) => ({ name, metrics: numbersOf(fieldsOf(method).metrics) })),
+      Object.entries(fieldsOf(file.methods)).map(([name, method]) => ({
+        name,
+        metrics: numbersOf(fieldsOf(method).metrics),
+        file: fieldsOf(method),
+      })),
     );
   if (chosen.length < 2 && methods.length === 0) return undefined;
   const names = [...new Set(chosen.flatMap(({ metrics }) => Object.keys(metrics)).filter(isHeadline))];
   const columns = [
     ...chosen.map(({ name, split, metrics, file }) => ({ title: `${name.replace(/\.metrics$/, '')} (${split})`, metrics, file })),
-    ...methods
-      .slice(0, MOST_METHODS)
-      .map(({ name, metrics }) => ({ title: `baseline: ${name}`, metrics, file: {} as Record<string, unknown> })),
+    ...methods.slice(0, MOST_METHODS).map(({ name, metrics, file }) => ({ title: `baseline: ${name}`, metrics, file })),
   ];
   return {
     kind: 'table',
@@ -124,9 +126,8 @@ function comparison(chosen: readonly EvaluationFile[], baselines: readonly JsonF
     rows: names.map((name) => [
       name,
       ...columns.map(({ metrics, file }) => {
-        const bounds = boundsOf(fieldsOf(file.intervals)[name]);
         if (!(name in metrics)) return '–';
-        return `${shown(metrics[name])}${bounds ? ` [${shown(bounds.low)}, ${shown(bounds.high)}]` : ''}`;
+        return shownWithin(metrics[name], boundsOf(fieldsOf(file.intervals)[name]));
       }),
     ]),
     numeric: columns.map((_, i) => i + 1),
@@ -140,6 +141,7 @@ function baselineTable({ name, file }: JsonFile): Block[] {
   const methods = Object.entries(fieldsOf(file.methods)).map(([method, value]) => ({
     method,
     metrics: numbersOf(fieldsOf(value).metrics),
+    intervals: fieldsOf(fieldsOf(value).intervals),
   }));
   if (methods.length === 0) return [];
   const names = [...new Set(methods.flatMap(({ metrics }) => Object.keys(metrics)))];
@@ -148,7 +150,10 @@ function baselineTable({ name, file }: JsonFile): Block[] {
       kind: 'table',
       caption: `Baselines (${name}), split “${String(file.split ?? '')}”`,
       header: ['metric', ...methods.map(({ method }) => method)],
-      rows: names.map((metric) => [metric, ...methods.map(({ metrics }) => (metric in metrics ? shown(metrics[metric]) : '–'))]),
+      rows: names.map((metric) => [
+        metric,
+        ...methods.map(({ metrics, intervals }) => (metric in metrics ? shownWithin(metrics[metric], boundsOf(intervals[metric])) : '–')),
+      ]),
       numeric: methods.map((_, i) => i + 1),
     },
   ];
