@@ -14,10 +14,10 @@ import { listed } from '../ml/models/json.ts';
 import { tokenizerDifference } from '../ml/models/tokenizer-json.ts';
 import { betterOf, reportedMetrics, whyUndefined, writtenMetrics } from '../ml/tasks/metrics.ts';
 import { isShareOfRows, openScorer, type ScoredAnswers } from '../ml/tasks/scorer.ts';
-import type { Compared, Measured, ModelOfRows } from './compared.ts';
+import type { Compared, MeasuredModel, ModelOfRows } from './compared.ts';
 import { type ComparedRows, openRows } from './rows.ts';
 import type step from './step.ts';
-import type { Limits } from './step.ts';
+import type { RequiredLimits } from './step.ts';
 
 type Context = ContextOf<typeof step>;
 
@@ -45,11 +45,11 @@ export interface Comparison {
 
 const LEVEL = 0.95;
 
-type BetterThan = NonNullable<Limits['better_than']>;
+type BetterThan = NonNullable<RequiredLimits['better_than']>;
 
 export async function compareModels(context: Context, named: { model: string; other: string }): Promise<Comparison> {
   const { options, inputs, warn } = context;
-  const better = (options.limits as Limits).better_than!;
+  const better = (options.limits as RequiredLimits).better_than!;
   const model = await openBundle(inputs.model);
   const other = await openBundle(inputs['limits.better_than.model']!);
   refuseUnlike(model, other, { metric: better.metric, other: named.other });
@@ -155,7 +155,7 @@ async function forRows(bundle: Bundle, name: string, { inputs, warn }: Context):
   return { bundle, name, preprocessing: remainingSteps(bundle.preprocessing, ofData) };
 }
 
-async function measured(model: ModelOfRows, compared: Compared): Promise<Measured> {
+async function measured(model: ModelOfRows, compared: Compared): Promise<MeasuredModel> {
   const { task, metric } = compared;
   if (!isOfTokens(task)) return answersOf(model, compared);
   if (writtenMetrics(task).known.includes(metric)) return (await import('./texts.ts')).textsOf(model, compared);
@@ -163,7 +163,7 @@ async function measured(model: ModelOfRows, compared: Compared): Promise<Measure
 }
 
 /** As `predict` answers the rows. */
-async function answersOf({ bundle, name, preprocessing }: ModelOfRows, { rows, context, ...subject }: Compared): Promise<Measured> {
+async function answersOf({ bundle, name, preprocessing }: ModelOfRows, { rows, context, ...subject }: Compared): Promise<MeasuredModel> {
   const { threads, signal, progress } = context;
   const scorer = openScorer(subject);
   let row = 0;
@@ -177,9 +177,15 @@ async function answersOf({ bundle, name, preprocessing }: ModelOfRows, { rows, c
   return scorer;
 }
 
-function tested(own: Measured, others: Measured, subject: ScoredAnswers, count: number, { metric, p: limit, resamples }: BetterThan) {
+function tested(
+  own: MeasuredModel,
+  others: MeasuredModel,
+  subject: ScoredAnswers,
+  count: number,
+  { metric, p: limit, resamples }: BetterThan,
+) {
   const rows = Int32Array.from({ length: count }, (_, row) => row);
-  const correct = ({ metrics }: Measured) => Uint8Array.from(rows, (row) => metrics(Int32Array.of(row))[metric]!);
+  const correct = ({ metrics }: MeasuredModel) => Uint8Array.from(rows, (row) => metrics(Int32Array.of(row))[metric]!);
   const tests = pairedTests(others.metrics, own.metrics, {
     correct: () => (isShareOfRows(subject, metric) ? { first: correct(others), second: correct(own) } : undefined),
     units: { rows },
@@ -209,7 +215,7 @@ function tested(own: Measured, others: Measured, subject: ScoredAnswers, count: 
 function whyNot(
   { value, other, ahead, p, limit }: { value: number; other: number; ahead: boolean; p: number; limit: number },
   { task, metrics: [metric] }: ScoredAnswers,
-  { own, others }: { own: Measured; others: Measured },
+  { own, others }: { own: MeasuredModel; others: MeasuredModel },
 ): string | undefined {
   for (const [one, { why }] of [
     [value, own],

@@ -10,7 +10,7 @@ import { METRIC_NAMES } from '../ml/tasks/metrics.ts';
 import type { Comparison } from './compare.ts';
 import { historyReport } from './history.ts';
 import type step from './step.ts';
-import type { Limits } from './step.ts';
+import type { RequiredLimits } from './step.ts';
 
 type Context = ContextOf<typeof step>;
 
@@ -30,7 +30,7 @@ interface Requirement {
 export async function require(context: Context): Promise<void> {
   const { options, inputs, outputs, result, metric } = context;
   const files = await readFiles(context);
-  const { better_than, ...limits } = options.limits as Limits;
+  const { better_than, ...limits } = options.limits as RequiredLimits;
   const requirements = Object.entries(limits).map(([name, limit]) => judge(name, limit, files));
   const model = nameOf(inputs.model, context);
   const comparison = better_than && (await compared(context, model));

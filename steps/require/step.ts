@@ -41,7 +41,7 @@ const BETTER_THAN = {
 } as const;
 
 /** The option `limits`. */
-export type Limits = { better_than?: FromSchema<typeof BETTER_THAN> } & Record<string, string>;
+export type RequiredLimits = { better_than?: FromSchema<typeof BETTER_THAN> } & Record<string, string>;
 
 export default declareStep({
   name: 'require',
@@ -95,7 +95,7 @@ export default declareStep({
   foresee: {
     reads: ['metrics.tokens', 'model.tokens'],
     check({ limits }, inputs, paths, onlySteps) {
-      const { better_than, ...others } = limits as Limits;
+      const { better_than, ...others } = limits as RequiredLimits;
       const names = Object.keys(others);
       return [
         ...inputProblems(names, better_than, paths),
