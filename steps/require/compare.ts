@@ -14,7 +14,7 @@ import { listed } from '../ml/models/json.ts';
 import { tokenizerDifference } from '../ml/models/tokenizer-json.ts';
 import { betterOf, reportedMetrics, whyUndefined, writtenMetrics } from '../ml/tasks/metrics.ts';
 import { isShareOfRows, openScorer, type ScoredAnswers } from '../ml/tasks/scorer.ts';
-import type { Compared, MeasuredModel, ModelOfRows } from './compared.ts';
+import type { Compared, ComparedFigures, ModelOfRows } from './compared.ts';
 import { type ComparedRows, openRows } from './rows.ts';
 import type step from './step.ts';
 import type { RequiredLimits } from './step.ts';
@@ -155,7 +155,7 @@ async function forRows(bundle: Bundle, name: string, { inputs, warn }: Context):
   return { bundle, name, preprocessing: remainingSteps(bundle.preprocessing, ofData) };
 }
 
-async function measured(model: ModelOfRows, compared: Compared): Promise<MeasuredModel> {
+async function measured(model: ModelOfRows, compared: Compared): Promise<ComparedFigures> {
   const { task, metric } = compared;
   if (!isOfTokens(task)) return answersOf(model, compared);
   if (writtenMetrics(task).known.includes(metric)) return (await import('./texts.ts')).textsOf(model, compared);
@@ -163,7 +163,7 @@ async function measured(model: ModelOfRows, compared: Compared): Promise<Measure
 }
 
 /** As `predict` answers the rows. */
-async function answersOf({ bundle, name, preprocessing }: ModelOfRows, { rows, context, ...subject }: Compared): Promise<MeasuredModel> {
+async function answersOf({ bundle, name, preprocessing }: ModelOfRows, { rows, context, ...subject }: Compared): Promise<ComparedFigures> {
   const { threads, signal, progress } = context;
   const scorer = openScorer(subject);
   let row = 0;
@@ -178,14 +178,14 @@ async function answersOf({ bundle, name, preprocessing }: ModelOfRows, { rows, c
 }
 
 function tested(
-  own: MeasuredModel,
-  others: MeasuredModel,
+  own: ComparedFigures,
+  others: ComparedFigures,
   subject: ScoredAnswers,
   count: number,
   { metric, p: limit, resamples }: BetterThan,
 ) {
   const rows = Int32Array.from({ length: count }, (_, row) => row);
-  const correct = ({ metrics }: MeasuredModel) => Uint8Array.from(rows, (row) => metrics(Int32Array.of(row))[metric]!);
+  const correct = ({ metrics }: ComparedFigures) => Uint8Array.from(rows, (row) => metrics(Int32Array.of(row))[metric]!);
   const tests = pairedTests(others.metrics, own.metrics, {
     correct: () => (isShareOfRows(subject, metric) ? { first: correct(others), second: correct(own) } : undefined),
     units: { rows },
@@ -215,7 +215,7 @@ function tested(
 function whyNot(
   { value, other, ahead, p, limit }: { value: number; other: number; ahead: boolean; p: number; limit: number },
   { task, metrics: [metric] }: ScoredAnswers,
-  { own, others }: { own: MeasuredModel; others: MeasuredModel },
+  { own, others }: { own: ComparedFigures; others: ComparedFigures },
 ): string | undefined {
   for (const [one, { why }] of [
     [value, own],

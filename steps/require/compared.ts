@@ -27,4 +27,4 @@ export interface ModelOfRows {
 }
 
 /** The metric of a model on some of the rows. */
-export type MeasuredModel = Pick<Scorer, 'metrics' | 'why'>;
+export type ComparedFigures = Pick<Scorer, 'metrics' | 'why'>;

@@ -6,12 +6,12 @@ import { generatorOf } from '../ml/generation/generator.ts';
 import { generatedMetrics } from '../ml/metrics/generated.ts';
 import { loadModel } from '../ml/models/model-folder.ts';
 import { openTokenizer } from '../ml/models/tokenizer.ts';
-import type { Compared, MeasuredModel, ModelOfRows } from './compared.ts';
+import type { Compared, ComparedFigures, ModelOfRows } from './compared.ts';
 
 const BATCH = 32;
 
 /** Each model generates as `generate` does, with its own `generation_config.json`. */
-export async function textsOf({ bundle, name, preprocessing }: ModelOfRows, compared: Compared): Promise<MeasuredModel> {
+export async function textsOf({ bundle, name, preprocessing }: ModelOfRows, compared: Compared): Promise<ComparedFigures> {
   const { rows, metric, sameTokenizer, context } = compared;
   const { threads, signal, progress } = context;
   const runtime = await openRuntime('auto', { threads });

@@ -14,13 +14,13 @@ import { cleaningOf, encodingOf, openEncoder } from '../ml/tasks/encoder.ts';
 import { evaluateSplit } from '../ml/tasks/evaluation.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
 import type { Input, Preparation } from '../ml/tasks/task.ts';
-import type { Compared, MeasuredModel, ModelOfRows } from './compared.ts';
+import type { Compared, ComparedFigures, ModelOfRows } from './compared.ts';
 
 const BATCH = 32;
 const SPLIT = 'compared';
 
 /** A row is one example, however many windows it has. */
-export async function tokensOf(own: ModelOfRows, compared: Compared): Promise<MeasuredModel> {
+export async function tokensOf(own: ModelOfRows, compared: Compared): Promise<ComparedFigures> {
   const { metric, rows, context } = compared;
   const { threads, signal, progress, checkpoints } = context;
   const model = await loadModel(own.bundle.folder, own.bundle.task);
