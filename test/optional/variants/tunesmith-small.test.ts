@@ -11,7 +11,7 @@ import tokenize from '../../../steps/tokenize/step.ts';
 import train from '../../../steps/train/step.ts';
 import { ranStep, table } from '../../steps/rig.ts';
 
-const folder = join(import.meta.dirname, '../../pipelines/models/tunesmith-small');
+const folder = join(import.meta.dirname, '../../../pipelines/models/tunesmith-small');
 
 test.each([
   ['He was elected president of the United [MASK] of America.', 'states'],
