@@ -5,5 +5,5 @@ import { compileEngine } from '../../cache/rig.ts';
 
 const engine = await compileEngine();
 
-test('killed at any instant, 30 times: every result is complete, no partial files are visible or left behind', () =>
-  expectWholeAfterKills(engine, 30));
+test('killed at any instant, 15 times: every result is complete, no partial files are visible or left behind', () =>
+  expectWholeAfterKills(engine, 15));

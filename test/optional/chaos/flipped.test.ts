@@ -2,6 +2,6 @@
 import { test } from 'vitest';
 import { expectFlipsDetected } from '../../engine/chaos/flips.ts';
 
-const SEEDS = Number(process.env.FLIPS ?? 12);
+const SEEDS = Number(process.env.FLIPS ?? 8);
 
 test(`flipped bits, ${SEEDS} times in each database`, () => expectFlipsDetected(SEEDS), 3_600_000);

@@ -7,7 +7,7 @@ import { temporary } from '../../steps/rig.ts';
 import { smallModel } from '../../steps/small.ts';
 import { cli, continued, flipped, here, namesIn, OUTPUT, sha256 } from '../../steps/train/resuming.ts';
 
-test('killed with -9 five times at any moment, and run again until it succeeds: the same weights, the same history', async () => {
+test('killed with -9 four times at any moment, and run again until it succeeds: the same weights, the same history', async () => {
   const { p, made, start, states } = await cli();
   expect(await states()).toBe('ran');
   const whole = made();
@@ -16,10 +16,10 @@ test('killed with -9 five times at any moment, and run again until it succeeds: 
   let resumed = 0;
   let finished = 0;
   p.remove('.tunesmith');
-  for (let kills = 0; kills < 5 || finished === 0; ) {
+  for (let kills = 0; kills < 4 || finished === 0; ) {
     const run = start();
     const training = await run.trains();
-    if (training && kills < 5) {
+    if (training && kills < 4) {
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 400));
       run.kill('SIGKILL');
       kills++;
