@@ -107,10 +107,18 @@ export function sameContent(a: Content | undefined, b: Content | undefined): boo
 
 /** How the cell differs from its most similar other result. */
 async function whyRun(cell: Cell, { pipeline, project }: FreshnessContext, known: Fingerprinted): Promise<string> {
-  const history = project.cache.index.history(subjectOf(cell, pipeline), 20);
-  const last = project.records.lastFingerprint(pipeline.file, cell.name);
-  const result = nearest(history, last, known.components);
+  const { results, last } = earlierResults(cell, { pipeline, project }, 20);
+  const result = nearest(results, last, known.components);
   return result ? phrase(await differencesFrom(result, cell, known, project)) : 'first run';
+}
+
+/** `last`: the fingerprint of the cell's last result. Another pipeline may have made it, in whose history it is then. */
+export function earlierResults(cell: Cell, { pipeline, project }: Pick<FreshnessContext, 'pipeline' | 'project'>, most: number) {
+  const { index } = project.cache;
+  const results = index.history(subjectOf(cell, pipeline), most);
+  const last = project.records.lastFingerprint(pipeline.file, cell.name);
+  const restored = last !== undefined && !results.some(({ fingerprint }) => fingerprint === last) ? index.find(last) : undefined;
+  return { last, results: restored ? [...results, restored] : results };
 }
 
 function restorable(

@@ -12,7 +12,7 @@ import type { PlannedState } from '../contract/events.ts';
 import { matcher, within } from '../files/glob.ts';
 import { type Difference, nearest } from './change-reasons.ts';
 import { type Components, codeTexts } from './fingerprint.ts';
-import { checkFreshness, differencesFrom, type Freshness, type FreshnessContext, subjectOf } from './freshness.ts';
+import { checkFreshness, differencesFrom, earlierResults, type Freshness, type FreshnessContext } from './freshness.ts';
 import { explained } from './process/failure.ts';
 import { type Project, withProject } from './project.ts';
 import type { CellRecord } from './records.ts';
@@ -255,9 +255,8 @@ export async function explainCells(pipeline: Pipeline, word: string): Promise<Ex
 
 async function comparison(cell: Cell, pipeline: Pipeline, project: Project, freshness: Freshness): Promise<Partial<Explanation>> {
   const { fingerprint, components } = freshness;
-  const history = project.cache.index.history(subjectOf(cell, pipeline), AMONG);
-  const last = project.records.lastFingerprint(pipeline.file, cell.name);
-  const others = history.filter((result) => result.fingerprint !== fingerprint);
+  const { results, last } = earlierResults(cell, { pipeline, project }, AMONG);
+  const others = results.filter((result) => result.fingerprint !== fingerprint);
   const result = nearest(others, last, components);
   const now = codeTexts(cell, components);
   const textOf = (hash: string) => now.get(hash) ?? project.records.text(hash);

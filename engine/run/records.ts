@@ -239,19 +239,24 @@ export class Records {
     return row && isCell(row) ? { ...this.#cellOf(row), run: row.run } : undefined;
   }
 
-  /** The fingerprint of the cell's last result. */
+  /** The fingerprint of the cell's last result, also of one that another pipeline made. */
   lastFingerprint(file: string, cell: string): string | undefined {
     const sql = `select fingerprint from ${CELLS_OF_RUNS}
       where cell = ? and pipeline = ? and fingerprint is not null and state in ('restored', 'ran') order by run desc limit 1`;
-    return this.#database.read(undefined, (statement) => statement(sql).get(cell, this.#name(file)))?.fingerprint;
+    const made = this.#database.read(undefined, (statement) => statement(sql).get(cell, this.#name(file)))?.fingerprint;
+    return made ?? this.#lastRun(file).find(([name]) => name === cell)?.[1];
   }
 
   /** The fingerprints of all cells of the last finished run. */
   lastFingerprints(file: string): string[] {
+    return this.#lastRun(file).map(([, fingerprint]) => fingerprint);
+  }
+
+  #lastRun(file: string): [cell: string, fingerprint: string][] {
     const sql = 'select fingerprints from runs where pipeline = ? and fingerprints is not null order by id desc limit 1';
     const row = this.#database.read(undefined, (statement) => statement(sql).get(this.#name(file)));
     const text = row && this.text(row.fingerprints);
-    return text === undefined ? [] : (JSON.parse(text) as [cell: string, fingerprint: string][]).map(([, fingerprint]) => fingerprint);
+    return text === undefined ? [] : JSON.parse(text);
   }
 
   /** The duration of each cell's last execution. */

@@ -70,6 +70,18 @@ test('all differences from the most similar result: options, inputs by file, cod
   expect(compared(after.stdout)).toBe(compared(explained.stdout));
 });
 
+test('a result that another pipeline made is compared, too', async () => {
+  const p = project({
+    'p.yaml': PIPELINE,
+    'q.yaml': `name: q\n${PIPELINE}`,
+    'write.mjs': STEP("await writeFile(outputs.o, 'x');"),
+    ...many(),
+  });
+  await p.states('p.yaml');
+  await p.states('q.yaml');
+  expect((await p.run('explain', 'q.yaml', 'w', '-p', 'a=2')).stdout).toMatch(/^w must run: option a: 1 → 2\n/);
+});
+
 test('an input in which only an empty folder is new', async () => {
   const p = project({
     'p.yaml': 'steps: { a: { run: "ls > ${{ outputs.o }}", inputs: { d: data }, outputs: { o: o.txt } } }',
