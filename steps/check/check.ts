@@ -135,10 +135,10 @@ function labelOf(columns: TableColumn[], given: string | undefined): TableColumn
 /** SQL: the text of a column. Words are joined with spaces. */
 const textIn = ({ name, type }: TableColumn): string => (type === 'VARCHAR' ? quote(name) : `array_to_string(${quote(name)}, ' ')`);
 
-/** SQL: the label as a text; null for a missing or empty one. */
+/** SQL: the label as a text; null for a missing or empty one. A list without labels is a value. */
 function labelText({ name, type }: TableColumn): string {
   const column = quote(name);
-  if (type.endsWith('[]')) return `CASE WHEN len(${column}) > 0 THEN to_json(${column})::VARCHAR END`;
+  if (type.endsWith('[]')) return `CASE WHEN ${column} IS NOT NULL THEN to_json(${column})::VARCHAR END`;
   return `CASE WHEN NOT ${isBlank(`${column}::VARCHAR`)} ${/^(FLOAT|DOUBLE)$/.test(type) ? `AND NOT isnan(${column})` : ''} THEN ${column}::VARCHAR END`;
 }
 

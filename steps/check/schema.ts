@@ -38,11 +38,11 @@ function typeOf({ type }: TableColumn): ExpectedType | undefined {
 
 /**
  * Counts the rows without a value in each column. A value is missing if it is null or not a number (NaN), and empty if it is a text
- * of white space or a list without items. `missing`: the share of rows without a value in one of the `required` columns.
+ * of white space or a list without items. A list without labels is a value. `missing`: the share of rows without a value in one of the `required` columns.
  */
-export async function checkMissing({ database, columns, rows }: CheckedData, required: string[], findings: Findings): Promise<void> {
+export async function checkMissing({ database, columns, rows, label }: CheckedData, required: string[], findings: Findings): Promise<void> {
   const absent = columns.map((column) => missingIn(column));
-  const empty = columns.map((column) => emptyIn(column));
+  const empty = columns.map((column) => (column.name === label?.name && column.type.endsWith('[]') ? 'false' : emptyIn(column)));
   const needed = columns.flatMap(({ name }, i) => (required.includes(name) ? [`(${absent[i]} OR ${empty[i]})`] : []));
   const any = needed.join(' OR ') || 'false';
   const counts = await database.row<Record<string, number>>(

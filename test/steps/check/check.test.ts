@@ -203,6 +203,17 @@ test('a number is no label, and NaN is missing', async () => {
   expect(report.undefined.label_errors).toBe('the column `label` contains numbers (DOUBLE)');
 });
 
+test('a list without labels is a value, which contradicts other labels of the same text', async () => {
+  const rows = [
+    ['a', 'a text with labels', "['toxic']", 'train'],
+    ['b', 'a text without labels', '[]', 'train'],
+    ['c', 'a text with labels', '[]', 'train'],
+    ['d', 'one more text', 'NULL', 'train'],
+  ].map(([id, text, label, split]) => `('${id}', '${text}', ${label}::VARCHAR[], '${split}')`);
+  const { figures } = await checkedFolder(await made(`SELECT * FROM (VALUES ${rows.join(', ')}) AS t(id, text, label, split)`));
+  expect(figures).toMatchObject({ missing: 0.25, 'missing.label': 0.25, 'duplicates.conflicting': 0.5 });
+});
+
 test('the schema: a missing column, another type, and ids that are not unique', async () => {
   const folder = await made("SELECT 'a' AS id, i::VARCHAR || ' stars' AS text, i AS stars FROM range(3) t(i)");
   const columns = { text: 'text', stars: 'text', price: 'number', id: 'any' };
