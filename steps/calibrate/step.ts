@@ -1,5 +1,6 @@
 /** calibrate: fits a temperature and thresholds on the validation split, and puts out the model with them. */
 import { aliasesOf, declareStep, type OptionProblem } from '../../engine/contract/step.ts';
+import { listed } from '../ml/models/json.ts';
 import { runtimeOptions } from '../ml/runtime/runtime.ts';
 import { positiveAhead, tokensAhead } from '../ml/tasks/metrics.ts';
 import { thresholdProblems, tooManyLabels, unfitFor } from './foresee.ts';
@@ -132,7 +133,7 @@ export default declareStep({
         problems.push({
           option: 'split',
           message: `the tokens have no split "${split}"`,
-          hint: 'Make one with the step split: `validation: 0.1`.',
+          hint: `Set \`split\` to one of these: ${listed(splits.filter((name) => !REFUSED[name])) || 'none'}. Or make it with \`ratios\` of split.`,
         });
       const many = threshold && problem === 'single_label_classification' && labels && tooManyLabels(labels.length);
       if (many) problems.push({ option: 'threshold', ...many });
