@@ -129,7 +129,7 @@ const generatedTexts = (
     overrides: options.generation ?? {},
     batchSize: options.batch_size,
     signal,
-    progress: (rows) => progress(rows, split.rows, { texts: 'written' }),
+    progress: (rows) => progress(rows, split.rows, { generating: 'texts' }),
   });
 
 /** Runs the model over the split and writes the predictions. */

@@ -94,7 +94,7 @@ export async function measureSubgroups(context: Context, measured: MeasuredModel
         threads: context.threads,
         level: measured.bootstrap?.level ?? LEVEL,
         signal: context.signal,
-        progress: (done) => context.progress(done, undefined, { texts: 'swapped' }),
+        progress: (done) => context.progress(done, undefined, { predicting: 'swapped texts' }),
       });
       for (const name of ['changed', 'mean_change', 'max_change'] as const)
         figures[`counterfactual.${name}`] = {
