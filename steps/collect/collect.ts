@@ -64,7 +64,8 @@ export async function collect(context: Context): Promise<void> {
     const then = left > 0 ? `, ${number(left)} excluded by \`where\`` : left < 0 ? `, converted to ${number(kept)} by \`select\`` : '';
     const origin = context.inputs.sql !== undefined ? 'the database' : `${say(files.length, 'file')} (${format})`;
     context.log(`${say(read, 'row')} from ${origin}${then}`);
-    if (card.labels)
+    const label = card.columns.find(({ name }) => name === 'label');
+    if (card.labels && label && !/^(FLOAT|DOUBLE|DECIMAL)/.test(label.type))
       context.log(`labels: ${labelsOf(card.labels)}${card.unlabelled ? `; ${say(card.unlabelled, 'row')} without a label` : ''}`);
     for (const note of notes) context.warn(note);
     if (rejected.count > 0) context.warn(`${say(rejected.count, 'bad row')} rejected (rejected.jsonl): ${await rejected.summary()}`);
