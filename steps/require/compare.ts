@@ -26,7 +26,8 @@ export interface Comparison {
   model: string;
   metric: string;
   better: 'higher' | 'lower';
-  split: string;
+  /** Null for data without splits. */
+  split: string | null;
   rows: number;
   /** The metric of the model, and of the model to surpass; null if undefined. */
   value: number | null;
@@ -57,7 +58,10 @@ export async function compareModels(context: Context, named: { model: string; ot
   const database = await Database.open();
   try {
     const rows = await openRows(database, model, { data: inputs.data!, split: options.split, label: better.label });
-    if (rows.unlabelled > 0) warn(`${rows.unlabelled} rows of the split ${options.split} have no true value, and are left out`);
+    if (rows.unlabelled > 0)
+      warn(
+        `${rows.unlabelled} rows${options.split === false ? '' : ` of the split ${options.split}`} have no true value, and are left out`,
+      );
     const subject: ScoredAnswers = {
       ...model,
       labels: labelsOf(model, other, rows),
@@ -77,7 +81,7 @@ export async function compareModels(context: Context, named: { model: string; ot
     const compared: Compared = { ...subject, metric: better.metric, rows, database, sameTokenizer, context };
     const own = await measured(await forRows(model, named.model, context), compared);
     const others = await measured(await forRows(other, named.other, context), compared);
-    return { model: named.other, split: options.split, ...tested(own, others, subject, rows.ids.length, better) };
+    return { model: named.other, split: options.split || null, ...tested(own, others, subject, rows.ids.length, better) };
   } finally {
     database.close();
   }

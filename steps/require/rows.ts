@@ -27,7 +27,8 @@ export interface ComparedRows {
 
 interface Request {
   data: string;
-  split: string;
+  /** False for data without splits. */
+  split: string | false;
   /** The option `better_than.label`. */
   label: string | string[] | undefined;
 }
@@ -44,7 +45,11 @@ export async function openRows(database: Database, bundle: Bundle, { data, split
   );
   const { rows } = await database.row<{ rows: number }>(`SELECT count(*) AS rows FROM ${table} WHERE ${condition}`);
   if (found.length === 0)
-    throw new StepError(`no row of the split "${split}" has a value in ${truth.name}`, undefined, ['limits', 'better_than', 'label']);
+    throw new StepError(`no row${split === false ? '' : ` of the split "${split}"`} has a value in ${truth.name}`, undefined, [
+      'limits',
+      'better_than',
+      'label',
+    ]);
   const { text } = await namesOf(data);
   const requested = (own: Bundle, model: string) => fieldsOf(own, columns, { text, model });
   return {
@@ -64,17 +69,31 @@ export async function openRows(database: Database, bundle: Bundle, { data, split
   };
 }
 
-/** Data without a column `split` belong to the split test, as in tokenize. */
-async function conditionOf(database: Database, table: string, columns: TableColumn[], split: string): Promise<string> {
-  const sql = columns.some(({ name }) => name === 'split') ? 'split::VARCHAR' : "'test'";
-  const counts = await database.rows<{ split: string }>(`SELECT ${sql} AS split FROM ${table} GROUP BY ALL ORDER BY ALL`);
+/** SQL that selects the rows to compare. A table without splits may contain the training rows, so its rows must be asked for. */
+async function conditionOf(database: Database, table: string, columns: TableColumn[], split: string | false): Promise<string> {
+  const hasSplits = columns.some(({ name }) => name === 'split');
+  if (split === false) {
+    if (!hasSplits) return 'true';
+    throw new StepError('`split: false`, but the data have a column `split`', 'Set `split` to the name of a split, such as test.', [
+      'split',
+    ]);
+  }
+  if (!hasSplits)
+    throw new StepError(
+      'the data have no column `split`, so they may contain training rows',
+      'Give `data` of a split step. For data that no model has seen in training, such as another test set, write `split: false`.',
+      ['data'],
+    );
+  const counts = await database.rows<{ split: string | null }>(
+    `SELECT split::VARCHAR AS split FROM ${table} WHERE split IS NOT NULL GROUP BY ALL ORDER BY ALL`,
+  );
   if (!counts.some((one) => one.split === split))
     throw new StepError(
       `the data have no split "${split}"`,
-      `Set \`split\` to one of these: ${counts.map((one) => one.split).join(', ')}.`,
+      counts.length === 0 ? 'No row has a split.' : `Set \`split\` to one of these: ${counts.map((one) => one.split).join(', ')}.`,
       ['split'],
     );
-  return `${sql} = ${literal(split)}`;
+  return `split::VARCHAR = ${literal(split)}`;
 }
 
 interface Truth {

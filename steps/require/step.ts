@@ -57,10 +57,11 @@ export default declareStep({
         'A limit for each metric, and the comparison `better_than`: `{ f1: ">= 0.95", gap.source: "<= 0.05", f1.lower: ">= 0.93", better_than: { model: production/bundle, metric: f1, p: 0.05 } }`. The operators are >=, >, <=, < and ==. If two files have a metric of the same name, write `STEP.METRIC`. An undefined metric misses its limit.',
     },
     split: {
-      type: 'string',
+      anyOf: [{ type: 'string', minLength: 1 }, { const: false }],
       default: 'test',
       defaultInMatrix: 'validation',
-      description: 'The split of `data` on which `better_than` compares the models. In a matrix the default is `validation`.',
+      description:
+        'The split of `data` on which `better_than` compares the models. In a matrix the default is `validation`. `false`: the data have no column `split`, and all of their rows are compared. They must not contain training rows.',
     },
   },
   aliases: aliasesOf(

@@ -1,6 +1,6 @@
 /** Gates by the real command: which model passes, what is said of one that does not, and what is never shipped. */
 import { createHash } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { beforeAll, expect, test } from 'vitest';
 import step from '../../../steps/require/step.ts';
 import { sharedProject } from '../../rig.ts';
@@ -131,7 +131,10 @@ test('a failure lists every missed limit and by how much; nothing is deployed, a
 });
 
 /** Runs the step alone, with the models that `make.yaml` trained. */
-function ran(options: object, { model = 'good', other, metrics = [] }: { model?: string; other?: string; metrics?: string[] }) {
+function ran(
+  options: object,
+  { model = 'good', other, metrics = [], data = 'split' }: { model?: string; other?: string; metrics?: string[]; data?: string },
+) {
   const folder = (name: string) => p.path(`${out}/${name}/model`);
   const files = metrics.map((name) => p.path(name));
   const names = Object.fromEntries(
@@ -140,13 +143,27 @@ function ran(options: object, { model = 'good', other, metrics = [] }: { model?:
   const inputs = {
     model: folder(model),
     ...(files.length > 0 && { metrics: files }),
-    ...(other !== undefined && { 'limits.better_than.model': folder(other), data: p.path(`${out}/split/data`) }),
+    ...(other !== undefined && { 'limits.better_than.model': folder(other), data: p.path(`${out}/${data}/data`) }),
   };
   return ranStep(step, { split: 'test', ...options }, inputs, {}, { names: { ...names, [folder('good')]: 'steps.good.model' } });
 }
 
 const better = (metric: string, more: object = {}) => ({ better_than: { metric, p: 0.05, resamples: 200, ...more } });
 const limits = (given: object) => ({ limits: given });
+
+test('better_than: rows without a split may be training rows, so they are compared only with `split: false`', async () => {
+  const about = { other: 'weak', data: 'collect' };
+  await expect(ran(limits(better('accuracy')), about)).rejects.toMatchObject({
+    message: 'the data have no column `split`, so they may contain training rows',
+    hint: expect.stringContaining('write `split: false`'),
+    option: ['data'],
+  });
+  const { outputs } = await ran({ ...limits(better('accuracy')), split: false }, about);
+  expect(JSON.parse(readFileSync(outputs.verdict!, 'utf8')).better_than).toMatchObject({ split: null, rows: 240, passed: true });
+  await expect(ran({ ...limits(better('accuracy')), split: false }, { other: 'weak' })).rejects.toThrow(
+    '`split: false`, but the data have a column `split`',
+  );
+});
 
 test('better_than: the worse model, an equal one, and an undefined metric do not pass', async () => {
   await expect(ran(limits(better('log_loss')), { model: 'weak', other: 'good' })).rejects.toThrow(
