@@ -146,9 +146,15 @@ export function visible(text: string): string {
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is replaced
 const CONTROLS = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\ufffe\uffff]/g;
 
-/** The beginning of a text, and how much was left out. A character is never cut in half. */
-export function beginning(text: string, most: number): string {
-  if (text.length <= most) return text;
-  const end = /[\ud800-\udbff]/.test(text[most - 1]!) ? most - 1 : most;
-  return `${text.slice(0, end)} … (+ ${count(text.length - end)} characters)`;
+/** The beginning of a text, and how much was left out. A character is never cut. `unread`: characters behind the text. */
+export function beginning(text: string, most: number, unread = 0): string {
+  if (text.length <= most && unread === 0) return text;
+  const end = text.length <= most ? text.length : CHARACTERS.segment(text.slice(0, most + LONGEST_CHARACTER)).containing(most)!.index;
+  const left = [...text.slice(end)].length + unread;
+  return `${text.slice(0, end)} … (+ ${counted(left, 'character')})`;
 }
+
+const CHARACTERS = new Intl.Segmenter('en');
+
+/** Code units, such as those of an emoji of several people. */
+const LONGEST_CHARACTER = 64;

@@ -85,7 +85,7 @@ export async function examplesOf(
 }
 
 function exampleOf(example: PredictedExample, kind: PredictionTable['kind'], explained: ExplainedLabel[] = []): ShownExample {
-  const { id, truth, predicted, score, loss, tokens, texts, words } = example;
+  const { id, truth, predicted, score, loss, tokens, texts, unread, words } = example;
   const list = (values: string[]) => beginning(values.join(', ') || (kind === 'answer' ? '(no answer)' : '(none)'), 200);
   const inFacts = kind !== 'tokens' && kind !== 'tags' && kind !== 'written';
   const facts: ShownExample['facts'] = [
@@ -97,9 +97,13 @@ function exampleOf(example: PredictedExample, kind: PredictionTable['kind'], exp
   ];
   const [first] = explained;
   const names = Object.keys(texts);
+  const partsOf = (name: string) => {
+    const attributed = first?.fields.indexOf(name) ?? -1;
+    return attributed < 0 ? plain(texts[name]!, unread[name]) : markedParts(texts[name]!, unread[name]!, first!.attribution, attributed);
+  };
   const fields: ShownExample['fields'] = names.map((name) => ({
     ...((names.length > 1 || kind === 'written') && { name }),
-    parts: first?.fields.includes(name) ? markedParts(texts[name]!, first.attribution, first.fields.indexOf(name)) : plain(texts[name]!),
+    parts: partsOf(name),
   }));
   if (kind === 'written')
     fields.push({ name: 'target', parts: plain(truth.join(' / ')) }, { name: 'generated', parts: plain(predicted.join(' / ')) });
@@ -127,10 +131,10 @@ function wrongTags(words: string[], truth: string[], predicted: string[]): strin
 
 const MOST_WORDS = 120;
 
-const plain = (text: string): MarkedPart[] => [{ text: beginning(text, SHOWN) }];
+const plain = (text: string, unread = 0): MarkedPart[] => [{ text: beginning(text, SHOWN, unread) }];
 
 /** The text in parts, whose level is the attribution of their tokens relative to the strongest one. */
-function markedParts(text: string, { tokens }: Attribution, index: number): MarkedPart[] {
+function markedParts(text: string, unread: number, { tokens }: Attribution, index: number): MarkedPart[] {
   const scale = largest(tokens);
   const end = text.length > SHOWN ? SHOWN : text.length;
   const parts: MarkedPart[] = [];
@@ -143,7 +147,7 @@ function markedParts(text: string, { tokens }: Attribution, index: number): Mark
     parts.push({ text: text.slice(from, to), level });
     at = to;
   }
-  return [...parts, { text: beginning(text.slice(at), Math.max(0, SHOWN - at)) }].filter(({ text }) => text !== '');
+  return [...parts, { text: beginning(text.slice(at), Math.max(0, SHOWN - at), unread) }].filter(({ text }) => text !== '');
 }
 
 const LEVELS = 4;

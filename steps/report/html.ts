@@ -70,7 +70,8 @@ function block(given: Block): string {
   if (given.kind === 'matrix') return matrix(given);
   if (given.kind === 'picture') return picture(given);
   const items = given.examples.map(example).join('\n');
-  return `<section class="examples"${given.id ? ` id="${given.id}" tabindex="-1"` : ''}><h3>${data(given.heading)}</h3>\n${items}${more(given.more)}</section>`;
+  const back = given.id ? '<p class="more"><a href="#confusion">Back to the counts</a></p>' : '';
+  return `<section class="examples"${given.id ? ` id="${given.id}" tabindex="-1"` : ''}><h3>${data(given.heading)}</h3>\n${items}${more(given.more)}${back}</section>`;
 }
 
 function table({ caption, header, rows, numeric, more: rest }: Table): string {
@@ -84,7 +85,7 @@ function table({ caption, header, rows, numeric, more: rest }: Table): string {
     return c === 0 ? `<th scope="row"${attributes}>${inner}</th>` : `<td${attributes}>${inner}</td>`;
   };
   const body = rows.map((row) => `<tr>${row.map(cell).join('')}</tr>`).join('\n');
-  return `<div class="wide" role="region" tabindex="0" aria-label="${escaped(caption)}"><table><caption>${data(caption)}</caption><thead><tr>${heads}</tr></thead><tbody>
+  return `<div class="wide" role="group" tabindex="0" aria-label="${escaped(caption)}"><table><caption>${data(caption)}</caption><thead><tr>${heads}</tr></thead><tbody>
 ${body}
 </tbody></table></div>${more(rest)}`;
 }
@@ -102,7 +103,7 @@ function matrix({ caption, labels, counts, to }: Matrix): string {
     });
     return `<tr><th scope="row">${data(labels[r]!)}</th>${cells.join('')}<td class="n total">${count(totals[r]!)}</td></tr>`;
   });
-  return `<div class="wide" role="region" tabindex="0" aria-label="${escaped(caption)}"><table class="matrix"><caption>${data(caption)}</caption><thead><tr><th scope="col">true \\ predicted</th>${heads}<th scope="col" class="total">rows</th></tr></thead><tbody>
+  return `<div class="wide" role="group" tabindex="0" aria-label="${escaped(caption)}"><table class="matrix"><caption>${data(caption)}</caption><thead><tr><th scope="col">true \\ predicted</th>${heads}<th scope="col" class="total">rows</th></tr></thead><tbody>
 ${body.join('\n')}
 </tbody></table></div>`;
 }
@@ -114,7 +115,7 @@ function picture({ name, title, description, svg, closed, table: values }: Pictu
         .replace(/^<svg/, `<svg role="img" aria-labelledby="${name}-title ${name}-description"`)
         .replace('>', `><title id="${name}-title">${escaped(title)}</title><desc id="${name}-description">${escaped(description)}</desc>`);
   const shown = values ? `<details><summary>Values as a table</summary>${table(values)}</details>` : '';
-  return `<figure id="${name}"><figcaption>${data(title)}</figcaption><div class="wide picture" role="region" tabindex="0" aria-label="${escaped(title)}">${drawn}</div>${shown}</figure>`;
+  return `<figure id="${name}"><figcaption>${data(title)}</figcaption><div class="wide picture" role="group" tabindex="0" aria-label="${escaped(title)}">${drawn}</div>${shown}</figure>`;
 }
 
 function example({ facts, fields, notes }: ShownExample): string {

@@ -24,6 +24,8 @@ export interface PredictedExample {
   tokens: number | null;
   /** The texts by column. */
   texts: Record<string, string>;
+  /** How many characters of long texts were not read, by column. */
+  unread: Record<string, number>;
   /** The words that have tags. */
   words?: string[];
 }
@@ -202,7 +204,10 @@ export class PredictionTable {
   async #examples(rest: string): Promise<PredictedExample[]> {
     const own = (name: string) => (this.columns.has(name) ? name : `NULL AS ${name}`);
     const number = (name: string) => (this.columns.has(name) ? `${name}::DOUBLE AS ${name}` : `NULL::DOUBLE AS ${name}`);
-    const texts = this.texts.map((name, i) => `left(${quote(name)}, ${LONGEST}) AS t${i}`);
+    const texts = this.texts.flatMap((name, i) => [
+      `left(${quote(name)}, ${LONGEST}) AS t${i}`,
+      `greatest(0, length(${quote(name)}) - ${LONGEST}) AS unread${i}`,
+    ]);
     const columns = [
       'id::VARCHAR AS id',
       ...['label', 'prediction', 'words'].map(own),
@@ -219,6 +224,7 @@ export class PredictionTable {
       loss: finite(row.loss),
       tokens: finite(row.tokens),
       texts: Object.fromEntries(this.texts.flatMap((name, i) => (row[`t${i}`] === null ? [] : [[name, String(row[`t${i}`])]]))),
+      unread: Object.fromEntries(this.texts.map((name, i) => [name, Number(row[`unread${i}`] ?? 0)])),
       ...(Array.isArray(row.words) && { words: row.words.map(String) }),
     }));
   }

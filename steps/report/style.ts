@@ -66,7 +66,7 @@ footer{margin-top:3rem;color:var(--faint);font-size:.85rem}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}a{color:inherit;text-decoration:none}h2,h3,h2+.note,h3+.note,figcaption{break-after:avoid}tr{break-inside:avoid}th,td{max-width:18rem}figure,table,.figures{break-inside:avoid}}
 `;
 
-/** A link to something folded opens it; nothing is folded on paper. */
+/** A link to something folded opens it; nothing is folded on paper; only what scrolls is reached with the keyboard. */
 export const SCRIPT = `
 (() => {
   const open = () => {
@@ -74,6 +74,15 @@ export const SCRIPT = `
   };
   addEventListener('hashchange', open);
   open();
+  const reach = () => {
+    for (const one of document.querySelectorAll('.wide')) {
+      if (one.scrollWidth > one.clientWidth) one.tabIndex = 0;
+      else one.removeAttribute('tabindex');
+    }
+  };
+  addEventListener('resize', reach);
+  addEventListener('toggle', reach, true);
+  reach();
   addEventListener('beforeprint', () => { for (const one of document.querySelectorAll('details')) one.open = true; });
 })();
 `;
