@@ -8,6 +8,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Json } from '../../engine/contract/step.ts';
 import { type HistoryLine, readHistory } from '../ml/metrics/tensorboard.ts';
+import { shown } from './document.ts';
 
 /** What an artifact is. */
 export type Role =
@@ -158,10 +159,17 @@ export const plainText = (value: unknown): string =>
 export const numbersOf = (value: unknown): Record<string, number | null> =>
   Object.fromEntries(Object.entries(fieldsOf(value)).flatMap(([name, n]) => (n === null || typeof n === 'number' ? [[name, n]] : [])));
 
-/** `[0.931, 0.975]` as two numbers. */
+/** An interval as two numbers. */
 export function boundsOf(value: unknown): { low: number; high: number } | undefined {
   const { low, high } = fieldsOf(value);
   return numberOf(low) !== undefined && numberOf(high) !== undefined ? { low: low as number, high: high as number } : undefined;
+}
+
+/** `0.955 [0.931, 0.975]`, or `n/a` and the reason. */
+export function withBounds(value: number | null | undefined, interval: unknown, why?: unknown, format = shown): string {
+  const bounds = boundsOf(interval);
+  if (value === null || value === undefined) return textOf(why) === undefined ? 'n/a' : `n/a (${why})`;
+  return `${format(value)}${bounds ? ` [${format(bounds.low)}, ${format(bounds.high)}]` : ''}`;
 }
 
 export const oneLine = (error: unknown): string => (error instanceof Error ? error.message : String(error)).split('\n')[0]!;

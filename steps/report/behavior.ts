@@ -1,6 +1,6 @@
 /** Behaviour tests: the failure rate of each test, and failed cases. */
 
-import { boundsOf, type Fields, fieldsOf, type JsonFile, listOf, numberOf, plainText, textOf } from './artifacts.ts';
+import { type Fields, fieldsOf, type JsonFile, listOf, numberOf, plainText, withBounds } from './artifacts.ts';
 import { type Block, beginning, percent, type Section, type ShownExample, shown, type TableCell } from './document.ts';
 import { ofEach } from './judgements.ts';
 
@@ -19,16 +19,12 @@ function behaviorBlocks(file: Fields): Block[] {
       header: ['test', 'kind', 'cases', 'failed', 'failure rate', 'limit', 'result'],
       rows: tests.map(({ name, test }) => {
         const rate = numberOf(test.failure_rate);
-        const why = textOf(test.undefined);
-        const ends = boundsOf(test.interval);
         return [
           name,
           plainText(test.kind),
           shown(numberOf(test.cases)),
           shown(numberOf(test.failures)),
-          rate === undefined
-            ? `n/a${why ? ` (${why})` : ''}`
-            : { text: `${percent(rate)}${ends ? ` [${percent(ends.low)}, ${percent(ends.high)}]` : ''}`, share: rate },
+          { text: withBounds(rate, test.interval, test.undefined, percent), ...(rate !== undefined && { share: rate }) },
           plainText(test.max_failures) || '–',
           resultOf(test),
         ];

@@ -1,6 +1,6 @@
 /** Sections about the data: the card of each table, and what `check` found. */
 
-import { type Fields, fieldsOf, type JsonFile, listOf, numberOf, numbersOf, plainText, textOf } from './artifacts.ts';
+import { type Fields, fieldsOf, type JsonFile, listOf, numberOf, numbersOf, plainText, textOf, withBounds } from './artifacts.ts';
 import { type Block, beginning, count, counted, note, percent, type Section, shown, type Table, type TableCell } from './document.ts';
 import { ofEach } from './judgements.ts';
 import { barChart } from './plots.ts';
@@ -174,7 +174,7 @@ function checkBlocks(file: Fields, index: number): Block[] {
         const own = limits.filter((limit) => limit.name === name);
         const text = own.map(({ limit, met }) => `${plainText(limit)}${met === false ? ' (missed)' : ''}`).join(', ');
         const threshold: TableCell = { text: text || '–', ...(own.some(({ met }) => met === false) && { tone: 'bad' }) };
-        return [name, value === null ? `n/a${reasons[name] ? ` (${String(reasons[name])})` : ''}` : shown(value), threshold];
+        return [name, withBounds(value, undefined, reasons[name]), threshold];
       }),
       numeric: [1],
     });

@@ -123,10 +123,6 @@ export function shown(value: number | null | undefined): string {
   return String(Number(value.toPrecision(4)));
 }
 
-/** With the ends of its interval, if it has one. */
-export const shownWithin = (value: number | null | undefined, bounds: { low: number; high: number } | undefined): string =>
-  `${shown(value)}${bounds ? ` [${shown(bounds.low)}, ${shown(bounds.high)}]` : ''}`;
-
 export const percent = (share: number | null | undefined): string =>
   share === null || share === undefined || Number.isNaN(share) ? 'n/a' : `${Number((100 * share).toPrecision(3))}%`;
 

@@ -1,7 +1,18 @@
 /** Groups of rows: slices with their gaps, discovered slices, fairness, and counterfactual tests. */
 
-import { boundsOf, type EvaluationFile, type Fields, fieldsOf, listOf, numberOf, numbersOf, plainText, textOf } from './artifacts.ts';
-import { type Block, beginning, count, note, percent, type Section, shown, shownWithin, type Table, type TableCell } from './document.ts';
+import {
+  boundsOf,
+  type EvaluationFile,
+  type Fields,
+  fieldsOf,
+  listOf,
+  numberOf,
+  numbersOf,
+  plainText,
+  textOf,
+  withBounds,
+} from './artifacts.ts';
+import { type Block, beginning, count, note, percent, type Section, shown, type Table, type TableCell } from './document.ts';
 import { dotChart } from './plots.ts';
 
 export function groupSections({ file }: EvaluationFile): Section[] {
@@ -24,7 +35,6 @@ function sliceBlocks(name: string, report: Fields, index: number): Block[] {
   if (slices.length === 0) return [note(`${name}: ${textOf(report.undefined) ?? 'there are no slices'}.`)];
   const metric = textOf(report.metric) ?? Object.keys(numbersOf(fieldsOf(slices[0]).metrics))[0] ?? 'metric';
   const gap = numberOf(report.gap);
-  const bounds = boundsOf(report.interval);
   const by = textOf(report.by);
   const measuredOf = (slice: Fields) => fieldsOf(slice.metrics)[metric];
   const shownSlices = slices.slice(0, MOST);
@@ -49,7 +59,7 @@ function sliceBlocks(name: string, report: Fields, index: number): Block[] {
     note(
       gap === undefined
         ? `There is no gap: ${textOf(report.undefined) ?? 'it is undefined'}.`
-        : `The gap in ${metric} between the best and the worst slice is ${shownWithin(gap, bounds)}.`,
+        : `The gap in ${metric} between the best and the worst slice is ${withBounds(gap, report.interval)}.`,
     ),
   ];
   if (bars.length === 0) return [...blocks, table];
@@ -81,10 +91,10 @@ function sliceTable(name: string, slices: Fields[], all: number): Table {
       beginning(plainText(slice.slice), 200),
       shown(numberOf(slice.rows)),
       ...names.map((metric) => {
-        const bounds = boundsOf(fieldsOf(slice.intervals)[metric]);
-        const why = textOf(fieldsOf(slice.undefined)[metric]);
         const value = numberOf(fieldsOf(slice.metrics)[metric]);
-        return value === undefined ? `n/a${why ? ` (${why})` : ''}` : shownWithin(value, bounds);
+        // A slice without rows has one reason for all metrics.
+        const why = textOf(slice.undefined) ?? fieldsOf(slice.undefined)[metric];
+        return withBounds(value, fieldsOf(slice.intervals)[metric], why);
       }),
       shown(numberOf(slice.gap)),
     ]),
@@ -105,14 +115,13 @@ function discovered(report: Fields): Block[] {
       caption: `Combinations of columns with the highest error${tested === undefined ? '' : `, of ${count(tested)} that were tested`}${textOf(report.error) ? ` (error: ${report.error})` : ''}`,
       header: ['rows where', 'rows', 'error', 'error of the rest', 'difference'],
       rows: slices.slice(0, MOST).map((slice) => {
-        const bounds = boundsOf(slice);
         const where = Object.entries(fieldsOf(slice.where)).map(([column, value]) => `${column} = ${String(value)}`);
         return [
           where.join(' and '),
           shown(numberOf(slice.rows)),
           shown(numberOf(slice.error)),
           shown(numberOf(slice.rest)),
-          shownWithin(numberOf(slice.difference), bounds),
+          withBounds(numberOf(slice.difference), slice),
         ];
       }),
       numeric: [1, 2, 3, 4],
@@ -123,6 +132,7 @@ function discovered(report: Fields): Block[] {
 function fairnessBlocks(report: Fields): Block[] {
   const metrics = Object.entries(numbersOf(report.metrics));
   if (metrics.length === 0) return [];
+  const intervals = fieldsOf(report.intervals);
   const reasons = fieldsOf(report.undefined);
   const groups = listOf(report.group).map(String).join(', ') || textOf(report.group) || '';
   const blocks: Block[] = [
@@ -130,12 +140,7 @@ function fairnessBlocks(report: Fields): Block[] {
       kind: 'table',
       caption: `Fairness between the groups of ${groups}. A difference of 0 and a ratio of 1 mean that the groups are treated alike`,
       header: ['measure', 'value'],
-      rows: metrics.map(([name, value]) => [
-        name.replaceAll('_', ' '),
-        value === null
-          ? `n/a${reasons[name] ? ` (${String(reasons[name])})` : ''}`
-          : shownWithin(value, boundsOf(fieldsOf(report.intervals)[name])),
-      ]),
+      rows: metrics.map(([name, value]) => [name.replaceAll('_', ' '), withBounds(value, intervals[name], reasons[name])]),
       numeric: [1],
     },
   ];
@@ -178,12 +183,11 @@ function counterfactualBlocks(report: Fields): Block[] {
   if (rows === undefined) return [];
   const reasons = Object.values(fieldsOf(report.undefined)).map(String);
   const changed = numberOf(report.changed);
-  const bounds = boundsOf(report.interval);
   const blocks: Block[] = [
     note(
       changed === undefined
         ? `n/a: ${reasons[0] ?? 'no text contains a term'}.`
-        : `Terms were swapped in ${count(rows)} texts. The label changed in ${percent(changed)} of them${bounds ? ` [${percent(bounds.low)}, ${percent(bounds.high)}]` : ''}; scores changed by ${shown(numberOf(report.mean_change))} on average, and by ${shown(numberOf(report.max_change))} at most.`,
+        : `Terms were swapped in ${count(rows)} texts. The label changed in ${withBounds(changed, report.interval, undefined, percent)} of them; scores changed by ${shown(numberOf(report.mean_change))} on average, and by ${shown(numberOf(report.max_change))} at most.`,
     ),
   ];
   const swaps = listOf(report.swaps).map(fieldsOf);

@@ -70,7 +70,7 @@ function block(given: Block): string {
   if (given.kind === 'matrix') return matrix(given);
   if (given.kind === 'picture') return picture(given);
   const items = given.examples.map(example).join('\n');
-  const back = given.id ? '<p class="more"><a href="#confusion">Back to the counts</a></p>' : '';
+  const back = given.id ? '<p class="more back"><a href="#confusion">Back to the counts</a></p>' : '';
   return `<section class="examples"${given.id ? ` id="${given.id}" tabindex="-1"` : ''}><h3>${data(given.heading)}</h3>\n${items}${more(given.more)}${back}</section>`;
 }
 

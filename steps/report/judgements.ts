@@ -4,7 +4,18 @@
  */
 
 import { distinct, LIMIT_PATTERN, parseLimit } from '../ml/metrics/limits.ts';
-import { boundsOf, type Fields, fieldsOf, isGate, type JsonFile, listOf, type Material, numberOf, plainText, textOf } from './artifacts.ts';
+import {
+  type Fields,
+  fieldsOf,
+  isGate,
+  type JsonFile,
+  listOf,
+  type Material,
+  numberOf,
+  plainText,
+  textOf,
+  withBounds,
+} from './artifacts.ts';
 import { type Block, beginning, count, counted, note, percent, shown, type Table, type TableCell } from './document.ts';
 import type { RunFacts } from './run.ts';
 
@@ -95,13 +106,13 @@ function missedRequirements(file: Fields): string[] {
   const limits = listOf(file.requirements)
     .map(fieldsOf)
     .filter(({ passed }) => passed !== true)
-    .map(({ metric, from, limit, value, undefined: why, missed_by }) => {
-      const of = plainText(from) ? ` (${plainText(from)})` : '';
-      return missedText(`${plainText(metric)}${of}`, { limit, value, why, by: missed_by });
-    });
+    .map((row) => missedText(nameOf(row), { limit: row.limit, value: row.value, why: row.undefined, by: row.missed_by }));
   const better = fieldsOf(file.better_than);
   return [...limits, ...(better.passed === false ? [comparisonText(better)] : [])];
 }
+
+/** The metric, and the step that measured it. */
+const nameOf = ({ metric, from }: Fields): string => `${plainText(metric)}${plainText(from) ? ` (${plainText(from)})` : ''}`;
 
 const missedLimits = (file: Fields): string[] =>
   listOf(file.limits)
@@ -171,19 +182,9 @@ function requirementTable(caption: string, rows: Fields[]): Table {
   return {
     kind: 'table',
     caption,
-    header: ['requirement', 'of', 'required', 'value', 'result'],
-    rows: rows.map((row) => {
-      const value = numberOf(row.value);
-      const why = textOf(row.undefined);
-      return [
-        plainText(row.metric),
-        plainText(row.from),
-        plainText(row.limit),
-        value === undefined ? `n/a${why ? ` (${why})` : ''}` : shown(value),
-        resultOf(row),
-      ];
-    }),
-    numeric: [3],
+    header: ['requirement', 'required', 'value', 'result'],
+    rows: rows.map((row) => [nameOf(row), plainText(row.limit), withBounds(numberOf(row.value), undefined, row.undefined), resultOf(row)]),
+    numeric: [2],
   };
 }
 
@@ -195,9 +196,7 @@ function resultOf({ passed, missed_by: by }: Fields): TableCell {
 /** The paired test of `better_than`. */
 function comparisonText({ metric, model, value, other, difference, interval, p, limit, passed, why }: Fields): string {
   const number = (given: unknown) => shown(numberOf(given));
-  const bounds = boundsOf(interval);
-  const range = bounds ? ` [${shown(bounds.low)}, ${shown(bounds.high)}]` : '';
-  const values = `${number(value)} and ${number(other)}, difference ${number(difference)}${range}, p = ${number(p)}`;
+  const values = `${number(value)} and ${number(other)}, difference ${withBounds(numberOf(difference), interval)}, p = ${number(p)}`;
   const verdict = passed === true ? 'is better' : 'is not better';
   return `The model ${verdict} than ${plainText(model)} in ${plainText(metric)}: ${values} (required: at most ${number(limit)})${textOf(why) ? `; ${plainText(why)}` : ''}.`;
 }

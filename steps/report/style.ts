@@ -35,7 +35,7 @@ main>section{margin-top:2rem;border-top:1px solid var(--line);padding-top:1rem}
 .figures .interval,.figures .why{font-size:.82rem;color:var(--faint);font-variant-numeric:tabular-nums}
 .wide{overflow-x:auto;max-width:100%;margin:.5rem 0;overflow-wrap:normal}
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
-caption{text-align:left;color:var(--faint);padding-bottom:.3rem;font-size:.9rem}
+caption{text-align:left;max-width:min(75ch,calc(100vw - 2rem));color:var(--faint);padding-bottom:.3rem;font-size:.9rem}
 th,td{padding:.28rem .7rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top;max-width:min(30rem,62vw);overflow-wrap:break-word}
 td{min-width:3.2rem}
 thead th{color:var(--faint);font-weight:600;white-space:nowrap}tbody th{font-weight:500}
@@ -62,7 +62,7 @@ ${[1, 2, 3, 4].map((n) => `.u${n}{background:var(--u${n})}.d${n}{background:var(
 .u3,.u4{border-bottom-color:var(--s1)}.d3,.d4{border-bottom:2px dashed var(--s2)}
 footer{margin-top:3rem;color:var(--faint);font-size:.85rem}
 @media (max-width:40rem){body{font-size:15px}th,td{padding:.25rem .45rem}.matrix td a{margin:-.25rem -.45rem;padding:.25rem .45rem}}
-@media print{:root{${COLORS.light}}body{max-width:none;font-size:10.5pt}nav,.skip,summary{display:none}.wide{overflow:visible}.picture img{max-width:100%}
+@media print{:root{${COLORS.light}}body{max-width:none;font-size:10.5pt}nav,.skip,summary,.back{display:none}.wide{overflow:visible}.picture img{max-width:100%}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}a{color:inherit;text-decoration:none}h2,h3,h2+.note,h3+.note,figcaption{break-after:avoid}tr{break-inside:avoid}th,td{max-width:18rem}figure,table,.figures{break-inside:avoid}}
 `;
 

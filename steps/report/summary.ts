@@ -1,8 +1,20 @@
 /** The headline: what failed, what was required, and metrics with intervals, compared with baselines. */
 
+import { type ComparedMetric, testInWords } from '../ml/metrics/paired-tests.ts';
 import { betterOf } from '../ml/tasks/metrics.ts';
-import { boundsOf, type EvaluationFile, fieldsOf, type JsonFile, type Material, numbersOf, textOf } from './artifacts.ts';
-import { type Block, counted, type HeadlineFigures, note, type Section, shown, shownWithin, type Table } from './document.ts';
+import {
+  boundsOf,
+  type EvaluationFile,
+  type Fields,
+  fieldsOf,
+  type JsonFile,
+  type Material,
+  numberOf,
+  numbersOf,
+  textOf,
+  withBounds,
+} from './artifacts.ts';
+import { type Block, counted, type HeadlineFigures, note, type Section, shown, type Table } from './document.ts';
 import { judgementBlocks } from './judgements.ts';
 import type { RunFacts } from './run.ts';
 
@@ -44,6 +56,7 @@ export function summarySection(chosen: readonly EvaluationFile[], material: Mate
     );
     const table = comparison(chosen, material.baselines);
     if (table) blocks.push(table);
+    blocks.push(...otherModel(fieldsOf(main.file.comparison)));
     const { interval } = main.file;
     if (Object.keys(fieldsOf(interval)).length > 0) blocks.push(note(intervalText(fieldsOf(interval))), ...withoutInterval(main));
   } else for (const baseline of material.baselines) blocks.push(...baselineTable(baseline));
@@ -51,7 +64,7 @@ export function summarySection(chosen: readonly EvaluationFile[], material: Mate
 }
 
 /** The metrics without those of slices and fairness, which have sections of their own. */
-const isHeadline = (name: string): boolean => !/^(gap|fairness|counterfactual)\.|\.(lower|upper)$/.test(name);
+const isHeadline = (name: string): boolean => !/^(gap|fairness|counterfactual|difference)\.|\.(lower|upper)$/.test(name);
 
 function headline({ metrics, file }: EvaluationFile): HeadlineFigures {
   const names = Object.keys(metrics).filter(isHeadline).slice(0, MOST_FIGURES);
@@ -127,7 +140,7 @@ function comparison(chosen: readonly EvaluationFile[], baselines: readonly JsonF
       name,
       ...columns.map(({ metrics, file }) => {
         if (!(name in metrics)) return '–';
-        return shownWithin(metrics[name], boundsOf(fieldsOf(file.intervals)[name]));
+        return withBounds(metrics[name], fieldsOf(file.intervals)[name]);
       }),
     ]),
     numeric: columns.map((_, i) => i + 1),
@@ -136,6 +149,30 @@ function comparison(chosen: readonly EvaluationFile[], baselines: readonly JsonF
 }
 
 const MOST_METHODS = 5;
+
+/** The option `compare` of evaluate. */
+function otherModel(comparison: Fields): Block[] {
+  const metrics = Object.entries(fieldsOf(comparison.metrics)).map(
+    ([name, one]) => ({ name, ...fieldsOf(one) }) as ComparedMetric & { name: string },
+  );
+  if (metrics.length === 0) return [];
+  return [
+    {
+      kind: 'table',
+      caption: `Comparison with the other predictions, ${counted(numberOf(comparison.rows) ?? 0, 'row')}`,
+      header: ['metric', 'value', 'other', 'difference', 'p', 'test'],
+      rows: metrics.map(({ name, value, other, difference, interval, p, undefined: why, ...how }) => [
+        name,
+        shown(value),
+        shown(other),
+        withBounds(difference, interval),
+        shown(p),
+        why === undefined ? testInWords(how) : `n/a: ${why}`,
+      ]),
+      numeric: [1, 2, 3, 4],
+    },
+  ];
+}
 
 function baselineTable({ name, file }: JsonFile): Block[] {
   const methods = Object.entries(fieldsOf(file.methods)).map(([method, value]) => ({
@@ -152,7 +189,7 @@ function baselineTable({ name, file }: JsonFile): Block[] {
       header: ['metric', ...methods.map(({ method }) => method)],
       rows: names.map((metric) => [
         metric,
-        ...methods.map(({ metrics, intervals }) => (metric in metrics ? shownWithin(metrics[metric], boundsOf(intervals[metric])) : '–')),
+        ...methods.map(({ metrics, intervals }) => (metric in metrics ? withBounds(metrics[metric], intervals[metric]) : '–')),
       ]),
       numeric: methods.map((_, i) => i + 1),
     },

@@ -42,15 +42,22 @@ test.skipIf(!there)('the page in Chromium', async () => {
     'mistakes',
     'data',
   ]);
-  for (const width of [1280, 360])
+  for (const width of [1280, 390, 360])
     for (const scheme of ['light', 'dark']) {
       await browser.send('Emulation.setDeviceMetricsOverride', { width, height: 800, deviceScaleFactor: 1, mobile: width < 500 });
       await browser.send('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value: scheme }] });
       expect(await browser.value('document.documentElement.scrollWidth <= innerWidth'), `${scheme}, ${width}`).toBe(true);
       const background = await browser.value<string>('getComputedStyle(document.body).backgroundColor');
       expect(background).toBe(scheme === 'dark' ? 'rgb(13, 17, 23)' : 'rgb(255, 255, 255)');
+      expect(await browser.value(OVERLAPS), `${scheme}, ${width}`).toEqual([]);
+      expect(await browser.value(LOW_CONTRAST), `${scheme}, ${width}`).toEqual([]);
     }
-  await browser.value('document.querySelector(".matrix a").click()');
+  // With the keyboard alone: to the first count of the matrix, and to its examples.
+  for (let i = 0; i < 80 && !(await browser.value('document.activeElement.matches(".matrix a")')); i++) await browser.press('Tab', 9);
+  await browser.press('Enter', 13, '\r');
+  expect(await browser.value('document.querySelectorAll(".wide[tabindex]").length')).toBe(
+    await browser.value('[...document.querySelectorAll(".wide")].filter((one) => one.scrollWidth > one.clientWidth).length'),
+  );
   expect(await browser.value('location.hash')).toMatch(/^#cell-\d-\d$/);
   expect(await browser.value('document.querySelector(":target .example") !== null')).toBe(true);
   const { data } = await browser.send('Page.printToPDF', {});
@@ -58,6 +65,42 @@ test.skipIf(!there)('the page in Chromium', async () => {
   expect(browser.problems()).toEqual([]);
   expect(browser.requests().filter((url) => !/^(file|data):/.test(url))).toEqual([]);
 });
+
+/** Pairs of labels of a picture that overlap. */
+const OVERLAPS = `[...document.querySelectorAll('figure svg')].flatMap((svg) => {
+  const labels = [...svg.querySelectorAll('text')].map((one) => [one.textContent, one.getBoundingClientRect()]);
+  return labels.flatMap(([a, p], i) => labels.slice(i + 1).flatMap(([b, q]) =>
+    Math.min(p.right, q.right) - Math.max(p.left, q.left) > 1 && Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top) > 3 ? [a + ' / ' + b] : []));
+})`;
+
+/** Texts with a contrast below 4.5 on the color behind them. */
+const LOW_CONTRAST = `(() => {
+  const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+  const over = (colors) => {
+    canvas.clearRect(0, 0, 1, 1);
+    for (const color of colors) {
+      canvas.fillStyle = color;
+      canvas.fillRect(0, 0, 1, 1);
+    }
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const luminance = (colors) => {
+    const [r, g, b] = over(colors).map((c) => (c / 255 <= 0.03928 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const found = new Set();
+  const walker = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (walker.currentNode.data.trim() === '' || /^(title|desc|style)$/.test(element.localName)) continue;
+    const behind = [];
+    for (let at = element; at; at = at.parentElement) behind.unshift(getComputedStyle(at).backgroundColor);
+    const own = getComputedStyle(element);
+    const [a, b] = [luminance(behind), luminance([...behind, element.closest('svg') ? own.fill : own.color])].sort((x, y) => y - x);
+    if ((a + 0.05) / (b + 0.05) < 4.5) found.add(element.localName + '.' + element.className + ' ' + walker.currentNode.data.slice(0, 20));
+  }
+  return [...found];
+})()`;
 
 /** Chromium through the DevTools protocol. */
 class Browser {
@@ -116,6 +159,11 @@ class Browser {
 
   async value<T>(expression: string): Promise<T> {
     return (await this.send('Runtime.evaluate', { expression, returnByValue: true })).result?.value;
+  }
+
+  async press(key: string, code: number, text = ''): Promise<void> {
+    for (const type of ['keyDown', 'keyUp'])
+      await this.send('Input.dispatchKeyEvent', { type, key, code: key, windowsVirtualKeyCode: code, ...(type === 'keyDown' && { text }) });
   }
 
   /** Messages in the console, and uncaught exceptions. */

@@ -54,6 +54,39 @@ test('cells and all that they depend on, as Markdown at a given place', async ()
   expect(page('out/cells-pictures/pipeline.svg')).toMatch(/^<svg /);
 });
 
+test('what a step found out before it failed is shown, also after another run of other steps', async () => {
+  const check = (limit: string) => `
+name: checked
+params: { rows: ./rows.jsonl }
+steps:
+  collect: { uses: collect, with: { files: "\${{ params.rows }}" } }
+  check: { uses: check, with: { data: "\${{ steps.collect.data }}", limits: { missing: "${limit}" } } }
+  copy: { uses: check, with: { data: "\${{ steps.check.data }}" } }
+`;
+  p.write('rows.jsonl', ['a', 'b', ''].map((text, i) => JSON.stringify({ text, label: `l${i % 2}` })).join('\n'));
+  p.write('checked.yaml', check('<= 0'));
+  expect((await p.run('run', 'checked.yaml')).code).toBe(1);
+  await p.run('report', 'checked.yaml', '-o', 'failed.html');
+  expect(page('failed.html')).toContain('Missed limits: missing &#60;= 0.');
+  expect(page('failed.html')).toContain('<h1>checked, run');
+
+  p.write('checked.yaml', check('<= 1'));
+  expect((await p.run('run', 'checked.yaml', '-p', 'rows=rows.jsonl')).code).toBe(0);
+  await p.run('report', 'checked.yaml', '-o', 'passed.html');
+  expect(page('passed.html')).not.toContain('Missed limits');
+  const edges = (name: string) => {
+    const [, graph] = /src="data:image\/svg\+xml;base64,([^"]+)"/.exec(page(name))!;
+    return Buffer.from(graph!, 'base64')
+      .toString()
+      .match(/marker-end/g)?.length;
+  };
+  expect(edges('passed.html')).toBe(2);
+  // Without the pipeline, the dependencies come from the hashes; all three tables have the same bytes.
+  p.write('checked.yaml', 'steps: {}');
+  await p.run('report', 'latest', '-o', 'unknown.html');
+  expect(edges('unknown.html')).toBe(2);
+});
+
 test.each([
   [['report', '99'], 'there is no run 99'],
   [['report', 'nothing'], 'there is no such cell or step'],

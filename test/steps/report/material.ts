@@ -21,6 +21,9 @@ export const HOSTILE = [
   'the day was awful and lovely',
 ];
 
+/** One of the worst mistakes has more than 100,000 characters: 100 a, and families of seven code points, which must not be cut. */
+export const LONG = { row: 250, text: `${'a'.repeat(100)}${'👩‍👩‍👧‍👦'.repeat(15_000)}` };
+
 /** A table in a folder, as evaluate writes it. */
 export async function predictionsOf(rows: number): Promise<string> {
   const folder = temporary();
@@ -29,7 +32,7 @@ export async function predictionsOf(rows: number): Promise<string> {
   const [bad, good] = LABELS.map(literal);
   try {
     await database.run(`CREATE TABLE made AS
-      SELECT printf('row-%06d', i) AS id, 'test' AS split, ${texts}[1 + i % ${HOSTILE.length}] || ' ' || i AS text,
+      SELECT printf('row-%06d', i) AS id, 'test' AS split, if(i = ${LONG.row}, ${literal(LONG.text)}, ${texts}[1 + i % ${HOSTILE.length}] || ' ' || i) AS text,
         if(i % 2 = 0, ${bad}, ${good}) AS label, if(p < 0.5, ${bad}, ${good}) AS prediction, greatest(p, 1 - p) AS score,
         map([${bad}, ${good}], [1 - p, p]) AS scores, -ln(if(i % 2 = 0, 1 - p, p)) AS loss, (p >= 0.5) = (i % 2 = 1) AS correct
       FROM (SELECT i, greatest(0.001, least(0.999, (i % 2) * 0.5 + ((i * 331) % 997) / 1400)) AS p FROM range(${rows}) AS r(i))`);

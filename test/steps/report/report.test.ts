@@ -81,6 +81,10 @@ test('the page has each section, is safe and self-contained, and every picture h
   expect(page).toMatch(/<mark class="[ud][1-4]">/);
   expect(page).toMatch(/Raise the score of “/);
 
+  // A long text is not cut within a character, and the page says how much is left out.
+  expect(page).toMatch(/(?<!👧‍👦)(👩‍👩‍👧‍👦){0,54} … \(\+ 104,622 characters\)/u);
+  expect(page).not.toMatch(/\u200d( …|<)/);
+
   // Nothing is loaded from elsewhere, and no text of the data is markup.
   expect(page).not.toMatch(/(src|href)="(?!#|data:image\/svg\+xml;base64,)/);
   expect(page).not.toMatch(/@import|url\((?!#)/);
