@@ -36,15 +36,20 @@ interface Surroundings {
 /** Where an answer has its scores. */
 type ScoredAnswer = Record<string, Json> & { label?: string; labels?: string[]; score?: number; scores?: Record<string, number> };
 
-export async function counterfactualTest(options: CounterfactualOptions, surroundings: Surroundings): Promise<CounterfactualReport> {
-  const { predictions, model, data, threads, signal } = surroundings;
+/** Checks the task and the columns. */
+export async function checkCounterfactual(predictions: Pick<PredictedRows, 'columns' | 'withData'>, model: string) {
   const bundle = await openBundle(model);
   if (bundle.task !== 'text-classification')
     throw new StepError(`\`counterfactual\` does not apply to ${bundle.task}`, 'It needs a text classifier. Remove it.', [
       'counterfactual',
     ]);
+  return { bundle, fields: fieldsOf(bundle, predictions) };
+}
+
+export async function counterfactualTest(options: CounterfactualOptions, surroundings: Surroundings): Promise<CounterfactualReport> {
+  const { predictions, model, data, threads, signal } = surroundings;
+  const { bundle, fields } = await checkCounterfactual(predictions, model);
   const preprocessing = remainingSteps(bundle.preprocessing, await readPreprocessing(data));
-  const fields = fieldsOf(bundle, predictions);
   const swap = swapOf(options.swap.terms);
   const tally = new Tally(swap, bundle.problem === 'regression', options.examples ?? 20);
   // The answers to a group of pairs come when the next group has been read.
@@ -63,7 +68,7 @@ export async function counterfactualTest(options: CounterfactualOptions, surroun
 }
 
 /** The columns of the fields that the model reads. Groups, on which thresholds depend, are no texts to swap. */
-function fieldsOf({ fields, encoding }: Bundle, predictions: PredictedRows): FieldColumn[] {
+function fieldsOf({ fields, encoding }: Bundle, predictions: Pick<PredictedRows, 'columns' | 'withData'>): FieldColumn[] {
   const columns = fields.map(({ name, group = false }) => ({ name, group, column: encoding.fields?.[name] ?? name }));
   const present = columns.filter(({ name, column }) => name !== 'text_pair' || predictions.columns.some((one) => one.name === column));
   for (const { column } of present) requireSliceColumn(predictions, column, ['counterfactual']);

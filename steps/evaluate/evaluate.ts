@@ -8,6 +8,7 @@ import { type ContextOf, type Json, StepError } from '../../engine/contract/step
 import { readPreprocessing } from '../ml/data/preprocessing.ts';
 import { openRuntime } from '../ml/device/open.ts';
 import { type GeneratedTexts, writtenTexts } from '../ml/generation/evaluate-generated.ts';
+import { generatedMetrics } from '../ml/metrics/generated.ts';
 import { bootstrapOptions } from '../ml/metrics/interval-options.ts';
 import { endsOf, type Intervals, missingEnds, noteOnNarrow, notesOnIntervals } from '../ml/metrics/intervals.ts';
 import { positiveClass } from '../ml/metrics/text-classification.ts';
@@ -21,7 +22,9 @@ import { evaluateSplit } from '../ml/tasks/evaluation.ts';
 import { checkFit, intoModel } from '../ml/tasks/fit.ts';
 import { readGroups } from '../ml/tasks/groups.ts';
 import { betterOf, evaluationMetrics, meansNothing, whyUndefined } from '../ml/tasks/metrics.ts';
+import { taskKind } from '../ml/tasks/registry.ts';
 import { allRows, intervalsOf, readUnits, unitsIn } from '../ml/tasks/resampling.ts';
+import { checkAhead } from './ahead.ts';
 import { checkCompared, comparePredictions } from './compare.ts';
 import { Predictions } from './predictions.ts';
 import type step from './step.ts';
@@ -93,8 +96,35 @@ async function openSubject(context: Context): Promise<Subject> {
     );
   const calibration = await readCalibration(inputs.model, model);
   if (calibration) log(`calibrated scores: ${calibrationInWords(calibration)}`);
-  return { info, split, model, calibration, units, group: await groupsOf(split, calibration, inputs.data), ...metrics };
+  const subject = { info, split, model, calibration, units, group: await groupsOf(split, calibration, inputs.data), ...metrics };
+  await checkAhead(context, plannedFor(subject));
+  return subject;
 }
+
+function plannedFor(subject: Subject): Parameters<typeof checkAhead>[1] {
+  const { info, split, model, names, ofTexts, positive } = subject;
+  return {
+    columns: {
+      ...taskKind(info.task).measure({ ...measuringOf(subject), split }).columns,
+      ...(ofTexts.length > 0 && typesOfTexts(generatedMetrics(ofTexts).ofTexts)),
+    },
+    metrics: [...ofTexts, ...names],
+    classifier: { task: info.task, problem: model.problem, labels: model.labels, positive: labelOf(model, positive) },
+    text: info.fields?.text ?? 'text',
+  };
+}
+
+const labelOf = ({ labels }: Model, place: number | undefined): string | undefined => (place === undefined ? undefined : labels[place]);
+
+const measuringOf = ({ info, model, names, positive, calibration, group }: Subject) => ({
+  labels: model.labels,
+  problem: model.problem,
+  labelIds: intoModel(info, model.labels),
+  metrics: names,
+  positive,
+  calibration,
+  group,
+});
 
 const comparedIn = ({ info, split, model, names, ofTexts }: Pick<Subject, 'info' | 'split' | 'model' | 'names' | 'ofTexts'>) => ({
   task: info.task,
@@ -135,20 +165,14 @@ const generatedTexts = (
 /** Runs the model over the split and writes the predictions. */
 async function measured(context: Context, subject: Subject, runtime: Runtime, generated: GeneratedTexts | undefined): Promise<Evaluation> {
   const { options, inputs, outputs, signal, warn, progress } = context;
-  const { info, split, model, names, positive, calibration, group } = subject;
+  const { info, split, model, names } = subject;
   const inference = runtime.inference(model.program, model.weights, model.axes);
   const predictions = await Predictions.open(outputs.predictions!);
   const texts = generated && columnsOfTexts(generated);
   let row = 0;
   try {
     const measurement = await evaluateSplit((batch) => inference.run(batch), split, info, {
-      labels: model.labels,
-      problem: model.problem,
-      labelIds: intoModel(info, model.labels),
-      metrics: names,
-      positive,
-      calibration,
-      group,
+      ...measuringOf(subject),
       batchSize: options.batch_size,
       masking: { probability: 0.15, vocabulary: model.config.vocab_size },
       signal,
@@ -169,11 +193,18 @@ async function measured(context: Context, subject: Subject, runtime: Runtime, ge
   }
 }
 
+/** The columns of generated texts. `metrics`: those of each text. */
+const typesOfTexts = (metrics: readonly string[]): Record<string, string> => ({
+  prediction: 'VARCHAR',
+  writable: 'VARCHAR',
+  correct: 'BOOLEAN',
+  ...Object.fromEntries(metrics.map((name) => [name, 'DOUBLE'])),
+});
+
 /** The columns of generated texts, and the values of each example. */
 function columnsOfTexts({ texts, metrics, metricsOfText }: GeneratedTexts) {
-  const ofText = Object.fromEntries(metricsOfText.map((name) => [name, 'DOUBLE']));
   return {
-    columns: { prediction: 'VARCHAR', writable: 'VARCHAR', correct: 'BOOLEAN', ...ofText },
+    columns: typesOfTexts(metricsOfText),
     of(row: number) {
       const scores = metrics(Int32Array.of(row));
       return { ...texts[row]!, ...Object.fromEntries(metricsOfText.map((name) => [name, scores[name]!])) };

@@ -17,7 +17,7 @@ interface FairnessOptions {
 }
 
 /** What is measured. */
-interface Classifier {
+export interface Classifier {
   task: Task;
   problem: ProblemType;
   labels: string[];
@@ -31,13 +31,12 @@ interface Resampling {
   options: BootstrapOptions;
 }
 
-/** Without `resampling` there are no intervals. */
-export async function measureFairness(
+/** Checks the task, the columns and the label. Returns the columns and the positive labels. */
+export function checkFairness(
   options: FairnessOptions,
-  predictions: PredictedRows,
+  predictions: Pick<PredictedRows, 'columns' | 'withData'>,
   classifier: Classifier,
-  resampling?: Resampling,
-): Promise<FairnessReport> {
+): { columns: string[]; positives: string[] } {
   const { task, problem } = classifier;
   if (task !== 'text-classification' || problem === 'regression')
     throw new StepError(
@@ -47,6 +46,17 @@ export async function measureFairness(
     );
   const columns = [options.group].flat();
   for (const column of columns) requireSliceColumn(predictions, column, ['fairness', 'group']);
+  return { columns, positives: positivesOf(options, classifier) };
+}
+
+/** Without `resampling` there are no intervals. */
+export async function measureFairness(
+  options: FairnessOptions,
+  predictions: PredictedRows,
+  classifier: Classifier,
+  resampling?: Resampling,
+): Promise<FairnessReport> {
+  const { columns, positives } = checkFairness(options, predictions, classifier);
   const { min_rows: least = 1 } = options;
   const key = columns.map((column) => `coalesce(${quote(column)}::VARCHAR, '(missing)')`).join(" || ' / ' || ");
   const sizes = await predictions.database.rows<{ group: string; rows: number }>(
@@ -54,7 +64,6 @@ export async function measureFairness(
   );
   const groups = sizes.filter(({ rows }) => rows >= least);
   const leftOut = sizes.filter(({ rows }) => rows < least);
-  const positives = positivesOf(options, classifier);
   const names = groups.map(({ group }) => group);
   const flags = await readFlags(predictions, key, names, positives, classifier);
   const counts = flags.counts()!;

@@ -101,10 +101,9 @@ const ROW = '__row';
 async function columnsOf(database: Database, folder: string, written: string[]): Promise<string[]> {
   await database.run(`CREATE VIEW data AS FROM ${tableOf(folder)}`);
   const columns = await database.columns('data');
-  // SQL ignores the case of names.
-  const isOneOf = ({ name }: TableColumn, names: string[]) => names.includes(name.toLowerCase());
-  for (const column of columns.filter((column) => isOneOf(column, [ROW, ...written])))
-    if (!isOneOf(column, ['label']) || !(await isLabel(database, column))) refuse(column.name);
+  refuseColumns(columns, written);
+  for (const column of columns.filter((column) => written.includes('label') && isOneOf(column, ['label'])))
+    if (!(await isLabel(database, column))) refuse(column.name);
   const { lacking, first } = await database.row<{ lacking: number; first: string | null }>(
     'SELECT count(*) AS lacking, min(id) AS first FROM predicted WHERE id NOT IN (SELECT id::VARCHAR FROM data WHERE id IS NOT NULL)',
   );
@@ -120,6 +119,15 @@ async function columnsOf(database: Database, folder: string, written: string[]):
   if (twice.length > 0)
     throw new StepError(`the data have the row ${twice[0]!.id} several times`, 'Each row needs an `id` of its own.', ['data']);
   return columns.filter((column) => !isOneOf(column, ['id', 'split', ...written])).map(({ name }) => `data.${quote(name)}`);
+}
+
+/** SQL ignores the case of names. */
+const isOneOf = ({ name }: TableColumn, names: string[]): boolean => names.includes(name.toLowerCase());
+
+/** Refuses columns of the data that evaluate writes itself. A column `label` may contain the label. */
+export function refuseColumns(columns: TableColumn[], written: string[]): void {
+  const taken = columns.find((column) => isOneOf(column, [ROW, ...written.filter((name) => name !== 'label')]));
+  if (taken) refuse(taken.name);
 }
 
 function refuse(name: string): never {

@@ -23,7 +23,7 @@ export const sliceOptions = {
           description:
             'An SQL expression on the columns of the predictions and of `data`: the slice of the rows where it is true, and its complement.',
         },
-        length: { ...COLUMN, description: 'A column of texts: slices by length.' },
+        length: { ...COLUMN, description: 'A column of texts, or of lists of words: slices by length.' },
         terms: {
           anyOf: [TERMS, { type: 'object', minProperties: 1, additionalProperties: TERMS }],
           description:
@@ -132,6 +132,7 @@ export interface SliceDefinition {
 
 /** As the schema types them. */
 interface Options {
+  metrics?: string[];
   slices?: Record<string, unknown>;
   discover?: { columns?: string[] };
   counterfactual?: { swap: { terms: string[][] } };
@@ -155,10 +156,21 @@ export function dataProblems({ slices = {}, discover, counterfactual }: Options)
 }
 
 /** What is wrong with the definitions themselves. */
-export function sliceProblems({ slices = {}, counterfactual }: Options): OptionProblem[] {
+export function sliceProblems({ slices = {}, metrics, counterfactual }: Options): OptionProblem[] {
   const wrong = counterfactual && pairsProblem(counterfactual.swap.terms);
   return [
     ...Object.entries(slices as Record<string, SliceDefinition>).flatMap(([name, slice]) => definitionProblems(`slices.${name}`, slice)),
+    ...Object.entries(slices as Record<string, SliceDefinition>).flatMap(([name, { metric }]) =>
+      metric === undefined || metrics === undefined || metrics.includes(metric)
+        ? []
+        : [
+            {
+              option: `slices.${name}.metric`,
+              message: `\`metrics\` does not have ${metric}`,
+              hint: `Add it, or use one of ${metrics.join(', ')}.`,
+            },
+          ],
+    ),
     ...(wrong === undefined ? [] : [{ option: 'counterfactual.swap.terms', message: `counterfactual: ${wrong}` }]),
   ];
 }

@@ -47,7 +47,11 @@ export async function rowsOfSlices(predictions: PredictedRows, name: string, def
 }
 
 /** Checks that the predictions have a column. `option`: the option that names it. */
-export function requireSliceColumn({ columns, withData }: PredictedRows, name: string, option: string[]): TableColumn {
+export function requireSliceColumn(
+  { columns, withData }: Pick<PredictedRows, 'columns' | 'withData'>,
+  name: string,
+  option: string[],
+): TableColumn {
   const column = columns.find((one) => one.name === name);
   if (column) return column;
   throw new StepError(
@@ -123,8 +127,10 @@ async function byCondition(predictions: PredictedRows, name: string, where: stri
 
 async function byLength(predictions: PredictedRows, name: string, definition: SliceDefinition & { length: string }): Promise<SlicedRows> {
   const { length, unit = 'characters' } = definition;
-  if (unit !== 'tokens') requireTexts(predictions, length, ['slices', name, 'length']);
-  const lengths = unit === 'tokens' ? await predictions.tokens() : await lengthsOf(predictions, length, unit);
+  const lengths =
+    unit === 'tokens'
+      ? await predictions.tokens()
+      : await lengthsOf(predictions, textIn(predictions, length, ['slices', name, 'length']), unit);
   const edges = definition.edges ?? quartilesOf(lengths);
   const codes = lengths.map((own) => (Number.isNaN(own) ? edges.length + 1 : edges.filter((edge) => own >= edge).length));
   const names = Array.from({ length: edges.length + 1 }, (_, i) => nameOfRange(edges[i - 1], edges[i]));
@@ -135,10 +141,10 @@ async function byLength(predictions: PredictedRows, name: string, definition: Sl
   };
 }
 
-/** NaN for a missing text. */
-async function lengthsOf(predictions: PredictedRows, column: string, unit: 'characters' | 'words'): Promise<Float64Array> {
+/** `text`: SQL. NaN for a missing text. */
+async function lengthsOf(predictions: PredictedRows, text: string, unit: 'characters' | 'words'): Promise<Float64Array> {
   const lengths: number[] = [];
-  for await (const value of valuesOf<string | number>(predictions, unit === 'words' ? quote(column) : `length(${quote(column)})`))
+  for await (const value of valuesOf<string | number>(predictions, unit === 'words' ? text : `length(${text})`))
     lengths.push(value === null ? Number.NaN : typeof value === 'string' ? splitAtSpace(value).length : value);
   return Float64Array.from(lengths);
 }
@@ -163,12 +169,12 @@ async function byTerms(
   terms: string[] | Record<string, string[]>,
   column: string,
 ): Promise<SlicedRows> {
-  requireTexts(predictions, column, ['slices', name, 'in']);
+  const texts = textIn(predictions, column, ['slices', name, 'in']);
   const lists = Array.isArray(terms) ? [[name, terms] as const] : Object.entries(terms);
   const tests = lists.map(([, list]) => containsAny(list));
   const rows: number[][] = [...lists, NONE, MISSING].map(() => []);
   let row = 0;
-  for await (const text of valuesOf<string>(predictions, quote(column))) {
+  for await (const text of valuesOf<string>(predictions, texts)) {
     const found = text === null ? [] : tests.flatMap((test, i) => (test(text) ? [i] : []));
     for (const place of found) rows[place]!.push(row);
     if (found.length === 0) rows[text === null ? lists.length + 1 : lists.length]!.push(row);
@@ -178,10 +184,16 @@ async function byTerms(
   return { slices: withoutEmptyMissing(names.map((own, i) => ({ name: own, rows: Int32Array.from(rows[i]!) }))), notes: [] };
 }
 
-function requireTexts(predictions: PredictedRows, column: string, option: string[]): void {
+/** SQL of the texts in a column. Words are joined by spaces, as the task does. */
+function textIn(predictions: PredictedRows, column: string, option: string[]): string {
   const { type } = requireSliceColumn(predictions, column, option);
-  if (type === 'VARCHAR') return;
-  throw new StepError(`${option.join('.')}: the column \`${column}\` contains ${type}, not texts`, 'Use a column of texts.', option);
+  if (type === 'VARCHAR') return quote(column);
+  if (type === 'VARCHAR[]') return `array_to_string(${quote(column)}, ' ')`;
+  throw new StepError(
+    `${option.join('.')}: the column \`${column}\` contains ${type}, not texts`,
+    'Use a column of texts, or of lists of words.',
+    option,
+  );
 }
 
 function slicesOf(codes: Int32Array, names: string[]): Slice[] {

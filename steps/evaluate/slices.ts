@@ -45,7 +45,7 @@ export async function measureSlices(definitions: Record<string, SliceDefinition>
   return reports;
 }
 
-function mainMetric(name: string, { metric }: SliceDefinition, metrics: readonly string[]): string {
+export function mainMetric(name: string, { metric }: SliceDefinition, metrics: readonly string[]): string {
   if (metric === undefined) return metrics[0]!;
   if (metrics.includes(metric)) return metric;
   throw new StepError(

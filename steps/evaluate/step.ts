@@ -112,7 +112,7 @@ export default declareStep({
       ...(idle
         ? [{ option: 'positive', message: `\`positive\` applies to ${POSITIVE_METRICS.join(', ')}, and \`metrics\` has none of them` }]
         : []),
-      ...sliceProblems({ slices, counterfactual }),
+      ...sliceProblems({ slices, metrics, counterfactual }),
     ];
   },
   foresee: {

@@ -3,7 +3,7 @@
  * tests. It reads the predictions that evaluate has written.
  */
 
-import { type ContextOf, type Json, type MetricDirection, StepError } from '../../engine/contract/step.ts';
+import type { ContextOf, Json, MetricDirection } from '../../engine/contract/step.ts';
 import { Database } from '../ml/data/database.ts';
 import { tableOf } from '../ml/data/table.ts';
 import type { BootstrapOptions } from '../ml/metrics/bootstrap.ts';
@@ -15,6 +15,7 @@ import type { Model } from '../ml/models/model-folder.ts';
 import type { Split, TokensInfo } from '../ml/models/token-dataset.ts';
 import { whyUndefined } from '../ml/tasks/metrics.ts';
 import { allRows, type UnitsOf } from '../ml/tasks/resampling.ts';
+import { requireData } from './ahead.ts';
 import { counterfactualTest } from './counterfactual.ts';
 import { discoverIn } from './discover.ts';
 import { measureFairness } from './fairness.ts';
@@ -90,7 +91,7 @@ export async function measureSubgroups(context: Context, measured: MeasuredModel
       const report = await counterfactualTest(counterfactual as Parameters<typeof counterfactualTest>[0], {
         predictions,
         model: context.inputs.model,
-        data: requireData(context, 'counterfactual'),
+        data: requireData(context.inputs.data, 'counterfactual'),
         threads: context.threads,
         level: measured.bootstrap?.level ?? LEVEL,
         signal: context.signal,
@@ -139,17 +140,12 @@ export function recordFigures(figures: Subgroups['figures'], { metric, warn }: P
   return { metrics, intervals, undefined: reasons };
 }
 
-function requireData({ inputs }: Context, option: string): string {
-  if (inputs.data !== undefined) return inputs.data;
-  throw new StepError(`\`${option}\` needs the input \`data\``, 'Give the data that the tokens were made from.', [option]);
-}
-
 /** The columns of the data that are neither texts that the model reads nor the label. */
 async function groupsIn(context: Context, { info }: MeasuredModel): Promise<string[]> {
   if (context.options.discover?.columns) return context.options.discover.columns;
   const database = await Database.open();
   try {
-    const columns = await database.columns(tableOf(requireData(context, 'discover')));
+    const columns = await database.columns(tableOf(requireData(context.inputs.data, 'discover')));
     const others = new Set(['id', 'split', 'label', ...Object.values(info.fields ?? {})]);
     return columns.map(({ name }) => name).filter((name) => !others.has(name));
   } finally {

@@ -144,8 +144,23 @@ test.each([
   [{ slices: { a: { column: 'source', metric: 'mcc' } } }, /does not compute mcc/, ['slices', 'a', 'metric']],
   [{ fairness: { group: 'sauce' } }, /fairness\.group: there is no column `sauce`/, ['fairness', 'group']],
   [{ fairness: { group: 'source', positive: 'ugly' } }, /no label is "ugly"/, ['fairness', 'positive']],
-])('%j is an error that names the option', async (options, message, option) => {
-  await expect(evaluated(options)).rejects.toMatchObject({ message: expect.stringMatching(message), option });
+  [{ discover: { columns: ['sauce'] } }, /discover\.columns: there is no column `sauce`/, ['discover', 'columns']],
+])('%j is an error that names the option, before the model runs', async (options, message, option) => {
+  await expect(evaluated({ ...options, runtime: 'none' })).rejects.toMatchObject({ message: expect.stringMatching(message), option });
+});
+
+test('columns of the data that evaluate writes are refused before the model runs', async () => {
+  const data = await table(made.map((row) => ({ ...row, Score: '1' })));
+  await expect(evaluated({ runtime: 'none' }, { ...(await inputs()), data })).rejects.toThrow(
+    'the data have a column `Score`, and evaluate writes a column of that name',
+  );
+});
+
+test('a metric of slices that `metrics` does not have is refused when the pipeline is read', () => {
+  const problems = step.check!({ metrics: ['accuracy'], slices: { lab: { column: 'label', metric: 'f1' } } } as any);
+  expect(problems).toEqual([
+    { option: 'slices.lab.metric', message: '`metrics` does not have f1', hint: 'Add it, or use one of accuracy.' },
+  ]);
 });
 
 test('fairness between groups; a missing group is a group', async () => {
