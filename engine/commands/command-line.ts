@@ -160,7 +160,7 @@ command('report [words...]', 'write a report about a run as one HTML file, or as
   .addOption(new Option('--format <format>', 'html: one file; md: Markdown and SVG files').choices(['html', 'md']).default('html'))
   .option('-o, --output <file>', 'the file to write (default: report-RUN.html or report-RUN.md)')
   .option('--title <title>', 'title of the report (default: the pipeline and the run)')
-  .addOption(new Option('--examples <n>', 'number of the worst mistakes to show').argParser(count).default(20))
+  .addOption(new Option('--examples <n>', 'number of the worst mistakes to show').argParser((n) => (n === '0' ? 0 : count(n))).default(20))
   .option('--no-examples', 'show no texts of the data')
   .addHelpText('after', '\nRUN is a number, latest (the default) or previous. The report is limited to CELL… and their dependencies.')
   .usage('[FILE] [RUN] [CELL…] [options]');

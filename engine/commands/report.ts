@@ -163,8 +163,7 @@ function selected({ cells }: RunResults, words: string[], run: RunDetails): Past
 }
 
 /** `cells`: those of the report. `all`: those of the run. */
-function factsOf(run: RunDetails, { cells }: RunResults, { all, pipeline }: { all: PastCell[]; pipeline: Pipeline | undefined }) {
-  const unfinished = run.state === 'running' ? 'The run is in progress.' : 'The run was interrupted.';
+function factsOf(run: RunDetails, { cells, current }: RunResults, { all, pipeline }: { all: PastCell[]; pipeline: Pipeline | undefined }) {
   const byName = new Map(cells.map((cell) => [cell.name, cell]));
   const inGraph = cells.map(({ reads, waits, ...cell }) => ({
     ...cell,
@@ -177,7 +176,7 @@ function factsOf(run: RunDetails, { cells }: RunResults, { all, pipeline }: { al
       `run ${run.id} of ${run.pipeline}, ${moment(run.started)}${run.seconds === undefined ? '' : `, ${duration(run.seconds)}`}`,
       ...(pipeline?.description ? [pipeline.description] : []),
     ],
-    ...(run.state !== 'ended' && { unfinished }),
+    ...(run.state !== 'ended' && { unfinished: unfinishedText(run, current ? pipeline : undefined, all) }),
     cells: cells.map(({ name, state, seconds, why, failure, result, uses }) => ({
       cell: name,
       state,
@@ -202,6 +201,15 @@ function factsOf(run: RunDetails, { cells }: RunResults, { all, pipeline }: { al
     ),
     notices: run.notices,
   };
+}
+
+/** Which cells have no end is known if the pipeline is still the same. The run may not have selected all of them. */
+function unfinishedText({ state }: RunDetails, pipeline: Pipeline | undefined, all: PastCell[]): string {
+  const ended = new Set(all.map(({ name }) => name));
+  const open = (pipeline?.cells ?? []).filter(({ name }) => !ended.has(name)).map(({ name }) => name);
+  const names =
+    open.length === 0 ? '' : ` These cells have no result in it: ${open.slice(0, 20).join(', ')}${open.length > 20 ? ' …' : ''}.`;
+  return `The run ${state === 'running' ? 'is in progress' : 'was interrupted'}.${names}`;
 }
 
 /** `ran 12s`, or for several cells `3 ran, 1 fresh, 40s`. */

@@ -173,6 +173,28 @@ test('metrics of another task, and of an older version, are enough', async () =>
   expect(page).not.toContain('<section id="confusion"');
 });
 
+test.each(['html', 'md'])('why metrics have no interval is folded below the figures of the %s page', async (format) => {
+  const why = 'all samples are equal';
+  const undefinedOnes = Object.fromEntries(['f1.lower', 'f1.upper', 'mcc.lower', 'mcc.upper'].map((name) => [name, why]));
+  const metrics = { split: 'test', rows: 3, metrics: { f1: 1, mcc: 1 }, interval: { level: 0.95 }, undefined: undefinedOnes };
+  const { outputs } = await ranStep(step, { format }, { metrics: [file(metrics)] });
+  const page = readFileSync(join(outputs.report!, `report.${format}`), 'utf8');
+  expect(page).toMatch(
+    /<details>\s*<summary>2 metrics without an interval<\/summary>[^§]*f1, mcc: all samples are equal\.[^§]*<\/details>/,
+  );
+  expect(page.match(/all samples are equal/g)).toHaveLength(1);
+});
+
+test('a gate that is given as a file is part of what failed', async () => {
+  const { outputs } = await ranStep(step, { format: 'md' }, await inputs());
+  const page = readFileSync(join(outputs.report!, 'report.md'), 'utf8');
+  const [, summary] = /## Summary(.*?)\n## /s.exec(page)!;
+  expect(summary).toMatch(/^\s*⚠️ 3 limits are missed\./);
+  expect(summary).toMatch(/f1 is 0\.91, but must be &#62;= 0\.95: missed by 0\.04/);
+  expect(summary).toMatch(/duplicates is 0\.1, but must be &#60;= 0\.05: missed by 0\.05/);
+  expect(summary).toMatch(/the test negation: 2 of 10 cases failed/);
+});
+
 test('without any input it says what to give', async () => {
   await expect(ranStep(step, {}, {})).rejects.toThrow('the report has no input');
 });
