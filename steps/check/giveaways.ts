@@ -119,8 +119,8 @@ async function candidates({ database }: CheckedData, names: string[], part: stri
 }
 
 /** Fewer rows show nothing. */
-const LEAST_ROWS = 10;
-const LEAST_CONFIRMED = 3;
+const LEAST_ROWS = 20;
+const LEAST_CONFIRMED = 5;
 
 /** The share of the uncertainty about a label that must go, at the lower end of the 95% interval. */
 const CERTAINTY = 0.5;
