@@ -34,6 +34,7 @@ export async function clean(context: Context): Promise<void> {
     const { removed, changed, rows } = await cleanColumns(database, texts, text, context);
     const { kept, conflicting, reasons } = await drop(database, { ...options, columns: texts }, same, label);
     const dropped = { ...labels?.dropped, ...reasons };
+    if (rows === 0 && Object.keys(dropped).length === 0) throw new StepError('the data have no rows', 'Inspect the step that made them.');
     if (kept === 0)
       throw new StepError(`all ${number(rows)} rows were dropped: ${listed(dropped)}`, 'Inspect the texts with `tunesmith show`.');
     const augmented = options.augment && (await augment(database, texts, options.augment.swap.terms, context));

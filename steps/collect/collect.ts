@@ -8,7 +8,7 @@ import { BIGINT, Database, QueryError, type TableColumn, VARCHAR } from '../ml/d
 import type { SourceFile } from '../ml/data/encodings.ts';
 import { decodeMail } from '../ml/data/mail.ts';
 import { type Preprocessing, readPreprocessing, writePreprocessing } from '../ml/data/preprocessing.ts';
-import { asJson, quote } from '../ml/data/sql.ts';
+import { asJson, quote, quotingAdvice } from '../ml/data/sql.ts';
 import { type Names, requireColumn, writeSources, writeTable } from '../ml/data/table.ts';
 import { isDescription, nameClassLabels } from './class-labels.ts';
 import { applyTypes, inferTypes, mixedComparison, OURS } from './column-types.ts';
@@ -36,7 +36,8 @@ export async function collect(context: Context): Promise<void> {
     await load(database, rejected, files, format, context);
     await nameClassLabels(database, described, format === 'parquet' ? files : [], options.types ?? {}, context.log);
     const read = (await count(database, 'raw')) + rejected.count;
-    if (read === 0) throw new StepError(`${nameOf(files)}: no rows`, 'An empty file has nothing to learn from: check `files`.');
+    if (read === 0 && !options.allow_empty)
+      throw new StepError(`${nameOf(files)}: no rows`, 'An empty file has nothing to learn from: check `files`.');
     for (const column of Object.keys(options.decode ?? {})) await decode(database, column, rejected, context);
     await database.confine(data);
     await select(database, options);
@@ -45,9 +46,13 @@ export async function collect(context: Context): Promise<void> {
     await rejected.settle(read, options.max_rejected, join(data, 'rejected.jsonl'));
     const kept = await count(database, 'selected');
     const left = read - rejected.count - kept;
-    if (kept === 0 && rejected.count < read)
-      throw new StepError(`\`where\` keeps none of the ${read} rows: ${options.where}`, undefined, ['where']);
-    if (kept === 0) throw await rejected.noneLeft();
+    if (kept === 0 && rejected.count > 0 && rejected.count === read) throw await rejected.noneLeft();
+    if (kept === 0 && !options.allow_empty)
+      throw new StepError(
+        `\`where\` keeps none of the ${read} rows: ${options.where}`,
+        'If a table without rows is a valid result, set `allow_empty: true`.',
+        ['where'],
+      );
     const preprocessing = await preprocessingOf(files, inputsOf(context), options, format);
     if (preprocessing.length > 0) await writePreprocessing(data, preprocessing);
     const notes = await identify(database, options, format);
@@ -225,7 +230,7 @@ async function select(database: Database, options: Options): Promise<void> {
       if (message)
         throw new StepError(
           `${option.join('.')}: ${sql}: ${message}`,
-          hint + quoting(columns, sql) + typing(columns, sql, message),
+          hint + quotingAdvice(columns, sql, message) + typing(columns, sql, message),
           option,
         );
     }
@@ -259,14 +264,6 @@ async function refuseMixedComparisons(
       option,
     );
   }
-}
-
-/** Advice for a name that SQL reads otherwise unless it is quoted: with a dash or a space, or a keyword such as `group`. */
-function quoting(columns: TableColumn[], sql: string): string {
-  const bare = columns.find(
-    ({ name }) => sql.includes(name) && !sql.includes(quote(name)) && (sql.trim() === name || !/^[\p{L}_][\p{L}\p{N}_]*$/u.test(name)),
-  );
-  return bare ? ` In SQL, \`${bare.name}\` needs double quotes: '${quote(bare.name)}'.` : '';
 }
 
 /** Advice for SQL that computes with a column of texts. */

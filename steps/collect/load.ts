@@ -249,6 +249,7 @@ async function loadRows({ database, rejected, types, ordered, note }: Loading, f
     }
     const read = readLetters(row.json, fields, { source: file.source, row: row.row });
     if ('twice' in read) rejected.add(file.source, row.row, `the field \`${read.twice}\` occurs twice`, row.json);
+    else if ('unnamed' in read) rejected.add(file.source, row.row, 'a field has an empty name', row.json);
     else if ('nul' in read)
       rejected.add(file.source, row.row, `the column name ${JSON.stringify(read.nul)} contains a NUL character`, row.json);
     else lines.add(file.source, BigInt(row.row), read.json);

@@ -87,6 +87,11 @@ export default declareStep({
         'The columns of the table, each as a SQL expression over the columns of the files. The column `source` is the path or address of the file. Default: all columns.',
     },
     where: { type: 'string', minLength: 1, description: 'A SQL condition over the columns of the files, which selects the rows to keep.' },
+    allow_empty: {
+      type: 'boolean',
+      default: false,
+      description: 'Whether the table may have no rows, for example because `where` selects the mistakes of a model that makes none.',
+    },
     id: {
       type: 'string',
       minLength: 1,

@@ -2,7 +2,7 @@
 
 import { StepError } from '../../engine/contract/step.ts';
 import { type Database, QueryError, type TableColumn } from '../ml/data/database.ts';
-import { quote } from '../ml/data/sql.ts';
+import { quote, quotingAdvice } from '../ml/data/sql.ts';
 import { containsAny } from '../ml/data/terms.ts';
 import { quantile, splitAtSpace } from '../ml/metrics/counts.ts';
 import type { SliceDefinition } from './slice-options.ts';
@@ -113,7 +113,8 @@ async function byCondition(predictions: PredictedRows, name: string, where: stri
     const why = /GROUP BY/.test(error.message)
       ? 'the expression is evaluated for each row, so it cannot aggregate rows as count(*) does'
       : error.message;
-    const known = `The columns are ${columns.map((one) => `\`${one.name}\``).join(', ')}.`;
+    const names = columns.map((one) => `\`${one.name}\``).join(', ');
+    const known = `The columns are ${names}.${quotingAdvice(columns, where, error.message)}`;
     throw new StepError(
       `${option.join('.')}: ${where}: ${why}`,
       withData ? known : `${known} To use columns of the data, give evaluate the input \`data\`.`,

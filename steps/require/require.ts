@@ -2,7 +2,7 @@
 
 import { constants } from 'node:fs';
 import { cp, writeFile } from 'node:fs/promises';
-import { basename, extname } from 'node:path';
+import { basename, dirname, extname } from 'node:path';
 import { type ContextOf, nearest, StepError } from '../../engine/contract/step.ts';
 import { distinct, meets, parseLimit } from '../ml/metrics/limits.ts';
 import { type Figure, type Figures, figuresIn, readMetricsFile } from '../ml/metrics/metrics-file.ts';
@@ -67,11 +67,17 @@ async function readFiles(context: Context): Promise<MetricsFile[]> {
   const files: MetricsFile[] = [];
   for (const path of context.inputs.metrics ?? []) {
     const name = nameOf(path, context);
-    const qualifiers = new Set([name, name.split('[', 1)[0]!, basename(name, extname(name))]);
+    const qualifiers = new Set([name, name.split('[', 1)[0]!, basename(name, extname(name)), ...inFolder(name)]);
     const report = (await historyReport(path, { model: context.inputs.model, name })) ?? (await readMetricsFile(path, 'metrics'));
     files.push({ name, qualifiers: [...qualifiers], figures: figuresIn(report) });
   }
   return files;
+}
+
+/** The end of a path with the name of its folder, and this name. Outputs that are given by their path differ in the folder of the step. */
+function inFolder(name: string): string[] {
+  const folder = basename(dirname(name));
+  return /^[.]*$/.test(folder) ? [] : [folder, `${folder}/${basename(name)}`];
 }
 
 /** The name of a cell that made the file or folder, its address, or its path, as they are in the fingerprint. */
@@ -92,11 +98,11 @@ function judge(name: string, limit: string, files: MetricsFile[]): Requirement {
 /** The metric of this name in one of the files; otherwise the metric of the file whose name stands before it. */
 function find(name: string, files: MetricsFile[]): { figure: Figure; from: string } {
   for (const kind of ['own', 'others'] as const) {
-    const named = files.map((file) => ({ from: file.name, metric: name, figure: file.figures[kind].get(name) }));
+    const named = files.map((file) => ({ file, from: file.name, metric: name, figure: file.figures[kind].get(name) }));
     const qualified = files.flatMap((file) => {
       const rests = file.qualifiers.filter((own) => name.startsWith(`${own}.`)).map((own) => name.slice(own.length + 1));
       const metric = rests.find((rest) => file.figures[kind].has(rest));
-      return metric === undefined ? [] : [{ from: file.name, metric, figure: file.figures[kind].get(metric) }];
+      return metric === undefined ? [] : [{ file, from: file.name, metric, figure: file.figures[kind].get(metric) }];
     });
     for (const found of [named.filter(({ figure }) => figure), qualified]) {
       if (found.length > 1) throw ambiguous(name, found);
@@ -106,10 +112,15 @@ function find(name: string, files: MetricsFile[]): { figure: Figure; from: strin
   throw unknown(name, files);
 }
 
-function ambiguous(name: string, found: { from: string; metric: string }[]): StepError {
+function ambiguous(name: string, found: { file: MetricsFile; from: string; metric: string }[]): StepError {
+  const shortest = ({ file }: { file: MetricsFile }) => {
+    const others = found.flatMap((one) => (one.file === file ? [] : one.file.qualifiers));
+    const own = file.qualifiers.filter((qualifier) => !others.includes(qualifier));
+    return own.sort((a, b) => a.length - b.length)[0] ?? file.name;
+  };
   return new StepError(
     `${found.length} files of \`metrics\` have ${name}: ${found.map(({ from }) => from).join(', ')}`,
-    `Write which one is meant: ${found.map(({ from, metric }) => `"${from}.${metric}"`).join(' or ')}.`,
+    `Write which one is meant: ${found.map((one) => `"${shortest(one)}.${one.metric}"`).join(' or ')}.`,
     ['limits', name],
   );
 }

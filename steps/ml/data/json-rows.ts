@@ -172,12 +172,12 @@ interface Open {
   names: Set<string>;
 }
 
-/** The row with such numbers in quotes; or the name of a field that occurs twice or contains NUL. `json` must be valid JSON. */
+/** The row with such numbers in quotes; or the name of a field that occurs twice or contains NUL, or a field of the row whose name is empty. `json` must be valid JSON. */
 export function readLetters(
   json: string,
   found: FieldsFound,
   place: { source: string; row: number },
-): { json: string } | { twice: string } | { nul: string } {
+): { json: string } | { twice: string } | { nul: string } | { unnamed: true } {
   const open: Open[] = [{ path: '', list: false, next: '', keyExpected: false, names: new Set() }];
   const parts: string[] = [];
   let copied = 0;
@@ -201,6 +201,7 @@ export function readLetters(
         const name = JSON.parse(json.slice(at, end + 1)) as string;
         if (frame.names.has(name)) return { twice: name };
         if (name.includes('\0')) return { nul: name };
+        if (name === '' && open.length === 2) return { unnamed: true };
         frame.names.add(name);
         frame.next = pathOf(frame.path, name);
         frame.keyExpected = false;

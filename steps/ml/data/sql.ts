@@ -9,6 +9,29 @@ export function quote(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }
 
+/**
+ * Advice for the name of a column that SQL reads otherwise unless it is quoted: with a dash or a space, or a keyword such as
+ * `group`. `message`: the error of the expression `sql`.
+ */
+export function quotingAdvice(columns: readonly { name: string }[], sql: string, message: string): string {
+  const words = new Set(sql.match(/[\p{L}_][\p{L}\p{N}_]*/gu));
+  const isSyntax = /syntax error/.test(message);
+  const bare = columns.find(({ name }) => {
+    if (!sql.includes(name) || sql.includes(quote(name))) return false;
+    if (sql.trim() === name || !/^[\p{L}_][\p{L}\p{N}_]*$/u.test(name)) return true;
+    return isSyntax && words.has(name) && RESERVED.has(name.toLowerCase());
+  });
+  return bare ? ` In SQL, \`${bare.name}\` needs double quotes: '${quote(bare.name)}'.` : '';
+}
+
+/** DuckDB's reserved words. */
+const RESERVED = new Set(
+  `all analyse analyze and any array as asc both case cast check collate column constraint create default desc distinct do else end
+  except false fetch for foreign from group having in initially intersect into lambda lateral leading limit not null offset on only or
+  order pivot placing primary qualify references returning select show some summarize symmetric table then to trailing true union unique
+  unpivot using variadic when where window with`.split(/\s+/),
+);
+
 /** An SQL string literal. */
 export const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
 

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import definition from '../../../steps/collect/step.ts';
 import { Database } from '../../../steps/ml/data/database.ts';
 import { literal } from '../../../steps/ml/data/sql.ts';
+import { preview } from '../../../steps/preview/preview.ts';
 import { temporary } from '../rig.ts';
 import { collected, type Files, failure, values, written } from './files.ts';
 
@@ -245,7 +246,24 @@ test.each<[string, Files, object, string]>([
     { select: { text: 'count(*)' } },
     'select: an expression is evaluated for each row, so it cannot aggregate rows as count(*) does → The columns are `text`, `source`.',
   ],
-  ['no row kept', { 'a.csv': 'text\na\n' }, { where: "text = 'x'" }, "`where` keeps none of the 1 rows: text = 'x'"],
+  [
+    'no row kept',
+    { 'a.csv': 'text\na\n' },
+    { where: "text = 'x'" },
+    "`where` keeps none of the 1 rows: text = 'x' → If a table without rows is a valid result, set `allow_empty: true`.",
+  ],
+  [
+    'a keyword that is a column, in an expression',
+    { 'a.csv': 'text,group\na,b\n' },
+    { where: "group = 'b'" },
+    'where: group = \'b\': Parser Error: syntax error at or near "group" → The columns are `text`, `group`, `source`. In SQL, `group` needs double quotes: \'"group"\'.',
+  ],
+  [
+    'a field without a name',
+    { 'a.jsonl': '{"text":"a"}\n{"text":"a","":1}\n' },
+    {},
+    'a.jsonl:2: a field has an empty name; that is 1 bad row of 2, more than 1% → Correct the rows, or allow more with `max_rejected`.',
+  ],
   [
     'a column to decode that is not there',
     { 'a.csv': 'text\na\n' },
@@ -300,6 +318,24 @@ test('if every row is rejected, the first reasons are reported', async () => {
   expect(await failure({ 'a.jsonl': '[1]\n{"text":null}\n' }, all)).toBe(
     'a.jsonl:1: not an object; all 2 rows are bad, so no row remains → Also a.jsonl:2: `text` is null. Correct the rows.',
   );
+});
+
+test('`allow_empty` makes a table without rows, which can be collected and shown', async () => {
+  const table = await collected({ 'a.csv': 'text,label\na,b\n' }, { where: "label = 'c'", allow_empty: true });
+  expect(table).toMatchObject({
+    rows: [],
+    columns: ['id VARCHAR', 'text VARCHAR', 'label VARCHAR'],
+    card: { rows: 0, dropped: { where: 1 } },
+  });
+  const again = await collected({}, { allow_empty: true }, [table.folder]);
+  expect(again).toMatchObject({ rows: [], columns: table.columns });
+  expect((await preview(table.folder, 5)).length).toBeGreaterThan(0);
+  await expect(collected({ 'a.csv': 'text\n' })).rejects.toThrow('no rows');
+});
+
+test('the log has no labels of a column of fractions', async () => {
+  const table = await collected({ 'a.csv': 'text,label\na,1.5\nb,2.25\n' });
+  expect(table.log.filter((line) => line.startsWith('labels'))).toEqual([]);
 });
 
 test('the log quotes labels that need it, and distinguishes a missing label from the text null', async () => {

@@ -151,6 +151,15 @@ function ran(
 const better = (metric: string, more: object = {}) => ({ better_than: { metric, p: 0.05, resamples: 200, ...more } });
 const limits = (given: object) => ({ limits: given });
 
+test('two files of the same name are told apart by their folders', async () => {
+  p.write('one/test/metrics', p.read('metrics.json'));
+  p.write('one/other/metrics', JSON.stringify({ metrics: { f1: 0.1 } }));
+  const files = { model: p.path(`${out}/good/model`), metrics: [p.path('one/test/metrics'), p.path('one/other/metrics')] };
+  const judged = (limits: object) => ranStep(step, { split: 'test', limits }, files);
+  await expect(judged({ f1: '>= 0.9' })).rejects.toMatchObject({ hint: 'Write which one is meant: "test.f1" or "other.f1".' });
+  await judged({ 'test.f1': '>= 0.9', 'other/metrics.f1': '<= 0.2' });
+});
+
 test('better_than: rows without a split may be training rows, so they are compared only with `split: false`', async () => {
   const about = { other: 'weak', data: 'collect' };
   await expect(ran(limits(better('accuracy')), about)).rejects.toMatchObject({
