@@ -122,7 +122,7 @@ class Tally {
     private readonly regression: boolean,
     private readonly most: number,
   ) {
-    this.#ofSwap = swap.directions.map(() => ({ rows: 0, changed: 0, changes: 0, shift: {} }));
+    this.#ofSwap = swap.directions.map(() => ({ rows: 0, changed: 0, changes: 0, shift: Object.create(null) }));
   }
 
   add({ id, input, swapped, made }: Pair, before: ScoredAnswer, after: ScoredAnswer): void {

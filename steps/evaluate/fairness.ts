@@ -54,6 +54,7 @@ export async function measureFairness(
   options: FairnessOptions,
   predictions: PredictedRows,
   classifier: Classifier,
+  warn: (message: string) => void,
   resampling?: Resampling,
 ): Promise<FairnessReport> {
   const { columns, positives } = checkFairness(options, predictions, classifier);
@@ -79,12 +80,41 @@ export async function measureFairness(
       ),
     ]),
   );
+  const decided = decidedByFew(groups, counts);
+  if (decided) warn(decided);
   return {
     group: columns,
     ...withIntervals(worstOf(labels), intervals?.worst),
     ...(leftOut.length > 0 && { left_out: leftOut }),
     labels,
   };
+}
+
+/** Groups with fewer rows say little about a rate. */
+const FEW = 10;
+
+/** What the user should know if figures would be others without the groups that have few rows. */
+function decidedByFew(groups: { group: string; rows: number }[], counts: GroupCounts[][]): string | undefined {
+  const enough = groups.flatMap(({ rows }, g) => (rows >= FEW ? [g] : []));
+  if (groups.length < 2 || enough.length === groups.length) return undefined;
+  const labels = Array.from(counts[0]!, (_, k) => counts.map((ofGroup) => ratesOf(ofGroup[k]!)));
+  const figuresOf = (of: number[]) => labels.map((rates) => fairnessMetrics(of.map((g) => rates[g]!)));
+  const [all, without] = [figuresOf(groups.map((_, g) => g)), enough.length < 2 ? [] : figuresOf(enough)];
+  const names = NAMES.filter((name) => all.some((figures, k) => !Object.is(figures[name], without[k]?.[name])));
+  if (names.length === 0) return undefined;
+  const isExtreme = (g: number) =>
+    labels.some((rates) =>
+      (['selection_rate', 'true_positive_rate', 'false_positive_rate'] as const).some((rate) => {
+        const others = rates.flatMap((own, other) => (other === g ? [] : [own[rate]]));
+        const value = rates[g]![rate];
+        return Number.isNaN(value) || others.every((other) => value < other) || others.every((other) => value > other);
+      }),
+    );
+  const few = groups.filter(({ rows }) => rows < FEW);
+  const deciding = few.filter(({ group }) => isExtreme(groups.findIndex((one) => one.group === group)));
+  const texts = (deciding.length > 0 ? deciding : few).map(({ group, rows }) => `${group} (${rows} ${rows === 1 ? 'row' : 'rows'})`);
+  const shown = texts.length > 5 ? [...texts.slice(0, 5), `${texts.length - 5} more`] : texts;
+  return `groups with fewer than ${FEW} rows decide ${names.map((name) => `fairness.${name}`).join(', ')}: ${shown.join(', ')}. \`fairness: { min_rows: ${FEW} }\` leaves them out`;
 }
 
 /** The labels that are positive in turn. */

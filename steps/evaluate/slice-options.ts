@@ -91,7 +91,11 @@ export const sliceOptions = {
         minLength: 1,
         description: 'The positive label. Default: `positive`; with more than two labels, each label in turn is compared with all others.',
       },
-      min_rows: { ...MIN_ROWS, description: 'Groups with fewer rows are left out. Default: 1, as in fairlearn.' },
+      min_rows: {
+        ...MIN_ROWS,
+        description:
+          'Groups with fewer rows are left out. Default: 1, as in fairlearn. A warning names groups with fewer than 10 rows that decide a figure.',
+      },
     },
     required: ['group'],
     additionalProperties: false,

@@ -33,16 +33,17 @@ export interface Slicing {
 }
 
 export async function measureSlices(definitions: Record<string, SliceDefinition>, slicing: Slicing): Promise<Record<string, SliceReport>> {
-  const reports: Record<string, SliceReport> = {};
+  const reports: [string, SliceReport][] = [];
   for (const [name, definition] of Object.entries(definitions)) {
     slicing.signal.throwIfAborted();
     const metric = mainMetric(name, definition, slicing.metrics);
     const { slices, notes } = await rowsOfSlices(slicing.predictions, name, definition);
     for (const note of notes) slicing.log(note);
     for (const slice of slices) if (slice.rows.length === 0) slicing.warn(`slices.${name}: ${emptyReason(slice.name, definition)}`);
-    reports[name] = reportOf(slices, { metric, definition, slicing });
+    reports.push([name, reportOf(slices, { metric, definition, slicing })]);
   }
-  return reports;
+  // fromEntries makes own properties even for names such as `__proto__`.
+  return Object.fromEntries(reports);
 }
 
 export function mainMetric(name: string, { metric }: SliceDefinition, metrics: readonly string[]): string {

@@ -76,7 +76,7 @@ export async function measureSubgroups(context: Context, measured: MeasuredModel
     }
     if (discover) fields.discovered = (await discoverIn(predictions, discover, await groupsIn(context, measured))) as unknown as Json;
     if (fairness) {
-      const report = await fairnessOf(fairness, predictions, measured);
+      const report = await fairnessOf(fairness, predictions, { ...measured, warn: context.warn });
       for (const [name, better] of Object.entries(FAIRNESS) as [FairnessMetric, MetricDirection][])
         figures[`fairness.${name}`] = {
           value: report.metrics[name],
@@ -117,10 +117,10 @@ const LEVEL = 0.95;
 function fairnessOf(
   options: NonNullable<Context['options']['fairness']>,
   predictions: PredictedRows,
-  { info, split, model: { problem, labels }, positive, unitsOf, bootstrap }: MeasuredModel,
+  { info, split, model: { problem, labels }, positive, unitsOf, bootstrap, warn }: MeasuredModel & Pick<Context, 'warn'>,
 ): Promise<FairnessReport> {
   const classifier = { task: info.task, problem, labels, positive: positive === undefined ? undefined : labels[positive] };
-  return measureFairness(options, predictions, classifier, bootstrap && { units: unitsOf(allRows(split)), options: bootstrap });
+  return measureFairness(options, predictions, classifier, warn, bootstrap && { units: unitsOf(allRows(split)), options: bootstrap });
 }
 
 /** Reports the figures. Returns them for the metrics file, and why some are undefined. */

@@ -36,6 +36,7 @@ async function measured(
         labels: ['x', 'y', 'z'],
         positive: undefined,
       },
+      () => {},
       bootstrap && {
         units: { rows: Int32Array.from(rows.keys()) },
         options: { resamples: 1000, level: 0.95, method: 'percentile', seed: 0, ...bootstrap },

@@ -196,6 +196,25 @@ test('a group without a positive row: undefined, with the reason', async () => {
   expect(large.undefined.demographic_parity_ratio).toBe('there is only one group with at least 25 rows: web');
 });
 
+test('a slice set and a list of terms with the name of a property of objects', async () => {
+  const slices = JSON.parse('{ "__proto__": { "column": "year" }, "constructor": { "terms": { "__proto__": ["lovely"] } } }');
+  const { report, metrics } = await evaluated({ slices });
+  expect(Object.keys(report.slices)).toEqual(['__proto__', 'constructor']);
+  expect(metrics['gap.__proto__']).toEqual(expect.any(Number));
+  expect(report.slices.constructor.slices.map(({ slice }: any) => slice).sort()).toEqual(['(none)', '__proto__']);
+});
+
+test('a warning names the groups with few rows that decide a figure', async () => {
+  const rest = made.filter(({ split }) => split === 'test').map((row, i) => ({ ...row, year: i < 3 ? 'rare' : (row.year ?? null) }));
+  const data = await table([...made.filter(({ split }) => split !== 'test'), ...rest]);
+  const { warnings } = await evaluated({ fairness: { group: 'year' } }, { ...(await inputs()), data });
+  expect(warnings.join('\n')).toMatch(
+    /^groups with fewer than 10 rows decide fairness\.demographic_parity_difference.*: rare \(3 rows\)\. `fairness: \{ min_rows: 10 \}` leaves/m,
+  );
+  const without = await evaluated({ fairness: { group: 'year', min_rows: 10 } }, { ...(await inputs()), data });
+  expect(without.warnings.join('\n')).not.toContain('fewer than 10 rows');
+});
+
 test('discovered slices: the source with the wrong labels', async () => {
   const { report, outputs } = await evaluated({ discover: { min_rows: 10 } });
   const { slices, columns } = report.discovered;
