@@ -7,6 +7,7 @@ export default defineConfig({
       'test/{cache,house}/*.test.ts',
       'test/engine/{fetch,pipeline,report}/*.test.ts',
       'test/engine/contract/address.test.ts',
+      'test/engine/run/failed-report.test.ts',
       'test/pipelines/*.test.ts',
       'test/steps/{baseline,behavior,choose,clean,collect,preview,reduce,report,select,split,tokenize}/*.test.ts',
       'test/steps/calibrate/golden.test.ts',

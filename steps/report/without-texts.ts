@@ -122,6 +122,8 @@ const isNumber = (label: string): boolean => label.trim() !== '' && Number.isFin
 
 /* A run. */
 
+const inShell = (name: string): string => (/^[\w.-]+$/.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`);
+
 export function runWithoutTexts(run: RunFacts): RunFacts {
   const kept = run.notices.filter(({ cell }) => cell === undefined);
   const left = run.notices.length - kept.length;
@@ -130,7 +132,8 @@ export function runWithoutTexts(run: RunFacts): RunFacts {
     cells: run.cells.map((cell) => ({
       ...cell,
       why: cell.why?.replace(/: .*/s, ' …'),
-      failure: cell.failure === undefined ? undefined : `The message may quote the data. Print it with: tunesmith logs ${cell.cell}`,
+      failure:
+        cell.failure === undefined ? undefined : `The message may quote the data. Print it with: tunesmith logs ${inShell(cell.cell)}`,
       result: isBuiltIn(cell.uses) ? cell.result : undefined,
     })),
     notices: [
