@@ -59,11 +59,11 @@ export async function behavior(context: Context): Promise<void> {
   context.result(summary(results));
 }
 
-function refuseUnfit(tests: Record<string, BehaviorTest>, { task, problem, labels, fields }: Bundle): void {
+function refuseUnfit(tests: Record<string, BehaviorTest>, { task, problem, labels, fields, encoding }: Bundle): void {
   const pair = fields.find(({ name }) => name === 'text_pair');
   const pairs = pair?.optional ? undefined : pair !== undefined;
   const group = fields.find((field) => field.group)?.name;
-  const [problemFound] = modelProblems(tests, { task, problem, labels, pairs, group });
+  const [problemFound] = modelProblems(tests, { task, problem, labels, pairs, group, columns: encoding.fields });
   if (problemFound) throw new StepError(problemFound.message, problemFound.hint, problemFound.option.split('.'));
 }
 

@@ -8,6 +8,7 @@ import { random } from '../ml/models/random.ts';
 import { type Field, type Input, partOfInput } from '../ml/tasks/task.ts';
 import { added, changeLexicon, type NamedChange, namedChange, replacements, type TextChange, typos, versions } from './changes.ts';
 import type { Lexicons } from './lexicons.ts';
+import { fieldNamed } from './model-checks.ts';
 import { type BehaviorTest, type Expectation, type GivenCase, kindOf, NO_TEXTS, readsData, type TestKind } from './options.ts';
 import { countFillings, type Filling, fill, fillingAt, lexiconOf, sample, slotsOf } from './template.ts';
 
@@ -69,7 +70,8 @@ class Maker {
     readonly options: BehaviorTest,
     private readonly preparing: Preparing,
   ) {
-    this.#field = options.field ?? preparing.fields[0]!.name;
+    const names = preparing.fields.map((field) => field.name);
+    this.#field = options.field === undefined ? names[0]! : fieldNamed(options.field, names, preparing.columns);
     this.#change = changeOf(options, preparing.lexicons);
     this.#most = options.rows ?? (options.cases ? Number.POSITIVE_INFINITY : preparing.rows);
   }

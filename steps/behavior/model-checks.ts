@@ -19,6 +19,8 @@ export interface AboutModel {
   pairs?: boolean | undefined;
   /** The column whose values have thresholds of their own: a field of every input. */
   group?: string | undefined;
+  /** The column of each field. `field` of a test may have either name. */
+  columns?: Record<string, unknown> | undefined;
 }
 
 const TASKS: Task[] = ['text-classification', 'question-answering', 'token-classification'];
@@ -29,8 +31,9 @@ export function modelAhead(upstream: Upstream | undefined, folder: string | unde
   const { train, group } = trainBehind(upstream);
   const ahead = train && tokensAhead(train.inputs.tokens);
   if (!ahead) return undefined;
-  const pairs = train.inputs.tokens![0]!.options.text_pair !== undefined;
-  return { task: ahead.task, problem: ahead.problem, labels: ahead.labels, pairs, group };
+  const { options: columns } = train.inputs.tokens![0]!;
+  const pairs = columns.text_pair !== undefined;
+  return { task: ahead.task, problem: ahead.problem, labels: ahead.labels, pairs, group, columns };
 }
 
 /** The step that trains the model, and the `group` of a calibrate step after it. */
@@ -50,9 +53,10 @@ function aboutFolder(folder: string): AboutModel | undefined {
     const task = knownTask(config);
     const labels = labelsOf(config);
     if (!task || !labels) return undefined; // the step reports it
-    const { pairs, max_length } = existsSync(path.join(folder, 'training.json')) ? read('training.json') : {};
+    const { pairs, max_length, fields } = existsSync(path.join(folder, 'training.json')) ? read('training.json') : {};
     const { group } = existsSync(path.join(folder, CALIBRATION)) ? read(CALIBRATION) : {};
-    return { task, problem: problemOf(config, labels), labels, pairs: max_length === undefined ? undefined : pairs === true, group };
+    const about = { task, problem: problemOf(config, labels), labels, group, columns: fields };
+    return { ...about, pairs: max_length === undefined ? undefined : pairs === true };
   } catch {
     return undefined; // the step reports it
   }
@@ -102,6 +106,11 @@ function fieldsOf({ task, pairs, group }: AboutModel): { texts: string[]; requir
   };
 }
 
+/** The field of this name, otherwise the one with this column. */
+export function fieldNamed(name: string, fields: readonly string[], columns: Record<string, unknown> = {}): string {
+  return fields.includes(name) ? name : (fields.find((field) => columns[field] === name) ?? name);
+}
+
 function fieldProblems(test: BehaviorTest, at: string, model: AboutModel): OptionProblem[] {
   const { texts, required, optional } = fieldsOf(model);
   const problems: OptionProblem[] = [];
@@ -117,11 +126,12 @@ function fieldProblems(test: BehaviorTest, at: string, model: AboutModel): Optio
     look(one, Array.isArray(test.template) ? `${at}.template.${i}` : `${at}.template`);
   for (const [i, one] of (test.cases ?? []).entries()) look(one, `${at}.cases.${i}`);
   const changeable = model.task === 'question-answering' ? ['question'] : [...texts, ...optional];
-  if (test.field !== undefined && !changeable.includes(test.field))
+  const field = test.field === undefined ? undefined : fieldNamed(test.field, changeable, model.columns);
+  if (field !== undefined && !changeable.includes(field))
     problems.push({
       option: `${at}.field`,
       message:
-        test.field === 'context' && model.task === 'question-answering'
+        field === 'context' && model.task === 'question-answering'
           ? '`field: context` is not possible: a changed context also changes the answer, which is a part of it'
           : `this model has no field \`${test.field}\``,
       hint: `Use ${changeable.map((name) => `\`${name}\``).join(' or ')}.`,

@@ -161,7 +161,7 @@ export const optionSchemas = {
         field: {
           type: 'string',
           minLength: 1,
-          description: 'The field that is changed. Default: the first one, such as `text`.',
+          description: 'The field that is changed, such as `text_pair`, or its column. Default: the first one, such as `text`.',
         },
         score: {
           type: 'object',

@@ -245,6 +245,8 @@ test('any number of labels, numbers, and pairs', async () => {
   expect(paired.cases).toHaveLength(6);
   expect(paired.cases[0]).toMatchObject({ before: 'the film was fine', after: 'the lamp was fine' });
   expect(paired.cases[0].text).toMatch(/\w/);
+  const byColumn = await tested({ tests: { t: { change: { replace: [['film', 'lamp']] }, field: 'other' } } }, { model: pairs, data });
+  expect(byColumn.cases).toEqual(paired.cases);
 });
 
 test('question-answering and token-classification: minimum functionality, with the slots of the template in `expect`', async () => {
