@@ -9,7 +9,7 @@ import { InvalidError, usage } from '../contract/errors.ts';
 import { didYouMean } from '../format/did-you-mean.ts';
 import { tableLines } from '../format/table.ts';
 import { colorsFor, printable, printableName, printLines } from '../format/terminal-text.ts';
-import { clip, oneLine } from '../format/text.ts';
+import { clip, oneLine, pad, width, wrap } from '../format/text.ts';
 import { nearPath } from '../report/outcome.ts';
 import { cellOfName, cellsNamed, cellTest, unknownCell } from '../run/select-cells.ts';
 import { fileAmong, openPipeline, type PipelineOptions } from './pipeline-file.ts';
@@ -19,6 +19,8 @@ interface ShowOptions extends PipelineOptions {
   rows: number;
   limit?: number;
   sort?: string;
+  columns?: string;
+  where?: string;
   asc?: true;
   desc?: true;
   tensorboard?: string;
@@ -43,12 +45,13 @@ async function print(artifacts: Artifact[], options: ShowOptions): Promise<void>
   const columns = process.stdout.columns || 120;
   const colors = colorsFor(process.stdout);
   const lines: string[] = [];
-  const sort = options.sort === undefined ? undefined : { column: options.sort, descending: options.asc !== true };
+  const selection = selectionOf(options);
   for (const { name, path } of artifacts) {
-    for (const { title, table, lines: text = [], rest } of await preview(path, options.limit ?? options.rows, sort)) {
+    for (const { title, table, lines: text = [], rest } of await preview(path, options.limit ?? options.rows, selection)) {
       if (lines.length > 0) lines.push('');
       lines.push(`${colors.bold(printableName(name))}: ${oneLine(title)}`);
-      if (table) {
+      if (table && selection && !fits(table, columns)) lines.push(...recordLines(table, columns, colors.dim));
+      else if (table) {
         const rows = table.rows.map((row) => row.map((cell) => clip(oneLine(cell), LONGEST)));
         lines.push(...tableLines(table.header, rows, { columns, right: (c) => table.numeric[c] === true, heading: colors.dim }));
       }
@@ -56,13 +59,53 @@ async function print(artifacts: Artifact[], options: ShowOptions): Promise<void>
       if (rest) lines.push(colors.dim(rest));
     }
   }
-  if (sort && lines.length === 0)
+  if (selection && lines.length === 0)
     throw usage(
-      `--sort needs a table, and ${artifacts.map(({ name }) => name).join(', ')} is none`,
+      `--${options.sort !== undefined ? 'sort' : options.where !== undefined ? 'where' : 'columns'} needs a table, and ${artifacts.map(({ name }) => name).join(', ')} is none`,
       'Tables are outputs such as data and predictions.',
     );
   printLines(lines);
 }
+
+/** Undefined without an option that selects rows or columns of a table. */
+function selectionOf({ sort, asc, columns, where }: ShowOptions) {
+  if (sort === undefined && columns === undefined && where === undefined) return undefined;
+  return {
+    sort: sort === undefined ? undefined : { column: sort, descending: asc !== true },
+    columns: columns?.split(',').map((name) => name.trim()),
+    where,
+  };
+}
+
+interface Table {
+  header: string[];
+  rows: string[][];
+}
+
+const GAP = 2;
+
+function fits({ header, rows }: Table, columns: number): boolean {
+  const widths = header.map((head, c) => Math.max(width(head), ...rows.map((row) => width(oneLine(row[c] ?? '')))));
+  return widths.reduce((sum, one) => sum + one + GAP, -GAP) <= columns;
+}
+
+/** Each row as a block with one line for each column. Long texts continue on further lines. */
+function recordLines({ header, rows }: Table, columns: number, heading: (text: string) => string): string[] {
+  const names = header.map(printableName);
+  const left = Math.min(Math.max(...names.map(width)), Math.floor(columns / 3));
+  const indent = ' '.repeat(left + GAP);
+  return rows.flatMap((row, r) => [
+    ...(r > 0 ? [''] : []),
+    ...row.flatMap((cell, c) => {
+      const text = clip(printable(oneLine(cell)), LONGEST_TEXT);
+      const name = heading(pad(clip(names[c]!, left), left)) + ' '.repeat(GAP);
+      return wrap(text, Math.max(20, columns - left - GAP), '').map((line, i) => `${i === 0 ? name : indent}${line}`.trimEnd());
+    }),
+  ]);
+}
+
+/** Maximum number of characters of a text that is shown on several lines. */
+const LONGEST_TEXT = 2000;
 
 /** Maximum number of characters of a table cell, so that a long mail does not fill the screen. */
 const LONGEST = 200;

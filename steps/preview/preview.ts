@@ -10,26 +10,26 @@ import { type BaselineReport, baselineTable } from './baselines.ts';
 import { type ComparisonPart, comparisonTable } from './comparison.ts';
 import { figure, more, number, type Preview } from './part.ts';
 import { type SubgroupReports, subgroupTables } from './subgroups.ts';
-import { previewTable, type Sort, type TableKind } from './table.ts';
+import { previewTable, type Selection, type TableKind } from './table.ts';
 import { type ThresholdsReport, thresholdsTable } from './thresholds.ts';
 
 /**
- * `limit`: how many rows, tensors, files or (ten times as many) lines. `sort`: shows only a table, in this order; the result is
- * empty for everything else.
+ * `limit`: how many rows, tensors, files or (ten times as many) lines. `selection`: shows only these rows and columns of a table;
+ * the result is empty for everything else.
  */
-export async function preview(path: string, limit: number, sort?: Sort): Promise<Preview[]> {
+export async function preview(path: string, limit: number, selection?: Selection): Promise<Preview[]> {
   const found = await stat(path).catch(() => undefined);
   if (!found) throw new StepError(`${path} does not exist`);
-  if (sort) return sorted(found.isDirectory() ? join(path, 'data.parquet') : path, limit, sort);
+  if (selection) return selected(found.isDirectory() ? join(path, 'data.parquet') : path, limit, selection);
   if (found.isDirectory()) return previewFolder(path, limit);
   const known = (await historyAt(path, found.size, limit)) ?? (await reportAt(path, found.size, limit));
   return known ?? [...(await metricsTables(path, found.size, limit)), await previewFile(path, found.size, limit)];
 }
 
-async function sorted(path: string, limit: number, sort: Sort): Promise<Preview[]> {
+async function selected(path: string, limit: number, selection: Selection): Promise<Preview[]> {
   const found = await stat(path).catch(() => undefined);
   const kind = found && found.size > 0 ? await kindOf(path, found.size) : undefined;
-  const table = isTable(kind) && (await previewTable(path, kind, limit, sort));
+  const table = isTable(kind) && (await previewTable(path, kind, limit, selection));
   return table ? [table] : [];
 }
 

@@ -1,4 +1,4 @@
-/** Rows of a table file: the first ones, or the first ones in the order of a column. */
+/** Rows of a table file: the first ones, those that fulfil a condition, or the first ones in the order of a column. */
 
 import { nearest, StepError } from '../../engine/contract/step.ts';
 import { Database, QueryError, type Row, type TableColumn } from '../ml/data/database.ts';
@@ -13,8 +13,22 @@ export interface Sort {
   descending: boolean;
 }
 
+/** What is shown of a table. */
+export interface Selection {
+  sort?: Sort | undefined;
+  /** Names of columns; default: all. */
+  columns?: string[] | undefined;
+  /** An SQL expression. */
+  where?: string | undefined;
+}
+
 /** Undefined if the file is no table. */
-export async function previewTable(path: string, kind: TableKind, limit: number, sort?: Sort): Promise<Preview | undefined> {
+export async function previewTable(
+  path: string,
+  kind: TableKind,
+  limit: number,
+  { sort, columns: chosen, where }: Selection = {},
+): Promise<Preview | undefined> {
   const file = literal(path);
   const relation = {
     parquet: `read_parquet(${file})`,
@@ -24,13 +38,18 @@ export async function previewTable(path: string, kind: TableKind, limit: number,
   }[kind];
   const database = await Database.open();
   try {
-    const columns = await database.columns(relation);
-    const { rows: total } = await database.row<{ rows: number }>(`SELECT count(*) AS rows FROM ${relation}`);
-    const order = sort ? orderBy(sort, columns) : '';
-    const rows = await database.rows(`SELECT * FROM ${relation} ${order} LIMIT ${limit}`);
+    const all = await database.columns(relation);
+    const columns = chosen?.map((name) => columnOf(name, all)) ?? all;
+    const order = sort ? orderBy(sort, all) : '';
+    const filter = where === undefined ? '' : await filterBy(where, { database, relation, columns: all });
+    const countOf = (rows: string) => database.row<{ count: number }>(`SELECT count(*) AS count FROM ${rows}`);
+    const { count } = await countOf(relation);
+    const { count: total } = filter === '' ? { count } : await countOf(`${relation} ${filter}`);
+    const rows = await database.rows(`SELECT * FROM ${relation} ${filter} ${order} LIMIT ${limit}`);
     const header = columns.map(({ name }) => name);
+    const found = `${number(count)} ${count === 1 ? 'row' : 'rows'}`;
     return {
-      title: `table, ${number(total)} ${total === 1 ? 'row' : 'rows'}${sort ? `, by ${sort.column}, ${sort.descending ? 'highest' : 'lowest'} first` : ''}`,
+      title: `table, ${filter === '' ? found : `${number(total)} of ${found} where ${where}`}${sort ? `, by ${sort.column}, ${sort.descending ? 'highest' : 'lowest'} first` : ''}`,
       table: {
         header,
         rows: rows.map((row: Row) => header.map((name) => shown(row[name]))),
@@ -46,17 +65,36 @@ export async function previewTable(path: string, kind: TableKind, limit: number,
   }
 }
 
+function columnOf(name: string, columns: TableColumn[]): TableColumn {
+  const names = columns.map((column) => column.name);
+  const found = columns[names.indexOf(name)];
+  if (found) return found;
+  const near = nearest(name, names);
+  throw new StepError(
+    `the table has no column "${name}"`,
+    `${near === undefined ? '' : `Did you mean "${near}"? `}Its columns are ${names.join(', ')}.`,
+  );
+}
+
+/** SQL that keeps the rows for which the expression is true. */
+async function filterBy(
+  where: string,
+  { database, relation, columns }: { database: Database; relation: string; columns: TableColumn[] },
+): Promise<string> {
+  const filter = `WHERE (\n${where}\n)::BOOLEAN`;
+  try {
+    await database.run(`SELECT 1 FROM ${relation} ${filter} LIMIT 0`);
+  } catch (error) {
+    if (!(error instanceof QueryError)) throw error;
+    throw new StepError(`--where ${where}: ${error.message}`, `The columns are ${columns.map(({ name }) => quote(name)).join(', ')}.`);
+  }
+  return filter;
+}
+
 /** Equal values stay in the order of their ids, so that the same rows are shown each time. */
 function orderBy({ column, descending }: Sort, columns: TableColumn[]): string {
-  const names = columns.map(({ name }) => name);
-  if (!names.includes(column)) {
-    const near = nearest(column, names);
-    throw new StepError(
-      `the table has no column "${column}"`,
-      `${near === undefined ? '' : `Did you mean "${near}"? `}Its columns are ${names.join(', ')}.`,
-    );
-  }
-  const ids = column !== 'id' && names.includes('id') ? ', id' : '';
+  columnOf(column, columns);
+  const ids = column !== 'id' && columns.some(({ name }) => name === 'id') ? ', id' : '';
   return `ORDER BY ${quote(column)} ${descending ? 'DESC' : 'ASC'} NULLS LAST${ids}`;
 }
 

@@ -184,9 +184,26 @@ test('an undefined metric is null, with the reason', async () => {
   expect(warnings).toContain('roc_auc is undefined on the split test: every row has the label good');
 });
 
+test('`show --columns --where` prints some columns of the rows that fulfil a condition', async () => {
+  const { folder, rows } = await predicted(await classifier());
+  const [shown] = await preview(folder, 5, {
+    columns: ['loss', 'id'],
+    where: 'loss > 0.5 -- comment',
+    sort: { column: 'loss', descending: true },
+  });
+  const of = rows.filter(({ loss }) => loss > 0.5).sort((a, b) => b.loss - a.loss);
+  expect(shown!.title).toBe(`table, ${of.length} of 12 rows where loss > 0.5 -- comment, by loss, highest first`);
+  expect(shown!.table).toMatchObject({ header: ['loss', 'id'], rows: of.slice(0, 5).map(({ loss, id }) => [String(loss), id]) });
+  await expect(preview(folder, 5, { columns: ['los'] })).rejects.toThrow('the table has no column "los"');
+  await expect(preview(folder, 5, { where: 'los > 1' })).rejects.toMatchObject({
+    message: expect.stringMatching(/^--where los > 1: .*"los" not found/),
+    hint: expect.stringContaining('"loss"'),
+  });
+});
+
 test('`show --sort` prints the rows with the highest or the lowest values of a column', async () => {
   const { folder, rows, outputs } = await predicted(await classifier());
-  const shown = async (column: string, descending: boolean, path = folder) => preview(path, 5, { column, descending });
+  const shown = async (column: string, descending: boolean, path = folder) => preview(path, 5, { sort: { column, descending } });
   const losses = rows.map(({ loss }) => loss).sort((a, b) => a - b);
   const [worst] = await shown('loss', true);
   expect(worst!.title).toBe('table, 12 rows, by loss, highest first');
