@@ -114,6 +114,7 @@ function find(name: string, files: MetricsFile[]): { figure: Figure; from: strin
 
 function ambiguous(name: string, found: { file: MetricsFile; from: string; metric: string }[]): StepError {
   const shortest = ({ file }: { file: MetricsFile }) => {
+    if (!file.name.includes('/')) return file.name;
     const others = found.flatMap((one) => (one.file === file ? [] : one.file.qualifiers));
     const own = file.qualifiers.filter((qualifier) => !others.includes(qualifier));
     return own.sort((a, b) => a.length - b.length)[0] ?? file.name;

@@ -47,6 +47,7 @@ test('SQL that does not match the data', async () => {
       p.yaml:2:61
       2 |   collect: { uses: collect, with: { files: data.csv, where: "label = 'c'" } }
         |                                                             ^^^^^^^^^^^^^
+      If a table without rows is a valid result, set \`allow_empty: true\`.
       log: .tunesmith/logs/1/collect.log
     p: 1 failed · <time>
       failed: collect
