@@ -30,20 +30,30 @@ export function dataSection(cards: readonly JsonFile[], checks: readonly JsonFil
   const labelled = cards.filter(({ file }) => Object.keys(numbersOf(file.labels)).length > 0);
   const last = labelled.at(-1);
   if (last) blocks.push(...balance(last));
-  const splits = cards
-    .map(({ name, file }) => ({ name, splits: numbersOf(file.splits) }))
-    .filter(({ splits }) => Object.keys(splits).length > 0);
-  for (const { name, splits: counts } of splits.slice(-1))
-    blocks.push({
-      kind: 'table',
-      caption: `Rows of each split (${name})`,
-      header: ['split', 'rows'],
-      rows: Object.entries(counts).map(([split, n]) => [split, shown(n)]),
-      numeric: [1],
-    });
+  const divided = cards.filter(({ file }) => Object.keys(fieldsOf(file.splits)).length > 0).at(-1);
+  if (divided) blocks.push(splitTable(divided));
   blocks.push(...nearDuplicates(checks));
   return { id: 'data', title: 'Data', blocks };
 }
+
+/** The rows of each split, and how many of them have each label. */
+function splitTable({ name, file }: JsonFile): Table {
+  const labels = Object.keys(numbersOf(file.labels));
+  const columns = labels.length <= MOST_LABELS ? labels : [];
+  return {
+    kind: 'table',
+    caption: `Rows of each split (${name})`,
+    header: ['split', 'rows', ...columns],
+    rows: Object.entries(fieldsOf(file.splits)).map(([split, facts]) => {
+      const of = numbersOf(fieldsOf(facts).labels);
+      return [split, shown(numberOf(fieldsOf(facts).rows)), ...columns.map((label) => shown(of[label] ?? 0))];
+    }),
+    numeric: [1, ...columns.map((_, i) => i + 2)],
+  };
+}
+
+/** Labels that have a column each. */
+const MOST_LABELS = 10;
 
 const MOST = 20;
 
