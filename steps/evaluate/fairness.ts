@@ -1,14 +1,14 @@
 /** Fairness between the groups of a column, with the definitions of fairlearn; undefined values are null, with the reason. */
 
 import { StepError } from '../../engine/contract/step.ts';
-import { quote } from '../ml/data/sql.ts';
+import { literal, quote } from '../ml/data/sql.ts';
 import { type BootstrapOptions, type Bootstrapped, bootstrap, type Interval, type Units } from '../ml/metrics/bootstrap.ts';
 import { FAIRNESS, type FairnessMetric, fairnessMetrics, type GroupCounts, GroupedFlags, ratesOf } from '../ml/metrics/fairness.ts';
 import { endsIn, missingEnds } from '../ml/metrics/intervals.ts';
 import type { FairnessFigures, FairnessGroup, FairnessReport } from '../ml/metrics/subgroups.ts';
 import type { ProblemType, Task } from '../ml/models/config.ts';
 import { listed } from '../ml/models/json.ts';
-import { type PredictedRows, requireSliceColumn } from './slice-rows.ts';
+import { EMPTY, type PredictedRows, requireSliceColumn } from './slice-rows.ts';
 
 interface FairnessOptions {
   group: string | string[];
@@ -59,7 +59,11 @@ export async function measureFairness(
 ): Promise<FairnessReport> {
   const { columns, positives } = checkFairness(options, predictions, classifier);
   const { min_rows: least = 1 } = options;
-  const key = columns.map((column) => `coalesce(${quote(column)}::VARCHAR, '(missing)')`).join(" || ' / ' || ");
+  const key = columns
+    .map(
+      (column) => `coalesce(CASE ${quote(column)}::VARCHAR WHEN '' THEN ${literal(EMPTY)} ELSE ${quote(column)}::VARCHAR END, '(missing)')`,
+    )
+    .join(" || ' / ' || ");
   const sizes = await predictions.database.rows<{ group: string; rows: number }>(
     `SELECT ${key} AS "group", count(*) AS rows FROM ${predictions.table} GROUP BY ALL ORDER BY ALL`,
   );

@@ -37,6 +37,8 @@ export interface PredictedRows {
 const MISSING = '(missing)';
 const OTHER = '(other)';
 const NONE = '(none)';
+/** An empty text. */
+export const EMPTY = '(empty)';
 
 export async function rowsOfSlices(predictions: PredictedRows, name: string, definition: SliceDefinition): Promise<SlicedRows> {
   const { column, where, length, terms } = definition;
@@ -94,7 +96,7 @@ async function byValue(predictions: PredictedRows, name: string, column: string,
   requireSliceColumn(predictions, column, ['slices', name, 'column']);
   const { count, values } = await frequentValues(predictions, column, max);
   const own = count > max ? values.slice(0, max - 1) : values;
-  const slices = slicesOf(await codesOf(predictions, column, own), [...own, ...CODE_NAMES]);
+  const slices = slicesOf(await codesOf(predictions, column, own), [...own.map((value) => (value === '' ? EMPTY : value)), ...CODE_NAMES]);
   return {
     slices: slices.filter(({ rows }) => rows.length > 0),
     notes: count > max ? [`slices.${name}: \`${column}\` has ${count} values; the ${own.length} most frequent have a slice each`] : [],

@@ -71,10 +71,17 @@ function fairnessTables(
 ): Preview[] {
   const by = `the groups of ${group.join(' and ')}`;
   const names = Object.keys(FAIRNESS) as (keyof typeof FAIRNESS)[];
-  const figures = names.map((name) => [name, metrics[name] === null ? `n/a: ${why[name]}` : withBounds(metrics[name], intervals?.[name])]);
+  const figures = names.map((name) => [name, withBounds(metrics[name], intervals?.[name])]);
+  // Not in the table, where a long reason would leave no room for the names.
+  const reasons = names.flatMap((name) => (metrics[name] === null ? [`${name} is undefined: ${why[name]}`] : []));
   const small = leftOut.length > 0 ? { rest: `left out, with too few rows: ${leftOut.map((one) => one.group).join(', ')}` } : {};
   return [
-    { title: `fairness between ${by}`, table: { header: ['metric', 'value'], rows: figures, numeric: [false, true] }, ...small },
+    {
+      title: `fairness between ${by}`,
+      table: { header: ['metric', 'value'], rows: figures, numeric: [false, true] },
+      lines: reasons,
+      ...small,
+    },
     ...Object.entries(labels).map(([label, { groups }]): Preview => {
       const shown = groups.slice(0, most);
       return {

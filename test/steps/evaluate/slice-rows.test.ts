@@ -20,6 +20,18 @@ const rowsIn = async (definition: SliceDefinition) => {
   return Object.fromEntries(slices.map(({ name, rows }) => [name, [...rows]]));
 };
 
+test('the slice of empty texts has a name', async () => {
+  await database.run("CREATE TABLE grouped AS SELECT * FROM (VALUES ('a'), (''), (NULL)) AS t (own)");
+  const columns = await database.columns('grouped');
+  const predictions = { database, table: 'grouped', columns, withData: true, text: 'own', tokens: async () => new Float64Array() };
+  const { slices } = await rowsOfSlices(predictions, 'own', { column: 'own' });
+  expect(slices.map(({ name, rows }) => [name, [...rows]]).sort()).toEqual([
+    ['(empty)', [1]],
+    ['(missing)', [2]],
+    ['a', [0]],
+  ]);
+});
+
 test('the words are joined by spaces: terms of several words, and lengths', async () => {
   expect(await rowsIn({ terms: { city: ['new york'], zoe: ['zoë'] } })).toEqual({
     city: [0],
