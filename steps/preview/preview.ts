@@ -5,7 +5,7 @@ import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { StepError } from '../../engine/contract/step.ts';
-import type { IntervalEnds } from '../ml/metrics/intervals.ts';
+import { type IntervalEnds, notesOnIntervals } from '../ml/metrics/intervals.ts';
 import { type BaselineReport, baselineTable } from './baselines.ts';
 import { type ComparisonPart, comparisonTable } from './comparison.ts';
 import { figure, more, number, type Preview } from './part.ts';
@@ -23,7 +23,11 @@ export async function preview(path: string, limit: number, selection?: Selection
   if (selection) return selected(found.isDirectory() ? join(path, 'data.parquet') : path, limit, selection);
   if (found.isDirectory()) return previewFolder(path, limit);
   const known = (await historyAt(path, found.size, limit)) ?? (await reportAt(path, found.size, limit));
-  return known ?? [...(await metricsTables(path, found.size, limit)), await previewFile(path, found.size, limit)];
+  if (known) return known;
+  const tables = await metricsTables(path, found.size, limit);
+  return tables.length > 0
+    ? [...tables, { title: `JSON, ${bytes(found.size)}`, lines: [`further fields: ${path}`] }]
+    : [await previewFile(path, found.size, limit)];
 }
 
 async function selected(path: string, limit: number, selection: Selection): Promise<Preview[]> {
@@ -231,6 +235,8 @@ interface Report extends SubgroupReports, ThresholdsReport, ComparisonPart {
   metrics: Record<string, number | null>;
   intervals?: Record<string, IntervalEnds>;
   interval?: { level: number };
+  /** Why a metric or an end of its interval is null. */
+  undefined?: Record<string, string>;
   labels?: string[];
   confusion_matrix?: number[][];
   classes?: Record<string, Scores>;
@@ -245,7 +251,18 @@ async function metricsTables(path: string, size: number, limit: number): Promise
   const report = reportIn(await readFile(path, 'utf8'));
   if (!report) return [];
   if ('methods' in report) return [baselineTable(report)];
-  const { split, rows, metrics, intervals, interval, labels, confusion_matrix: matrix, classes, entities } = report;
+  const {
+    split,
+    rows,
+    metrics,
+    intervals,
+    interval,
+    undefined: reasons = {},
+    labels,
+    confusion_matrix: matrix,
+    classes,
+    entities,
+  } = report;
   const within = ({ low, high }: IntervalEnds): string => (low === null ? 'n/a' : `${figure(low)} to ${figure(high)}`);
   const figures = Object.entries(metrics).map(([name, value]) => [
     name,
@@ -257,6 +274,13 @@ async function metricsTables(path: string, size: number, limit: number): Promise
     {
       title: `metrics of the split ${split}, ${number(rows)} rows`,
       table: { header: columns, rows: figures, numeric: columns.map((_, c) => c > 0) },
+      lines: [
+        // The table of fairness has its own reasons.
+        ...Object.keys(metrics).flatMap((name) =>
+          metrics[name] === null && reasons[name] && !name.startsWith('fairness.') ? [`${name} is undefined: ${reasons[name]}`] : [],
+        ),
+        ...notesOnIntervals(intervals ?? {}, reasons),
+      ],
     },
     ...(entities ? [scoresTable('entities', 'type', entities, limit)] : []),
     ...(classes ? [scoresTable('classes', 'class', classes, limit)] : []),

@@ -121,11 +121,14 @@ test('slices by SQL, length and terms; the rows of each are the right ones', asy
 });
 
 test('a slice with one label has no MCC and, without a positive row, no F1, instead of 0', async () => {
-  const { report } = await evaluated({ slices: { label: { column: 'label' } }, metrics: ['f1', 'accuracy', 'mcc'] });
+  const { report, outputs } = await evaluated({ slices: { label: { column: 'label' } }, metrics: ['f1', 'accuracy', 'mcc'] });
   const bad = report.slices.label.slices.find(({ slice }: any) => slice === 'bad');
   expect(bad.metrics).toMatchObject({ f1: null, mcc: null, accuracy: expect.any(Number) });
   expect(bad.undefined).toEqual({ f1: 'no row has the label good', mcc: 'every row has the label bad' });
   expect(report.metrics['gap.label']).toBeNull();
+  const [shown, ...others] = await preview(outputs.metrics!, 10);
+  expect(shown!.lines).toContain(`gap.label is undefined: ${report.undefined['gap.label']}`);
+  expect(others.at(-1)!.lines).toEqual([`further fields: ${outputs.metrics}`]);
 });
 
 test('many values: the most frequent have a slice, and the others share one', async () => {
