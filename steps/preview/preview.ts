@@ -10,14 +10,14 @@ import { type BaselineReport, baselineTable } from './baselines.ts';
 import { type ComparisonPart, comparisonTable } from './comparison.ts';
 import { figure, more, number, type Preview } from './part.ts';
 import { type SubgroupReports, subgroupTables } from './subgroups.ts';
-import { previewTable, type Selection, type TableKind } from './table.ts';
+import { previewTable, type TableKind, type TableSelection } from './table.ts';
 import { type ThresholdsReport, thresholdsTable } from './thresholds.ts';
 
 /**
  * `limit`: how many rows, tensors, files or (ten times as many) lines. `selection`: shows only these rows and columns of a table;
  * the result is empty for everything else.
  */
-export async function preview(path: string, limit: number, selection?: Selection): Promise<Preview[]> {
+export async function preview(path: string, limit: number, selection?: TableSelection): Promise<Preview[]> {
   const found = await stat(path).catch(() => undefined);
   if (!found) throw new StepError(`${path} does not exist`);
   if (selection) return selected(found.isDirectory() ? join(path, 'data.parquet') : path, limit, selection);
@@ -30,7 +30,7 @@ export async function preview(path: string, limit: number, selection?: Selection
     : [await previewFile(path, found.size, limit)];
 }
 
-async function selected(path: string, limit: number, selection: Selection): Promise<Preview[]> {
+async function selected(path: string, limit: number, selection: TableSelection): Promise<Preview[]> {
   const found = await stat(path).catch(() => undefined);
   const kind = found && found.size > 0 ? await kindOf(path, found.size) : undefined;
   const table = isTable(kind) && (await previewTable(path, kind, limit, selection));

@@ -14,7 +14,7 @@ export interface Sort {
 }
 
 /** What is shown of a table. */
-export interface Selection {
+export interface TableSelection {
   sort?: Sort | undefined;
   /** Names of columns; default: all. */
   columns?: string[] | undefined;
@@ -27,7 +27,7 @@ export async function previewTable(
   path: string,
   kind: TableKind,
   limit: number,
-  { sort, columns: chosen, where }: Selection = {},
+  { sort, columns: chosen, where }: TableSelection = {},
 ): Promise<Preview | undefined> {
   const file = literal(path);
   const relation = {
