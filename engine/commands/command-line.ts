@@ -127,7 +127,7 @@ command('show <artifact...>', 'preview a table, model, metrics or any other file
   .option('--sort <column>', 'sort the rows of a table by this column, the highest value first')
   .addOption(new Option('--asc', 'with --sort: the lowest value first').conflicts('desc'))
   .option('--desc', 'with --sort: the highest value first (default)')
-  .option('--columns <names>', 'show only these columns of a table, separated by commas')
+  .addOption(new Option('--columns <names>', 'show only these columns of a table, separated by commas').argParser(names))
   .option('--where <sql>', 'show only the rows of a table for which this SQL expression is true, such as "not correct"')
   .option('--run <run>', 'show the output of this run: a number, latest or previous')
   .option('--tensorboard <dir>', 'write the training curves (outputs named `history`) to this folder for TensorBoard')

@@ -19,7 +19,7 @@ interface ShowOptions extends PipelineOptions {
   rows: number;
   limit?: number;
   sort?: string;
-  columns?: string;
+  columns?: string[];
   where?: string;
   asc?: true;
   desc?: true;
@@ -72,7 +72,7 @@ function selectionOf({ sort, asc, columns, where }: ShowOptions) {
   if (sort === undefined && columns === undefined && where === undefined) return undefined;
   return {
     sort: sort === undefined ? undefined : { column: sort, descending: asc !== true },
-    columns: columns?.split(',').map((name) => name.trim()),
+    columns,
     where,
   };
 }
