@@ -109,18 +109,13 @@ export function dotChart(bars: Bar[], label: string): string {
   const rows = bars.map((bar, i) => ({ ...bar, name: names[i]!, low: bar.low ?? bar.value, high: bar.high ?? bar.value }));
   const color = ({ marked }: Bar) => (marked ? colorOf(1) : colorOf(0));
   return svgOf({
-    width: WIDTH,
-    height: 52 + 22 * rows.length,
-    marginLeft: Math.min(260, 24 + 6.4 * Math.max(...names.map((name) => name.length))),
-    marginRight: 24,
-    marginBottom: 38,
+    ...linesFor(names),
     x: {
       label,
       grid: true,
       nice: true,
       domain: padded(Math.min(...rows.map(({ low }) => low)), Math.max(...rows.map(({ high }) => high))),
     },
-    y: { label: null, domain: names },
     marks: [
       Plot.ruleY(rows, { y: 'name', x1: 'low', x2: 'high', stroke: color, strokeWidth: 2 }),
       Plot.dot(rows, { y: 'name', x: 'value', fill: color, r: 4, symbol: 'circle' }),
@@ -128,18 +123,23 @@ export function dotChart(bars: Bar[], label: string): string {
   });
 }
 
+/** The size and the vertical axis of a chart with one line for each name, which stands on its left. */
+const linesFor = (names: string[]) => ({
+  width: WIDTH,
+  height: 52 + 22 * names.length,
+  marginLeft: Math.min(260, 24 + 6.4 * Math.max(...names.map((name) => name.length))),
+  marginRight: 24,
+  marginBottom: 38,
+  y: { label: null, domain: names },
+});
+
 /** Counts, one bar below the other. */
 export function barChart(bars: Bar[], label: string): string {
   const names = unique(bars.map(({ name }) => short(name)));
   const rows = bars.map((bar, i) => ({ ...bar, name: names[i]! }));
   return svgOf({
-    width: WIDTH,
-    height: 52 + 22 * rows.length,
-    marginLeft: Math.min(260, 24 + 6.4 * Math.max(...names.map((name) => name.length))),
-    marginRight: 24,
-    marginBottom: 38,
+    ...linesFor(names),
     x: { label, grid: true, zero: true },
-    y: { label: null, domain: names },
     marks: [
       Plot.barX(rows, { y: 'name', x: 'value', fill: (bar: Bar) => (bar.marked ? colorOf(1) : colorOf(0)), insetTop: 2, insetBottom: 2 }),
     ],
