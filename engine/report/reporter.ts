@@ -65,8 +65,8 @@ function readable(event: RunEvent): RunEvent {
 function plainReporter(pipeline: Pipeline): Reporter {
   const colors = colorsFor(process.stdout);
   const outcome = new RunOutcome(pipeline, colors);
-  /** The start of each running cell and the time of its last progress line. */
-  const running = new Map<string, { since: number; printed: number }>();
+  /** The progress of each running cell, and the time of its last progress line. */
+  const running = new Map<string, { progress?: PacedProgress; printed: number }>();
 
   const print = (line: string) => process.stdout.write(`${line}\n`);
 
@@ -76,8 +76,7 @@ function plainReporter(pipeline: Pipeline): Reporter {
       case 'waiting':
         return print(`${event.cell}: waiting for another run of this cell, process ${event.pid}`);
       case 'running': {
-        const now = performance.now();
-        running.set(event.cell, { since: now, printed: now });
+        running.set(event.cell, { printed: performance.now() });
         const attempt = event.attempt > 1 ? `attempt ${event.attempt}` : event.why;
         return print(`${event.cell}: running${attempt ? colors.dim(` (${oneLine(attempt)})`) : ''}`);
       }
@@ -85,11 +84,13 @@ function plainReporter(pipeline: Pipeline): Reporter {
         return event.stream === 'step' ? print(`${event.cell}: ${outputLine(event.line, LONGEST_LOG_LINE)}`) : undefined;
       case 'progress': {
         const cell = running.get(event.cell);
+        if (!cell) return;
+        cell.progress = paced(event, cell.progress);
         const now = performance.now();
-        if (!cell || now - cell.printed < EVERY) return;
+        if (now - cell.printed < EVERY) return;
         cell.printed = now;
         const { done, total, values } = event;
-        const left = remaining(event, (now - cell.since) / 1000);
+        const left = remaining(cell.progress);
         const fields = [
           total
             ? `${done.toLocaleString('en-US')}/${total.toLocaleString('en-US')} (${Math.floor((100 * done) / total)}%)`
@@ -170,7 +171,7 @@ class LiveReporter implements Reporter {
       if (cell && line) cell.status = line;
     } else if (event.type === 'progress') {
       const cell = this.#running.get(event.cell);
-      if (cell) cell.progress = event;
+      if (cell) cell.progress = paced(event, cell.progress);
     } else if (event.type === 'cell') {
       this.#running.delete(event.cell);
       this.#ended++;
@@ -273,7 +274,7 @@ export interface RunningCell {
   status: string;
   /** Another run works on the cell. */
   waiting: boolean;
-  progress?: { done: number; total?: number; values: Record<string, number | string> };
+  progress?: PacedProgress;
 }
 
 type RunProgress = Record<'cells' | 'ended' | 'seconds', number> & { stopping: boolean };
@@ -314,7 +315,7 @@ function cellLine(cell: RunningCell, seconds: number, columns: number, colors: C
     const share = total ? Math.min(1, done / total) : undefined;
     const position = share === undefined ? done.toLocaleString('en-US') : `${Math.floor(share * 100)}%`;
     if (fits(position)) fields.unshift(position);
-    const secondsLeft = remaining(progress, seconds);
+    const secondsLeft = remaining(progress);
     const eta = secondsLeft === undefined ? '' : `ETA ${duration(secondsLeft)}`;
     if (eta && fits(eta)) fields.push(eta);
     for (const value of valuesOf(values)) if (fits(value)) fields.push(value);
@@ -336,10 +337,22 @@ function progressBar(share: number, columns: number, colors: Colors): string {
 
 type Progress = Pick<Extract<RunEvent, { type: 'progress' }>, 'done' | 'total' | 'values'>;
 
+/** Progress, and where the count began: a step that resumes begins in the middle, and a step may count several things in turn. */
+export interface PacedProgress extends Progress {
+  /** `at`: from `performance.now()`. */
+  from: { done: number; at: number };
+}
+
+export function paced({ done, total, values }: Progress, before: PacedProgress | undefined): PacedProgress {
+  const goesOn = before !== undefined && before.total === total && before.done <= done;
+  return { done, ...(total !== undefined && { total }), values, from: goesOn ? before.from : { done, at: performance.now() } };
+}
+
 /** The estimated remaining time in seconds; undefined while there is too little data. */
-function remaining({ done, total }: Progress, seconds: number): number | undefined {
-  if (!total || done <= 0 || done > total || seconds < 1) return undefined;
-  return (seconds / done) * (total - done);
+function remaining({ done, total, from }: PacedProgress): number | undefined {
+  const seconds = (performance.now() - from.at) / 1000;
+  if (!total || done <= from.done || done > total || seconds < 1) return undefined;
+  return (seconds / (done - from.done)) * (total - done);
 }
 
 /** "loss 0.31", "5,210 tokens/s": for rates, the value comes before the name. */

@@ -24,7 +24,7 @@ function notForBaselines(name: string, task: Task): { message: string; hint: str
 
 export default declareStep({
   name: 'baseline',
-  version: 5,
+  version: 6,
   description: 'Evaluates simple methods that a model must beat.',
   options: {
     task: {

@@ -2,7 +2,7 @@
 
 import { StepError } from '../../engine/contract/step.ts';
 import { ratio, scoresOf } from '../ml/metrics/counts.ts';
-import { CLASSIFICATION } from '../ml/metrics/text-classification.ts';
+import { ofTwoClasses } from '../ml/metrics/text-classification.ts';
 import { requiredShare, type ThresholdOption } from './foresee.ts';
 
 /** What a threshold must achieve. */
@@ -76,11 +76,10 @@ const isApart = (score: number, next: number): boolean => next - score > 1e-5 * 
 /** The first of equals, which is the lowest threshold, as in scikit-learn's TunedThresholdClassifierCV. */
 function highest(candidates: Candidate[], metric: string, rows: number): Candidate {
   const positives = candidates[0]!.hits;
-  const truth = new Uint8Array(rows);
   const values = candidates.map(({ claimed, hits }) =>
-    CLASSIFICATION[metric]!({ classes: 2, truth, predicted: truth, positive: 1 }, [
-      [rows - positives - (claimed - hits), claimed - hits],
-      [positives - hits, hits],
+    ofTwoClasses(metric, [
+      { hits: rows - positives - (claimed - hits), claimed: rows - claimed, support: rows - positives },
+      { hits, claimed, support: positives },
     ]),
   );
   return candidates[values.reduce((best, value, i) => (value > values[best]! ? i : best), 0)]!;

@@ -5,8 +5,8 @@
  */
 
 import { StepError } from '../../engine/contract/step.ts';
-import { type BootstrapOptions, type Bootstrapped, bootstrap, type Interval, type MetricsOf } from '../ml/metrics/bootstrap.ts';
-import { endsIn } from '../ml/metrics/intervals.ts';
+import { type BootstrapOptions, type Bootstrapped, bootstrap, enlarged, type Interval, type MetricsOf } from '../ml/metrics/bootstrap.ts';
+import { endsIn, type IntervalEnds, missingEnds } from '../ml/metrics/intervals.ts';
 import type { MeasuredSlice, SliceReport } from '../ml/metrics/subgroups.ts';
 import { betterOf } from '../ml/tasks/metrics.ts';
 import type { UnitsOf } from '../ml/tasks/resampling.ts';
@@ -89,7 +89,14 @@ function reportOf(
   }
   const [worst, best] = [counting[0]!, counting.at(-1)!];
   for (const one of counting) one.measured.gap = Math.abs(best.value - one.value);
-  const interval = slicing.bootstrap && gapInterval(best, worst, metric, slicing.bootstrap, slicing);
+  const parts = counting.map((one) => one.rows);
+  const intervals = slicing.bootstrap && gapIntervals(parts, metric, slicing.bootstrap, slicing);
+  for (const [i, own] of intervals?.entries() ?? []) {
+    const { measured } = counting[i]!;
+    measured.gap_interval = endsIn(own);
+    if (own.why !== undefined) measured.undefined = { ...measured.undefined, ...missingEnds('gap', own.why) };
+  }
+  const interval = intervals?.[0];
   return {
     ...about,
     gap: Math.abs(best.value - worst.value),
@@ -122,12 +129,12 @@ function measure({ name, rows }: Slice, place: number, definition: SliceDefiniti
     }),
   );
   const drawn = slicing.bootstrap && drawnFrom(rows, place, slicing);
-  const intervals = Object.fromEntries(
-    metrics.flatMap((metric) => {
-      const { low, high } = drawn?.[metric]?.interval ?? { low: Number.NaN, high: Number.NaN };
-      return Number.isNaN(low) ? [] : [[metric, { low, high }]];
-    }),
-  );
+  const intervals: Record<string, IntervalEnds> = {};
+  for (const metric of drawn ? metrics.filter((name) => values[name] !== null) : []) {
+    const { interval } = drawn![metric]!;
+    intervals[metric] = endsIn(interval);
+    Object.assign(why, missingEnds(metric, interval.why));
+  }
   return {
     slice: name,
     rows: rows.length,
@@ -152,34 +159,47 @@ function drawnFrom(
 }
 
 /**
- * The samples are those of the metrics of the whole split, so a slice is larger in some of them than in others. In each sample
- * the same two slices are compared. A sample without a row of one of them has no gap.
+ * The intervals of the gaps, for each slice but the best, which comes last. The samples are those of the metrics of the whole split,
+ * so a slice is larger in some of them than in others. In each sample the same slices are compared. A gap is undefined in a sample
+ * that lacks one of its two slices.
  */
-function gapInterval(
-  best: Judged,
-  worst: Judged,
+export function gapIntervals(
+  slices: Int32Array[],
   metric: string,
   options: BootstrapOptions,
-  { rows, unitsOf, metricsOf }: Slicing,
-): Interval {
+  { rows, unitsOf, metricsOf }: Pick<Slicing, 'rows' | 'unitsOf' | 'metricsOf'>,
+): Interval[] {
   const sign = betterOf(metric) === 'higher' ? 1 : -1;
-  const parts = [best, worst].map((slice) => rowsWithin(slice.rows, rows.length));
-  const gapOf = (sample: Int32Array) => {
-    const [high, low] = parts.map((part) => part(sample));
-    if (high!.length === 0 || low!.length === 0) return { gap: Number.NaN };
-    return { gap: sign * (metricsOf(high!)[metric]! - metricsOf(low!)[metric]!) };
+  const partsOf = partition(slices, rows.length);
+  const gapsOf = (sample: Int32Array) => {
+    const values = partsOf(sample).map((part) => (part.length === 0 ? Number.NaN : metricsOf(part)[metric]!));
+    return Object.fromEntries(values.slice(0, -1).map((value, i) => [i, sign * (values.at(-1)! - value)]));
   };
-  return bootstrap(gapOf, unitsOf(rows), options).gap!.interval;
+  const drawn = bootstrap(gapsOf, unitsOf(rows), options);
+  return slices.slice(0, -1).map((_, i) => drawn[i]!.interval);
 }
 
-/** A function that returns those of some rows that are in a slice. */
-function rowsWithin(slice: Int32Array, count: number): (rows: Int32Array) => Int32Array {
-  const isIn = new Uint8Array(count);
-  for (const row of slice) isIn[row] = 1;
-  return (rows) => {
-    const found = new Int32Array(rows.length);
-    let length = 0;
-    for (let i = 0; i < rows.length; i++) if (isIn[rows[i]!]) found[length++] = rows[i]!;
-    return found.subarray(0, length);
+/** Sorts a sample of `count` rows into slices, which may overlap. The parts are only valid until the next call. */
+function partition(slices: Int32Array[], count: number): (sample: Int32Array) => Int32Array[] {
+  // The slices of row r are slicesOf[begins[r]] to slicesOf[begins[r + 1] − 1].
+  const begins = new Int32Array(count + 1);
+  for (const slice of slices) for (const row of slice) begins[row + 1]!++;
+  for (let row = 0; row < count; row++) begins[row + 1]! += begins[row]!;
+  const slicesOf = new Int32Array(begins[count]!);
+  const next = begins.slice();
+  for (const [k, slice] of slices.entries()) for (const row of slice) slicesOf[next[row]!++] = k;
+  const parts = slices.map((slice) => new Int32Array(slice.length));
+  const lengths = new Int32Array(slices.length);
+  return (sample) => {
+    lengths.fill(0);
+    for (let i = 0; i < sample.length; i++) {
+      const row = sample[i]!;
+      for (let e = begins[row]!; e < begins[row + 1]!; e++) {
+        const k = slicesOf[e]!;
+        if (lengths[k] === parts[k]!.length) parts[k] = enlarged(parts[k]!, lengths[k]! + 1);
+        parts[k]![lengths[k]!++] = row;
+      }
+    }
+    return parts.map((part, k) => part.subarray(0, lengths[k]));
   };
 }

@@ -165,11 +165,12 @@ export function boundsOf(value: unknown): { low: number; high: number } | undefi
   return numberOf(low) !== undefined && numberOf(high) !== undefined ? { low: low as number, high: high as number } : undefined;
 }
 
-/** `0.955 [0.931, 0.975]`, or `n/a` and the reason. */
+/** `0.955 [0.931, 0.975]`, with a remark if the interval says too little, or `n/a` and the reason. */
 export function withBounds(value: number | null | undefined, interval: unknown, why?: unknown, format = shown): string {
   const bounds = boundsOf(interval);
   if (value === null || value === undefined) return textOf(why) === undefined ? 'n/a' : `n/a (${why})`;
-  return `${format(value)}${bounds ? ` [${format(bounds.low)}, ${format(bounds.high)}]` : ''}`;
+  const remark = fieldsOf(interval).narrow === true ? ' (too narrow)' : '';
+  return `${format(value)}${bounds ? ` [${format(bounds.low)}, ${format(bounds.high)}]${remark}` : ''}`;
 }
 
 export const oneLine = (error: unknown): string => (error instanceof Error ? error.message : String(error)).split('\n')[0]!;

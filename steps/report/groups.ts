@@ -96,7 +96,7 @@ function sliceTable(name: string, slices: Fields[], all: number): Table {
         const why = textOf(slice.undefined) ?? fieldsOf(slice.undefined)[metric];
         return withBounds(value, fieldsOf(slice.intervals)[metric], why);
       }),
-      shown(numberOf(slice.gap)),
+      withBounds(numberOf(slice.gap), slice.gap_interval),
     ]),
     numeric: [1, ...names.map((_, i) => i + 2), names.length + 2],
     ...(all > slices.length && { more: `+ ${count(all - slices.length)} more slices` }),

@@ -5,7 +5,7 @@ const many = (kind: 'file' | 'folder' | 'any', description: string) => ({ kind, 
 
 export default declareStep({
   name: 'report',
-  version: 2,
+  version: 3,
   description: 'Makes a report about models and data: one HTML file, or Markdown with SVG files.',
   options: {
     title: { type: 'string', minLength: 1, description: 'The title of the report. Default: `Report`.' },

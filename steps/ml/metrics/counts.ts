@@ -21,6 +21,17 @@ export const scoresOf = ({ hits, claimed, support }: Counts): Scores => ({
   support,
 });
 
+/** The scores of one class alone: null where no row tells them. Averages count these as 0, as in scikit-learn. */
+export function scoresAlone(counts: Counts): { [K in keyof Scores]: number | null } {
+  const { precision, recall, f1, support } = scoresOf(counts);
+  return {
+    precision: support === 0 || counts.claimed === 0 ? null : precision,
+    recall: support === 0 ? null : recall,
+    f1: support === 0 ? null : f1,
+    support,
+  };
+}
+
 export const ratio = (part: number, whole: number): number => (whole === 0 ? 0 : part / whole);
 
 export const total = (numbers: readonly number[]): number => numbers.reduce((sum, number) => sum + number, 0);

@@ -4,7 +4,7 @@
  * entity, as in the CoNLL script.
  */
 
-import { type Counts, computed, mean, type Scores, scoresOf } from './counts.ts';
+import { type Counts, computed, mean, scoresOf } from './counts.ts';
 import { PerExample } from './per-example.ts';
 
 interface Tagged {
@@ -23,11 +23,9 @@ interface Entity {
 /** What some examples add up to. */
 interface Counted {
   /** For each type that occurs, true or predicted. */
-  types: Record<string, Scores>;
+  types: Record<string, Counts>;
   /** For all types together. */
-  micro: Scores;
-  /** Predicted entities. */
-  claimed: number;
+  all: Counts;
   words: number;
   /** Words whose tag is predicted correctly. */
   right: number;
@@ -37,19 +35,19 @@ interface Counted {
 export const ENTITIES: Record<string, (counted: Counted) => number> = {
   /** Counts words, not entities. */
   accuracy: ({ right, words }) => right / words,
-  precision: ({ micro, claimed }) => (claimed === 0 ? Number.NaN : ofEntities(micro, micro.precision)),
-  recall: ({ micro }) => ofEntities(micro, micro.recall),
-  f1: ({ micro }) => ofEntities(micro, micro.f1),
-  macro_f1: ({ types, micro }) => ofEntities(micro, mean(Object.values(types).map(({ f1 }) => f1))),
+  precision: ({ all }) => (all.claimed === 0 ? Number.NaN : ofEntities(all, scoresOf(all).precision)),
+  recall: ({ all }) => ofEntities(all, scoresOf(all).recall),
+  f1: ({ all }) => ofEntities(all, scoresOf(all).f1),
+  macro_f1: ({ types, all }) => ofEntities(all, mean(Object.values(types).map((counts) => scoresOf(counts).f1))),
 };
 
 /** Without a true entity the metrics say nothing about the model. */
-const ofEntities = ({ support }: Scores, value: number): number => (support === 0 ? Number.NaN : value);
+const ofEntities = ({ support }: Counts, value: number): number => (support === 0 ? Number.NaN : value);
 
-export function whyOfEntities(metric: string, { micro, claimed }: Counted): string | undefined {
+export function whyOfEntities(metric: string, { all }: Counted): string | undefined {
   if (metric === 'accuracy') return undefined;
-  if (micro.support === 0) return 'no row has an entity';
-  return claimed === 0 ? 'no entity is predicted' : undefined;
+  if (all.support === 0) return 'no row has an entity';
+  return all.claimed === 0 ? 'no entity is predicted' : undefined;
 }
 
 /** From 0 to 1; NaN without a true entity or, for precision, without a predicted one. `names` are keys of ENTITIES. */
@@ -113,9 +111,8 @@ export class EntityCounts {
     const found = names.map((name, type) => [name, counts[type]!] as const).filter(([, { claimed, support }]) => claimed + support > 0);
     const sorted = found.sort(([a], [b]) => (a < b ? -1 : 1));
     return {
-      types: Object.fromEntries(sorted.map(([name, count]) => [name, scoresOf(count)])),
-      micro: scoresOf(all),
-      claimed: all.claimed,
+      types: Object.fromEntries(sorted),
+      all,
       words: words!,
       right: right!,
     };

@@ -4,7 +4,7 @@
  * without any true label are NaN instead of scikit-learn's 0.
  */
 
-import { type Counts, mean, meanOver, ratio, type Scores, scoresOf, total } from './counts.ts';
+import { type Counts, mean, meanOver, ratio, scoresAlone, scoresOf, total } from './counts.ts';
 import { LabelFlags } from './label-flags.ts';
 import { Ranking, timesOf } from './ranking.ts';
 
@@ -101,7 +101,7 @@ export function labelReport(
   labels: string[],
   sets: LabelSets,
   names: readonly string[],
-): Record<string, Scores & Record<string, number | null>> {
+): Record<string, ReturnType<typeof scoresAlone> & Record<string, number | null>> {
   const ranked = names.some(isRanked) ? rankings(sets) : [];
   const counts = flagsOf(sets).counts();
   return Object.fromEntries(
@@ -109,7 +109,7 @@ export function labelReport(
       const values = names.filter(isRanked).map((name) => [name, RANKED[name](ranked[k]!)] as const);
       return [
         label,
-        { ...scoresOf(counts[k]!), ...Object.fromEntries(values.map(([name, value]) => [name, Number.isNaN(value) ? null : value])) },
+        { ...scoresAlone(counts[k]!), ...Object.fromEntries(values.map(([name, value]) => [name, Number.isNaN(value) ? null : value])) },
       ];
     }),
   );

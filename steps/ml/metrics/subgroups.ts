@@ -4,18 +4,17 @@ import type { Json } from '../../../engine/contract/step.ts';
 import type { FairnessMetric, GroupRates } from './fairness.ts';
 import type { IntervalEnds } from './intervals.ts';
 
-export interface Bounds {
-  low: number;
-  high: number;
-}
-
 export interface MeasuredSlice {
   slice: string;
   rows: number;
   metrics: Record<string, number | null>;
-  intervals?: Record<string, Bounds>;
+  /** Of the metrics that are defined. Without it there are to be no intervals. */
+  intervals?: Record<string, IntervalEnds>;
   /** The difference from the best slice. */
   gap: number | null;
+  /** Without it the slice is the best, has no gap, or there are to be no intervals. */
+  gap_interval?: IntervalEnds;
+  /** Why a metric, or an end of an interval (`METRIC.lower`, `gap.lower`), is undefined. */
   undefined?: Record<string, string>;
 }
 
@@ -106,7 +105,7 @@ export interface CounterfactualReport {
   /** The share of texts whose label, or set of labels, is another one; null for regression. */
   changed: number | null;
   /** The interval of the share. */
-  interval?: Bounds;
+  interval?: IntervalEnds;
   /** The mean of the largest absolute change of a score, and the largest. */
   mean_change: number | null;
   max_change: number | null;

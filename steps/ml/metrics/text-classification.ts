@@ -5,7 +5,7 @@
  */
 
 import { type Json, StepError } from '../../../engine/contract/step.ts';
-import { mean, meanOver, picked, ratio, type Scores, scoresOf, total } from './counts.ts';
+import { type Counts, mean, meanOver, picked, ratio, scoresAlone, scoresOf, total } from './counts.ts';
 import { Ranking, timesOf } from './ranking.ts';
 import { whyUnranked } from './reasons.ts';
 
@@ -25,7 +25,20 @@ export interface Classified {
   positive?: number;
 }
 
-type Metric = (c: Classified, matrix: number[][]) => number;
+/** From the counts of each class; `positive` is one of two. */
+type OfCounts = (counts: Counts[], positive: number | undefined) => number;
+
+const COUNTED: Record<string, OfCounts> = {
+  accuracy,
+  balanced_accuracy: (counts) => ofSeveral(counts, () => mean(counts.filter(occurs).map((own) => scoresOf(own).recall))),
+  precision: (counts, positive) => ofPositive(counts, positive, 'precision'),
+  recall: (counts, positive) => ofPositive(counts, positive, 'recall'),
+  f1: (counts, positive) => ofPositive(counts, positive, 'f1'),
+  ...averages('precision'),
+  ...averages('recall'),
+  ...averages('f1'),
+  mcc: (counts) => ofSeveral(counts, () => mcc(counts)),
+};
 
 /** Means of a value of each example. */
 const MEANS: Record<string, (c: Classified, example: number) => number> = {
@@ -43,24 +56,10 @@ const RANKED = {
 
 type Ranked = keyof typeof RANKED;
 
-/** All metrics by name. */
-export const CLASSIFICATION: Record<string, Metric> = {
-  accuracy: (c, m) => total(m.map((row, k) => row[k]!)) / c.truth.length,
-  balanced_accuracy: (_, m) => ofSeveral(m, () => mean(perClass(m).flatMap(({ support, recall }) => (support > 0 ? [recall] : [])))),
-  precision: (c, m) => ofPositive(c, m, 'precision'),
-  recall: (c, m) => ofPositive(c, m, 'recall'),
-  f1: (c, m) => ofPositive(c, m, 'f1'),
-  ...averages('precision'),
-  ...averages('recall'),
-  ...averages('f1'),
-  mcc: (c, m) => ofSeveral(m, () => mcc(c, m)),
-  roc_auc: (c) => mean(rankings(c).map((ranking) => ranking.areaUnderRoc())),
-  average_precision: (c) => mean(rankings(c).map((ranking) => ranking.averagePrecision())),
-  ...Object.fromEntries(
-    Object.entries(MEANS).map(([name, of]): [string, Metric] => [name, (c) => meanOver(c.truth.length, (i) => of(c, i))]),
-  ),
-  ece,
-};
+const isRanked = (name: string): name is Ranked => Object.hasOwn(RANKED, name);
+
+/** The names of all metrics. */
+export const CLASSIFICATION: readonly string[] = [...[COUNTED, RANKED, MEANS].flatMap((metrics) => Object.keys(metrics)), 'ece'];
 
 /** Metrics that need two classes, one of them positive. */
 export const BINARY_METRICS = ['precision', 'recall', 'f1'];
@@ -76,8 +75,7 @@ const TOP: Record<string, number> = { top_3_accuracy: 3, top_5_accuracy: 5 };
 
 /**
  * From 0 to 1, except mcc (−1 to 1), log_loss (nats, from 0) and brier_score (up to 2 for more than two classes); NaN if undefined.
- * `names` are keys
- * of CLASSIFICATION: those of BINARY_METRICS need `positive`, those of PROBABILITY_METRICS need `scores`.
+ * `names` are in CLASSIFICATION: those of BINARY_METRICS need `positive`, those of PROBABILITY_METRICS need `scores`.
  */
 export const classificationMetrics = (c: Classified, names: readonly string[]): Record<string, number> => classificationOf(c, names)();
 
@@ -90,29 +88,48 @@ export function classificationOf(c: Classified, names: readonly string[]): (rows
       return of ? [[name, Float64Array.from({ length: count }, (_, i) => of(c, i))] as const] : [];
     }),
   );
-  const ranked = names.some((name) => Object.hasOwn(RANKED, name)) ? rankings(c) : [];
-  const { confidence: _, ...others } = c;
-  const all: Classified = names.includes('ece') ? { ...c, confidence: confidenceOf(c) } : others;
+  const ranked = names.some(isRanked) ? rankings(c) : [];
+  const calibrated = names.includes('ece') ? { ...c, confidence: confidenceOf(c) } : c;
+  const countsOf = counter(c);
   return (rows) => {
-    const part = rows ? { ...all, ...selected(all, rows) } : all;
-    const matrix = confusionMatrix(part);
+    const counts = countsOf(rows);
     const times = rows && ranked.length > 0 ? timesOf(rows, count) : undefined;
     return Object.fromEntries(
       names.map((name) => {
         const own = values.get(name);
         if (own) return [name, rows ? meanOver(rows.length, (i) => own[rows[i]!]!) : meanOver(count, (i) => own[i]!)];
-        if (Object.hasOwn(RANKED, name)) return [name, mean(ranked.map((ranking) => RANKED[name as Ranked](ranking, times)))];
-        return [name, CLASSIFICATION[name]!(part, matrix)];
+        if (isRanked(name)) return [name, mean(ranked.map((ranking) => RANKED[name](ranking, times)))];
+        return [name, name === 'ece' ? ece(calibrated, rows) : COUNTED[name]!(counts, c.positive)];
       }),
     );
   };
 }
 
-function selected({ truth, predicted, confidence }: Classified, rows: Int32Array): Partial<Classified> {
-  return {
-    truth: picked(truth, rows),
-    predicted: picked(predicted, rows),
-    ...(confidence && { confidence: picked(confidence, rows) }),
+/** A metric that the counts of two classes determine; class 1 is positive. */
+export const ofTwoClasses = (name: string, counts: [Counts, Counts]): number => COUNTED[name]!(counts, 1);
+
+/**
+ * The counts of each class, for any of these examples. Examples with the same two classes are one kind, and a sample only counts
+ * kinds: intervals need thousands of samples.
+ */
+function counter({ classes, truth, predicted }: Classified): (rows?: Int32Array) => Counts[] {
+  const kinds = new Map<number, number>();
+  const kindOf = Int32Array.from({ length: truth.length }, (_, i) => {
+    const pair = truth[i]! * classes + predicted[i]!;
+    if (!kinds.has(pair)) kinds.set(pair, kinds.size);
+    return kinds.get(pair)!;
+  });
+  return (rows) => {
+    const times = new Int32Array(kinds.size);
+    for (let i = 0; i < (rows?.length ?? kindOf.length); i++) times[kindOf[rows ? rows[i]! : i]!]!++;
+    const counts = Array.from({ length: classes }, (): Counts => ({ hits: 0, claimed: 0, support: 0 }));
+    for (const [pair, kind] of kinds) {
+      const [real, claimed] = [Math.floor(pair / classes), pair % classes];
+      counts[real]!.support += times[kind]!;
+      counts[claimed]!.claimed += times[kind]!;
+      if (real === claimed) counts[real]!.hits += times[kind]!;
+    }
+    return counts;
   };
 }
 
@@ -124,21 +141,21 @@ export function confusionMatrix({ classes, truth, predicted }: Classified): numb
 }
 
 /** Of a class: `roc_auc` and `average_precision` against all others, if they were requested. */
-type ClassScores = Scores & { predicted_as: Record<string, number>; [metric: string]: Json };
+type ClassScores = ReturnType<typeof scoresAlone> & { predicted_as: Record<string, number>; [metric: string]: Json };
 
 /** For each class by name, the predictions of its examples: the confusion matrix by names, without zeros. */
 export function classReport(labels: string[], matrix: number[][]): Record<string, ClassScores> {
   return Object.fromEntries(
-    perClass(matrix).map((scores, k) => {
+    countsIn(matrix).map((counts, k) => {
       const predicted = labels.flatMap((label, j): [string, number][] => (matrix[k]![j]! > 0 ? [[label, matrix[k]![j]!]] : []));
-      return [labels[k]!, { ...scores, predicted_as: Object.fromEntries(predicted) }];
+      return [labels[k]!, { ...scoresAlone(counts), predicted_as: Object.fromEntries(predicted) }];
     }),
   );
 }
 
 /** For each class, those of these metrics that rank examples; null if one is undefined. */
 export function classRanking(c: Classified, names: readonly string[]): Record<string, number | null>[] {
-  const wanted = names.filter((name): name is Ranked => Object.hasOwn(RANKED, name));
+  const wanted = names.filter(isRanked);
   return Array.from({ length: c.classes }, (_, k) => {
     if (wanted.length === 0) return {};
     const ranking = rankingOf(c, k);
@@ -148,43 +165,48 @@ export function classRanking(c: Classified, names: readonly string[]): Record<st
 
 const definedOrNull = (value: number): number | null => (Number.isNaN(value) ? null : value);
 
-function perClass(matrix: number[][]): Scores[] {
-  return matrix.map((row, k) => scoresOf({ hits: row[k]!, claimed: total(matrix.map((other) => other[k]!)), support: total(row) }));
+const countsIn = (matrix: number[][]): Counts[] =>
+  matrix.map((row, k) => ({ hits: row[k]!, claimed: total(matrix.map((other) => other[k]!)), support: total(row) }));
+
+const occurs = ({ support }: Counts): boolean => support > 0;
+
+const rowsIn = (counts: Counts[]): number => total(counts.map(({ support }) => support));
+
+const hitsIn = (counts: Counts[]): number => total(counts.map(({ hits }) => hits));
+
+function accuracy(counts: Counts[]): number {
+  return hitsIn(counts) / rowsIn(counts);
 }
 
-function ofPositive({ positive }: Classified, matrix: number[][], of: Average): number {
+function ofPositive(counts: Counts[], positive: number | undefined, of: Average): number {
   if (positive === undefined) throw new Error(`${of} needs a positive class`);
-  const scores = perClass(matrix)[positive]!;
-  const unclaimed = of === 'precision' && matrix.every((row) => row[positive] === 0);
-  return scores.support === 0 || unclaimed ? Number.NaN : scores[of];
+  const own = counts[positive]!;
+  return own.support === 0 || (of === 'precision' && own.claimed === 0) ? Number.NaN : scoresOf(own)[of];
 }
 
 /** NaN if all true classes are the same: any prediction of it alone would be perfect, or no better than chance. */
-const ofSeveral = (matrix: number[][], value: () => number): number =>
-  matrix.filter((row) => total(row) > 0).length < 2 ? Number.NaN : value();
+const ofSeveral = (counts: Counts[], value: () => number): number => (counts.filter(occurs).length < 2 ? Number.NaN : value());
 
-function averages(of: Average): Record<string, Metric> {
+function averages(of: Average): Record<string, OfCounts> {
   return {
-    [`macro_${of}`]: (_, m) => mean(present(m).map((s) => s[of])),
-    [`weighted_${of}`]: (c, m) => total(perClass(m).map((s) => s[of] * s.support)) / c.truth.length,
+    // scikit-learn averages over the labels that occur in the truth or among the predictions.
+    [`macro_${of}`]: (counts) => mean(counts.filter(({ support, claimed }) => support + claimed > 0).map((own) => scoresOf(own)[of])),
+    [`weighted_${of}`]: (counts) => total(counts.map((own) => scoresOf(own)[of] * own.support)) / rowsIn(counts),
     // Each false positive of a class is a false negative of another.
-    [`micro_${of}`]: (c, m) => CLASSIFICATION.accuracy!(c, m),
+    [`micro_${of}`]: accuracy,
   };
 }
 
-/** scikit-learn averages over the labels that occur in the truth or among the predictions. */
-function present(matrix: number[][]): Scores[] {
-  return perClass(matrix).filter((s, k) => s.support > 0 || matrix.some((row) => row[k]! > 0));
-}
-
 /** Matthews' correlation coefficient, for any number of classes (Gorodkin 2004). */
-function mcc(c: Classified, m: number[][]): number {
-  const n = c.truth.length;
-  const hits = total(m.map((row, k) => row[k]!));
-  const rows = m.map(total);
-  const columns = m.map((_, k) => total(m.map((row) => row[k]!)));
-  const dot = (a: number[], b: number[]) => total(a.map((x, k) => x * b[k]!));
-  return ratio(hits * n - dot(rows, columns), Math.sqrt(n * n - dot(columns, columns)) * Math.sqrt(n * n - dot(rows, rows)));
+function mcc(counts: Counts[]): number {
+  const rows = rowsIn(counts);
+  const sumOf = (value: (own: Counts) => number) => total(counts.map(value));
+  const [both, real, predicted] = [
+    sumOf(({ claimed, support }) => claimed * support),
+    sumOf(({ support }) => support ** 2),
+    sumOf(({ claimed }) => claimed ** 2),
+  ];
+  return ratio(hitsIn(counts) * rows - both, Math.sqrt(rows * rows - predicted) * Math.sqrt(rows * rows - real));
 }
 
 /** With two classes only that of the positive one. */
@@ -247,17 +269,18 @@ const BINS = 15;
 /** Examples whose predicted class has a probability in (from, to]. `confidence`: their mean probability; null without examples. */
 export type ReliabilityBin = { from: number; to: number; rows: number; confidence: number | null; accuracy: number | null };
 
-/** Bins of equal width (Guo et al. 2017, arXiv:1706.04599). */
-export function reliabilityBins(c: Classified): ReliabilityBin[] {
+/** Bins of equal width (Guo et al. 2017, arXiv:1706.04599). `rows`: the examples, default all. */
+export function reliabilityBins(c: Classified, rows?: Int32Array): ReliabilityBin[] {
   const confidence = confidenceOf(c);
-  const [rows, sums, right] = [new Int32Array(BINS), new Float64Array(BINS), new Int32Array(BINS)];
-  for (let i = 0; i < c.truth.length; i++) {
-    const bin = Math.min(BINS - 1, Math.max(0, Math.ceil(confidence[i]! * BINS) - 1));
-    rows[bin]!++;
-    sums[bin]! += confidence[i]!;
-    if (c.predicted[i] === c.truth[i]) right[bin]!++;
+  const [counts, sums, right] = [new Int32Array(BINS), new Float64Array(BINS), new Int32Array(BINS)];
+  for (let i = 0; i < (rows?.length ?? c.truth.length); i++) {
+    const row = rows ? rows[i]! : i;
+    const bin = Math.min(BINS - 1, Math.max(0, Math.ceil(confidence[row]! * BINS) - 1));
+    counts[bin]!++;
+    sums[bin]! += confidence[row]!;
+    if (c.predicted[row] === c.truth[row]) right[bin]!++;
   }
-  return Array.from(rows, (count, k) => ({
+  return Array.from(counts, (count, k) => ({
     from: k / BINS,
     to: (k + 1) / BINS,
     rows: count,
@@ -267,9 +290,10 @@ export function reliabilityBins(c: Classified): ReliabilityBin[] {
 }
 
 /** Expected calibration error: the mean distance of confidence and accuracy over the bins, weighted by their examples. */
-function ece(c: Classified): number {
-  const distances = reliabilityBins(c).map(({ rows, confidence, accuracy }) => rows * Math.abs((accuracy ?? 0) - (confidence ?? 0)));
-  return total(distances) / c.truth.length;
+function ece(c: Classified, rows?: Int32Array): number {
+  const bins = reliabilityBins(c, rows);
+  const distances = bins.map((bin) => bin.rows * Math.abs((bin.accuracy ?? 0) - (bin.confidence ?? 0)));
+  return total(distances) / total(bins.map((bin) => bin.rows));
 }
 
 const confidenceOf = (c: Classified): ArrayLike<number> =>

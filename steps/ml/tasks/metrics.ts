@@ -18,7 +18,7 @@ import { listed } from '../models/json.ts';
 export const LANGUAGE_METRICS = ['perplexity', 'accuracy'];
 
 export const METRIC_NAMES = [
-  ...new Set([CLASSIFICATION, REGRESSION, ENTITIES, ANSWERS, GENERATED].flatMap(Object.keys).concat(MULTI_LABEL, LANGUAGE_METRICS)),
+  ...new Set([...CLASSIFICATION, ...[REGRESSION, ENTITIES, ANSWERS, GENERATED].flatMap(Object.keys), ...MULTI_LABEL, ...LANGUAGE_METRICS]),
 ];
 
 const SMALLER_IS_BETTER = ['loss', 'log_loss', 'brier_score', 'ece', 'hamming_loss', 'mse', 'rmse', 'mae', 'perplexity'];
@@ -79,7 +79,7 @@ const OF_TASK: { [T in Task]?: (problem: ProblemType, labels?: readonly string[]
       return { known: MULTI_LABEL, usual: ['accuracy', 'micro_f1', 'macro_f1', 'hamming_loss'] };
     const ofTwo = labels === undefined || labels.length === 2 ? ['precision', 'recall', 'f1'] : [];
     const ofMore = labels?.length === 2 ? [] : ['macro_precision', 'macro_recall', 'macro_f1'];
-    return { known: Object.keys(CLASSIFICATION), usual: ['accuracy', ...ofTwo, ...ofMore] };
+    return { known: CLASSIFICATION, usual: ['accuracy', ...ofTwo, ...ofMore] };
   },
   'token-classification'(_, labels) {
     const ofEntities = labels && !markEntities(labels) ? [] : ['precision', 'recall', 'f1'];

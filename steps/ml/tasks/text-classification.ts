@@ -268,8 +268,9 @@ const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 const PROBABILITIES = 'MAP(VARCHAR, DOUBLE)';
 
 function measureLabels({ labels, metrics, positive, split, labelIds, calibration, group }: Measuring): Measurement<Float32Array> {
-  /** The true and the predicted class, the loss, and the probability of the predicted class. */
-  const rows = new PerExample(4);
+  /** The true and the predicted class, and the probability of the predicted class. */
+  const rows = new PerExample(3);
+  const losses = new PerExample(1);
   // The probabilities of every row would take more memory than everything else together.
   const keepsScores = metrics.some((name) => PROBABILITY_METRICS.includes(name) && name !== 'ece');
   const probabilities = new PerExample(labels.length);
@@ -277,7 +278,7 @@ function measureLabels({ labels, metrics, positive, split, labelIds, calibration
     classes: labels.length,
     truth: rows.column(0),
     predicted: rows.column(1),
-    confidence: rows.column(3),
+    confidence: rows.column(2),
     ...(keepsScores && { scores: probabilities.each() }),
     ...(positive === undefined ? {} : { positive }),
   });
@@ -289,7 +290,8 @@ function measureLabels({ labels, metrics, positive, split, labelIds, calibration
       const label = labelIds[split.values('labels', first)![0]!]!;
       const { logs, scores, predicted } = classifiedLabel(logits!, { labels, calibration, group: group?.(rows.count) });
       const loss = -logs[label]!;
-      rows.add([label, predicted, loss, scores[predicted]!]);
+      rows.add([label, predicted, scores[predicted]!]);
+      losses.add([loss]);
       if (keepsScores) probabilities.add(scores);
       metricsOf = undefined;
       return {
@@ -303,7 +305,7 @@ function measureLabels({ labels, metrics, positive, split, labelIds, calibration
     },
     metrics(of) {
       metricsOf ??= classificationOf(classified(), metrics);
-      return { loss: rows.sums(of)[2]! / (of?.length ?? rows.count), ...metricsOf(of) };
+      return { loss: losses.sums(of)[0]! / (of?.length ?? rows.count), ...metricsOf(of) };
     },
     why: (metric, of) =>
       whyOfLabels(

@@ -7,7 +7,7 @@ import { type Json, StepError } from '../../../engine/contract/step.ts';
 import type { Row } from '../data/database.ts';
 import { quote } from '../data/sql.ts';
 import { requireColumn } from '../data/table.ts';
-import { computed, mean, total } from '../metrics/counts.ts';
+import { computed, mean, scoresAlone, total } from '../metrics/counts.ts';
 import { ENTITIES, EntityCounts, whyOfEntities } from '../metrics/entities.ts';
 import { PerExample } from '../metrics/per-example.ts';
 import { classReport } from '../metrics/text-classification.ts';
@@ -328,7 +328,8 @@ function measure({ labels, metrics, split, labelIds }: Measuring): Measurement<F
     why: (metric, rows) => whyOfEntities(metric, entities.counted(rows)),
     report() {
       const { '': _, ...classes } = classReport(names, matrix);
-      return { labels, ...(markEntities(labels) && { entities: { ...entities.counted().types } }), classes };
+      const types = Object.entries(entities.counted().types).map(([type, counts]) => [type, scoresAlone(counts)]);
+      return { labels, ...(markEntities(labels) && { entities: Object.fromEntries(types) }), classes };
     },
     warnings() {
       const said = names.filter((_, k) => matrix.some((row) => row[k]! > 0));

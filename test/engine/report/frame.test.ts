@@ -6,7 +6,7 @@ import { colorsFor } from '../../../engine/format/terminal-text.ts';
 import { clip, clipMiddle, duration, figure, width, wrap } from '../../../engine/format/text.ts';
 import { type FinalMetric, type FinalMetrics, metricTables } from '../../../engine/report/metric-tables.ts';
 import { planLines } from '../../../engine/report/plan-table.ts';
-import { frame, type RunningCell } from '../../../engine/report/reporter.ts';
+import { frame, paced, type RunningCell } from '../../../engine/report/reporter.ts';
 
 const colors = colorsFor({ isTTY: false });
 const NAMES = ['a', 'train[batch_size=32,learning_rate=0.0001]', 'train[name="日本語のとても長い名前です"]', `x${'y'.repeat(300)}`];
@@ -17,7 +17,8 @@ function work(cell: string, more: Partial<RunningCell> = {}): RunningCell {
 }
 
 test('no line of the live region is wider than the terminal, and none is lost', () => {
-  const progress = { done: 120, total: 400, values: { loss: 0.312345, 'tokens/s': 5210.3, learning_rate: 0.00003, phase: 'warm-up' } };
+  const values = { loss: 0.312345, 'tokens/s': 5210.3, learning_rate: 0.00003, phase: 'warm-up' };
+  const progress = { done: 120, total: 400, values, from: { done: 0, at: performance.now() - 95_000 } };
   for (let columns = 19; columns <= 200; columns += 3) {
     const working = NAMES.flatMap((cell) => [
       work(cell),
@@ -35,15 +36,26 @@ test('no line of the live region is wider than the terminal, and none is lost', 
   }
 });
 
+const lineOf = (done: number, from: { done: number; secondsAgo: number }) => {
+  const begun = { done: from.done, at: performance.now() - 1000 * from.secondsAgo };
+  const progress = { done, total: 400, values: { loss: 0.3, 'tokens/s': 5210.3 }, from: begun };
+  return frame([work('train', { progress })], whole, 120, 24, colors).split('\n')[0];
+};
+
 test('a wide line has all fields', () => {
-  const line = frame(
-    [work('train', { progress: { done: 100, total: 400, values: { loss: 0.3, 'tokens/s': 5210.3 } } })],
-    whole,
-    120,
-    24,
-    colors,
-  ).split('\n')[0];
+  const line = lineOf(100, { done: 0, secondsAgo: 95 });
   expect(line).toMatch(/^\S train {2}━+─+ {2}25% {2}1m 35s {2}ETA 4m 45s {2}loss 0\.3 {2}5,210 tokens\/s$/);
+});
+
+test('the estimated time of a resumed step depends only on what this run did', () => {
+  expect(lineOf(100, { done: 90, secondsAgo: 10 })).toContain('25%  1m 35s  ETA 5m 00s');
+  expect(lineOf(100, { done: 100, secondsAgo: 10 })).not.toContain('ETA');
+
+  const first = paced({ done: 90, total: 400, values: {} }, undefined);
+  expect(paced({ done: 100, total: 400, values: {} }, first).from).toEqual(first.from);
+  // Another count begins, such as that of the rows of a validation.
+  expect(paced({ done: 1, total: 400, values: {} }, first).from.done).toBe(1);
+  expect(paced({ done: 100, total: 900, values: {} }, first).from.done).toBe(100);
 });
 
 test('tables fit: text is cut, numbers are not, other columns follow below', () => {

@@ -3,9 +3,11 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
+import { gapIntervals } from '../../../steps/evaluate/slices.ts';
 import step from '../../../steps/evaluate/step.ts';
 import { Database } from '../../../steps/ml/data/database.ts';
 import { tableOf, writeTable } from '../../../steps/ml/data/table.ts';
+import { bootstrap } from '../../../steps/ml/metrics/bootstrap.ts';
 import { preview } from '../../../steps/preview/preview.ts';
 import tokenize from '../../../steps/tokenize/step.ts';
 import train from '../../../steps/train/step.ts';
@@ -61,7 +63,7 @@ test('a slice for each value of a column, the worst first, with support, interva
     ['mail', 20],
     ['(missing)', 20],
   ]);
-  const [web, , best] = slices;
+  const [web, mail, best] = slices;
   expect(web.metrics.accuracy).toBeLessThan(0.6);
   expect(web.gap).toBeCloseTo(best.metrics.accuracy - web.metrics.accuracy, 12);
   expect(gap).toBe(web.gap);
@@ -69,6 +71,10 @@ test('a slice for each value of a column, the worst first, with support, interva
   expect(report.metrics['gap.source']).toBe(gap);
   expect(interval.low).toBeLessThan(gap);
   expect(interval.high).toBeGreaterThan(gap);
+  expect(web.gap_interval).toEqual(interval);
+  // Both are predicted without an error in every sample.
+  expect(mail).toMatchObject({ gap: 0, gap_interval: { low: null, high: null }, undefined: { 'gap.lower': expect.any(String) } });
+  expect(best).not.toHaveProperty('gap_interval');
   expect(web.intervals.accuracy.low).toBeLessThan(web.metrics.accuracy);
   expect(web.intervals.accuracy.high).toBeGreaterThan(web.metrics.accuracy);
   const shown = await preview(outputs.metrics!, 10);
@@ -77,6 +83,30 @@ test('a slice for each value of a column, the worst first, with support, interva
     'mail',
     '(missing)',
   ]);
+});
+
+test('the interval of each gap is that of a bootstrap which compares the slice with the best one', () => {
+  const rows = Int32Array.from({ length: 60 }, (_, row) => row);
+  const correct = rows.map((row) => (row % 7 === 0 || row % 5 === 3 ? 0 : 1));
+  const metricsOf = (some: Int32Array) => ({ accuracy: some.reduce((sum, row) => sum + correct[row]!, 0) / some.length });
+  // The first two overlap.
+  const parts = [(row: number) => row % 7 < 3, (row: number) => row < 25, (row: number) => row % 5 === 4];
+  const options = { resamples: 200, level: 0.9, method: 'bca', seed: 3 } as const;
+  const units = { rows, strata: rows.map((row) => row % 2) };
+  const found = gapIntervals(
+    parts.map((isIn) => rows.filter(isIn)),
+    'accuracy',
+    options,
+    { rows, unitsOf: () => units, metricsOf },
+  );
+  const accuracyIn = (sample: Int32Array, k: number) => metricsOf(sample.filter(parts[k]!)).accuracy;
+  const expected = bootstrap(
+    (sample) => ({ a: accuracyIn(sample, 2) - accuracyIn(sample, 0), b: accuracyIn(sample, 2) - accuracyIn(sample, 1) }),
+    units,
+    options,
+  );
+  expect(found).toEqual([expected.a!.interval, expected.b!.interval]);
+  expect(found[0]!.low).toBeLessThan(found[0]!.high);
 });
 
 test('slices by SQL, length and terms; the rows of each are the right ones', async () => {
@@ -124,7 +154,7 @@ test('a slice with one label has no MCC and, without a positive row, no F1, inst
   const { report, outputs } = await evaluated({ slices: { label: { column: 'label' } }, metrics: ['f1', 'accuracy', 'mcc'] });
   const bad = report.slices.label.slices.find(({ slice }: any) => slice === 'bad');
   expect(bad.metrics).toMatchObject({ f1: null, mcc: null, accuracy: expect.any(Number) });
-  expect(bad.undefined).toEqual({ f1: 'no row has the label good', mcc: 'every row has the label bad' });
+  expect(bad.undefined).toMatchObject({ f1: 'no row has the label good', mcc: 'every row has the label bad' });
   expect(report.metrics['gap.label']).toBeNull();
   const [shown, ...others] = await preview(outputs.metrics!, 10);
   expect(shown!.lines).toContain(`gap.label is undefined: ${report.undefined['gap.label']}`);

@@ -73,7 +73,14 @@ export const METRICS = {
       gap: 0.1,
       interval: { low: 0.02, high: 0.2 },
       slices: [
-        { slice: '<b>mail</b>', rows: 200, metrics: { f1: 0.85 }, intervals: { f1: { low: 0.8, high: 0.9 } }, gap: 0.1 },
+        {
+          slice: '<b>mail</b>',
+          rows: 200,
+          metrics: { f1: 0.85 },
+          intervals: { f1: { low: 0.8, high: 0.9 } },
+          gap: 0.1,
+          gap_interval: { low: 0.02, high: 0.2, narrow: true },
+        },
         { slice: 'web', rows: 200, metrics: { f1: 0.95 }, gap: 0 },
         { slice: 'rare', rows: 2, metrics: { f1: null }, undefined: { f1: 'one class only' }, gap: null },
       ],

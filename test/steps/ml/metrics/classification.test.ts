@@ -133,5 +133,5 @@ describe('instead of 0, the value is undefined', () => {
 
 test('every metric has a reference', () => {
   const held = new Set(golden.cases.flatMap((c: any) => Object.keys(c.metrics)));
-  expect(Object.keys(CLASSIFICATION).filter((name) => !held.has(name))).toEqual([]);
+  expect(CLASSIFICATION.filter((name) => !held.has(name))).toEqual([]);
 });
