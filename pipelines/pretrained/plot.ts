@@ -38,19 +38,21 @@ function panelOf({ title, metric, curves }: Panel): string {
   const points = curves.flatMap((curve) => curve.points);
   const low = Math.floor(Math.min(...points.map(({ mean, error }) => mean - error)) * 10) / 10;
   const high = Math.ceil(Math.max(...points.map(({ mean, error }) => mean + error)) * 10) / 10;
-  const sizes = curves[0]!.points.map(({ labels }) => labels);
-  const x = (i: number) => LEFT + (WIDTH * (i + 0.5)) / sizes.length;
+  const sizes = [...new Set(points.map(({ labels }) => labels))].sort(
+    (a, b) => Number(a === 'all') - Number(b === 'all') || Number(a) - Number(b),
+  );
+  const x = (labels: Labels) => LEFT + (WIDTH * (sizes.indexOf(labels) + 0.5)) / sizes.length;
   const y = (value: number) => TOP + HEIGHT * (1 - (value - low) / (high - low));
   const steps = Array.from({ length: Math.round((high - low) * 10) + 1 }, (_, i) => low + i / 10);
   const lines = steps.map(
     (value) =>
       `<path d="M${LEFT} ${y(value).toFixed(1)}h${WIDTH}" stroke="#999" stroke-opacity=".3"/><text x="${LEFT - 6}" y="${(y(value) + 4).toFixed(1)}" text-anchor="end">${value.toFixed(1)}</text>`,
   );
-  const ticks = sizes.map((labels, i) => `<text x="${x(i)}" y="${TOP + HEIGHT + 18}" text-anchor="middle">${labels}</text>`);
+  const ticks = sizes.map((labels) => `<text x="${x(labels)}" y="${TOP + HEIGHT + 18}" text-anchor="middle">${labels}</text>`);
   const drawn = curves.map((curve, k) => {
-    const path = curve.points.map(({ mean }, i) => `${i === 0 ? 'M' : 'L'}${x(i)} ${y(mean).toFixed(1)}`).join('');
+    const path = curve.points.map(({ labels, mean }, i) => `${i === 0 ? 'M' : 'L'}${x(labels)} ${y(mean).toFixed(1)}`).join('');
     const errors = curve.points
-      .map(({ mean, error }, i) => `M${x(i)} ${y(mean - error).toFixed(1)}V${y(mean + error).toFixed(1)}`)
+      .map(({ labels, mean, error }) => `M${x(labels)} ${y(mean - error).toFixed(1)}V${y(mean + error).toFixed(1)}`)
       .join('');
     return `<path d="${path}${errors}" fill="none" stroke="${COLOURS[k]}" stroke-width="2"/>`;
   });

@@ -11,7 +11,7 @@ import { quote } from '../ml/data/sql.ts';
 import { type Swap, swapOf } from '../ml/data/terms.ts';
 import { mean } from '../ml/metrics/counts.ts';
 import { wilsonInterval } from '../ml/metrics/proportions.ts';
-import type { CounterfactualExample, CounterfactualReport } from '../ml/metrics/subgroups.ts';
+import type { CounterfactualExample, CounterfactualReport } from '../ml/metrics/subgroup-report.ts';
 import type { Input } from '../ml/tasks/task.ts';
 import { type PredictedRows, requireSliceColumn } from './slice-rows.ts';
 

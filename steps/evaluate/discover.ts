@@ -7,7 +7,7 @@
 import { quote } from '../ml/data/sql.ts';
 import { quantile } from '../ml/metrics/counts.ts';
 import { meansInterval, newcombeInterval, type SampleSums } from '../ml/metrics/proportions.ts';
-import type { DiscoveredSlice, DiscoveryReport } from '../ml/metrics/subgroups.ts';
+import type { DiscoveredSlice, DiscoveryReport } from '../ml/metrics/subgroup-report.ts';
 import { CODE_NAMES, codesOf, frequentValues, type PredictedRows, requireSliceColumn } from './slice-rows.ts';
 
 /** The value of each row in a column, as an index of `values`. */

@@ -5,7 +5,7 @@ import { literal, quote } from '../ml/data/sql.ts';
 import { type BootstrapOptions, type Bootstrapped, bootstrap, type Interval, type Units } from '../ml/metrics/bootstrap.ts';
 import { FAIRNESS, type FairnessMetric, fairnessMetrics, type GroupCounts, GroupedFlags, ratesOf } from '../ml/metrics/fairness.ts';
 import { endsIn, missingEnds } from '../ml/metrics/intervals.ts';
-import type { FairnessFigures, FairnessGroup, FairnessReport } from '../ml/metrics/subgroups.ts';
+import type { FairnessFigures, FairnessGroup, FairnessReport } from '../ml/metrics/subgroup-report.ts';
 import type { ProblemType, Task } from '../ml/models/config.ts';
 import { listed } from '../ml/models/json.ts';
 import { EMPTY, type PredictedRows, requireSliceColumn } from './slice-rows.ts';

@@ -2,7 +2,7 @@
 
 import { type IntervalEnds, within } from '../ml/metrics/intervals.ts';
 import type { ComparisonReport } from '../ml/metrics/paired-tests.ts';
-import type { SliceReport } from '../ml/metrics/subgroups.ts';
+import type { SliceReport } from '../ml/metrics/subgroup-report.ts';
 import type { Subgroups } from './subgroups.ts';
 
 interface Summarized {

@@ -1,7 +1,7 @@
 /** The parts of evaluate's metrics file that compare groups of rows, as tables. */
 
 import { FAIRNESS } from '../ml/metrics/fairness.ts';
-import type { CounterfactualReport, DiscoveryReport, FairnessReport, SliceReport } from '../ml/metrics/subgroups.ts';
+import type { CounterfactualReport, DiscoveryReport, FairnessReport, SliceReport } from '../ml/metrics/subgroup-report.ts';
 import { figure, more, number, type Preview, withBounds } from './part.ts';
 
 /** The parts that the file has. */

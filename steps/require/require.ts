@@ -7,7 +7,7 @@ import { type ContextOf, nearest, StepError } from '../../engine/contract/step.t
 import { distinct, meets, parseLimit } from '../ml/metrics/limits.ts';
 import { type Figure, type Figures, figuresIn, readMetricsFile } from '../ml/metrics/metrics-file.ts';
 import { METRIC_NAMES } from '../ml/tasks/metrics.ts';
-import type { Comparison } from './compare.ts';
+import type { Comparison } from './better-than.ts';
 import { historyReport } from './history.ts';
 import type step from './step.ts';
 import type { RequiredLimits } from './step.ts';
@@ -49,7 +49,7 @@ export async function require(context: Context): Promise<void> {
 
 /** The test needs a tensor library, which limits do not. */
 async function compared(context: Context, model: string): Promise<Comparison> {
-  const { compareModels } = await import('./compare.ts');
+  const { compareModels } = await import('./better-than.ts');
   return compareModels(context, { model, other: nameOf(context.inputs['limits.better_than.model']!, context) });
 }
 

@@ -3,13 +3,14 @@
 import { StepError } from '../../engine/contract/step.ts';
 import { writtenTexts } from '../ml/generation/evaluate-generated.ts';
 import { positiveClass } from '../ml/metrics/text-classification.ts';
+import { whyUndefined } from '../ml/metrics/undefined-metrics.ts';
 import { oneLabel } from '../ml/models/config.ts';
 import type { Model } from '../ml/models/model-folder.ts';
 import { openSplit, type Split, type TokensInfo } from '../ml/models/token-dataset.ts';
 import { wordContinuations } from '../ml/models/tokenizer-json.ts';
 import type { Runtime, Training } from '../ml/runtime/runtime.ts';
 import { evaluateSplit } from '../ml/tasks/evaluation.ts';
-import { taskMetrics, whyUndefined, writtenMetrics } from '../ml/tasks/metrics.ts';
+import { taskMetrics, writtenMetrics } from '../ml/tasks/metrics.ts';
 import type { Masking } from '../ml/tasks/task.ts';
 
 import type { TrainContext } from './step.ts';

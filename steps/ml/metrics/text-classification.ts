@@ -7,7 +7,8 @@
 import { type Json, StepError } from '../../../engine/contract/step.ts';
 import { type Counts, mean, meanOver, picked, ratio, scoresAlone, scoresOf, total } from './counts.ts';
 import { Ranking, timesOf } from './ranking.ts';
-import { whyUnranked } from './reasons.ts';
+import { calibrationError } from './reliability.ts';
+import { whyUnranked } from './undefined-metrics.ts';
 
 type Average = 'precision' | 'recall' | 'f1';
 
@@ -89,7 +90,7 @@ export function classificationOf(c: Classified, names: readonly string[]): (rows
     }),
   );
   const ranked = names.some(isRanked) ? rankings(c) : [];
-  const calibrated = names.includes('ece') ? { ...c, confidence: confidenceOf(c) } : c;
+  const confidence = names.includes('ece') ? confidenceOf(c) : [];
   const countsOf = counter(c);
   return (rows) => {
     const counts = countsOf(rows);
@@ -99,7 +100,7 @@ export function classificationOf(c: Classified, names: readonly string[]): (rows
         const own = values.get(name);
         if (own) return [name, rows ? meanOver(rows.length, (i) => own[rows[i]!]!) : meanOver(count, (i) => own[i]!)];
         if (isRanked(name)) return [name, mean(ranked.map((ranking) => RANKED[name](ranking, times)))];
-        return [name, name === 'ece' ? ece(calibrated, rows) : COUNTED[name]!(counts, c.positive)];
+        return [name, name === 'ece' ? calibrationError({ ...c, confidence }, rows) : COUNTED[name]!(counts, c.positive)];
       }),
     );
   };
@@ -262,38 +263,6 @@ function amongBest(c: Classified, example: number, most: number): number {
   let better = 0;
   for (let k = 0; k < scores.length; k++) if (scores[k]! > scores[truth]! || (scores[k] === scores[truth] && k > truth)) better++;
   return better < most ? 1 : 0;
-}
-
-const BINS = 15;
-
-/** Examples whose predicted class has a probability in (from, to]. `confidence`: their mean probability; null without examples. */
-export type ReliabilityBin = { from: number; to: number; rows: number; confidence: number | null; accuracy: number | null };
-
-/** Bins of equal width (Guo et al. 2017, arXiv:1706.04599). `rows`: the examples, default all. */
-export function reliabilityBins(c: Classified, rows?: Int32Array): ReliabilityBin[] {
-  const confidence = confidenceOf(c);
-  const [counts, sums, right] = [new Int32Array(BINS), new Float64Array(BINS), new Int32Array(BINS)];
-  for (let i = 0; i < (rows?.length ?? c.truth.length); i++) {
-    const row = rows ? rows[i]! : i;
-    const bin = Math.min(BINS - 1, Math.max(0, Math.ceil(confidence[row]! * BINS) - 1));
-    counts[bin]!++;
-    sums[bin]! += confidence[row]!;
-    if (c.predicted[row] === c.truth[row]) right[bin]!++;
-  }
-  return Array.from(counts, (count, k) => ({
-    from: k / BINS,
-    to: (k + 1) / BINS,
-    rows: count,
-    confidence: count === 0 ? null : sums[k]! / count,
-    accuracy: count === 0 ? null : right[k]! / count,
-  }));
-}
-
-/** Expected calibration error: the mean distance of confidence and accuracy over the bins, weighted by their examples. */
-function ece(c: Classified, rows?: Int32Array): number {
-  const bins = reliabilityBins(c, rows);
-  const distances = bins.map((bin) => bin.rows * Math.abs((bin.accuracy ?? 0) - (bin.confidence ?? 0)));
-  return total(distances) / total(bins.map((bin) => bin.rows));
 }
 
 const confidenceOf = (c: Classified): ArrayLike<number> =>

@@ -10,7 +10,6 @@ import { ENTITIES, EntityCounts, whyOfEntities } from '../metrics/entities.ts';
 import { generatedMetrics } from '../metrics/generated.ts';
 import { MULTI_LABEL_PROBABILITY_METRICS, multiLabelOf } from '../metrics/multi-label.ts';
 import { PerExample } from '../metrics/per-example.ts';
-import { whyOfSets, whyUncorrelated } from '../metrics/reasons.ts';
 import {
   binaryProblem,
   classificationOf,
@@ -20,6 +19,7 @@ import {
   regressionMetrics,
   whyOfLabels,
 } from '../metrics/text-classification.ts';
+import { whyOfSets, whyUncorrelated } from '../metrics/undefined-metrics.ts';
 import { oneLabel, type ProblemType, type Task } from '../models/config.ts';
 import { LANGUAGE_METRICS } from './metrics.ts';
 

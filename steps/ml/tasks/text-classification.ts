@@ -10,7 +10,7 @@ import { quote } from '../data/sql.ts';
 import { requireColumn } from '../data/table.ts';
 import { labelReport, MULTI_LABEL_PROBABILITY_METRICS, multiLabelOf } from '../metrics/multi-label.ts';
 import { PerExample } from '../metrics/per-example.ts';
-import { whyOfSets, whyUncorrelated } from '../metrics/reasons.ts';
+import { reliabilityBins } from '../metrics/reliability.ts';
 import {
   type Classified,
   classificationOf,
@@ -20,9 +20,9 @@ import {
   PROBABILITY_METRICS,
   positiveClass,
   regressionOf,
-  reliabilityBins,
   whyOfLabels,
 } from '../metrics/text-classification.ts';
+import { whyOfSets, whyUncorrelated } from '../metrics/undefined-metrics.ts';
 import { calibratedLogits, flagsByThreshold, labelByThreshold, type ModelCalibration } from '../models/calibration.ts';
 import type { TokenColumn } from '../models/token-dataset.ts';
 import type { Sequence } from '../models/tokenizer.ts';
@@ -274,7 +274,7 @@ function measureLabels({ labels, metrics, positive, split, labelIds, calibration
   // The probabilities of every row would take more memory than everything else together.
   const keepsScores = metrics.some((name) => PROBABILITY_METRICS.includes(name) && name !== 'ece');
   const probabilities = new PerExample(labels.length);
-  const classified = (): Classified => ({
+  const classified = (): Classified & { confidence: ArrayLike<number> } => ({
     classes: labels.length,
     truth: rows.column(0),
     predicted: rows.column(1),

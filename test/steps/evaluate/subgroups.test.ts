@@ -3,7 +3,7 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { gapIntervals } from '../../../steps/evaluate/slices.ts';
+import { gapIntervals } from '../../../steps/evaluate/slice-gaps.ts';
 import step from '../../../steps/evaluate/step.ts';
 import { Database } from '../../../steps/ml/data/database.ts';
 import { tableOf, writeTable } from '../../../steps/ml/data/table.ts';

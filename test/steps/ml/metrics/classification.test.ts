@@ -3,12 +3,12 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { entityMetrics } from '../../../../steps/ml/metrics/entities.ts';
 import { multiLabelMetrics, multiLabelOf } from '../../../../steps/ml/metrics/multi-label.ts';
+import { reliabilityBins } from '../../../../steps/ml/metrics/reliability.ts';
 import {
   CLASSIFICATION,
   classificationMetrics,
   classificationOf,
   confusionMatrix,
-  reliabilityBins,
 } from '../../../../steps/ml/metrics/text-classification.ts';
 
 const golden = JSON.parse(readFileSync(new URL('../../../golden/metrics.json', import.meta.url), 'utf8'));
@@ -43,7 +43,7 @@ test.each<[number, any]>(golden.cases.map((c: any, i: number) => [i, c]))('metri
 
 test('the rows of the bins are all rows, and their distances are the calibration error', () => {
   for (const c of golden.cases) {
-    const bins = reliabilityBins(c);
+    const bins = reliabilityBins({ ...c, confidence: c.scores.map((row: number[], i: number) => row[c.predicted[i]]) });
     expect(bins).toHaveLength(15);
     expect(bins.reduce((sum, { rows }) => sum + rows, 0)).toBe(c.truth.length);
     for (const { from, to, rows, confidence, accuracy } of bins) {

@@ -1,7 +1,45 @@
-/** Why a metric is undefined on some examples: what is the case for their labels and predictions. */
+/** Why a metric is undefined on some examples, in words. */
 
+import type { Task } from '../models/config.ts';
 import { listed } from '../models/json.ts';
 import type { PerExample } from './per-example.ts';
+
+/**
+ * Why a metric has no value, for a value that is not a finite number. `found`: what is the case in the data, as a measurement tells;
+ * without it, what may be the case.
+ */
+export function whyUndefined(metric: string, value: number, task: Task, found?: string): string {
+  if (!Number.isNaN(value)) return 'it is too large for a number';
+  if (found !== undefined) return found;
+  if (task === 'token-classification' && metric !== 'accuracy') return without('no entity is true', 'no entity is predicted', metric);
+  if (/^(micro|macro|weighted|samples)_/.test(metric)) return without('no row has a label', 'no label is predicted', metric);
+  return UNDEFINED[metric] ?? 'no example has anything to count for it';
+}
+
+/** Precision needs predictions, too. */
+const without = (truth: string, predicted: string, metric: string): string =>
+  metric.endsWith('precision') ? `${truth}, or ${predicted}` : truth;
+
+const NO_POSITIVE = 'no row has the positive label';
+
+const SAME_LABEL = 'all rows have the same label';
+
+const UNDEFINED: Record<string, string> = {
+  precision: without(NO_POSITIVE, 'none is predicted to have it', 'precision'),
+  recall: NO_POSITIVE,
+  f1: NO_POSITIVE,
+  mcc: SAME_LABEL,
+  balanced_accuracy: SAME_LABEL,
+  roc_auc: 'it needs at least one example of every label, and one without it',
+  average_precision: 'it needs at least one example of every label',
+  r2: 'it needs at least two examples',
+  pearson: 'all true values, or all predictions, are the same',
+  spearman: 'all true values, or all predictions, are the same',
+  perplexity: 'no token is to be predicted',
+  accuracy: 'no token is to be predicted',
+};
+
+/* What is the case for the labels and predictions of the examples. */
 
 interface LabelCounts {
   /** The labels that are ranked, each against all others. */

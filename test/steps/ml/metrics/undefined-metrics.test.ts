@@ -1,7 +1,7 @@
 /** The reason of an undefined metric is what is the case in the data. */
 import { expect, test } from 'vitest';
-import { whyUncorrelated } from '../../../../steps/ml/metrics/reasons.ts';
 import { classificationMetrics, regressionMetrics, whyOfLabels } from '../../../../steps/ml/metrics/text-classification.ts';
+import { whyUncorrelated } from '../../../../steps/ml/metrics/undefined-metrics.ts';
 import { openScorer } from '../../../../steps/ml/tasks/scorer.ts';
 
 test.each<[metric: string, labels: string[], truth: number[], why: string]>([
