@@ -49,4 +49,4 @@ test('a model that is trained from it, and its bundle, have cards of their own a
   expect(readFileSync(join(deployed.bundle!, 'README.md'), 'utf8')).toContain('model_name: mine');
 });
 
-const PAPERS = ['README.md', 'data-card.md', 'history.jsonl'];
+const PAPERS = ['README.md', 'data-card.md', 'history.jsonl', 'history-short.jsonl'];
