@@ -17,6 +17,7 @@ import {
   type TableCell,
   visible,
 } from './document.ts';
+import { withTitle } from './plots.ts';
 import { SCRIPT, STYLE } from './style.ts';
 
 export function htmlOf(report: Report): string {
@@ -111,9 +112,10 @@ ${body.join('\n')}
 function picture({ name, title, description, svg, closed, table: values }: Picture): string {
   const drawn = closed
     ? `<img src="data:image/svg+xml;base64,${Buffer.from(svg).toString('base64')}" alt="${escaped(`${title}. ${description}`)}">`
-    : svg
-        .replace(/^<svg/, `<svg role="img" aria-labelledby="${name}-title ${name}-description"`)
-        .replace('>', `><title id="${name}-title">${escaped(title)}</title><desc id="${name}-description">${escaped(description)}</desc>`);
+    : withTitle(
+        svg.replace(/^<svg/, `<svg role="img" aria-labelledby="${name}-title ${name}-description"`),
+        `<title id="${name}-title">${escaped(title)}</title><desc id="${name}-description">${escaped(description)}</desc>`,
+      );
   const shown = values ? `<details><summary>Values as a table</summary>${table(values)}</details>` : '';
   return `<figure id="${name}"><figcaption>${data(title)}</figcaption><div class="wide picture" role="group" tabindex="0" aria-label="${escaped(title)}">${drawn}</div>${shown}</figure>`;
 }

@@ -81,7 +81,7 @@ export const METRICS = {
           gap: 0.1,
           gap_interval: { low: 0.02, high: 0.2, narrow: true },
         },
-        { slice: 'web', rows: 200, metrics: { f1: 0.95 }, gap: 0 },
+        { slice: "$' and $&", rows: 200, metrics: { f1: 0.95 }, gap: 0 },
         { slice: 'rare', rows: 2, metrics: { f1: null }, undefined: { f1: 'one class only' }, gap: null },
       ],
     },
