@@ -11,7 +11,7 @@ const { max_time: _, num_return_sequences: __, ...generation } = generationOptio
 
 export default declareStep({
   name: 'evaluate',
-  version: 8,
+  version: 9,
   description: 'Evaluates a trained model on a split.',
   options: {
     split: {
