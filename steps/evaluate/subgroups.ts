@@ -93,7 +93,7 @@ export async function measureSubgroups(context: Context, measured: MeasuredModel
         model: context.inputs.model,
         data: requireData(context.inputs.data, 'counterfactual'),
         threads: context.threads,
-        level: measured.bootstrap?.level ?? LEVEL,
+        level: measured.bootstrap?.level,
         signal: context.signal,
         progress: (done) => context.progress(done, undefined, { predicting: 'swapped texts' }),
       });
@@ -111,8 +111,6 @@ export async function measureSubgroups(context: Context, measured: MeasuredModel
     database.close();
   }
 }
-
-const LEVEL = 0.95;
 
 function fairnessOf(
   options: NonNullable<Context['options']['fairness']>,

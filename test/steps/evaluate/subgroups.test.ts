@@ -284,6 +284,16 @@ test('a counterfactual test swaps terms in the texts, and reports changed labels
   expect((await preview(outputs.metrics!, 10)).map(({ title }) => title)).toContain('swapped terms');
 });
 
+test('without intervals, the share of changed labels has none, and `compare` draws the samples that it draws by default', async () => {
+  const given = { ...(await inputs()), 'compare.predictions': await otherPredictions() };
+  const options = { metrics: ['f1'], compare: {}, counterfactual: { swap: { terms: [['lovely', 'awful']] } } };
+  const [plain, usual] = [await evaluated({ ...options, intervals: false }, given), await evaluated(options, given)];
+  expect(usual.report.intervals['counterfactual.changed']).toEqual(usual.report.counterfactual.interval);
+  expect(plain.report.counterfactual).not.toHaveProperty('interval');
+  expect(Object.keys(plain.report.intervals)).toEqual(['difference.f1']);
+  expect(plain.report.comparison).toEqual(usual.report.comparison);
+});
+
 test('terms that no text contains: undefined, with the reason and a warning', async () => {
   const { report, warnings } = await evaluated({ counterfactual: { swap: { terms: [['he', 'she']] } } });
   expect(report.counterfactual).toMatchObject({ rows: 0, changed: null, mean_change: null });

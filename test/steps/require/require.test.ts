@@ -1,6 +1,6 @@
 /** Gates by the real command: which model passes, what is said of one that does not, and what is never shipped. */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { beforeAll, expect, test } from 'vitest';
 import step from '../../../steps/require/step.ts';
 import { sharedProject } from '../../rig.ts';
@@ -158,6 +158,20 @@ test('two files of the same name are told apart by their folders', async () => {
   const judged = (limits: object) => ranStep(step, { split: 'test', limits }, files);
   await expect(judged({ f1: '>= 0.9' })).rejects.toMatchObject({ hint: 'Write which one is meant: "test.f1" or "other.f1".' });
   await judged({ 'test.f1': '>= 0.9', 'other/metrics.f1': '<= 0.2' });
+});
+
+test('the model that is passed on has files instead of links, which would not outlive their targets', async () => {
+  mkdirSync(p.path('linked'));
+  const model = p.path(`${out}/good/model`);
+  for (const name of readdirSync(model)) symlinkSync(`../${out}/good/model/${name}`, p.path(`linked/${name}`));
+  const { outputs } = await ranStep(
+    step,
+    { split: 'test', limits: { f1: '>= 0.9' } },
+    { model: p.path('linked'), metrics: [p.path('metrics.json')] },
+  );
+  rmSync(p.path('linked'), { recursive: true });
+  expect(readdirSync(outputs.model!)).toEqual(readdirSync(model));
+  for (const name of readdirSync(model)) expect(lstatSync(`${outputs.model}/${name}`).isSymbolicLink()).toBe(false);
 });
 
 test('better_than: rows without a split may be training rows, so they are compared only with `split: false`', async () => {
