@@ -37,9 +37,10 @@ export function confusionSection(
 const MOST_LABELS = 25;
 
 function confusedPairs(labels: string[], counts: number[][], anchor: (row: number, column: number) => string | undefined): Table {
-  const pairs = counts.flatMap((row, r) =>
-    row.flatMap((n, c) => (r !== c && n > 0 ? [{ r, c, n, total: row.reduce((sum, k) => sum + k, 0) }] : [])),
-  );
+  const pairs = counts.flatMap((row, r) => {
+    const total = row.reduce((sum, k) => sum + k, 0);
+    return row.flatMap((n, c) => (r !== c && n > 0 ? [{ r, c, n, total }] : []));
+  });
   pairs.sort((a, b) => b.n - a.n);
   const most = pairs.slice(0, 40);
   return {

@@ -45,9 +45,12 @@ export { isGate, roleOf } from './artifacts.ts';
 export async function makeReport(request: ReportRequest, pictures = 'pictures'): Promise<Map<string, string>> {
   const report = await reportOf(request);
   if (request.format === 'html') return new Map([['report.html', htmlOf(report)]]);
-  const { text, pictures: files } = markdownOf(report, encodeURI(pictures));
+  const { text, pictures: files } = markdownOf(report, pictures.split('/').map(inAddress).join('/'));
   return new Map([['report.md', text], ...[...files].map(([name, svg]) => [join(pictures, name), svg] as const)]);
 }
+
+/** Also parentheses end an address in Markdown. */
+const inAddress = (name: string): string => encodeURIComponent(name).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16)}`);
 
 async function reportOf(request: ReportRequest): Promise<Report> {
   const read = await readMaterial(request.artifacts);
@@ -177,11 +180,16 @@ async function guarded<T>(
   }
 }
 
-/** The predictions that belong to an evaluation: of the same cell, otherwise of a cell with the same matrix values, otherwise the only ones. */
+/**
+ * The predictions that an evaluation measured: those of the same cell, or of one that the cell reads. Those of another cell belong to
+ * another evaluation. If a cell is not known, they are those with the same matrix values, or the only ones.
+ */
 function predictionsOf(main: EvaluationFile | undefined, all: readonly Artifact[]): Artifact | undefined {
   if (!main) return all[0];
-  const sameCell = main.cell === undefined ? undefined : all.find(({ cell }) => cell === main.cell);
-  return sameCell ?? sameMatrix(main, all) ?? (all.length === 1 ? all[0] : undefined);
+  const { cell: own, above = [] } = main;
+  const known = own === undefined ? undefined : [own, ...above].map((cell) => all.find((one) => one.cell === cell)).find(Boolean);
+  const others = own === undefined ? all : all.filter(({ cell }) => cell === undefined);
+  return known ?? sameMatrix(main, others) ?? (others.length === 1 ? others[0] : undefined);
 }
 
 /** The model that made them: the nearest above, otherwise one with the same matrix values, otherwise the only one. */

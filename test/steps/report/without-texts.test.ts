@@ -1,24 +1,9 @@
 /** With `examples: 0` no page has a text of the data: each text has a unique word, which only the page with examples contains. */
 import { expect, test } from 'vitest';
-import { Database } from '../../../steps/ml/data/database.ts';
-import { writeTable } from '../../../steps/ml/data/table.ts';
 import { makeReport, type ReportRequest } from '../../../steps/report/report.ts';
-import { temporary } from '../rig.ts';
-import { file, HISTORY, METRICS, randomClassifier } from './material.ts';
+import { file, HISTORY, METRICS, randomClassifier, table } from './material.ts';
 
 const signal = new AbortController().signal;
-
-async function table(sql: string): Promise<string> {
-  const folder = temporary();
-  const database = await Database.open();
-  try {
-    await database.run(`CREATE TABLE made AS ${sql}`);
-    await writeTable(database, 'made', folder);
-  } finally {
-    database.close();
-  }
-  return folder;
-}
 
 /** A row for each word, which is predicted wrongly. */
 const LABELLED = `SELECT i::VARCHAR AS id, 'test' AS split, 'zqtext' || i || 'zq of a row' AS text, 'good' AS label, 'bad</script>' AS prediction, 0.9 AS score,
