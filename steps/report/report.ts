@@ -56,27 +56,27 @@ async function reportOf(request: ReportRequest): Promise<Report> {
   const read = await readMaterial(request.artifacts);
   const material = request.examples > 0 ? read : withoutTexts(read);
   const run = request.examples > 0 || !request.run ? request.run : runWithoutTexts(request.run);
-  const { chosen } = chosenEvaluations(material.evaluations);
+  const chosen = chosenEvaluations(material.evaluations);
   const [main] = chosen;
   const { missing } = request;
   missing.push(...material.missing);
   const parts = await predictionSections(request, main, material, missing);
-  const sections = [
-    summarySection(chosen, material, run),
-    trainingSection(material.histories),
-    parts.confusion,
-    parts.numbers,
-    parts.curves,
-    parts.calibration,
-    ...(main ? groupSections(main) : []),
-    behaviorSection(material.behavior),
-    parts.mistakes,
-    parts.samples,
-    sweepSection(run, material.evaluations),
-    dataSection(material.cards, material.checks),
-    checksSection(material.checks),
-    ...(run ? runSections(run) : []),
-  ].filter((section): section is Section => section !== undefined && section.blocks.length > 0);
+  const made = (what: string, make: () => Section | Section[] | undefined) => guarded(what, request, async () => [make() ?? []].flat());
+  const found = await Promise.all([
+    made('The summary', () => summarySection(chosen, material, run)),
+    made('The training', () => trainingSection(material.histories)),
+    [parts.confusion, parts.numbers, parts.curves, parts.calibration],
+    made('The groups of rows', () => (main ? groupSections(main) : [])),
+    made('The behaviour tests', () => behaviorSection(material.behavior)),
+    [parts.mistakes, parts.samples],
+    made('The sweep', () => sweepSection(run, material.evaluations)),
+    made('The data', () => dataSection(material.cards, material.checks)),
+    made('The data checks', () => checksSection(material.checks)),
+    run ? runSections(run) : [],
+  ]);
+  const sections = found
+    .flatMap((own) => own ?? [])
+    .filter((section): section is Section => section !== undefined && section.blocks.length > 0);
   if (!main && material.baselines.length === 0) missing.push('There are no metrics: no step `evaluate` is part of this report.');
   const about = [...(run?.about ?? []), ...(request.examples > 0 ? [] : ['This report has no texts of the data.'])];
   return { title: request.title, about, missing: [...new Set(missing)], sections };

@@ -80,3 +80,103 @@ test('the links of pictures work for any name of a file', async () => {
   const page = await pageOf([artifact('metrics', file(METRICS))], {}, 'run#1 (2)?-pictures');
   expect(page).toContain('](run%231%20%282%29%3F-pictures/slices-1.svg)');
 });
+
+/** The lines of a page without escapes. */
+const plain = (page: string): string => page.replace(/&#(\d+);/g, (_, code: string) => String.fromCodePoint(Number(code)));
+
+const evaluation = (cell: string, f1: number | null, more = {}, about: Partial<Artifact> = {}): Artifact =>
+  artifact('metrics', file({ split: 'test', rows: 10, metrics: { f1 }, ...more }), { name: `${cell}.metrics`, cell, ...about });
+
+const majority = (cell: string, split: string, more = {}): Artifact =>
+  artifact('baselines', file({ split, rows: 10, methods: { majority: { metrics: { f1: 0.25, mcc: null } } }, ...more }), {
+    name: `${cell}.metrics`,
+    cell,
+  });
+
+test('the comparison has every evaluation outside of a sweep', async () => {
+  const page = plain(await pageOf(Array.from({ length: 14 }, (_, i) => evaluation(`e${i}`, i / 100))));
+  expect(page).toContain(`| metric | ${Array.from({ length: 12 }, (_, i) => `e${i} (test)`).join(' | ')} |`);
+  expect(page).toContain('+ 2 more: e12 (test), e13 (test)');
+});
+
+test('baselines of another split have a table of their own, and several of the same split have the names of their cells', async () => {
+  const sweep = evaluation('tune[lr=1]', 0.5, { split: 'validation' }, { matrix: { lr: 1 } });
+  const other = plain(await pageOf([sweep, majority('base', 'test')]));
+  expect(other).toContain('Baselines (base.metrics), split “test”');
+  const same = plain(await pageOf([evaluation('test', 0.5), majority('a', 'test'), majority('b', 'test')]));
+  expect(same).toContain('| metric | test (test) | baseline: majority (a) | baseline: majority (b) |');
+  expect(same).toContain('| f1 | 0.5 | 0.25 | 0.25 |');
+});
+
+test('whatever is undefined or has no interval has its reason', async () => {
+  const slices = {
+    source: {
+      by: 'column source',
+      metric: 'f1',
+      min_rows: 10,
+      gap: 0.2,
+      no_interval: 'no sample has both slices',
+      slices: [
+        { slice: 'web', rows: 40, metrics: { f1: 0.4, mcc: 0.3 }, gap: 0.2, undefined: { 'mcc.lower': 'all samples are equal' } },
+        { slice: 'mail', rows: 40, metrics: { f1: 0.6, mcc: null }, gap: 0, undefined: { mcc: 'one class' } },
+        { slice: 'fax', rows: 2, metrics: { f1: 0.6, mcc: 0.5 }, gap: null },
+      ],
+    },
+  };
+  const fairness = {
+    group: ['source'],
+    metrics: { demographic_parity_difference: 0.2, equalized_odds_ratio: null },
+    undefined: { equalized_odds_ratio: 'in the group web, no row is positive', 'demographic_parity_difference.lower': 'too few samples' },
+    labels: {
+      good: {
+        groups: [
+          { group: 'web', rows: 9, positives: 0, true_positive_rate: null, undefined: { true_positive_rate: 'no row is positive' } },
+        ],
+      },
+    },
+  };
+  const first = evaluation('test', 0.5, { slices, fairness, interval: { level: 0.95 } });
+  const second = evaluation('other', null, { undefined: { f1: 'no prediction' } });
+  const reasons = { 'majority.mcc': 'one label is predicted', 'majority.f1.lower': 'the samples are constant' };
+  const page = plain(await pageOf([first, second, majority('base', 'test', { undefined: reasons })]));
+  for (const text of [
+    '| f1 | 0.5 | n/a (no prediction) | 0.25 |',
+    '| mcc | – | – | n/a (one label is predicted) |',
+    'f1 of baseline: majority: the samples are constant.',
+    'the gap between the best and the worst slice: no sample has both slices.',
+    'mcc of web: all samples are equal.',
+    '| mail | 40 | 0.6 | n/a (one class) | 0 |',
+    '| fax | 2 | 0.6 | 0.5 | n/a (fewer than 10 rows) |',
+    'demographic parity difference: too few samples.',
+    '| equalized odds ratio | n/a (in the group web, no row is positive) |',
+    '| web | 9 | 0 | n/a (no row is positive) |',
+  ])
+    expect(page).toContain(text);
+});
+
+test('a counterfactual test of a regression shows by how much the numbers change', async () => {
+  const counterfactual = {
+    rows: 4,
+    changed: null,
+    mean_change: 0.25,
+    max_change: 0.5,
+    undefined: { changed: 'a regression predicts numbers, not labels' },
+    swaps: [{ from: 'he', to: 'she', rows: 4, changed: null, mean_change: 0.25, shift: {} }],
+    examples: [],
+  };
+  const page = plain(await pageOf([artifact('metrics', file({ split: 'test', metrics: { mse: 0.5 }, counterfactual }))]));
+  expect(page).toContain(
+    'Terms were swapped in 4 texts. The share of changed labels is n/a (a regression predicts numbers, not labels). The predicted number changed by 0.25 on average, and by 0.5 at most.',
+  );
+  expect(page).toContain('| he | she | 4 | 0.25 |');
+});
+
+test('a comparison of a custom step may be incomplete', async () => {
+  const comparison = {
+    metrics: { f1: { value: '0.9', other: 0.8 }, mcc: { value: 0.5, test: 'mcnemar', undefined: 'other rows' }, r: null },
+  };
+  const page = plain(await pageOf([evaluation('test', 0.5, { comparison })]));
+  expect(page).toContain('Comparison with the other predictions\n');
+  expect(page).toContain('| f1 | n/a | 0.8 | n/a | n/a | – |');
+  expect(page).toContain('| mcc | 0.5 | n/a | n/a | n/a | n/a: other rows |');
+});
