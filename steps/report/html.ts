@@ -86,10 +86,15 @@ function table({ caption, header, rows, numeric, more: rest }: Table): string {
     return c === 0 ? `<th scope="row"${attributes}>${inner}</th>` : `<td${attributes}>${inner}</td>`;
   };
   const body = rows.map((row) => `<tr>${row.map(cell).join('')}</tr>`).join('\n');
-  return `<div class="wide" role="group" tabindex="0" aria-label="${escaped(caption)}"><table><caption>${data(caption)}</caption><thead><tr>${heads}</tr></thead><tbody>
+  const links = rows.some((row) => row.some((given) => typeof given !== 'string' && given.to));
+  return `<div class="wide" role="group" tabindex="0" aria-label="${escaped(caption)}"><table><caption>${captionOf(caption, links)}</caption><thead><tr>${heads}</tr></thead><tbody>
 ${body}
 </tbody></table></div>${more(rest)}`;
 }
+
+/** Only this format has links to examples. */
+const captionOf = (caption: string, links: boolean): string =>
+  data(links ? `${caption.replace(/\.?$/, '.')} Counts with a link lead to examples.` : caption);
 
 function matrix({ caption, labels, counts, to }: Matrix): string {
   const totals = counts.map((row) => row.reduce((sum, n) => sum + n, 0));
@@ -104,7 +109,8 @@ function matrix({ caption, labels, counts, to }: Matrix): string {
     });
     return `<tr><th scope="row">${data(labels[r]!)}</th>${cells.join('')}<td class="n total">${count(totals[r]!)}</td></tr>`;
   });
-  return `<div class="wide" role="group" tabindex="0" aria-label="${escaped(caption)}"><table class="matrix"><caption>${data(caption)}</caption><thead><tr><th scope="col">true \\ predicted</th>${heads}<th scope="col" class="total">rows</th></tr></thead><tbody>
+  const links = counts.some((row, r) => row.some((_, c) => to(r, c) !== undefined));
+  return `<div class="wide" role="group" tabindex="0" aria-label="${escaped(caption)}"><table class="matrix"><caption>${captionOf(caption, links)}</caption><thead><tr><th scope="col">true \\ predicted</th>${heads}<th scope="col" class="total">rows</th></tr></thead><tbody>
 ${body.join('\n')}
 </tbody></table></div>`;
 }

@@ -16,6 +16,7 @@ import type { Report, Section } from './document.ts';
 import { explainer } from './explain.ts';
 import { groupSections } from './groups.ts';
 import { htmlOf } from './html.ts';
+import { inOrder } from './judgements.ts';
 import { markdownOf } from './markdown.ts';
 import { mistakesSection } from './mistakes.ts';
 import { numbersSection } from './numbers.ts';
@@ -67,11 +68,11 @@ async function reportOf(request: ReportRequest): Promise<Report> {
     made('The training', () => trainingSection(material.histories)),
     [parts.confusion, parts.numbers, parts.curves, parts.calibration],
     made('The groups of rows', () => (main ? groupSections(main) : [])),
-    made('The behaviour tests', () => behaviorSection(material.behavior)),
+    made('The behaviour tests', () => behaviorSection(inOrder(material.behavior, main))),
     [parts.mistakes, parts.samples],
     made('The sweep', () => sweepSection(run, material.evaluations)),
     made('The data', () => dataSection(material.cards, material.checks)),
-    made('The data checks', () => checksSection(material.checks)),
+    made('The data checks', () => checksSection(inOrder(material.checks, main))),
     run ? runSections(run) : [],
   ]);
   const sections = found
@@ -118,7 +119,7 @@ async function predictionSections(
       confusion: confusion && confusionSection(confusion, main, { examples, words }),
       numbers: rows && (await guarded('The predicted numbers', request, () => numbersSection(rows))),
       curves: rows && confusion && (await guarded('The curves', request, () => curvesSection(rows, confusion, main))),
-      calibration: await guarded('The calibration', request, () => calibrationSection(main, rows, material.calibrations)),
+      calibration: await guarded('The calibration', request, () => calibrationSection(main, rows, inOrder(material.calibrations, main))),
       mistakes: rows && (await guarded('The mistakes', request, () => mistakes(rows, groups, model, request, missing))),
       samples: await guarded('The samples', request, () =>
         samplesSection(request.examples > 0 ? rows : undefined, written, material.samples),

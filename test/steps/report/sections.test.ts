@@ -72,6 +72,7 @@ test('the marks of a set of labels are for a wrong label, or for a missed one', 
     artifact('metrics', file({ split: 'test', metrics: { f1: 0.5 } })),
   ]);
   const [, worst] = /### Mistakes with the highest loss(.*?)\n### /s.exec(page)!;
+  expect(page).not.toContain('link lead to examples');
   const first = [...worst!.matchAll(/id \*\*\d\*\*.*?(?:Raise|Lower) the score of “(\w)”/gs)].map(([, label]) => label);
   expect(first).toEqual(sets.map(({ marked }) => marked));
 });
@@ -179,4 +180,31 @@ test('a comparison of a custom step may be incomplete', async () => {
   expect(page).toContain('Comparison with the other predictions\n');
   expect(page).toContain('| f1 | n/a | 0.8 | n/a | n/a | – |');
   expect(page).toContain('| mcc | 0.5 | n/a | n/a | n/a | n/a: other rows |');
+});
+
+test('of a large sweep, a page has first what failed and what belongs to the best cell', async () => {
+  const text = 'a long text '.repeat(40);
+  const behavior = (passed: boolean) => {
+    const one = { kind: 'invariance', cases: 20, failures: 9, max_failures: '<= 50%', passed, examples: Array(20).fill({ before: text }) };
+    return file({ tests: Object.fromEntries(Array.from({ length: 30 }, (_, i) => [`test ${i}`, one])) });
+  };
+  const check = file({ rows: 9, metrics: { duplicates: 0 }, problems: { empty: 3 } });
+  const calibration = file({ thresholds: { good: 0.4 } });
+  const [passed, failed] = [behavior(true), behavior(false)];
+  const artifacts = Array.from({ length: 40 }, (_, i): Artifact[] => {
+    const of = (role: Role, path: string) => artifact(role, path, { name: `${role}[seed=${i}]`, matrix: { seed: i } });
+    return [
+      evaluation(`test[seed=${i}]`, i === 30 ? 0.9 : 0.5, {}, { matrix: { seed: i } }),
+      of('behavior', i === 20 ? failed : passed),
+      of('checks', check),
+      of('calibration', calibration),
+    ];
+  }).flat();
+  const page = await pageOf(artifacts, { format: 'html' });
+  expect(page.length).toBeLessThan(3e6);
+  const headings = [...page.matchAll(/<h3>((?:behavior|checks)\[seed=\d+\])<\/h3>/g)].map(([, heading]) => heading!);
+  expect(headings).toHaveLength(16);
+  expect(headings.slice(0, 3)).toEqual([20, 30, 0].map((seed) => `behavior[seed=${seed}]`));
+  expect(headings.slice(8, 10)).toEqual([30, 0].map((seed) => `checks[seed=${seed}]`));
+  expect(page.match(/\+ 32 more: /g)).toHaveLength(3);
 });
