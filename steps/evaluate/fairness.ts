@@ -1,7 +1,7 @@
 /** Fairness between the groups of a column, with the definitions of fairlearn; undefined values are null, with the reason. */
 
 import { StepError } from '../../engine/contract/step.ts';
-import { literal, quote } from '../ml/data/sql.ts';
+import { literal } from '../ml/data/sql.ts';
 import { type BootstrapOptions, type Bootstrapped, bootstrap, type Interval, type Units } from '../ml/metrics/bootstrap.ts';
 import { extremes } from '../ml/metrics/counts.ts';
 import {
@@ -17,7 +17,7 @@ import { endsIn, missingEnds } from '../ml/metrics/intervals.ts';
 import type { FairnessFigures, FairnessGroup, FairnessReport } from '../ml/metrics/subgroup-report.ts';
 import type { ProblemType, Task } from '../ml/models/config.ts';
 import { listed } from '../ml/models/json.ts';
-import { EMPTY, type PredictedRows, requireSliceColumn } from './slice-rows.ts';
+import { EMPTY, type PredictedRows, requireSliceColumn, valueText } from './slice-rows.ts';
 
 interface FairnessOptions {
   group: string | string[];
@@ -69,9 +69,8 @@ export async function measureFairness(
   const { columns, positives } = checkFairness(options, predictions, classifier);
   const { min_rows: least = 1 } = options;
   const key = columns
-    .map(
-      (column) => `coalesce(CASE ${quote(column)}::VARCHAR WHEN '' THEN ${literal(EMPTY)} ELSE ${quote(column)}::VARCHAR END, '(missing)')`,
-    )
+    .map((column) => valueText(predictions, column))
+    .map((value) => `coalesce(CASE ${value} WHEN '' THEN ${literal(EMPTY)} ELSE ${value} END, '(missing)')`)
     .join(" || ' / ' || ");
   const sizes = await predictions.database.rows<{ group: string; rows: number }>(
     `SELECT ${key} AS "group", count(*) AS rows FROM ${predictions.table} GROUP BY ALL ORDER BY ALL`,

@@ -55,8 +55,9 @@ function reasonsIn({ slice, undefined: reasons = {} }: MeasuredSlice): string[] 
   ];
 }
 
-function discoveredTable({ error, tested, level, slices, undefined: why }: DiscoveryReport, most: number): Preview {
-  const title = `discovered slices with a higher error: ${error}; ${number(tested)} combinations tested`;
+function discoveredTable({ error, without_error: without, tested, level, slices, undefined: why }: DiscoveryReport, most: number): Preview {
+  const leftOut = without === undefined ? '' : `; ${number(without)} rows without a loss are left out`;
+  const title = `discovered slices with a higher error: ${error}; ${number(tested)} combinations tested${leftOut}`;
   if (slices.length === 0) return { title, lines: [`n/a: ${why}`] };
   const rows = slices.slice(0, most).map(({ where, rows, error, rest, difference, low, high }) => [
     Object.entries(where)

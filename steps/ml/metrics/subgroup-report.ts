@@ -53,6 +53,8 @@ export interface DiscoveryReport {
   error: string;
   columns: string[];
   min_rows: number;
+  /** The number of rows that are left out, because they have no loss. */
+  without_error?: number;
   /** The number of combinations with enough rows. */
   tested: number;
   level: number;

@@ -257,6 +257,12 @@ test('discovered slices: the source with the wrong labels', async () => {
   expect((await preview(outputs.metrics!, 10)).some(({ title }) => title.startsWith('discovered slices'))).toBe(true);
 });
 
+test('discovered slices: the label is left out under any name', async () => {
+  const data = await table(made.map((row) => ({ ...row, sentiment: row.label ?? null })));
+  const { report } = await evaluated({ discover: { min_rows: 10 } }, { ...(await inputs()), data });
+  expect(report.discovered.columns).toEqual(['source', 'year']);
+});
+
 test('a counterfactual test swaps terms in the texts, and reports changed labels and scores', async () => {
   const { report, metrics, outputs } = await evaluated({
     counterfactual: {
