@@ -13,6 +13,7 @@ export default defineConfig({
       'test/steps/calibrate/golden.test.ts',
       'test/steps/check/*.test.ts',
       'test/steps/evaluate/{discover,fairness,slice-rows}.test.ts',
+      'test/steps/require/rows.test.ts',
       'test/steps/ml/*.test.ts',
       'test/steps/ml/{answering,data,generation,metrics,models}/*.test.ts',
       'test/steps/ml/tasks/{measurement,scorer}.test.ts',

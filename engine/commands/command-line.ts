@@ -152,7 +152,7 @@ command('runs [words...]', 'list past runs, show one run, or compare two runs', 
   .option('--json', 'print JSON')
   .addHelpText(
     'after',
-    '\nWithout arguments, the command lists runs. RUN is a number, latest or previous.' +
+    '\nWithout arguments, the command lists runs, with --file those of one pipeline. RUN is a number, latest or previous.' +
       '\nWithout RUN, diff compares the latest finished run with the previous one of the same pipeline.',
   )
   .usage('[show RUN | diff [RUN [RUN]]] [options]');

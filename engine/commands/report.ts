@@ -7,8 +7,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { replaceFile } from '../../cache/atomic-move.ts';
 import { reports } from '../../steps/registry.ts';
 import type { Pipeline } from '../contract/cell.ts';
-import { InvalidError, usage } from '../contract/errors.ts';
-import { displayPath } from '../files/paths.ts';
+import { InvalidError } from '../contract/errors.ts';
 import { canonicalJson } from '../format/scalars.ts';
 import { printableName, printLines } from '../format/terminal-text.ts';
 import { bytes, duration, moment } from '../format/text.ts';
@@ -17,10 +16,10 @@ import { environmentRows } from '../report/environment.ts';
 import { graphOf, svg } from '../report/graph.ts';
 import { nearPath } from '../report/outcome.ts';
 import { type Project, withProject } from '../run/project.ts';
-import { pastRuns, type RunDetails, runDetails } from '../run/records.ts';
+import { type RunDetails, runDetails } from '../run/records.ts';
 import { cellsAbove, failedOutputs, locateOutput, outputHashes, type PastCell, type RunResults, runResults } from '../run/run-results.ts';
 import { cellTest, unknownCell } from '../run/select-cells.ts';
-import { fileAmong, outerProject, projectRoot } from './pipeline-file.ts';
+import { fileAmong, projectRoot } from './pipeline-file.ts';
 import { runNamed } from './runs.ts';
 
 interface ReportOptions {
@@ -42,7 +41,7 @@ export default async function report(words: string[], options: ReportOptions): P
   try {
     const pipeline = await pipelineOf(root, run, scratch);
     const files = await withProject({ root }, { readOnly: true }, async (project) => {
-      const all = runResults(run, pipeline, project);
+      const all = await runResults(run, pipeline, project);
       const results = { ...all, cells: selected(all, cells, run) };
       const { makeReport, roleOf, isGate } = await reports();
       const { artifacts, missing } = await artifactsOf(results, { run, pipeline, project, scratch, roleOf, isGate });
@@ -90,7 +89,7 @@ async function artifactsOf({ cells, current }: RunResults, sources: Sources): Pr
   const roles = new Map<string, ReturnType<RoleOf>>();
   for (const cell of cells) {
     const about = { cell: cell.name, matrix: cell.matrix, above: cellsAbove(cell, byName) };
-    for (const [name, content] of Object.entries(cell.outputs)) {
+    for (const [name, content] of Object.entries(cell.outputs ?? {})) {
       // A copy of another output, such as that of `select`, is what the other one is.
       const role = roleOf(cell.uses, name) ?? roles.get(content.hash);
       if (role === undefined) continue;
@@ -109,10 +108,18 @@ async function artifactsOf({ cells, current }: RunResults, sources: Sources): Pr
     if (isGate(cell.uses) && left.length === 0)
       missing.push(`${cell.name} failed. It left no report, or a later run or \`gc --failed\` has removed it.`);
   }
-  const lost = cells.filter(({ state, outputs }) => Object.keys(outputs).length === 0 && ['ran', 'fresh', 'restored'].includes(state));
-  if (lost.length > 0) missing.push(`The results of these cells are no longer stored: ${lost.map(({ name }) => name).join(', ')}.`);
+  const lost = cells.filter(({ state, outputs }) => outputs === undefined && ['ran', 'fresh', 'restored'].includes(state));
+  const [uncached, removed] = [true, false].map((is) =>
+    lost.filter(({ name }) => uncachedIn(pipeline, name) === is).map(({ name }) => name),
+  );
+  if (removed!.length > 0) missing.push(`The results of these cells are no longer stored: ${removed!.join(', ')}.`);
+  if (uncached!.length > 0)
+    missing.push(`These cells have \`cache: false\`, and their outputs have changed since this run: ${uncached!.join(', ')}.`);
   return { artifacts, missing };
 }
+
+const uncachedIn = (pipeline: Pipeline | undefined, name: string): boolean =>
+  pipeline?.cells.find((cell) => cell.name === name)?.cache === false;
 
 /** What a step finds out and then fails because of it. */
 const JUDGEMENTS: ReadonlySet<string> = new Set(['checks', 'behavior', 'verdict']);
@@ -121,15 +128,7 @@ const JUDGEMENTS: ReadonlySet<string> = new Set(['checks', 'behavior', 'verdict'
 function wanted(root: string, words: string[], file: string | undefined): { run: RunDetails; cells: string[] } {
   const [first, ...rest] = words;
   const isRun = first !== undefined && /^(\d+|latest|previous)$/.test(first);
-  const id = isRun ? runNamed(root, first) : file === undefined ? runNamed(root, 'latest') : latestOf(root, file);
-  return { run: runDetails(root, id)!, cells: isRun ? rest : words };
-}
-
-function latestOf(root: string, file: string): number {
-  const path = resolve(file);
-  const last = pastRuns(root, Number.MAX_SAFE_INTEGER).find(({ pipeline }) => resolve(root, pipeline) === path);
-  if (last) return last.id;
-  throw usage(`${displayPath(path)} has not run yet`, outerProject(root) ?? `Run it: tunesmith run ${nearPath(path)}`);
+  return { run: runDetails(root, runNamed(root, isRun ? first : 'latest', file))!, cells: isRun ? rest : words };
 }
 
 /** The pipeline as it is now, with the parameters of the run; undefined if it cannot be read. */
@@ -177,10 +176,11 @@ function factsOf(run: RunDetails, { cells, current }: RunResults, { all, pipelin
       ...(pipeline?.description ? [pipeline.description] : []),
     ],
     ...(run.state !== 'ended' && { unfinished: unfinishedText(run, current ? pipeline : undefined, all) }),
-    cells: cells.map(({ name, state, seconds, why, failure, result, uses }) => ({
+    cells: cells.map(({ name, state, seconds, lastSeconds, why, failure, result, uses }) => ({
       cell: name,
       state,
       seconds,
+      time: seconds !== undefined ? duration(seconds) : lastSeconds !== undefined ? `${duration(lastSeconds)} (last execution)` : undefined,
       why,
       failure,
       result,
@@ -203,12 +203,17 @@ function factsOf(run: RunDetails, { cells, current }: RunResults, { all, pipelin
   };
 }
 
-/** Which cells have no end is known if the pipeline is still the same. The run may not have selected all of them. */
+/**
+ * Which cells have no record is known if the pipeline is still the same: a run records the fresh ones when it ends. The run may not
+ * have selected all of them.
+ */
 function unfinishedText({ state }: RunDetails, pipeline: Pipeline | undefined, all: PastCell[]): string {
   const ended = new Set(all.map(({ name }) => name));
   const open = (pipeline?.cells ?? []).filter(({ name }) => !ended.has(name)).map(({ name }) => name);
   const names =
-    open.length === 0 ? '' : ` These cells have no result in it: ${open.slice(0, 20).join(', ')}${open.length > 20 ? ' …' : ''}.`;
+    open.length === 0
+      ? ''
+      : ` It has no record of these cells, which were fresh or had not ended: ${open.slice(0, 20).join(', ')}${open.length > 20 ? ' …' : ''}.`;
   return `The run ${state === 'running' ? 'is in progress' : 'was interrupted'}.${names}`;
 }
 

@@ -28,16 +28,33 @@ import { lastLog, pastRuns, type RunDetails, type RunRecord, readRecords, runDet
 import { cellsNamed, unknownCell } from '../run/select-cells.ts';
 import { fileAmong, openPipeline, outerProject, type PipelineOptions, projectRoot } from './pipeline-file.ts';
 
-/** The number of a run, which the user gives as a number, `latest` or `previous`. */
-export function runNamed(root: string, word: string): number {
+/** The number of a run, which the user gives as a number, `latest` or `previous`. `file`: the pipeline, if the user names one. */
+export function runNamed(root: string, word: string, file?: string): number {
   const place = ['latest', 'previous'].indexOf(word);
   if (place < 0 && !/^\d{1,15}$/.test(word)) throw usage(`"${word}" is no run`, 'Give the number of a run, latest or previous.');
-  const known = pastRuns(root, Number.MAX_SAFE_INTEGER).map(({ id }) => id);
-  if (known.length === 0) throw usage('there are no runs yet', outerProject(root));
-  const id = place < 0 ? Number(word) : known[place];
+  const all = pastRuns(root, Number.MAX_SAFE_INTEGER);
+  if (all.length === 0 && file === undefined) throw usage('there are no runs yet', outerProject(root));
+  const known = ofPipeline(all, root, file);
+  if (known.length === 0)
+    throw usage(
+      `${displayPath(resolve(file!))} has not run yet`,
+      outerProject(root) ?? `Run it: tunesmith run ${nearPath(resolve(file!))}`,
+    );
+  const id = place < 0 ? Number(word) : known[place]?.id;
   if (id === undefined) throw usage('there is no run before the latest', '`tunesmith runs` lists them.');
-  if (!known.includes(id)) throw usage(`there is no run ${word}`, '`tunesmith runs` lists them.');
-  return id;
+  if (known.some((run) => run.id === id)) return id;
+  const other = all.find((run) => run.id === id);
+  if (other)
+    throw usage(
+      `run ${id} is a run of ${printableName(other.pipeline)}, not of ${displayPath(resolve(file!))}`,
+      'Name that pipeline, or none.',
+    );
+  throw usage(`there is no run ${word}`, '`tunesmith runs` lists them.');
+}
+
+/** The runs of a pipeline; all runs without one. */
+function ofPipeline(runs: RunRecord[], root: string, file: string | undefined): RunRecord[] {
+  return file === undefined ? runs : runs.filter(({ pipeline }) => resolve(root, pipeline) === resolve(file));
 }
 
 /** `1a2b3c4`, or `1a2b3c4+` if there were uncommitted changes. */
@@ -73,7 +90,8 @@ export default async function listRuns(words: string[], options: RunsOptions): P
       'Write `tunesmith runs`, `tunesmith runs show 12` or `tunesmith runs diff 11 12`.',
     );
   if (shown !== undefined) return printLines(showRun(root, shown, options));
-  const all = pastRuns(root, options.rows);
+  const { file, rows } = options;
+  const all = file === undefined ? pastRuns(root, rows) : ofPipeline(pastRuns(root, Number.MAX_SAFE_INTEGER), root, file).slice(0, rows);
   const ids = all.map(({ id }) => id);
   const metrics = chosenMetrics(root, ids, options.metric);
   if (options.metric !== undefined && all.length > 0 && metrics.size === 0)
@@ -106,8 +124,8 @@ function listLines(all: RunRecord[], metrics: Map<number, ChosenMetric>): string
 
 /* `tunesmith runs show RUN`: the parameters, environment and results of one run. */
 
-function showRun(root: string, word: string, { json }: RunsOptions): string[] {
-  const id = runNamed(root, word);
+function showRun(root: string, word: string, { json, file }: RunsOptions): string[] {
+  const id = runNamed(root, word, file);
   const [record, text] = readRecords(root, (records) => {
     const run = records.run(id)!;
     return [run, run.text === undefined ? undefined : records.text(run.text)] as const;
@@ -168,19 +186,19 @@ function settingLines(run: RunDetails, colors: Colors): string[] {
 }
 
 /** Compares the latest finished run with the one before it of the same pipeline. An argument replaces one, and need not be finished. */
-function diffRuns(root: string, words: string[], { json }: RunsOptions): string[] {
-  const compared = compareRuns(root, ...pairNamed(root, words))!;
+function diffRuns(root: string, words: string[], { json, file }: RunsOptions): string[] {
+  const compared = compareRuns(root, ...pairNamed(root, words, file))!;
   return json ? [printableJson(compared)] : lines(compared, colorsFor(process.stdout));
 }
 
-function pairNamed(root: string, [first, second]: string[]): [before: number, after: number] {
-  const all = pastRuns(root, Number.MAX_SAFE_INTEGER);
+function pairNamed(root: string, [first, second]: string[], file: string | undefined): [before: number, after: number] {
+  const all = ofPipeline(pastRuns(root, Number.MAX_SAFE_INTEGER), root, file);
   const finished = all.filter(({ state }) => state === 'ended');
   const [latest] = finished;
   const before = (id: number, pipeline: string) => finished.find((run) => run.id < id && run.pipeline === pipeline)?.id;
   const idOf = (word: string) => {
-    if (!latest || !/^(latest|previous)$/.test(word)) return runNamed(root, word);
-    return word === 'latest' ? latest.id : (before(latest.id, latest.pipeline) ?? runNamed(root, word));
+    if (!latest || !/^(latest|previous)$/.test(word)) return runNamed(root, word, file);
+    return word === 'latest' ? latest.id : (before(latest.id, latest.pipeline) ?? runNamed(root, word, file));
   };
   if (first !== undefined && second !== undefined) return [idOf(first), idOf(second)];
   if (!latest)
@@ -280,7 +298,7 @@ export async function logs(words: string[], options: PipelineOptions & { run?: s
   const cells = cellsNamed(pipeline, word);
   if (cells.length === 0) throw new InvalidError([unknownCell(pipeline, word)]);
 
-  const id = options.run === undefined ? undefined : runNamed(pipeline.root, options.run);
+  const id = options.run === undefined ? undefined : runNamed(pipeline.root, options.run, file ?? options.file);
   const logOf = id === undefined ? (cell: string) => lastLog(pipeline, cell) : logsOfRun(pipeline.root, id);
   const logs = cells.map(({ name }) => ({ name, log: logOf(name) })).filter(({ log }) => log !== undefined && existsSync(log));
   if (logs.length === 0 && id !== undefined)

@@ -172,7 +172,7 @@ async function artifactsOfRun(words: string[], run: string, options: PipelineOpt
     throw usage('show --run needs a cell or step, and an output', 'For example: tunesmith show train.history --run 12');
   const pipeline = await openPipeline(file, options, { lastRun: true });
   const { pastOutputs } = await import('../run/past-runs.ts');
-  const number = runNamed(pipeline.root, run);
+  const number = runNamed(pipeline.root, run, file ?? options.file);
   const [step, output] = second === undefined ? cellAndOutput(word) : [word, second];
   const ofStep = cellTest(step);
   const { outputs, gone } = await pastOutputs(

@@ -221,7 +221,7 @@ function isCommit(word: unknown): word is string {
 async function readToken(): Promise<string | undefined> {
   const { HF_TOKEN, HUGGING_FACE_HUB_TOKEN, HF_TOKEN_PATH, HF_HOME, XDG_CACHE_HOME } = process.env;
   const home = HF_HOME ?? join(XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'huggingface');
-  const file = (HF_TOKEN_PATH ?? join(home, 'token')).replace(/^~(?=\/|$)/, homedir());
+  const file = (HF_TOKEN_PATH ?? join(home, 'token')).replace(/^~(?=\/|$)/, () => homedir());
   const token = HF_TOKEN || HUGGING_FACE_HUB_TOKEN || (await readFile(file, 'utf8').catch(() => ''));
   return token.replace(/\s/g, '') || undefined;
 }

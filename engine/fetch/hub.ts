@@ -242,7 +242,7 @@ class HubCache {
     folder: string,
     private readonly fileHashes: FileHashCache,
   ) {
-    this.#root = root.replace(/^~(?=\/|$)/, homedir());
+    this.#root = root.replace(/^~(?=\/|$)/, () => homedir());
     this.#folder = join(this.#root, folder);
     this.#locks = join(this.#root, '.locks', folder);
   }

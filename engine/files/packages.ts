@@ -60,7 +60,7 @@ function subpath(exports: unknown, sub: string): unknown {
     if (after === undefined || !sub.startsWith(before!) || !sub.endsWith(after)) continue;
     const star = sub.slice(before!.length, sub.length - after.length);
     const found = chosen(target);
-    return found?.replaceAll('*', star);
+    return found?.replaceAll('*', () => star);
   }
   return undefined;
 }

@@ -139,15 +139,24 @@ export function readsAtItsPlace(cell: Cell, other: Cell, { folder }: Pipeline): 
 }
 
 /** Whether a cell with `cache: false` has run with the same inputs and its outputs are unchanged. */
-async function unchangedOutputs(cell: Cell, { freshness }: PlannedCell, { records, cache }: Project): Promise<PlannedCell | undefined> {
-  if (!freshness) return undefined;
+async function unchangedOutputs(cell: Cell, { freshness }: PlannedCell, project: Project): Promise<PlannedCell | undefined> {
+  const outputs = freshness && (await outputsLastWritten(cell, freshness.fingerprint, project));
+  return outputs && { state: 'fresh', why: '', freshness, outputs, final: true };
+}
+
+/** The outputs at their places; undefined if one of them is not what the cell last wrote with this fingerprint. */
+export async function outputsLastWritten(
+  cell: Cell,
+  fingerprint: string,
+  { records, cache }: Project,
+): Promise<Record<string, Content> | undefined> {
   const outputs: Record<string, Content> = Object.create(null);
   for (const [name, { path }] of Object.entries(cell.outputs)) {
     const content = await contentOf(path, cache.fileHashes).catch(() => undefined);
-    if (!content || records.lastWritten(path, freshness.fingerprint) !== content.hash) return undefined;
+    if (!content || records.lastWritten(path, fingerprint) !== content.hash) return undefined;
     outputs[name] = content;
   }
-  return { state: 'fresh', why: '', freshness, outputs, final: true };
+  return outputs;
 }
 
 function outsideSelection(pipeline: Pipeline, missing: Cell[], plan: Map<string, PlannedCell>): InvalidError {

@@ -259,10 +259,10 @@ export class Records {
     return text === undefined ? [] : JSON.parse(text);
   }
 
-  /** The duration of each cell's last execution. */
-  durations(file: string): Map<string, number> {
-    const sql = `select cell, cells.seconds, max(run) from ${CELLS_OF_RUNS} where pipeline = ? and state = 'ran' group by cell`;
-    const rows = this.#database.all(sql, this.#name(file));
+  /** The duration of each cell's last execution. `until`: the last run that counts. */
+  durations(file: string, until: number = Number.MAX_SAFE_INTEGER): Map<string, number> {
+    const sql = `select cell, cells.seconds, max(run) from ${CELLS_OF_RUNS} where pipeline = ? and run <= ? and state = 'ran' group by cell`;
+    const rows = this.#database.all(sql, this.#name(file), until);
     return new Map(rows.flatMap(({ cell, seconds }) => (isNumber(seconds) ? [[cell, seconds]] : [])));
   }
 

@@ -11,22 +11,26 @@ import type { CellState } from '../contract/events.ts';
 import { canonicalJson, compareBytes } from '../format/scalars.ts';
 import type { Components } from './fingerprint.ts';
 import { lockfileEntry } from './lockfile.ts';
+import { outputsLastWritten } from './plan.ts';
 import type { Project } from './project.ts';
-import type { MetricRecord, RunDetails } from './records.ts';
+import type { CellRecord, MetricRecord, RunDetails } from './records.ts';
 import { cellOfName } from './select-cells.ts';
 
 export interface PastCell extends Pick<Cell, 'name' | 'step' | 'matrix' | 'reads' | 'waits'> {
   action: Pick<Cell['action'], 'kind'>;
   state: CellState;
-  /** Of its last execution. */
+  /** Of its execution in this run. */
   seconds?: number;
+  /** Of the execution that made the result, if the run took a result of an earlier one. */
+  lastSeconds?: number;
   why?: string;
   failure?: string;
   result?: string;
   fingerprint?: string;
   /** The built-in step that it uses. */
   uses?: string;
-  outputs: Record<string, Content>;
+  /** Absent if they are no longer stored. */
+  outputs?: Record<string, Content>;
   metrics: MetricRecord[];
 }
 
@@ -38,14 +42,14 @@ export interface RunResults {
 }
 
 /** `pipeline`: as it is now, if it can be read. */
-export function runResults(run: RunDetails, pipeline: Pipeline | undefined, project: Project): RunResults {
+export async function runResults(run: RunDetails, pipeline: Pipeline | undefined, project: Project): Promise<RunResults> {
   const { records, cache } = project;
   const current = pipeline !== undefined && run.text !== undefined && sha256(pipeline.text) === run.text;
   const known = new Map(current ? pipeline.cells.map((cell) => [cell.name, cell]) : []);
   const ended = new Map(run.cells.map((cell) => [cell.cell, cell]));
   const fingerprints = records.fingerprints(run.id);
   const names = new Set([...known.keys(), ...fingerprints.keys(), ...ended.keys()]);
-  const durations = records.durations(join(project.root, run.pipeline));
+  const durations = records.durations(join(project.root, run.pipeline), run.id);
   const results = cache.index.findAll([...fingerprints.values()]);
   const cells: PastCell[] = [];
   for (const name of names) {
@@ -65,18 +69,32 @@ export function runResults(run: RunDetails, pipeline: Pipeline | undefined, proj
       waits: cell?.waits ?? [],
       action: { kind: components?.commands || cell?.action.kind === 'shell' ? 'shell' : 'step' },
       state: end?.state ?? 'fresh',
-      seconds: end?.state === 'ran' || end?.state === 'failed' ? end.seconds : durations.get(name),
+      ...timeOf(end, durations.get(name)),
       why: end?.why,
       failure: end?.failure,
       result: end?.result,
       fingerprint,
       ...(uses !== undefined && { uses }),
-      outputs: (fingerprint === undefined ? undefined : results.get(fingerprint)?.outputs) ?? {},
+      outputs: fingerprint === undefined ? {} : (results.get(fingerprint)?.outputs ?? (await uncachedOutputs(cell, fingerprint, project))),
       metrics: fingerprint === undefined ? [] : records.finalMetrics(name, fingerprint),
     });
   }
   if (!current) followContents(cells, (fingerprint) => records.components(fingerprint));
   return { cells, current };
+}
+
+function timeOf(end: CellRecord | undefined, last: number | undefined): Pick<PastCell, 'seconds' | 'lastSeconds'> {
+  if (end?.state === 'ran' || end?.state === 'failed') return { seconds: end.seconds };
+  return last !== undefined && (!end || end.state === 'fresh' || end.state === 'restored') ? { lastSeconds: last } : {};
+}
+
+/** Of a cell with `cache: false`: they are only at their places. */
+async function uncachedOutputs(
+  cell: Cell | undefined,
+  fingerprint: string,
+  project: Project,
+): Promise<Record<string, Content> | undefined> {
+  return cell && !cell.cache ? outputsLastWritten(cell, fingerprint, project) : undefined;
 }
 
 function builtInOf(components: Components | undefined, cell: Cell | undefined): string | undefined {
@@ -93,7 +111,7 @@ function followContents(cells: PastCell[], componentsOf: (fingerprint: string) =
   for (const cell of cells) {
     const inputs = Object.values((cell.fingerprint && componentsOf(cell.fingerprint)?.inputs) || {});
     cell.reads = [...new Set(inputs.flatMap(({ hash }) => makers.get(hash) ?? []))];
-    for (const [output, { kind, hash, executable }] of Object.entries(cell.outputs))
+    for (const [output, { kind, hash, executable }] of Object.entries(cell.outputs ?? {}))
       makers.set(sha256(canonicalJson([[output, kind, hash, executable]])), cell.name);
   }
 }
@@ -109,7 +127,7 @@ export function cellsAbove(cell: PastCell, byName: ReadonlyMap<string, PastCell>
 
 /** The hashes of a cell's outputs, as the lockfile writes them. */
 export const outputHashes = ({ fingerprint, outputs }: PastCell): [name: string, hash: string][] =>
-  Object.entries(lockfileEntry(fingerprint ?? '', outputs).outputs)
+  Object.entries(lockfileEntry(fingerprint ?? '', outputs ?? {}).outputs)
     .sort(([a], [b]) => compareBytes(a, b))
     .map(([name, bytes]) => [name, bytes.slice(bytes.indexOf(' ') + 1)]);
 

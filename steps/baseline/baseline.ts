@@ -5,7 +5,7 @@ import { Database, type Row } from '../ml/data/database.ts';
 import { literal, quote } from '../ml/data/sql.ts';
 import { namesOf, requireColumn, tableOf } from '../ml/data/table.ts';
 import type { Units } from '../ml/metrics/bootstrap.ts';
-import { endsOf, notesOnIntervals, within } from '../ml/metrics/intervals.ts';
+import { endsOf, noteOnNarrow, notesOnIntervals, within } from '../ml/metrics/intervals.ts';
 import { whyUndefined } from '../ml/metrics/undefined-metrics.ts';
 import { taskFacts } from '../ml/models/config.ts';
 import type { Example } from '../ml/models/token-dataset.ts';
@@ -38,6 +38,8 @@ export async function baseline(context: Context): Promise<void> {
     const units = unitsIn(options.intervals, groups, strata)(allRows({ rows }));
     const measured = Object.entries(methods).map(([name, method]) => measure(name, method, units, context));
     const reasons = Object.assign({}, ...measured.map((one) => one.undefined));
+    const narrow = noteOnNarrow(Object.assign({}, ...measured.map((one) => one.intervals)));
+    if (narrow) context.warn(narrow);
     const all = {
       split: options.split,
       rows,
@@ -75,6 +77,7 @@ function measure(name: string, { metrics, report }: BaselineMethod, units: Units
     name,
     result: { metrics: values, ...(intervals && { intervals }), ...report },
     interval: drawn?.report.interval,
+    intervals: Object.fromEntries(Object.entries(intervals ?? {}).map(([key, ends]) => [`${name}.${key}`, ends])),
     undefined: Object.fromEntries(Object.entries({ ...reasons, ...drawn?.undefined }).map(([key, why]) => [`${name}.${key}`, why])),
   };
 }

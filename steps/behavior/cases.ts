@@ -6,7 +6,7 @@ import { literal, quote } from '../ml/data/sql.ts';
 import { namesOf, requireColumn, tableOf } from '../ml/data/table.ts';
 import { random } from '../ml/models/random.ts';
 import { type Field, type Input, partOfInput } from '../ml/tasks/task.ts';
-import { added, changeLexicon, type NamedChange, namedChange, replacements, type TextChange, typos, versions } from './changes.ts';
+import { added, changeLexicon, listsOf, type NamedChange, namedChange, replacements, type TextChange, typos, versions } from './changes.ts';
 import type { Lexicons } from './lexicons.ts';
 import { fieldNamed } from './model-checks.ts';
 import { type BehaviorTest, type Expectation, type GivenCase, kindOf, NO_TEXTS, readsData, type TestKind } from './options.ts';
@@ -40,7 +40,8 @@ interface Preparing {
   fields: readonly Field[];
   columns: Record<string, string>;
   data: string | undefined;
-  split: string | undefined;
+  /** False for data without splits. */
+  split: string | false | undefined;
   rows: number;
   seed: number;
 }
@@ -147,12 +148,15 @@ class Maker {
 function changeOf({ change, add, at = 'end' }: BehaviorTest, lexicons: Lexicons): TextChange | undefined {
   if (add !== undefined) return (text, random) => [add].flat().map((phrase) => added(text, filledAtRandom(phrase, lexicons, random), at));
   if (change === undefined) return undefined;
-  const [name, form] = typeof change === 'string' ? [change, undefined] : Object.entries(change)[0]!;
+  const [name, form] = formOf(change);
   if (name === 'typos') return typos((form as number | undefined) ?? 1);
   if (name === 'replace') return replacements(form as [string, string][]);
   if (name === 'lexicon') return changeLexicon(lexicons[form as string]!);
   return namedChange(name as NamedChange, form as string | undefined, lexicons);
 }
+
+const formOf = (change: NonNullable<BehaviorTest['change']>): [name: string, form: unknown] =>
+  typeof change === 'string' ? [change, undefined] : Object.entries(change)[0]!;
 
 function filledAtRandom(phrase: string, lexicons: Lexicons, random: () => number): string {
   const slots = slotsOf(phrase);
@@ -182,7 +186,7 @@ async function* rowsOf(folder: string, { fields, columns, split }: Preparing): A
     const { text } = await namesOf(folder);
     const used = fields
       .filter(({ optional }) => !optional)
-      .map((field) => ({ field, column: columns[field.name] ?? (field.name === 'text' ? text : undefined) ?? field.name }));
+      .map((field) => ({ field, column: own(columns, field.name) ?? (field.name === 'text' ? text : undefined) ?? field.name }));
     for (const { column } of used) requireColumn(known, column, 'data');
     const condition = await splitCondition(database, table, { split, hasSplits: known.some(({ name }) => name === 'split') });
     const selected = used.map(({ field: { name, group }, column }) =>
@@ -199,12 +203,16 @@ async function* rowsOf(folder: string, { fields, columns, split }: Preparing): A
 async function splitCondition(
   database: Database,
   table: string,
-  { split, hasSplits }: { split: string | undefined; hasSplits: boolean },
+  { split, hasSplits }: { split: string | false | undefined; hasSplits: boolean },
 ): Promise<string> {
   if (!hasSplits) {
-    if (split === undefined) return '';
-    throw new StepError('the data have no column `split`', 'Remove `split`, or give the `data` of a split step.', ['split']);
+    if (!split) return '';
+    throw new StepError('the data have no column `split`', 'Write `split: false`, or give the `data` of a split step.', ['split']);
   }
+  if (split === false)
+    throw new StepError('`split: false`, but the data have a column `split`', 'Set `split` to the name of a split, such as test.', [
+      'split',
+    ]);
   const name = split ?? 'test';
   const splits = await database.rows<{ split: string }>(
     `SELECT DISTINCT split::VARCHAR AS split FROM ${table} WHERE split IS NOT NULL ORDER BY ALL`,
@@ -218,11 +226,15 @@ async function splitCondition(
   return ` WHERE split::VARCHAR = ${literal(name)}`;
 }
 
+const own = <T>(map: Record<string, T>, key: string): T | undefined => (Object.hasOwn(map, key) ? map[key] : undefined);
+
 const textsIn = (texts: string | Record<string, string>): string[] => (typeof texts === 'string' ? [texts] : Object.values(texts));
 
 /** The lexicons that a test uses. */
 export function lexiconsOf({ template, change, add }: BehaviorTest): string[] {
   const texts = [...[template ?? []].flat().flatMap(textsIn), ...[add ?? []].flat()];
   const used = texts.flatMap(slotsOf).map(lexiconOf);
-  return typeof change === 'object' && typeof change.lexicon === 'string' ? [...used, change.lexicon] : used;
+  if (change === undefined) return used;
+  const [name, form] = formOf(change);
+  return [...used, ...(name === 'lexicon' ? [form as string] : listsOf(name as NamedChange, form as string | undefined))];
 }

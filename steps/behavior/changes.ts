@@ -27,7 +27,6 @@ export type NamedChange = keyof typeof FORMS;
 
 /** Without `form`: all forms. */
 export function namedChange(name: NamedChange, form: string | undefined, lexicons: Lexicons): TextChange {
-  const { female_name, male_name, last_name, city, country } = lexicons as Record<string, readonly string[]>;
   const one = (forms: Record<string, TextChange>): TextChange =>
     form === undefined ? (text, random) => Object.values(forms).flatMap((change) => change(text, random)) : forms[form]!;
   switch (name) {
@@ -40,12 +39,9 @@ export function namedChange(name: NamedChange, form: string | undefined, lexicon
     }
     case 'punctuation':
       return form === undefined ? punctuation : one({ strip: (text) => [stripPunctuation(text)], add: (text) => [addFullStop(text)] });
-    case 'names': {
-      const [first, last] = [[female_name!, male_name!], [last_name!]];
-      return form === undefined ? changeListed(...first, ...last) : one({ first: changeListed(...first), last: changeListed(...last) });
-    }
+    case 'names':
     case 'locations':
-      return form === undefined ? changeListed(city!, country!) : one({ city: changeListed(city!), country: changeListed(country!) });
+      return changeListed(...listsOf(name, form).map((list) => lexicons[list]!));
     case 'numbers':
       return (text, random) => [changeNumbers(text, random)];
     case 'urls':
@@ -56,6 +52,17 @@ export function namedChange(name: NamedChange, form: string | undefined, lexicon
         replace: (text, random) => [replaceHandles(text, random)],
       });
   }
+}
+
+/** The lexicons that each form of a change replaces words of. */
+const LISTS: Partial<Record<NamedChange, Record<string, readonly string[]>>> = {
+  names: { first: ['female_name', 'male_name'], last: ['last_name'] },
+  locations: { city: ['city'], country: ['country'] },
+};
+
+export function listsOf(name: NamedChange, form: string | undefined): readonly string[] {
+  const forms = LISTS[name] ?? {};
+  return form === undefined ? Object.values(forms).flat() : (forms[form] ?? []);
 }
 
 /** The versions of a text that differ from it, each once; no empty ones. */

@@ -1,5 +1,7 @@
 /** Contractions of English, with the pairs and the rules of CheckList's `Perturb.contract` and `Perturb.expand_contractions`. */
 
+import { folded } from '../ml/data/terms.ts';
+
 const VERBS = 'are could did does do had has have is might must need ought should was were would'.split(' ');
 
 /** Full and short forms, in both directions. */
@@ -37,7 +39,7 @@ const ONLY_SHORT: [full: string, short: string][] = [
   ]),
 ];
 
-/** By the other form in lower case. */
+/** By the other form without case. */
 const SHORT = new Map(PAIRS.map(([full, short]) => [full.toLowerCase(), short]));
 const FULL = new Map([...ONLY_SHORT, ...PAIRS].map(([full, short]) => [short.toLowerCase(), full]));
 
@@ -52,11 +54,11 @@ const FULL_FORMS = new RegExp(`(?<![\\p{L}\\p{N}_])(?:${alternatives(SHORT.keys(
 const SHORT_FORMS = new RegExp(`(?<![\\p{L}\\p{N}_])(?:${alternatives(FULL.keys())})(?![\\p{L}\\p{N}_])`, 'giu');
 
 /** Contracts each full form that a space follows: "it is good" → "it's good". */
-export const contract = (text: string): string => text.replace(FULL_FORMS, (found) => likeFirst(found, SHORT.get(found.toLowerCase())!));
+export const contract = (text: string): string => text.replace(FULL_FORMS, (found) => likeFirst(found, SHORT.get(folded(found))!));
 
 /** Expands each short form: "don't" → "do not". */
 export const expand = (text: string): string =>
-  text.replace(SHORT_FORMS, (found) => likeFirst(found, FULL.get(found.toLowerCase().replaceAll('’', "'"))!));
+  text.replace(SHORT_FORMS, (found) => likeFirst(found, FULL.get(folded(found).replaceAll('’', "'"))!));
 
 /** With a first letter in the case of the found text. */
 function likeFirst(found: string, form: string): string {

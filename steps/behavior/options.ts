@@ -209,7 +209,12 @@ export const optionSchemas = {
       .map((name) => `\`${name}\``)
       .join(', ')}.`,
   },
-  split: { type: 'string', minLength: 1, description: 'The split of `data` whose texts are tested. Default: `test`.' },
+  split: {
+    anyOf: [{ type: 'string', minLength: 1 }, { const: false }],
+    defaultInMatrix: 'validation',
+    description:
+      'The split of `data` whose texts are tested. Default: `test`, or all texts if the data have no column `split`. In a matrix the default is `validation`, so that no model is chosen by its results on `test`. `false`: the data have no column `split`.',
+  },
   rows: {
     type: 'integer',
     minimum: 1,
@@ -247,7 +252,8 @@ export function thresholdOf(given: number | string): FailureLimit | undefined {
   const [, sign = '<=', digits, percent] = /^\s*(<=|≤|<)?\s*(\d+(?:\.\d+)?)\s*(%)?\s*$/.exec(String(given)) ?? [];
   if (digits === undefined) return undefined;
   const strict = sign === '<';
-  const number = percent ? Number(digits) / 100 : Number(digits);
+  // Not a division: 0.7 / 100 is less than 0.007, so 7 of 1,000 cases would be too many.
+  const number = Number(percent ? `${digits}e-2` : digits);
   const share = percent !== undefined || digits.includes('.');
   if ((share && number > 1) || (strict && number === 0)) return undefined;
   return { unit: share ? 'share' : 'count', limit: number, strict, text: `${strict ? '<' : '<='} ${digits}${percent ?? ''}` };

@@ -75,7 +75,7 @@ export const worstOf = ({ judged }: TestResult, most: number): Judged[] =>
     .sort((a, b) => b.severity - a.severity)
     .slice(0, most);
 
-export function reportOf(results: TestResult[], about: { task: string; seed: number; split: string | undefined }): object {
+export function reportOf(results: TestResult[], about: { task: string; seed: number; split: string | false | undefined }): object {
   const kinds = new Map<TestKind, TestResult[]>();
   for (const result of results) kinds.set(result.test.kind, [...(kinds.get(result.test.kind) ?? []), result]);
   return {
@@ -118,7 +118,7 @@ function caseRow({ row, before, after, expected, answer, answerAfter, score, sco
   const { [field]: text, words: _, ...others } = before;
   return {
     row: row ?? null,
-    ...others,
+    ...Object.fromEntries(Object.entries(others).map(([name, value]) => [columnOf(name), value])),
     before: text!,
     after: after?.[field] ?? null,
     expected: expected ?? null,
@@ -129,6 +129,9 @@ function caseRow({ row, before, after, expected, answer, answerAfter, score, sco
   };
 }
 
+/** The column of another field. A name of a column of the cases gets a prefix; SQL ignores the case of names. */
+const columnOf = (field: string): string => (Object.hasOwn(COLUMNS, field.toLowerCase()) ? `input_${field}` : field);
+
 /* The table of cases. */
 
 export async function writeCases(folder: string, results: TestResult[]): Promise<void> {
@@ -138,7 +141,7 @@ export async function writeCases(folder: string, results: TestResult[]): Promise
   const rows = results.flatMap(({ test, judged }) =>
     judged.map((one, i) => {
       const row = caseRow(one, test);
-      for (const name of Object.keys(row)) if (!(name in COLUMNS)) others.add(name);
+      for (const name of Object.keys(row)) if (!Object.hasOwn(COLUMNS, name)) others.add(name);
       return JSON.stringify({
         id: `${test.name}-${String(i + 1).padStart(6, '0')}`,
         test: test.name,

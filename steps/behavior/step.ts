@@ -4,7 +4,7 @@ import { type BehaviorTest, checkOptions, NO_TEXTS, optionSchemas, readsData } f
 
 export default declareStep({
   name: 'behavior',
-  version: 1,
+  version: 2,
   description:
     'Tests the behaviour of a model as CheckList does: minimum functionality, invariance and direction, with templates and changed texts.',
   options: optionSchemas,

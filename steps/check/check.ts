@@ -49,7 +49,7 @@ export async function check(context: Context): Promise<void> {
       examples: await findings.examples(data, options.examples),
     };
     await writeFile(outputs.report!, `${JSON.stringify(report, null, 2)}\n`);
-    await cp(inputs.data, outputs.data!, { recursive: true, mode: constants.COPYFILE_FICLONE });
+    await cp(inputs.data, outputs.data!, { recursive: true, dereference: true, mode: constants.COPYFILE_FICLONE });
     announce(data, report, context);
     refuseMissed(limits, findings, context);
   } finally {

@@ -4,7 +4,6 @@
  */
 
 import { BIGINT, VARCHAR } from '../ml/data/database.ts';
-import { literal } from '../ml/data/sql.ts';
 import { wilsonInterval } from '../ml/metrics/proportions.ts';
 import type { CheckedData, Findings } from './findings.ts';
 import type { Labels } from './labels.ts';
@@ -104,17 +103,18 @@ const SHORTENED = `CASE WHEN length(__text) > 2000 THEN left(__text, 1000) || ' 
 async function candidates({ database }: CheckedData, names: string[], part: string, coverage: number): Promise<Phrases> {
   const phrases = new Phrases(names.length);
   const most = Math.min(SAMPLED_OF_LABEL, Math.ceil(SAMPLED / names.length));
-  for (const [i, name] of names.entries()) {
-    const found = await database.rows<{ text: string }>(
-      `SELECT ${SHORTENED} AS text FROM bodies JOIN (SELECT row FROM keyed JOIN contents USING (hash)
-         WHERE contents.first = row AND keyed.label = ${literal(name)} AND ${part} = 0 ORDER BY hash LIMIT ${most}) ON __row = row`,
-    );
+  const found = await database.rows<{ label: string; text: string }>(
+    `SELECT label, ${SHORTENED} AS text FROM bodies JOIN (SELECT row, keyed.label FROM keyed JOIN contents USING (hash)
+       WHERE contents.first = row AND keyed.label IS NOT NULL AND ${part} = 0
+       QUALIFY row_number() OVER (PARTITION BY keyed.label ORDER BY hash) <= ${most}) ON __row = row`,
+  );
+  const texts = Map.groupBy(found, ({ label }) => label);
+  for (const [i, name] of names.entries())
     phrases.addFrequent(
-      found.map(({ text }) => tokensIn(text)),
+      (texts.get(name) ?? []).map(({ text }) => tokensIn(text)),
       i,
       coverage,
     );
-  }
   return phrases;
 }
 

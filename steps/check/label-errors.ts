@@ -15,7 +15,7 @@ import {
   selfConfidence,
 } from '../ml/metrics/confident-learning.ts';
 import { random } from '../ml/models/random.ts';
-import type { CheckedData, Findings } from './findings.ts';
+import { type CheckedData, count, type Findings } from './findings.ts';
 import type { Labels } from './labels.ts';
 
 export interface LabelErrorOptions {
@@ -37,8 +37,9 @@ export async function checkLabelErrors(
   if (labels.why !== undefined) return unknown(labels.why);
   if (labels.lists) return unknown('rows have lists of labels');
   if (labels.names.length < 2) return unknown(`all rows have the label ${JSON.stringify(labels.names[0])}`);
-  const { names, rare, examples, counts } = await readExamples(data, labels.names, options.folds);
+  const { names, rare, examples, counts, tooLarge } = await readExamples(data, labels.names, options.folds);
   if (names.length < 2) return unknown(`fewer than two labels have ${options.folds} different texts, one for each fold`);
+  if (tooLarge !== undefined) return unknown(tooLarge);
 
   const labelNumbers = Int32Array.from(examples, ({ label }) => label);
   const { folds } = options;
@@ -100,14 +101,29 @@ async function readExamples({ database }: CheckedData, labels: string[], folds: 
   );
   const examples: LabelledRow[] = [];
   const counts = new WordCounts();
+  const rare = labels.filter((label) => !numbers.has(label));
   for await (const chunk of found)
     for (const { row, content, text, label: name } of chunk) {
       const label = numbers.get(name);
       if (label === undefined) continue;
       examples.push({ row, content, label });
       counts.add(text);
+      const tooLarge = whyTooLarge(names.length, { words: counts.words, rows: examples.length });
+      if (tooLarge !== undefined) return { names, rare, examples, counts, tooLarge };
     }
-  return { names, rare: labels.filter((label) => !numbers.has(label)), examples, counts };
+  return { names, rare, examples, counts };
+}
+
+/** Weights of the bag of words, each of which needs 136 bytes, and probabilities, each of which needs 8. */
+const MOST_WEIGHTS = 10_000_000;
+const MOST_PROBABILITIES = 100_000_000;
+
+function whyTooLarge(labels: number, { words, rows }: { words: number; rows: number }): string | undefined {
+  const outputs = labels === 2 ? 1 : labels;
+  const why = (most: number, what: string) =>
+    `${count(labels)} labels and more than ${count(Math.floor(most))} ${what} need too much memory for the bag of words`;
+  if (words > MOST_WEIGHTS / outputs) return why(MOST_WEIGHTS / outputs, 'different words');
+  return rows > MOST_PROBABILITIES / labels ? why(MOST_PROBABILITIES / labels, 'rows') : undefined;
 }
 
 /** Deals the texts of each label to the folds, in random order. Rows with the same text are in the same fold. */

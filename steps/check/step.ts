@@ -30,7 +30,7 @@ const FIGURES = [
 
 export default declareStep({
   name: 'check',
-  version: 1,
+  version: 2,
   description:
     'Checks data before training: schema, missing values, labels, duplicates, leakage of labels, lengths, languages and probable label errors.',
   inputs: {

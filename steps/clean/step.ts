@@ -4,7 +4,7 @@ import { pairsProblem, swapSchema } from '../ml/data/terms.ts';
 
 export default declareStep({
   name: 'clean',
-  version: 2,
+  version: 3,
   description: 'Cleans texts, drops duplicates and texts that are too short or too long, and counts every change.',
   aliases: aliasesOf({
     columns: 'column text_column fields field',

@@ -367,6 +367,7 @@ const nameOf = (files: SourceFile[]) =>
 
 const labelsOf = (labels: Record<string, number>) =>
   Object.entries(labels)
+    .sort(([, a], [, b]) => b - a)
     .slice(0, 10)
     .map(([name, rows]) => `${plainOrQuoted(name)} ${number(rows)}`)
     .join(', ') + (Object.keys(labels).length > 10 ? ', …' : '');

@@ -391,7 +391,8 @@ async function columnsOf(database: Database, path: string, source: string): Prom
   try {
     return await database.columns(`read_parquet(${literal(path)})`);
   } catch (error) {
-    if (error instanceof QueryError) throw new StepError(`${source}: cannot be read as Parquet: ${error.message.replaceAll(path, source)}`);
+    if (error instanceof QueryError)
+      throw new StepError(`${source}: cannot be read as Parquet: ${error.message.replaceAll(path, () => source)}`);
     throw error;
   }
 }

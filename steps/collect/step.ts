@@ -4,7 +4,7 @@ import { ENCODINGS } from '../ml/data/encodings.ts';
 
 export default declareStep({
   name: 'collect',
-  version: 4,
+  version: 5,
   description: 'Reads files into a table, decodes mails, and selects columns and rows with SQL.',
   aliases: aliasesOf({
     files: 'file path paths data data_files input inputs filepath',

@@ -27,8 +27,8 @@ interface Surroundings {
   /** The data that the texts come from. */
   data: string;
   threads: number;
-  /** Of the interval. */
-  level: number;
+  /** Of the interval; undefined if there is to be none. */
+  level: number | undefined;
   signal: AbortSignal;
   progress(done: number): void;
 }
@@ -157,7 +157,7 @@ class Tally {
       .slice(0, this.most);
   }
 
-  report(level: number): CounterfactualReport {
+  report(level: number | undefined): CounterfactualReport {
     this.#keepLargest();
     if (this.rows === 0) {
       const why = 'no text contains a term of `counterfactual.swap`';
@@ -170,7 +170,7 @@ class Tally {
       changed: share(this.#changed, this.rows),
       ...(this.regression
         ? { undefined: { changed: 'a regression predicts numbers, not labels' } }
-        : { interval: wilsonInterval({ hits: this.#changed, rows: this.rows }, level) }),
+        : level !== undefined && { interval: wilsonInterval({ hits: this.#changed, rows: this.rows }, level) }),
       mean_change: mean(this.#changes),
       max_change: this.#changes.reduce((most, change) => Math.max(most, change), 0),
       swaps: this.#ofSwap.flatMap(({ rows, changed, changes, shift }, i) => {

@@ -5,10 +5,11 @@
  */
 
 import { quote } from '../ml/data/sql.ts';
-import { quantile } from '../ml/metrics/counts.ts';
+import { picked, quantile } from '../ml/metrics/counts.ts';
 import { meansInterval, newcombeInterval, type SampleSums } from '../ml/metrics/proportions.ts';
 import type { DiscoveredSlice, DiscoveryReport } from '../ml/metrics/subgroup-report.ts';
-import { CODE_NAMES, codesOf, frequentValues, type PredictedRows, requireSliceColumn } from './slice-rows.ts';
+import { sameAsLabel } from './predictions.ts';
+import { CODE_NAMES, codesOf, frequentValues, type PredictedRows, requireSliceColumn, valueText } from './slice-rows.ts';
 
 /** The value of each row in a column, as an index of `values`. */
 export interface CodedColumn {
@@ -105,16 +106,14 @@ export async function discoverIn(
   { columns, min_rows = 20, max = 10 }: { columns?: string[]; min_rows?: number; max?: number },
   candidates: string[],
 ): Promise<DiscoveryReport> {
-  const { database, table } = predictions;
   const used = columns ?? (await groupColumns(predictions, candidates));
   const coded: CodedColumn[] = [];
   for (const column of used) coded.push(await codedColumn(predictions, column));
   const correct = predictions.columns.some(({ name }) => name === 'correct');
-  const error = correct ? 'CASE WHEN correct THEN 0 ELSE 1 END' : 'coalesce(loss, 0)';
-  const errors: number[] = [];
-  for await (const chunk of database.stream<{ error: number }>(`SELECT (${error})::DOUBLE AS error FROM ${table}`))
-    for (const row of chunk) errors.push(row.error);
-  const { tested, found } = discoverSlices(coded, Float64Array.from(errors), { min_rows, max, level: LEVEL });
+  const errors = await numbersOf(predictions, correct ? 'CASE WHEN correct THEN 0 ELSE 1 END' : 'loss');
+  const known = Int32Array.from(errors.keys()).filter((row) => Number.isFinite(errors[row]!));
+  const of = coded.map(({ codes, ...column }) => ({ ...column, codes: known.map((row) => codes[row]!) }));
+  const { tested, found } = discoverSlices(of, picked(errors, known), { min_rows, max, level: LEVEL });
   const none =
     tested === 0
       ? `no combination of ${used.length === 0 ? 'columns' : used.join(', ')} has at least ${min_rows} rows, and as many other rows`
@@ -123,6 +122,7 @@ export async function discoverIn(
     error: correct ? 'the share of rows that are predicted incorrectly' : 'the mean loss',
     columns: used,
     min_rows,
+    ...(known.length < errors.length && { without_error: errors.length - known.length }),
     tested,
     level: LEVEL,
     slices: found,
@@ -132,17 +132,40 @@ export async function discoverIn(
 
 const LEVEL = 0.95;
 
+/** The numbers of an SQL expression, in the order of the rows; NaN if missing. */
+async function numbersOf({ database, table }: PredictedRows, sql: string): Promise<number[]> {
+  const numbers: number[] = [];
+  // Values that JSON cannot represent come as texts.
+  for await (const chunk of database.stream<{ value: number | string | null }>(`SELECT (${sql})::DOUBLE AS value FROM ${table}`))
+    for (const { value } of chunk) numbers.push(value === null ? Number.NaN : Number(value));
+  return numbers;
+}
+
 /** Of these columns, those with few values, and numbers. */
-async function groupColumns({ database, table, columns }: PredictedRows, candidates: string[]): Promise<string[]> {
+async function groupColumns(predictions: PredictedRows, candidates: string[]): Promise<string[]> {
+  const { database, table, columns } = predictions;
   const found: string[] = [];
   for (const { name, type } of columns.filter((one) => candidates.includes(one.name))) {
     if (isNumber(type)) found.push(name);
     else if (!type.endsWith('[]') && !/^(STRUCT|MAP)/.test(type)) {
-      const { count } = await database.row<{ count: number }>(`SELECT count(DISTINCT ${quote(name)}::VARCHAR) AS count FROM ${table}`);
+      const { count } = await database.row<{ count: number }>(
+        `SELECT count(DISTINCT ${valueText(predictions, name)}) AS count FROM ${table}`,
+      );
       if (count <= MOST_VALUES) found.push(name);
     }
   }
   return found;
+}
+
+/** Whether each row has its label in this column. */
+export async function agreesWithLabel({ database, table, columns }: PredictedRows, column: string): Promise<boolean> {
+  const [label, given] = ['label', column].map((name) => columns.find((one) => one.name === name));
+  const same = label && given && sameAsLabel(label.type, given.type);
+  if (same === undefined) return false;
+  const { different } = await database.row<{ different: number }>(
+    `SELECT count(*) AS different FROM (SELECT label AS own, ${quote(column)} AS given FROM ${table}) WHERE NOT coalesce(${same}, false)`,
+  );
+  return different === 0;
 }
 
 const isNumber = (type: string): boolean => /^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*)$/.test(type);
@@ -153,13 +176,8 @@ async function codedColumn(predictions: PredictedRows, column: string): Promise<
   const { count, values } = await frequentValues(predictions, column, MOST_VALUES);
   if (!isNumber(type) || count <= MOST_VALUES)
     return { name: column, values: [...values, ...CODE_NAMES], codes: await codesOf(predictions, column, values) };
-  const numbers: number[] = [];
-  const { database, table } = predictions;
-  for await (const chunk of database.stream<{ value: number | null }>(`SELECT ${quote(column)}::DOUBLE AS value FROM ${table}`))
-    for (const { value } of chunk) numbers.push(value ?? Number.NaN);
-  const sorted = Float64Array.from(numbers)
-    .filter((value) => !Number.isNaN(value))
-    .sort();
+  const numbers = await numbersOf(predictions, quote(column));
+  const sorted = Float64Array.from(numbers).filter(Number.isFinite).sort();
   const edges = [...new Set([0.25, 0.5, 0.75].map((share) => quantile(sorted, share)))];
   const short = (edge: number) => String(Number(edge.toPrecision(4)));
   const names = [...edges, Number.NaN].map((edge, i) =>

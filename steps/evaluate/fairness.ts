@@ -1,14 +1,23 @@
 /** Fairness between the groups of a column, with the definitions of fairlearn; undefined values are null, with the reason. */
 
 import { StepError } from '../../engine/contract/step.ts';
-import { literal, quote } from '../ml/data/sql.ts';
+import { literal } from '../ml/data/sql.ts';
 import { type BootstrapOptions, type Bootstrapped, bootstrap, type Interval, type Units } from '../ml/metrics/bootstrap.ts';
-import { FAIRNESS, type FairnessMetric, fairnessMetrics, type GroupCounts, GroupedFlags, ratesOf } from '../ml/metrics/fairness.ts';
+import { extremes } from '../ml/metrics/counts.ts';
+import {
+  extremeGroups,
+  FAIRNESS,
+  type FairnessMetric,
+  fairnessMetrics,
+  type GroupCounts,
+  GroupedFlags,
+  ratesOf,
+} from '../ml/metrics/fairness.ts';
 import { endsIn, missingEnds } from '../ml/metrics/intervals.ts';
 import type { FairnessFigures, FairnessGroup, FairnessReport } from '../ml/metrics/subgroup-report.ts';
 import type { ProblemType, Task } from '../ml/models/config.ts';
 import { listed } from '../ml/models/json.ts';
-import { EMPTY, type PredictedRows, requireSliceColumn } from './slice-rows.ts';
+import { EMPTY, type PredictedRows, requireSliceColumn, valueText } from './slice-rows.ts';
 
 interface FairnessOptions {
   group: string | string[];
@@ -60,9 +69,8 @@ export async function measureFairness(
   const { columns, positives } = checkFairness(options, predictions, classifier);
   const { min_rows: least = 1 } = options;
   const key = columns
-    .map(
-      (column) => `coalesce(CASE ${quote(column)}::VARCHAR WHEN '' THEN ${literal(EMPTY)} ELSE ${quote(column)}::VARCHAR END, '(missing)')`,
-    )
+    .map((column) => valueText(predictions, column))
+    .map((value) => `coalesce(CASE ${value} WHEN '' THEN ${literal(EMPTY)} ELSE ${value} END, '(missing)')`)
     .join(" || ' / ' || ");
   const sizes = await predictions.database.rows<{ group: string; rows: number }>(
     `SELECT ${key} AS "group", count(*) AS rows FROM ${predictions.table} GROUP BY ALL ORDER BY ALL`,
@@ -106,20 +114,21 @@ function decidedByFew(groups: { group: string; rows: number }[], counts: GroupCo
   const [all, without] = [figuresOf(groups.map((_, g) => g)), enough.length < 2 ? [] : figuresOf(enough)];
   const names = NAMES.filter((name) => all.some((figures, k) => !Object.is(figures[name], without[k]?.[name])));
   if (names.length === 0) return undefined;
-  const isExtreme = (g: number) =>
-    labels.some((rates) =>
-      (['selection_rate', 'true_positive_rate', 'false_positive_rate'] as const).some((rate) => {
-        const others = rates.flatMap((own, other) => (other === g ? [] : [own[rate]]));
-        const value = rates[g]![rate];
-        return Number.isNaN(value) || others.every((other) => value < other) || others.every((other) => value > other);
-      }),
-    );
+  const extreme = new Set(
+    labels.flatMap((rates) =>
+      (['selection_rate', 'true_positive_rate', 'false_positive_rate'] as const).flatMap((rate) =>
+        extremeGroups(rates.map((own) => own[rate])),
+      ),
+    ),
+  );
   const few = groups.filter(({ rows }) => rows < FEW);
-  const deciding = few.filter(({ group }) => isExtreme(groups.findIndex((one) => one.group === group)));
+  const deciding = groups.filter(({ rows }, g) => rows < FEW && extreme.has(g));
   const texts = (deciding.length > 0 ? deciding : few).map(({ group, rows }) => `${group} (${rows} ${rows === 1 ? 'row' : 'rows'})`);
-  const shown = texts.length > 5 ? [...texts.slice(0, 5), `${texts.length - 5} more`] : texts;
-  return `groups with fewer than ${FEW} rows decide ${names.map((name) => `fairness.${name}`).join(', ')}: ${shown.join(', ')}. \`fairness: { min_rows: ${FEW} }\` leaves them out`;
+  return `groups with fewer than ${FEW} rows decide ${names.map((name) => `fairness.${name}`).join(', ')}: ${firstOf(texts).join(', ')}. \`fairness: { min_rows: ${FEW} }\` leaves them out`;
 }
+
+/** The first five, and how many more there are. */
+const firstOf = (texts: string[]): string[] => (texts.length > 5 ? [...texts.slice(0, 5), `${texts.length - 5} more`] : texts);
 
 /** The labels that are positive in turn. */
 function positivesOf({ positive }: FairnessOptions, classifier: Classifier): string[] {
@@ -164,7 +173,7 @@ const ofNames = <T>(value: (name: FairnessMetric) => T): Record<FairnessMetric, 
   Object.fromEntries(NAMES.map((name) => [name, value(name)])) as Record<FairnessMetric, T>;
 
 /** The larger difference, or the smaller ratio. NaN if one of them is undefined. */
-const worst = (name: FairnessMetric, values: number[]): number => (FAIRNESS[name] === 'lower' ? Math.max : Math.min)(...values);
+const worst = (name: FairnessMetric, values: number[]): number => extremes(values)[FAIRNESS[name] === 'lower' ? 1 : 0];
 
 /**
  * For each positive label, and for the worst of them. The whole split is drawn, so a group is larger in some samples than
@@ -253,11 +262,12 @@ function judged(label: string, groups: FairnessGroup[], counts: GroupCounts[], l
   }
   const metrics = nullable(fairnessMetrics(counts.map(ratesOf)));
   const incomplete = groups.flatMap(({ group, undefined: why = {} }) => Object.values(why).map((one) => `in the group ${group}, ${one}`));
-  const none = `no row of any group is predicted ${label}`;
+  const none = (name: string) =>
+    name.startsWith('equalized') ? `no row with the label ${label} is predicted ${label}` : `no row of any group is predicted ${label}`;
   const why = Object.fromEntries(
     NAMES.filter((name) => metrics[name] === null).map((name) => [
       name,
-      name.startsWith('equalized') && incomplete.length > 0 ? incomplete.join('; ') : none,
+      name.startsWith('equalized') && incomplete.length > 0 ? firstOf(incomplete).join('; ') : none(name),
     ]),
   );
   return { metrics, ...(Object.keys(why).length > 0 && { undefined: why }) };

@@ -141,7 +141,7 @@ function refuse(name: string): never {
 /** Whether the column contains the labels that the tokens have. */
 async function isLabel(database: Database, { type }: TableColumn): Promise<boolean> {
   const [own] = (await database.columns('predicted')).filter(({ name }) => name === 'label');
-  const same = SAME[own!.type]!(type);
+  const same = sameAsLabel(own!.type, type);
   if (same === undefined) return false;
   const { different } = await database.row<{ different: number }>(
     `SELECT count(*) AS different FROM (SELECT predicted.label AS own, data.label AS given FROM predicted JOIN data ON data.id::VARCHAR = predicted.id)
@@ -150,7 +150,10 @@ async function isLabel(database: Database, { type }: TableColumn): Promise<boole
   return different === 0;
 }
 
-/** By the type of the label: SQL that compares it with a column of a type; undefined if they cannot be compared. */
+/** SQL that compares a label `own` with a value `given` of a column of a type; undefined if they cannot be compared. */
+export const sameAsLabel = (label: string, type: string): string | undefined => SAME[label]?.(type);
+
+/** By the type of the label. */
 const SAME: Record<string, (type: string) => string | undefined> = {
   VARCHAR: () => "coalesce(given::VARCHAR, '') = own",
   DOUBLE: () => 'abs(try_cast(given::VARCHAR AS DOUBLE) - own) <= 1e-6 * greatest(1, abs(own))',

@@ -71,12 +71,20 @@ async function* valuesOf<V>({ database, table }: PredictedRows, sql: string): As
     for (const { value } of chunk) yield value;
 }
 
+/** SQL of a value as text. NaN is a missing value. */
+export function valueText({ columns }: Pick<PredictedRows, 'columns'>, column: string): string {
+  const type = columns.find(({ name }) => name === column)?.type;
+  const text = `${quote(column)}::VARCHAR`;
+  return type === 'DOUBLE' || type === 'FLOAT' ? `CASE WHEN NOT isnan(${quote(column)}) THEN ${text} END` : text;
+}
+
 /** The most frequent values of a column as texts, without missing values, and the number of all values. */
-export async function frequentValues({ database, table }: PredictedRows, column: string, most: number) {
-  const value = `${quote(column)}::VARCHAR`;
+export async function frequentValues(predictions: PredictedRows, column: string, most: number) {
+  const { database, table } = predictions;
+  const value = valueText(predictions, column);
   const { count } = await database.row<{ count: number }>(`SELECT count(DISTINCT ${value}) AS count FROM ${table}`);
   const values = await database.rows<{ value: string }>(
-    `SELECT ${value} AS value FROM ${table} WHERE ${value} IS NOT NULL GROUP BY ALL ORDER BY count(*) DESC, value LIMIT ${most}`,
+    `SELECT ${value} AS value FROM ${table} WHERE (${value}) IS NOT NULL GROUP BY ALL ORDER BY count(*) DESC, value LIMIT ${most}`,
   );
   return { count, values: values.map((row) => row.value) };
 }
@@ -85,7 +93,7 @@ export async function frequentValues({ database, table }: PredictedRows, column:
 export async function codesOf(predictions: PredictedRows, column: string, values: string[]): Promise<Int32Array> {
   const places = new Map(values.map((value, place) => [value, place]));
   const codes: number[] = [];
-  for await (const value of valuesOf<string>(predictions, `${quote(column)}::VARCHAR`))
+  for await (const value of valuesOf<string>(predictions, valueText(predictions, column)))
     codes.push(value === null ? values.length + 1 : (places.get(value) ?? values.length));
   return Int32Array.from(codes);
 }

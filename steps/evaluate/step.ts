@@ -11,7 +11,7 @@ const { max_time: _, num_return_sequences: __, ...generation } = generationOptio
 
 export default declareStep({
   name: 'evaluate',
-  version: 8,
+  version: 9,
   description: 'Evaluates a trained model on a split.',
   options: {
     split: {
@@ -30,7 +30,7 @@ export default declareStep({
     positive: {
       type: 'string',
       description:
-        'The positive label if there are two labels, for precision, recall, f1, roc_auc and average_precision. Default: the last label in sort order. Labels that are numbers are sorted by value.',
+        'The positive label if there are two labels, for precision, recall, f1, roc_auc and average_precision, and for `fairness`. Default: the last label in sort order. Labels that are numbers are sorted by value.',
     },
     generation: {
       type: 'object',
@@ -106,8 +106,9 @@ export default declareStep({
   },
   libraries: ['onnxruntime-node', '@tensorflow/tfjs', 'tokenizers', '@duckdb/node-api'],
   threads: 'all',
-  check({ positive, metrics, slices, counterfactual }) {
-    const idle = positive !== undefined && metrics !== undefined && !POSITIVE_METRICS.some((name) => metrics.includes(name));
+  check({ positive, metrics, slices, counterfactual, fairness }) {
+    const measured = metrics === undefined || POSITIVE_METRICS.some((name) => metrics.includes(name));
+    const idle = positive !== undefined && !measured && (fairness === undefined || fairness.positive !== undefined);
     return [
       ...(idle
         ? [{ option: 'positive', message: `\`positive\` applies to ${POSITIVE_METRICS.join(', ')}, and \`metrics\` has none of them` }]

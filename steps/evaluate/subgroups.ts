@@ -17,7 +17,7 @@ import type { Split, TokensInfo } from '../ml/models/token-dataset.ts';
 import { allRows, type UnitsOf } from '../ml/tasks/resampling.ts';
 import { requireData } from './ahead.ts';
 import { counterfactualTest } from './counterfactual.ts';
-import { discoverIn } from './discover.ts';
+import { agreesWithLabel, discoverIn } from './discover.ts';
 import { measureFairness } from './fairness.ts';
 import type { SliceDefinition } from './slice-options.ts';
 import type { PredictedRows } from './slice-rows.ts';
@@ -74,7 +74,8 @@ export async function measureSubgroups(context: Context, measured: MeasuredModel
         figures[`gap.${name}`] = { value: gap, better: 'lower', interval, undefined: why, noInterval };
       fields.slices = reports as unknown as Json;
     }
-    if (discover) fields.discovered = (await discoverIn(predictions, discover, await groupsIn(context, measured))) as unknown as Json;
+    if (discover)
+      fields.discovered = (await discoverIn(predictions, discover, await groupsIn(context, measured, predictions))) as unknown as Json;
     if (fairness) {
       const report = await fairnessOf(fairness, predictions, { ...measured, warn: context.warn });
       for (const [name, better] of Object.entries(FAIRNESS) as [FairnessMetric, MetricDirection][])
@@ -93,7 +94,7 @@ export async function measureSubgroups(context: Context, measured: MeasuredModel
         model: context.inputs.model,
         data: requireData(context.inputs.data, 'counterfactual'),
         threads: context.threads,
-        level: measured.bootstrap?.level ?? LEVEL,
+        level: measured.bootstrap?.level,
         signal: context.signal,
         progress: (done) => context.progress(done, undefined, { predicting: 'swapped texts' }),
       });
@@ -111,8 +112,6 @@ export async function measureSubgroups(context: Context, measured: MeasuredModel
     database.close();
   }
 }
-
-const LEVEL = 0.95;
 
 function fairnessOf(
   options: NonNullable<Context['options']['fairness']>,
@@ -140,14 +139,18 @@ export function recordFigures(figures: Subgroups['figures'], { metric, warn }: P
   return { metrics, intervals, undefined: reasons };
 }
 
-/** The columns of the data that are neither texts that the model reads nor the label. */
-async function groupsIn(context: Context, { info }: MeasuredModel): Promise<string[]> {
+/** The columns of the data that are neither texts that the model reads nor the label, under any name. */
+async function groupsIn(context: Context, { info, model }: MeasuredModel, predictions: PredictedRows): Promise<string[]> {
   if (context.options.discover?.columns) return context.options.discover.columns;
   const database = await Database.open();
   try {
     const columns = await database.columns(tableOf(requireData(context.inputs.data, 'discover')));
     const others = new Set(['id', 'split', 'label', ...Object.values(info.fields ?? {})]);
-    return columns.map(({ name }) => name).filter((name) => !others.has(name));
+    const flags = model.problem === 'multi_label_classification' ? model.labels : [];
+    const found: string[] = [];
+    for (const { name } of columns)
+      if (!others.has(name) && !flags.includes(name) && !(await agreesWithLabel(predictions, name))) found.push(name);
+    return found;
   } finally {
     database.close();
   }

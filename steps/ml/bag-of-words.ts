@@ -5,11 +5,13 @@
  * https://scikit-learn.org/stable/modules/feature_extraction.html#tfidf-term-weighting
  */
 
-import { minimize } from './minimize.ts';
+import { memoryLimit, StepError } from '../../engine/contract/step.ts';
+import { bytesToMinimize, minimize } from './minimize.ts';
 
 export function bagOfWords(train: LabelledText[], classes: number, texts: string[]): number[] {
   const counts = new WordCounts();
   for (const { text } of train) counts.add(text);
+  refuseTooLarge(counts.words, classes);
   const all = [...train.keys()];
   const idf = inverseFrequencies(counts, all);
   const model = fitLogistic(
@@ -24,6 +26,18 @@ export function bagOfWords(train: LabelledText[], classes: number, texts: string
     const s = model.scores(rows, i);
     return classes === 2 ? Number(s[0]! > 0) : s.indexOf(Math.max(...s));
   });
+}
+
+/** @throws StepError if the machine has too little memory for the weights */
+function refuseTooLarge(words: number, classes: number): void {
+  const bytes = bytesToMinimize(words * (classes === 2 ? 1 : classes));
+  if (bytes <= memoryLimit()) return;
+  const [needed, available] = [bytes, memoryLimit()].map((size) => `${(size / 2 ** 30).toFixed(1)} GiB`);
+  throw new StepError(
+    `the bag of words needs ${needed} of memory for ${words.toLocaleString('en-US')} words and ${classes} labels, and ${available} are available`,
+    'Leave it out: `methods: [majority]`.',
+    ['methods'],
+  );
 }
 
 interface LabelledText {

@@ -19,6 +19,9 @@ interface Step {
 const MEMORY = 5;
 const MOST_ITERATIONS = 1000;
 
+/** The memory that a search needs, in bytes. */
+export const bytesToMinimize = (variables: number): number => 8 * variables * (7 + 2 * MEMORY);
+
 /** The minimum of a convex function. `start` is not changed. */
 export function minimize(objective: Objective, start: Float64Array, { tolerance, curvature }: MinimizeOptions): Float64Array {
   const size = start.length;

@@ -1,7 +1,8 @@
 /** The parts of evaluate's metrics file that compare groups of rows, as tables. */
 
 import { FAIRNESS } from '../ml/metrics/fairness.ts';
-import type { CounterfactualReport, DiscoveryReport, FairnessReport, SliceReport } from '../ml/metrics/subgroup-report.ts';
+import { notesOnIntervals } from '../ml/metrics/intervals.ts';
+import type { CounterfactualReport, DiscoveryReport, FairnessReport, MeasuredSlice, SliceReport } from '../ml/metrics/subgroup-report.ts';
 import { figure, more, number, type Preview, withBounds } from './part.ts';
 
 /** The parts that the file has. */
@@ -38,12 +39,25 @@ function sliceTable(name: string, { by, metric, min_rows, gap, interval, undefin
   return {
     title: `slices ${name} (${by}), the worst first; gap of ${metric} ${found}; slices with fewer than ${min_rows} rows do not count`,
     table: { header: ['slice', 'rows', metric, 'gap', ...others], rows, numeric: [false, ...(rows[0]?.slice(1).map(() => true) ?? [])] },
+    lines: slices.slice(0, most).flatMap(reasonsIn),
     ...more(slices.length - rows.length, 'slices'),
   };
 }
 
-function discoveredTable({ error, tested, level, slices, undefined: why }: DiscoveryReport, most: number): Preview {
-  const title = `discovered slices with a higher error: ${error}; ${number(tested)} combinations tested`;
+/** Why metrics of a slice are undefined or have no interval. The metrics of the split have the reasons of the gap. */
+function reasonsIn({ slice, undefined: reasons = {} }: MeasuredSlice): string[] {
+  const ofMetrics = Object.entries(reasons).filter(([name]) => !/\.(lower|upper)$/.test(name));
+  return [
+    ...[...Map.groupBy(ofMetrics, ([, why]) => why)].map(
+      ([why, own]) => `${own.map(([name]) => name).join(', ')} of ${slice} ${own.length > 1 ? 'are' : 'is'} undefined: ${why}`,
+    ),
+    ...notesOnIntervals({}, reasons).map((note) => `${slice}: ${note}`),
+  ];
+}
+
+function discoveredTable({ error, without_error: without, tested, level, slices, undefined: why }: DiscoveryReport, most: number): Preview {
+  const leftOut = without === undefined ? '' : `; ${number(without)} rows without a loss are left out`;
+  const title = `discovered slices with a higher error: ${error}; ${number(tested)} combinations tested${leftOut}`;
   if (slices.length === 0) return { title, lines: [`n/a: ${why}`] };
   const rows = slices.slice(0, most).map(({ where, rows, error, rest, difference, low, high }) => [
     Object.entries(where)
@@ -95,6 +109,9 @@ function fairnessTables(
           ]),
           numeric: [false, true, true, true, true, true],
         },
+        lines: shown.flatMap((one) =>
+          Object.entries(one.undefined ?? {}).map(([rate, why]) => `${rate.replaceAll('_', ' ')} of ${one.group} is undefined: ${why}`),
+        ),
         ...more(groups.length - shown.length, 'groups'),
       };
     }),

@@ -1,7 +1,7 @@
 /** Behaviour tests: the failure rate of each test, and failed cases. */
 
 import { type Fields, fieldsOf, type JsonFile, listOf, numberOf, plainText, withBounds } from './artifacts.ts';
-import { type Block, beginning, percent, type Section, type ShownExample, shown, type TableCell } from './document.ts';
+import { type Block, beginning, count, percent, type Section, type ShownExample, shown, type TableCell } from './document.ts';
 import { ofEach } from './judgements.ts';
 
 export function behaviorSection(all: readonly JsonFile[]): Section | undefined {
@@ -10,8 +10,10 @@ export function behaviorSection(all: readonly JsonFile[]): Section | undefined {
 }
 
 function behaviorBlocks(file: Fields): Block[] {
-  const tests = Object.entries(fieldsOf(file.tests)).map(([name, test]) => ({ name, test: fieldsOf(test) }));
-  if (tests.length === 0) return [];
+  const all = Object.entries(fieldsOf(file.tests)).map(([name, test]) => ({ name, test: fieldsOf(test) }));
+  if (all.length === 0) return [];
+  const isFailed = ({ test }: (typeof all)[number]) => Number(test.passed === false);
+  const tests = all.length > MOST_TESTS ? all.toSorted((a, b) => isFailed(b) - isFailed(a)).slice(0, MOST_TESTS) : all;
   const blocks: Block[] = [
     {
       kind: 'table',
@@ -30,6 +32,7 @@ function behaviorBlocks(file: Fields): Block[] {
         ];
       }),
       numeric: [2, 3, 4, 5],
+      ...(all.length > tests.length && { more: `+ ${count(all.length - tests.length)} more tests` }),
     },
   ];
   for (const { name, test } of tests) {
@@ -44,6 +47,8 @@ function behaviorBlocks(file: Fields): Block[] {
   }
   return blocks;
 }
+
+const MOST_TESTS = 60;
 
 const MOST_CASES = 4;
 

@@ -4,6 +4,7 @@ import { thinned } from '../ml/metrics/curves.ts';
 import { type EvaluationFile, type Fields, fieldsOf, type JsonFile, listOf, numberOf, numbersOf, textOf } from './artifacts.ts';
 import { type Confusion, cellAnchor, setAnchor } from './confusion.ts';
 import { type Block, beginning, count, counted, note, percent, type Section, shown, type Table, visible } from './document.ts';
+import { MOST_FILES, moreFiles } from './judgements.ts';
 import { lineChart, reliabilityChart } from './plots.ts';
 import type { PredictionTable } from './predictions.ts';
 
@@ -19,7 +20,7 @@ export function confusionSection(
   if (counts && labels.length <= MOST_LABELS)
     blocks.push({
       kind: 'matrix',
-      caption: `Rows are true ${words ? 'tags of words' : 'labels'}, columns are predicted ${words ? 'tags' : 'labels'}. The color shows the share of the row.${examples.size > 0 ? ' Counts with a link lead to examples.' : ''}`,
+      caption: `Rows are true ${words ? 'tags of words' : 'labels'}, columns are predicted ${words ? 'tags' : 'labels'}. The color shows the share of the row.`,
       labels,
       counts,
       to: anchor,
@@ -37,9 +38,10 @@ export function confusionSection(
 const MOST_LABELS = 25;
 
 function confusedPairs(labels: string[], counts: number[][], anchor: (row: number, column: number) => string | undefined): Table {
-  const pairs = counts.flatMap((row, r) =>
-    row.flatMap((n, c) => (r !== c && n > 0 ? [{ r, c, n, total: row.reduce((sum, k) => sum + k, 0) }] : [])),
-  );
+  const pairs = counts.flatMap((row, r) => {
+    const total = row.reduce((sum, k) => sum + k, 0);
+    return row.flatMap((n, c) => (r !== c && n > 0 ? [{ r, c, n, total }] : []));
+  });
   pairs.sort((a, b) => b.n - a.n);
   const most = pairs.slice(0, 40);
   return {
@@ -60,7 +62,7 @@ function setTable(labels: string[], sets: NonNullable<Confusion['sets']>, exampl
   const linked = (n: number, id: string) => ({ text: count(n), ...(examples.has(id) && { to: id }) });
   return {
     kind: 'table',
-    caption: `How often each label was predicted${examples.size > 0 ? '. Counts with a link lead to examples' : ''}`,
+    caption: 'How often each label was predicted',
     header: ['label', 'correct', 'wrong', 'missed'],
     rows: most.map((label, i) => {
       const { hits, added, missed } = sets[i]!;
@@ -186,7 +188,8 @@ export async function calibrationSection(
       },
     });
   }
-  for (const { name, file } of calibrations) blocks.push(...calibrationTables(name, file));
+  for (const { name, file } of calibrations.slice(0, MOST_FILES)) blocks.push(...calibrationTables(name, file));
+  blocks.push(...moreFiles(calibrations.slice(MOST_FILES)));
   return blocks.length === 0 ? undefined : { id: 'calibration', title: 'Calibration', blocks };
 }
 

@@ -45,31 +45,37 @@ export const cellAnchor = (row: number, column: number): string => `cell-${row}-
 /** The anchor of the examples of a label of a set. */
 export const setAnchor = (row: number, kind: 'added' | 'missed'): string => `${kind}-${row}`;
 
+/** A cell of the matrix, or what is wrong with a label of sets. */
+type Found = { rows: number; row: number; right?: boolean } & ({ column: number } | { kind: 'missed' | 'added' });
+
 /** The groups that have examples in the report: the most frequent mistakes, and then what was right. */
 export function groupsOf({ labels, counts, sets }: Confusion, { words }: { words: boolean }): ConfusedGroup[] {
-  const name = (label: string) => `“${visible(label)}”`;
-  const unit = (n: number) => counted(n, words ? 'word' : 'row');
-  const cells = (counts ?? []).flatMap((counted, row) =>
-    counted.map((rows, column): ConfusedGroup => {
-      const [label, prediction] = [labels[row]!, labels[column]!];
-      const right = row === column;
-      const heading = `${name(label)} ${right ? 'predicted correctly' : `predicted as ${name(prediction)}`}: ${unit(rows)}`;
-      return { id: cellAnchor(row, column), heading, rows, how: { label, prediction }, ...(right && { right }) };
-    }),
-  );
-  const ofSets = (sets ?? []).flatMap(({ added, missed }, row): ConfusedGroup[] => [
-    { id: setAnchor(row, 'missed'), heading: `${name(labels[row]!)} missed: ${unit(missed)}`, rows: missed, how: { missed: labels[row]! } },
-    {
-      id: setAnchor(row, 'added'),
-      heading: `${name(labels[row]!)} predicted wrongly: ${unit(added)}`,
-      rows: added,
-      how: { added: labels[row]! },
-    },
-  ]);
-  return [...cells, ...ofSets]
-    .filter(({ rows }) => rows > 0)
-    .sort((a, b) => Number(a.right ?? false) - Number(b.right ?? false) || b.rows - a.rows)
-    .slice(0, MOST_GROUPS);
+  const found: Found[] = [];
+  for (const [row, counted] of counts?.entries() ?? [])
+    for (const [column, rows] of counted.entries()) if (rows > 0) found.push({ rows, right: row === column, row, column });
+  for (const [row, { missed, added }] of sets?.entries() ?? []) {
+    if (missed > 0) found.push({ rows: missed, row, kind: 'missed' });
+    if (added > 0) found.push({ rows: added, row, kind: 'added' });
+  }
+  found.sort((a, b) => Number(a.right ?? false) - Number(b.right ?? false) || b.rows - a.rows);
+  // There may be a million cells, so only the groups that are shown get a heading.
+  return found.slice(0, MOST_GROUPS).map((one) => groupOf(one, labels, counted(one.rows, words ? 'word' : 'row')));
+}
+
+function groupOf(found: Found, labels: string[], size: string): ConfusedGroup {
+  const { rows, row, right } = found;
+  const label = labels[row]!;
+  const quoted = (text: string) => `“${visible(text)}”`;
+  if ('kind' in found) {
+    const { kind } = found;
+    const what = kind === 'missed' ? 'missed' : 'predicted wrongly';
+    const how = kind === 'missed' ? { missed: label } : { added: label };
+    return { id: setAnchor(row, kind), heading: `${quoted(label)} ${what}: ${size}`, rows, how };
+  }
+  const prediction = labels[found.column]!;
+  const what = right ? 'predicted correctly' : `predicted as ${quoted(prediction)}`;
+  const id = cellAnchor(row, found.column);
+  return { id, heading: `${quoted(label)} ${what}: ${size}`, rows, how: { label, prediction }, ...(right && { right }) };
 }
 
 const MOST_GROUPS = 25;

@@ -38,7 +38,7 @@ export function dataSection(cards: readonly JsonFile[], checks: readonly JsonFil
 
 /** The rows of each split, and how many of them have each label. */
 function splitTable({ name, file }: JsonFile): Table {
-  const labels = Object.keys(numbersOf(file.labels));
+  const labels = mostFrequent(file).map(({ label }) => label);
   const columns = labels.length <= MOST_LABELS ? labels : [];
   return {
     kind: 'table',
@@ -90,10 +90,19 @@ function nearDuplicates(checks: readonly JsonFile[]): Block[] {
 /** More different numbers than this are ranges. */
 const MOST_NUMBERS = 20;
 
-/** Labels, the most frequent first; many different numbers as ranges of equal width. */
+/** The labels of the card. In JSON, names that are whole numbers lose their order. */
+const mostFrequent = (file: Fields): { label: string; n: number }[] =>
+  Object.entries(numbersOf(file.labels))
+    .map(([label, n]) => ({ label, n: n ?? 0 }))
+    .sort((a, b) => b.n - a.n);
+
+/** Labels, the most frequent first; many different numbers as ranges of equal width. Whole numbers are names of classes. */
 function labelCounts(file: Fields): { labels: { label: string; n: number }[]; ranges: boolean } {
-  const labels = Object.entries(numbersOf(file.labels)).map(([label, n]) => ({ label, n: n ?? 0 }));
-  const ranges = labels.length > MOST_NUMBERS && labels.every(({ label }) => label !== '' && Number.isFinite(Number(label)));
+  const labels = mostFrequent(file);
+  const ranges =
+    labels.length > MOST_NUMBERS &&
+    labels.every(({ label }) => label.trim() !== '' && Number.isFinite(Number(label))) &&
+    labels.some(({ label }) => !Number.isInteger(Number(label)));
   if (!ranges) return { labels, ranges };
   const values = labels.map(({ label }) => Number(label));
   const [low, high] = [Math.min(...values), Math.max(...values)];
@@ -108,6 +117,13 @@ function balance({ name, file }: JsonFile): Block[] {
   const total = labels.reduce((sum, { n }) => sum + n, 0);
   const most = labels.slice(0, 20);
   const unlabelled = numberOf(file.unlabelled);
+  const uncounted = (numberOf(file.rows) ?? 0) - (unlabelled ?? 0) - mostFrequent(file).reduce((sum, { n }) => sum + n, 0);
+  if (uncounted > 0)
+    return [
+      note(
+        `Distribution of the labels: n/a (the card of ${name} counts only the ${count(Object.keys(numbersOf(file.labels)).length)} most frequent labels; ${counted(uncounted, 'row')} have others).`,
+      ),
+    ];
   return [
     {
       kind: 'picture',

@@ -65,7 +65,7 @@ export async function explainer(
 /** The predicted label; of a set, first those that are wrong or missed. */
 function explainedLabels({ truth, predicted }: PredictedExample, labels: string[]): string[] {
   const added = predicted.filter((name) => !truth.includes(name));
-  const missed = predicted.length === 0 ? truth : [];
+  const missed = truth.filter((name) => !predicted.includes(name));
   return [...new Set([...added, ...missed, ...predicted])].filter((name) => labels.includes(name)).slice(0, MOST_LABELS);
 }
 
@@ -168,9 +168,10 @@ function strongest({ label, attribution, fields }: ExplainedLabel, texts: Record
       .slice(0, 5)
       .map((token) => `${beginning(written(token), 40)} (${token.value > 0 ? '+' : '−'}${shown(Math.abs(token.value))})`);
   const [up, down] = [side(1), side(-1)];
+  const what = `the ${label === undefined ? 'number' : `score of “${label}”`}`;
   return [
-    ...(up.length > 0 ? [`Raise the ${label === undefined ? 'number' : `score of “${label}”`}: ${up.join(', ')}.`] : []),
-    ...(down.length > 0 ? [`Lower it: ${down.join(', ')}.`] : []),
+    ...(up.length > 0 ? [`Raise ${what}: ${up.join(', ')}.`] : []),
+    ...(down.length > 0 ? [`Lower ${up.length > 0 ? 'it' : what}: ${down.join(', ')}.`] : []),
     ...(truncated ? ['The model read only a part of this text.'] : []),
   ];
 }

@@ -12,8 +12,9 @@ import {
   textOf,
   withBounds,
 } from './artifacts.ts';
-import { type Block, beginning, count, note, percent, type Section, shown, type Table, type TableCell } from './document.ts';
+import { type Block, beginning, count, counted, note, percent, type Section, shown, type Table, type TableCell } from './document.ts';
 import { dotChart } from './plots.ts';
+import { withoutInterval } from './reasons.ts';
 
 export function groupSections({ file }: EvaluationFile): Section[] {
   const slices = [
@@ -33,12 +34,13 @@ export function groupSections({ file }: EvaluationFile): Section[] {
 function sliceBlocks(name: string, report: Fields, index: number): Block[] {
   const slices = listOf(report.slices).map(fieldsOf);
   if (slices.length === 0) return [note(`${name}: ${textOf(report.undefined) ?? 'there are no slices'}.`)];
+  const without = withoutInterval('figure', noIntervals(slices, report));
   const metric = textOf(report.metric) ?? Object.keys(numbersOf(fieldsOf(slices[0]).metrics))[0] ?? 'metric';
   const gap = numberOf(report.gap);
   const by = textOf(report.by);
   const measuredOf = (slice: Fields) => fieldsOf(slice.metrics)[metric];
   const shownSlices = slices.slice(0, MOST);
-  const table = sliceTable(name, shownSlices, slices.length);
+  const table = sliceTable(name, { slices: shownSlices, metric, report }, slices.length);
   const bars = shownSlices.flatMap((slice) => {
     const value = numberOf(measuredOf(slice));
     const own = boundsOf(fieldsOf(slice.intervals)[metric]);
@@ -62,7 +64,7 @@ function sliceBlocks(name: string, report: Fields, index: number): Block[] {
         : `The gap in ${metric} between the best and the worst slice is ${withBounds(gap, report.interval)}.`,
     ),
   ];
-  if (bars.length === 0) return [...blocks, table];
+  if (bars.length === 0) return [...blocks, table, ...without];
   return [
     ...blocks,
     {
@@ -76,12 +78,40 @@ function sliceBlocks(name: string, report: Fields, index: number): Block[] {
       svg: dotChart(bars, metric),
       table,
     },
+    ...without,
   ];
+}
+
+/** The gap, and metrics of slices, that have a value but no interval. */
+function noIntervals(slices: Fields[], report: Fields): { name: string; why: string }[] {
+  const ofGap = textOf(report.no_interval);
+  const ofSlices = slices.flatMap((slice) => {
+    const reasons = fieldsOf(slice.undefined);
+    const values: Fields = { ...fieldsOf(slice.metrics), gap: slice.gap };
+    return Object.entries(values).flatMap(([name, value]) => {
+      const why = textOf(reasons[`${name}.lower`]) ?? textOf(reasons[`${name}.upper`]);
+      return numberOf(value) === undefined || why === undefined
+        ? []
+        : [{ name: `${name} of ${beginning(plainText(slice.slice), 60)}`, why }];
+    });
+  });
+  return [...(ofGap === undefined ? [] : [{ name: 'the gap between the best and the worst slice', why: ofGap }]), ...ofSlices];
+}
+
+/** Why a slice has no gap. */
+function whyNoGap(slice: Fields, metric: string, { min_rows, undefined: why }: Fields): string | undefined {
+  const [rows, least] = [numberOf(slice.rows), numberOf(min_rows)];
+  if (rows !== undefined && least !== undefined && rows < least) return `fewer than ${count(least)} rows`;
+  return numberOf(fieldsOf(slice.metrics)[metric]) === undefined ? `${metric} is undefined` : textOf(why);
 }
 
 const MOST = 30;
 
-function sliceTable(name: string, slices: Fields[], all: number): Table {
+function sliceTable(
+  name: string,
+  { slices, metric: main, report }: { slices: Fields[]; metric: string; report: Fields },
+  all: number,
+): Table {
   const names = [...new Set(slices.flatMap((slice) => Object.keys(fieldsOf(slice.metrics))))];
   return {
     kind: 'table',
@@ -96,7 +126,7 @@ function sliceTable(name: string, slices: Fields[], all: number): Table {
         const why = textOf(slice.undefined) ?? fieldsOf(slice.undefined)[metric];
         return withBounds(value, fieldsOf(slice.intervals)[metric], why);
       }),
-      withBounds(numberOf(slice.gap), slice.gap_interval),
+      withBounds(numberOf(slice.gap), slice.gap_interval, whyNoGap(slice, main, report)),
     ]),
     numeric: [1, ...names.map((_, i) => i + 2), names.length + 2],
     ...(all > slices.length && { more: `+ ${count(all - slices.length)} more slices` }),
@@ -143,6 +173,13 @@ function fairnessBlocks(report: Fields): Block[] {
       rows: metrics.map(([name, value]) => [name.replaceAll('_', ' '), withBounds(value, intervals[name], reasons[name])]),
       numeric: [1],
     },
+    ...withoutInterval(
+      'measure',
+      metrics.flatMap(([name, value]) => {
+        const why = textOf(reasons[`${name}.lower`]) ?? textOf(reasons[`${name}.upper`]);
+        return value === null || why === undefined ? [] : [{ name: name.replaceAll('_', ' '), why }];
+      }),
+    ),
   ];
   for (const [label, figures] of Object.entries(fieldsOf(report.labels))) {
     const rows = listOf(fieldsOf(figures).groups).map(fieldsOf);
@@ -158,7 +195,8 @@ function fairnessBlocks(report: Fields): Block[] {
         shown(numberOf(row.positives)),
         ...names.map((name): TableCell => {
           const value = numberOf(row[name]);
-          return { text: shown(value), ...(value !== undefined && value >= 0 && value <= 1 && { share: value }) };
+          const text = withBounds(value, undefined, fieldsOf(row.undefined)[name]);
+          return { text, ...(value !== undefined && value >= 0 && value <= 1 && { share: value }) };
         }),
       ]),
       numeric: [1, 2, ...names.map((_, i) => i + 3)],
@@ -181,31 +219,30 @@ function fairnessBlocks(report: Fields): Block[] {
 function counterfactualBlocks(report: Fields): Block[] {
   const rows = numberOf(report.rows);
   if (rows === undefined) return [];
-  const reasons = Object.values(fieldsOf(report.undefined)).map(String);
-  const changed = numberOf(report.changed);
-  const blocks: Block[] = [
-    note(
-      changed === undefined
-        ? `n/a: ${reasons[0] ?? 'no text contains a term'}.`
-        : `Terms were swapped in ${count(rows)} texts. The label changed in ${withBounds(changed, report.interval, undefined, percent)} of them; scores changed by ${shown(numberOf(report.mean_change))} on average, and by ${shown(numberOf(report.max_change))} at most.`,
-    ),
-  ];
+  const blocks: Block[] = [note(counterfactualText(report, rows))];
   const swaps = listOf(report.swaps).map(fieldsOf);
+  // The labels of a regression are numbers, whose share says nothing.
+  const hasLabels = numberOf(report.changed) !== undefined;
   if (swaps.length > 0)
     blocks.push({
       kind: 'table',
       caption: 'Swapped terms',
-      header: ['term', 'swapped for', 'rows', 'labels changed', 'mean change of a score'],
+      header: [
+        'term',
+        'swapped for',
+        'rows',
+        ...(hasLabels ? ['labels changed', 'mean change of a score'] : ['mean change of the number']),
+      ],
       rows: swaps
         .slice(0, MOST)
         .map((swap) => [
-          String(swap.from ?? ''),
-          String(swap.to ?? ''),
+          plainText(swap.from),
+          plainText(swap.to),
           shown(numberOf(swap.rows)),
-          percent(numberOf(swap.changed)),
+          ...(hasLabels ? [percent(numberOf(swap.changed))] : []),
           shown(numberOf(swap.mean_change)),
         ]),
-      numeric: [2, 3, 4],
+      numeric: hasLabels ? [2, 3, 4] : [2, 3],
       ...(swaps.length > MOST && { more: `+ ${count(swaps.length - MOST)} more terms` }),
     });
   const examples = listOf(report.examples).map(fieldsOf);
@@ -226,6 +263,20 @@ function counterfactualBlocks(report: Fields): Block[] {
       ...(examples.length > 10 && { more: `+ ${count(examples.length - 10)} more` }),
     });
   return blocks;
+}
+
+/** A regression has no share of changed labels, but changes. */
+function counterfactualText(report: Fields, rows: number): string {
+  const reasons = fieldsOf(report.undefined);
+  const [changed, mean, most] = [report.changed, report.mean_change, report.max_change].map(numberOf);
+  const [why] = Object.values(reasons).flatMap((one) => textOf(one) ?? []);
+  if (changed === undefined && mean === undefined) return `n/a: ${why ?? 'no text contains a term'}.`;
+  const share = withBounds(changed, report.interval, reasons.changed, percent);
+  return [
+    `Terms were swapped in ${counted(rows, 'text')}.`,
+    changed === undefined ? `The share of changed labels is ${share}.` : `The label changed in ${share} of them.`,
+    `${changed === undefined ? 'The predicted number' : 'The scores'} changed by ${withBounds(mean, undefined, reasons.mean_change)} on average, and by ${withBounds(most, undefined, reasons.max_change)} at most.`,
+  ].join(' ');
 }
 
 /** The texts of an input; those of several fields with the names of the fields. */

@@ -17,6 +17,7 @@ import {
   type TableCell,
   visible,
 } from './document.ts';
+import { withTitle } from './plots.ts';
 import { SCRIPT, STYLE } from './style.ts';
 
 export function htmlOf(report: Report): string {
@@ -85,10 +86,15 @@ function table({ caption, header, rows, numeric, more: rest }: Table): string {
     return c === 0 ? `<th scope="row"${attributes}>${inner}</th>` : `<td${attributes}>${inner}</td>`;
   };
   const body = rows.map((row) => `<tr>${row.map(cell).join('')}</tr>`).join('\n');
-  return `<div class="wide" role="group" tabindex="0" aria-label="${escaped(caption)}"><table><caption>${data(caption)}</caption><thead><tr>${heads}</tr></thead><tbody>
+  const links = rows.some((row) => row.some((given) => typeof given !== 'string' && given.to));
+  return `<div class="wide" role="group" tabindex="0" aria-label="${escaped(caption)}"><table><caption>${captionOf(caption, links)}</caption><thead><tr>${heads}</tr></thead><tbody>
 ${body}
 </tbody></table></div>${more(rest)}`;
 }
+
+/** Only this format has links to examples. */
+const captionOf = (caption: string, links: boolean): string =>
+  data(links ? `${caption.replace(/\.?$/, '.')} Counts with a link lead to examples.` : caption);
 
 function matrix({ caption, labels, counts, to }: Matrix): string {
   const totals = counts.map((row) => row.reduce((sum, n) => sum + n, 0));
@@ -103,7 +109,8 @@ function matrix({ caption, labels, counts, to }: Matrix): string {
     });
     return `<tr><th scope="row">${data(labels[r]!)}</th>${cells.join('')}<td class="n total">${count(totals[r]!)}</td></tr>`;
   });
-  return `<div class="wide" role="group" tabindex="0" aria-label="${escaped(caption)}"><table class="matrix"><caption>${data(caption)}</caption><thead><tr><th scope="col">true \\ predicted</th>${heads}<th scope="col" class="total">rows</th></tr></thead><tbody>
+  const links = counts.some((row, r) => row.some((_, c) => to(r, c) !== undefined));
+  return `<div class="wide" role="group" tabindex="0" aria-label="${escaped(caption)}"><table class="matrix"><caption>${captionOf(caption, links)}</caption><thead><tr><th scope="col">true \\ predicted</th>${heads}<th scope="col" class="total">rows</th></tr></thead><tbody>
 ${body.join('\n')}
 </tbody></table></div>`;
 }
@@ -111,9 +118,10 @@ ${body.join('\n')}
 function picture({ name, title, description, svg, closed, table: values }: Picture): string {
   const drawn = closed
     ? `<img src="data:image/svg+xml;base64,${Buffer.from(svg).toString('base64')}" alt="${escaped(`${title}. ${description}`)}">`
-    : svg
-        .replace(/^<svg/, `<svg role="img" aria-labelledby="${name}-title ${name}-description"`)
-        .replace('>', `><title id="${name}-title">${escaped(title)}</title><desc id="${name}-description">${escaped(description)}</desc>`);
+    : withTitle(
+        svg.replace(/^<svg/, `<svg role="img" aria-labelledby="${name}-title ${name}-description"`),
+        `<title id="${name}-title">${escaped(title)}</title><desc id="${name}-description">${escaped(description)}</desc>`,
+      );
   const shown = values ? `<details><summary>Values as a table</summary>${table(values)}</details>` : '';
   return `<figure id="${name}"><figcaption>${data(title)}</figcaption><div class="wide picture" role="group" tabindex="0" aria-label="${escaped(title)}">${drawn}</div>${shown}</figure>`;
 }

@@ -3,8 +3,10 @@
  * the list of everything that failed.
  */
 
+import { isDeepStrictEqual } from 'node:util';
 import { distinct, LIMIT_PATTERN, parseLimit } from '../ml/metrics/limits.ts';
 import {
+  type Artifact,
   type Fields,
   fieldsOf,
   isGate,
@@ -160,16 +162,17 @@ function verdictBlocks(judged: Judged, run: RunFacts | undefined): Block[] {
   const blocks: Block[] = [];
   if (passed.length > 0) {
     const all = passed.length === verdicts.length && everyGatePassed(judged, run);
-    const names = passed.map(({ name }) => name.replace(/\.verdict$/, '')).join(', ');
+    const names = someOf(passed.map(({ name }) => name.replace(/\.verdict$/, '')));
     blocks.push(note(all ? 'All requirements are met.' : `The requirements of ${names} are met.`, 'good'));
   }
-  for (const { name, file, failed } of verdicts) {
+  const most = inOrder(verdicts, undefined).slice(0, MOST_FILES);
+  for (const { name, file, failed } of most) {
     const rows = listOf(file.requirements).map(fieldsOf);
     const better = fieldsOf(file.better_than);
     if (rows.length > 0) blocks.push(requirementTable(`Requirements (${name}${failed ? ', failed' : ''})`, rows));
     if (better.passed === true) blocks.push(note(comparisonText(better), 'good'));
   }
-  return blocks;
+  return [...blocks, ...moreFiles(verdicts.filter((one) => !most.includes(one)))];
 }
 
 /** Whether no cell of the run failed or was stopped, no gate was skipped, and no limit was missed. */
@@ -203,15 +206,43 @@ function comparisonText({ metric, model, value, other, difference, interval, p, 
 
 /* Sections of their own. */
 
-/** The blocks of each file, below its name if there are several. What a failed step left is marked. */
+/**
+ * The blocks of each file, below its name if there are several. What a failed step left is marked. The files of a large sweep are left
+ * out: `inOrder` has those first that a reader wants.
+ */
 export function ofEach(all: readonly JsonFile[], blocksOf: (file: Fields, index: number) => Block[]): Block[] {
-  return all.flatMap(({ name, cell, file, failed }, i): Block[] => {
-    const blocks = blocksOf(file, i);
-    if (blocks.length === 0) return [];
-    return [
-      ...(all.length > 1 ? [{ kind: 'heading', text: failed ? `${name} (failed)` : name } as Block] : []),
-      ...(failed ? [note(`${cell ?? name} failed. This is what it found.`, 'bad')] : []),
-      ...blocks,
-    ];
-  });
+  const found: Block[] = [];
+  const left: JsonFile[] = [];
+  let files = 0;
+  for (const [i, one] of all.entries()) {
+    const { name, cell, file, failed } = one;
+    if (files === MOST_FILES) left.push(one);
+    const blocks = files === MOST_FILES ? [] : blocksOf(file, i);
+    if (blocks.length === 0) continue;
+    files++;
+    if (all.length > 1) found.push({ kind: 'heading', text: failed ? `${name} (failed)` : name });
+    if (failed) found.push(note(`${cell ?? name} failed. This is what it found.`, 'bad'));
+    found.push(...blocks);
+  }
+  return [...found, ...moreFiles(left)];
+}
+
+/** Files of one kind that are shown. */
+export const MOST_FILES = 8;
+
+export const moreFiles = (left: readonly JsonFile[]): Block[] =>
+  left.length === 0 ? [] : [note(`+ ${count(left.length)} more: ${someOf(left.map(({ name }) => name))}.`)];
+
+const someOf = (names: string[]): string => `${names.slice(0, MOST_NAMES).join(', ')}${names.length > MOST_NAMES ? ' …' : ''}`;
+
+const MOST_NAMES = 10;
+
+/** If there are too many: first what failed, then what belongs to the evaluation that the report shows in detail. */
+export function inOrder(all: readonly JsonFile[], main: Artifact | undefined): JsonFile[] {
+  if (all.length <= MOST_FILES) return [...all];
+  const rank = ({ file, failed, matrix }: JsonFile) => {
+    if (failed || [missedRequirements, failedTests, missedLimits].some((missed) => missed(file).length > 0)) return 0;
+    return main && isDeepStrictEqual(matrix, main.matrix) ? 1 : 2;
+  };
+  return all.toSorted((a, b) => rank(a) - rank(b));
 }

@@ -49,7 +49,7 @@ function block(given: Block, pictures: Map<string, string>, folder: string): str
     case 'matrix': {
       const totals = given.counts.map((row) => row.reduce((sum, n) => sum + n, 0));
       return [
-        data(given.caption.replace(/ Counts with a link.*$/, '')),
+        data(given.caption),
         '',
         ...tableLines({
           header: ['true \\ predicted', ...given.labels, 'rows'],

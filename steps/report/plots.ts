@@ -229,11 +229,12 @@ function svgOf(options: Plot.PlotOptions, legend: ReturnType<typeof legendOf>['i
   return svg.outerHTML;
 }
 
+/** Puts elements at the start of a picture. */
+export const withTitle = (svg: string, elements: string): string => svg.replace('>', () => `>${elements}`);
+
 /** The same picture as a file of its own, with its colors. */
 export const standalone = (svg: string, title: string, description: string, inXml: (text: string) => string): string =>
-  svg
-    .replace(/^<svg(?![^>]*xmlns=)/, '<svg xmlns="http://www.w3.org/2000/svg"')
-    .replace(
-      '>',
-      `><title>${inXml(title)}</title><desc>${inXml(description)}</desc><style>:root{${COLORS.light};color:var(--text);background:var(--page)}@media (prefers-color-scheme:dark){:root{${COLORS.dark}}}text{font-size:11px}</style>`,
-    );
+  withTitle(
+    svg.replace(/^<svg(?![^>]*xmlns=)/, '<svg xmlns="http://www.w3.org/2000/svg"'),
+    `<title>${inXml(title)}</title><desc>${inXml(description)}</desc><style>:root{${COLORS.light};color:var(--text);background:var(--page)}@media (prefers-color-scheme:dark){:root{${COLORS.dark}}}text{font-size:11px}</style>`,
+  );

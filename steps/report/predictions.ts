@@ -97,12 +97,13 @@ export class PredictionTable {
   /** Rows are true labels, columns predicted ones. */
   async confusion(labels: string[]): Promise<number[][]> {
     const counts = labels.map(() => labels.map(() => 0));
+    const places = new Map(labels.map((label, place) => [label, place]));
     const found = await this.database.rows<{ label: string; prediction: string; n: number }>(
       `SELECT label, prediction, count(*) AS n FROM (${this.#pairs(['label', 'prediction'])}) GROUP BY ALL`,
     );
     for (const { label, prediction, n } of found) {
-      const [row, column] = [labels.indexOf(label), labels.indexOf(prediction)];
-      if (row >= 0 && column >= 0) counts[row]![column] = n;
+      const [row, column] = [places.get(label), places.get(prediction)];
+      if (row !== undefined && column !== undefined) counts[row]![column] = n;
     }
     return counts;
   }

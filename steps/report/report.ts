@@ -16,6 +16,7 @@ import type { Report, Section } from './document.ts';
 import { explainer } from './explain.ts';
 import { groupSections } from './groups.ts';
 import { htmlOf } from './html.ts';
+import { inOrder } from './judgements.ts';
 import { markdownOf } from './markdown.ts';
 import { mistakesSection } from './mistakes.ts';
 import { numbersSection } from './numbers.ts';
@@ -45,35 +46,38 @@ export { isGate, roleOf } from './artifacts.ts';
 export async function makeReport(request: ReportRequest, pictures = 'pictures'): Promise<Map<string, string>> {
   const report = await reportOf(request);
   if (request.format === 'html') return new Map([['report.html', htmlOf(report)]]);
-  const { text, pictures: files } = markdownOf(report, encodeURI(pictures));
+  const { text, pictures: files } = markdownOf(report, pictures.split('/').map(inAddress).join('/'));
   return new Map([['report.md', text], ...[...files].map(([name, svg]) => [join(pictures, name), svg] as const)]);
 }
+
+/** Also parentheses end an address in Markdown. */
+const inAddress = (name: string): string => encodeURIComponent(name).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16)}`);
 
 async function reportOf(request: ReportRequest): Promise<Report> {
   const read = await readMaterial(request.artifacts);
   const material = request.examples > 0 ? read : withoutTexts(read);
   const run = request.examples > 0 || !request.run ? request.run : runWithoutTexts(request.run);
-  const { chosen } = chosenEvaluations(material.evaluations);
+  const chosen = chosenEvaluations(material.evaluations);
   const [main] = chosen;
   const { missing } = request;
   missing.push(...material.missing);
   const parts = await predictionSections(request, main, material, missing);
-  const sections = [
-    summarySection(chosen, material, run),
-    trainingSection(material.histories),
-    parts.confusion,
-    parts.numbers,
-    parts.curves,
-    parts.calibration,
-    ...(main ? groupSections(main) : []),
-    behaviorSection(material.behavior),
-    parts.mistakes,
-    parts.samples,
-    sweepSection(run, material.evaluations),
-    dataSection(material.cards, material.checks),
-    checksSection(material.checks),
-    ...(run ? runSections(run) : []),
-  ].filter((section): section is Section => section !== undefined && section.blocks.length > 0);
+  const made = (what: string, make: () => Section | Section[] | undefined) => guarded(what, request, async () => [make() ?? []].flat());
+  const found = await Promise.all([
+    made('The summary', () => summarySection(chosen, material, run)),
+    made('The training', () => trainingSection(material.histories)),
+    [parts.confusion, parts.numbers, parts.curves, parts.calibration],
+    made('The groups of rows', () => (main ? groupSections(main) : [])),
+    made('The behaviour tests', () => behaviorSection(inOrder(material.behavior, main))),
+    [parts.mistakes, parts.samples],
+    made('The sweep', () => sweepSection(run, material.evaluations)),
+    made('The data', () => dataSection(material.cards, material.checks)),
+    made('The data checks', () => checksSection(inOrder(material.checks, main))),
+    run ? runSections(run) : [],
+  ]);
+  const sections = found
+    .flatMap((own) => own ?? [])
+    .filter((section): section is Section => section !== undefined && section.blocks.length > 0);
   if (!main && material.baselines.length === 0) missing.push('There are no metrics: no step `evaluate` is part of this report.');
   const about = [...(run?.about ?? []), ...(request.examples > 0 ? [] : ['This report has no texts of the data.'])];
   return { title: request.title, about, missing: [...new Set(missing)], sections };
@@ -115,7 +119,7 @@ async function predictionSections(
       confusion: confusion && confusionSection(confusion, main, { examples, words }),
       numbers: rows && (await guarded('The predicted numbers', request, () => numbersSection(rows))),
       curves: rows && confusion && (await guarded('The curves', request, () => curvesSection(rows, confusion, main))),
-      calibration: await guarded('The calibration', request, () => calibrationSection(main, rows, material.calibrations)),
+      calibration: await guarded('The calibration', request, () => calibrationSection(main, rows, inOrder(material.calibrations, main))),
       mistakes: rows && (await guarded('The mistakes', request, () => mistakes(rows, groups, model, request, missing))),
       samples: await guarded('The samples', request, () =>
         samplesSection(request.examples > 0 ? rows : undefined, written, material.samples),
@@ -177,11 +181,16 @@ async function guarded<T>(
   }
 }
 
-/** The predictions that belong to an evaluation: of the same cell, otherwise of a cell with the same matrix values, otherwise the only ones. */
+/**
+ * The predictions that an evaluation measured: those of the same cell, or of one that the cell reads. Those of another cell belong to
+ * another evaluation. If a cell is not known, they are those with the same matrix values, or the only ones.
+ */
 function predictionsOf(main: EvaluationFile | undefined, all: readonly Artifact[]): Artifact | undefined {
   if (!main) return all[0];
-  const sameCell = main.cell === undefined ? undefined : all.find(({ cell }) => cell === main.cell);
-  return sameCell ?? sameMatrix(main, all) ?? (all.length === 1 ? all[0] : undefined);
+  const { cell: own, above = [] } = main;
+  const known = own === undefined ? undefined : [own, ...above].map((cell) => all.find((one) => one.cell === cell)).find(Boolean);
+  const others = own === undefined ? all : all.filter(({ cell }) => cell === undefined);
+  return known ?? sameMatrix(main, others) ?? (others.length === 1 ? others[0] : undefined);
 }
 
 /** The model that made them: the nearest above, otherwise one with the same matrix values, otherwise the only one. */

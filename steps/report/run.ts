@@ -15,6 +15,8 @@ export interface RunFacts {
     cell: string;
     state: string;
     seconds?: number | undefined;
+    /** The same as text, or the time of an earlier execution. */
+    time?: string | undefined;
     why?: string | undefined;
     failure?: string | undefined;
     result?: string | undefined;
@@ -167,10 +169,10 @@ function cellTable({ cells }: RunFacts): Table {
     kind: 'table',
     caption: 'Cells with their state and time',
     header: ['cell', 'state', 'time', 'reason or result'],
-    rows: most.map(({ cell, state, seconds, why, failure, result }) => [
+    rows: most.map(({ cell, state, seconds, time, why, failure, result }) => [
       beginning(cell, 160),
       { text: state, ...(state === 'failed' && { tone: 'bad' as const }) },
-      { text: seconds === undefined ? '–' : time(seconds), ...(seconds !== undefined && longest > 0 && { share: seconds / longest }) },
+      { text: time ?? '–', ...(seconds !== undefined && longest > 0 && { share: seconds / longest }) },
       beginning(failure ?? result ?? why ?? '', 300),
     ]),
     numeric: [2],
@@ -179,13 +181,6 @@ function cellTable({ cells }: RunFacts): Table {
 }
 
 const MOST_ROWS = 150;
-
-export function time(seconds: number): string {
-  if (seconds < 60) return `${Number(seconds.toFixed(seconds < 10 ? 1 : 0))} s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} min ${Math.round(seconds % 60)} s`;
-  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
-}
 
 function environment({ params, environment }: RunFacts): Section[] {
   const rows = [

@@ -1,6 +1,6 @@
 /** The headline: what failed, what was required, and metrics with intervals, compared with baselines. */
 
-import { type ComparedMetric, testInWords } from '../ml/metrics/paired-tests.ts';
+import { testInWords } from '../ml/metrics/paired-tests.ts';
 import { betterOf } from '../ml/tasks/metrics.ts';
 import {
   boundsOf,
@@ -16,24 +16,21 @@ import {
 } from './artifacts.ts';
 import { type Block, counted, type HeadlineFigures, note, type Section, shown, type Table } from './document.ts';
 import { judgementBlocks } from './judgements.ts';
+import { withoutInterval } from './reasons.ts';
 import type { RunFacts } from './run.ts';
 
 /**
- * The evaluations that the report shows in detail: those outside of a matrix, or of a sweep the best one. `others` are only in the
- * table of the sweep.
+ * The evaluations that the report compares, the most important one first: all those outside of a matrix, and of a sweep the best one.
+ * The table of the sweep has the others.
  */
-export function chosenEvaluations(all: readonly EvaluationFile[]): { chosen: EvaluationFile[]; others: EvaluationFile[] } {
+export function chosenEvaluations(all: readonly EvaluationFile[]): EvaluationFile[] {
   const chosen: EvaluationFile[] = [];
   for (const group of Map.groupBy(all, ({ name, matrix }) => (Object.keys(matrix).length === 0 ? name : stepOf(name))).values())
     chosen.push(best(group));
   // Outside of sweeps first, then the test split.
   const rank = ({ matrix, split }: EvaluationFile) => (Object.keys(matrix).length > 0 ? 2 : 0) + (split === 'test' ? 0 : 1);
-  chosen.sort((a, b) => rank(a) - rank(b));
-  const shownOnes = chosen.slice(0, MOST_EVALUATIONS);
-  return { chosen: shownOnes, others: all.filter((one) => !shownOnes.includes(one)) };
+  return chosen.sort((a, b) => rank(a) - rank(b));
 }
-
-const MOST_EVALUATIONS = 3;
 
 const stepOf = (name: string): string => name.split('[', 1)[0]!;
 
@@ -54,12 +51,15 @@ export function summarySection(chosen: readonly EvaluationFile[], material: Mate
       note(`${main.name} on the split “${main.split}”${main.rows === undefined ? '' : `, ${counted(main.rows, 'row')}`}.`),
       headline(main),
     );
-    const table = comparison(chosen, material.baselines);
-    if (table) blocks.push(table);
-    blocks.push(...otherModel(fieldsOf(main.file.comparison)));
+    const same = material.baselines.filter(({ file }) => textOf(file.split) === main.split);
+    const columns = columnsOf(chosen, same);
+    blocks.push(...comparison(columns), ...baselineTables(material.baselines.filter((one) => !same.includes(one))));
+    const other = fieldsOf(main.file.comparison);
+    blocks.push(...otherModel(other));
     const { interval } = main.file;
-    if (Object.keys(fieldsOf(interval)).length > 0) blocks.push(note(intervalText(fieldsOf(interval))), ...withoutInterval(main));
-  } else for (const baseline of material.baselines) blocks.push(...baselineTable(baseline));
+    if (Object.keys(fieldsOf(interval)).length > 0)
+      blocks.push(note(intervalText(fieldsOf(interval))), ...withoutInterval('metric', [...noIntervals(columns), ...noDifferences(other)]));
+  } else blocks.push(...baselineTables(material.baselines));
   return blocks.length === 0 ? undefined : { id: 'summary', title: 'Summary', blocks };
 }
 
@@ -85,24 +85,6 @@ function headline({ metrics, file }: EvaluationFile): HeadlineFigures {
 
 const MOST_FIGURES = 12;
 
-/** Metrics that have a value, but no interval. */
-function withoutInterval({ metrics, file }: EvaluationFile): Block[] {
-  const whys = fieldsOf(file.undefined);
-  const without = Object.keys(metrics).flatMap((name) => {
-    const why = textOf(whys[`${name}.lower`] ?? whys[`${name}.upper`]);
-    return isHeadline(name) && metrics[name] !== null && why !== undefined ? [{ name, why }] : [];
-  });
-  if (without.length === 0) return [];
-  const reasons = [...Map.groupBy(without, ({ why }) => why)];
-  return [
-    {
-      kind: 'folded',
-      summary: `${counted(without.length, 'metric')} without an interval`,
-      blocks: reasons.map(([why, names]) => note(`${names.map(({ name }) => name).join(', ')}: ${why}.`)),
-    },
-  ];
-}
-
 function intervalText({ level, method, resamples, unit, seed }: Record<string, unknown>): string {
   const percent = typeof level === 'number' ? `${Number((100 * level).toPrecision(4))}% ` : '';
   const how = [
@@ -114,84 +96,128 @@ function intervalText({ level, method, resamples, unit, seed }: Record<string, u
   return `Intervals in brackets are ${percent}bootstrap confidence intervals${how.length > 0 ? ` (${how.join(', ')})` : ''}.`;
 }
 
+/** The metrics of an evaluation, or of a method of a baseline. */
+interface Column {
+  title: string;
+  kind: 'evaluation' | 'baseline';
+  metrics: Record<string, number | null>;
+  intervals: Fields;
+  /** Why a metric, or an end of its interval (`METRIC.lower`), is undefined. */
+  whyOf(name: string): string | undefined;
+}
+
+const columnsOf = (chosen: readonly EvaluationFile[], baselines: readonly JsonFile[]): Column[] => [
+  ...chosen.map(({ name, split, metrics, file }): Column => {
+    const title = `${name.replace(/\.metrics$/, '')} (${split})`;
+    return {
+      title,
+      kind: 'evaluation',
+      metrics,
+      intervals: fieldsOf(file.intervals),
+      whyOf: (metric) => textOf(fieldsOf(file.undefined)[metric]),
+    };
+  }),
+  ...baselines.flatMap((one) =>
+    methodsOf(one).map((column) => ({
+      ...column,
+      title: `baseline: ${column.title}${baselines.length > 1 ? ` (${one.cell ?? one.name})` : ''}`,
+    })),
+  ),
+];
+
+const methodsOf = ({ file }: JsonFile): Column[] =>
+  Object.entries(fieldsOf(file.methods)).map(([method, found]) => ({
+    title: method,
+    kind: 'baseline',
+    metrics: numbersOf(fieldsOf(found).metrics),
+    intervals: fieldsOf(fieldsOf(found).intervals),
+    whyOf: (metric) => textOf(fieldsOf(file.undefined)[`${method}.${metric}`]),
+  }));
+
 /** Metrics as rows; evaluations and the baselines of the same split as columns. */
-function comparison(chosen: readonly EvaluationFile[], baselines: readonly JsonFile[]): Table | undefined {
-  const [main] = chosen as [EvaluationFile];
-  const methods = baselines
-    .filter(({ file }) => textOf(file.split) === main.split)
-    .flatMap(({ file }) =>
-      Object.entries(fieldsOf(file.methods)).map(([name, method]) => ({
-        name,
-        metrics: numbersOf(fieldsOf(method).metrics),
-        file: fieldsOf(method),
-      })),
-    );
-  if (chosen.length < 2 && methods.length === 0) return undefined;
-  const names = [...new Set(chosen.flatMap(({ metrics }) => Object.keys(metrics)).filter(isHeadline))];
-  const columns = [
-    ...chosen.map(({ name, split, metrics, file }) => ({ title: `${name.replace(/\.metrics$/, '')} (${split})`, metrics, file })),
-    ...methods.slice(0, MOST_METHODS).map(({ name, metrics, file }) => ({ title: `baseline: ${name}`, metrics, file })),
+function comparison(columns: readonly Column[]): Table[] {
+  if (columns.length < 2) return [];
+  const isBaseline = columns.some(({ kind }) => kind === 'baseline');
+  const left = columns.slice(MOST_COLUMNS).map(({ title }) => title);
+  return [
+    {
+      ...metricTable(columns.slice(0, MOST_COLUMNS)),
+      caption: isBaseline ? 'Metrics of the evaluations and of the baselines' : 'Metrics of the evaluations',
+      ...(left.length > 0 && { more: `+ ${left.length} more: ${left.join(', ')}` }),
+    },
   ];
+}
+
+const MOST_COLUMNS = 12;
+
+function metricTable(columns: readonly Column[]): Omit<Table, 'caption'> {
+  const names = [...new Set(columns.flatMap(({ metrics }) => Object.keys(metrics)).filter(isHeadline))];
   return {
     kind: 'table',
-    caption: methods.length > 0 ? 'Metrics of the evaluations and of the baselines' : 'Metrics of the evaluations',
     header: ['metric', ...columns.map(({ title }) => title)],
     rows: names.map((name) => [
       name,
-      ...columns.map(({ metrics, file }) => {
-        if (!(name in metrics)) return '–';
-        return withBounds(metrics[name], fieldsOf(file.intervals)[name]);
-      }),
+      ...columns.map(({ metrics, intervals, whyOf }) => (name in metrics ? withBounds(metrics[name], intervals[name], whyOf(name)) : '–')),
     ]),
     numeric: columns.map((_, i) => i + 1),
-    ...(methods.length > MOST_METHODS && { more: `+ ${methods.length - MOST_METHODS} more baselines` }),
   };
 }
 
-const MOST_METHODS = 5;
-
-/** The option `compare` of evaluate. */
-function otherModel(comparison: Fields): Block[] {
-  const metrics = Object.entries(fieldsOf(comparison.metrics)).map(
-    ([name, one]) => ({ name, ...fieldsOf(one) }) as ComparedMetric & { name: string },
+/** Metrics that have a value, but no interval. */
+const noIntervals = (columns: readonly Column[]): { name: string; why: string }[] =>
+  columns.flatMap(({ title, metrics, whyOf }, i) =>
+    Object.keys(metrics).flatMap((metric) => {
+      const why = whyOf(`${metric}.lower`) ?? whyOf(`${metric}.upper`);
+      if (!isHeadline(metric) || metrics[metric] === null || why === undefined) return [];
+      return [{ name: i === 0 ? metric : `${metric} of ${title}`, why }];
+    }),
   );
+
+/** Baselines that no evaluation of this report is compared with. */
+function baselineTables(baselines: readonly JsonFile[]): Block[] {
+  const tables = baselines.flatMap((one): Block[] => {
+    const columns = methodsOf(one);
+    if (columns.length === 0) return [];
+    return [{ ...metricTable(columns), caption: `Baselines (${one.name}), split “${textOf(one.file.split) ?? ''}”` }];
+  });
+  const left = tables.length - MOST_BASELINES;
+  return left <= 0 ? tables : [...tables.slice(0, MOST_BASELINES), note(`+ ${counted(left, 'more baseline')}.`)];
+}
+
+const MOST_BASELINES = 5;
+
+/* The option `compare` of evaluate. */
+
+function otherModel(comparison: Fields): Block[] {
+  const metrics = Object.entries(fieldsOf(comparison.metrics)).map(([name, one]) => ({ name, one: fieldsOf(one) }));
   if (metrics.length === 0) return [];
+  const rows = numberOf(comparison.rows);
   return [
     {
       kind: 'table',
-      caption: `Comparison with the other predictions, ${counted(numberOf(comparison.rows) ?? 0, 'row')}`,
+      caption: `Comparison with the other predictions${rows === undefined ? '' : `, ${counted(rows, 'row')}`}`,
       header: ['metric', 'value', 'other', 'difference', 'p', 'test'],
-      rows: metrics.map(({ name, value, other, difference, interval, p, undefined: why, ...how }) => [
+      rows: metrics.map(({ name, one }) => [
         name,
-        shown(value),
-        shown(other),
-        withBounds(difference, interval),
-        shown(p),
-        why === undefined ? testInWords(how) : `n/a: ${why}`,
+        shown(numberOf(one.value)),
+        shown(numberOf(one.other)),
+        withBounds(numberOf(one.difference), one.interval),
+        shown(numberOf(one.p)),
+        textOf(one.undefined) === undefined ? testText(one) : `n/a: ${one.undefined}`,
       ]),
       numeric: [1, 2, 3, 4],
     },
   ];
 }
 
-function baselineTable({ name, file }: JsonFile): Block[] {
-  const methods = Object.entries(fieldsOf(file.methods)).map(([method, value]) => ({
-    method,
-    metrics: numbersOf(fieldsOf(value).metrics),
-    intervals: fieldsOf(fieldsOf(value).intervals),
-  }));
-  if (methods.length === 0) return [];
-  const names = [...new Set(methods.flatMap(({ metrics }) => Object.keys(metrics)))];
-  return [
-    {
-      kind: 'table',
-      caption: `Baselines (${name}), split “${String(file.split ?? '')}”`,
-      header: ['metric', ...methods.map(({ method }) => method)],
-      rows: names.map((metric) => [
-        metric,
-        ...methods.map(({ metrics, intervals }) => (metric in metrics ? withBounds(metrics[metric], intervals[metric]) : '–')),
-      ]),
-      numeric: methods.map((_, i) => i + 1),
-    },
-  ];
+function testText({ test, exact, only_this, only_other }: Fields): string {
+  const [own, others] = [numberOf(only_this), numberOf(only_other)];
+  if (test !== 'mcnemar' || own === undefined || others === undefined) return textOf(test) ?? '–';
+  return testInWords({ test, exact: exact === true, only_this: own, only_other: others });
 }
+
+const noDifferences = (comparison: Fields): { name: string; why: string }[] =>
+  Object.entries(fieldsOf(comparison.metrics)).flatMap(([name, one]) => {
+    const why = textOf(fieldsOf(one).no_interval);
+    return why === undefined ? [] : [{ name: `difference in ${name}`, why }];
+  });

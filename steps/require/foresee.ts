@@ -23,7 +23,7 @@ interface Absence {
 /** `metrics`: all sources of the input. A source that is not understood may report any metric. */
 export function limitProblems(names: string[], metrics: Upstream[]): OptionProblem[] {
   return names.flatMap((name): OptionProblem[] => {
-    const absences = metrics.map((upstream) => absence(unqualified(name, upstream), upstream));
+    const absences = metrics.map((upstream) => absenceOf(meantBy(name, upstream), upstream));
     const first = absences[0];
     if (first === undefined || absences.includes(undefined)) return [];
     const [best = first] = absences.filter((one) => one?.hint.startsWith('Did you mean') || one?.hint.startsWith('Add'));
@@ -33,18 +33,28 @@ export function limitProblems(names: string[], metrics: Upstream[]): OptionProbl
   });
 }
 
-/** Without the name of the step or cell. */
-function unqualified(name: string, { cell }: Upstream): string {
+/** The name without that of the step or cell. Also the whole name, if figures of the step have names that begin with the step's. */
+function meantBy(name: string, upstream: Upstream): string[] {
+  const { cell } = upstream;
   const prefix = [cell, stepOf(cell)].find((own) => name.startsWith(`${own}.`));
-  return prefix === undefined ? name : name.slice(prefix.length + 1);
+  if (prefix === undefined) return [name];
+  return [...(groupsOf(upstream).includes(prefix) ? [name] : []), name.slice(prefix.length + 1)];
 }
 
 const stepOf = (cell: string): string => cell.split('[', 1)[0]!;
 
-/** Undefined if the step may report the metric. */
-function absence(name: string, upstream: Upstream): Absence | undefined {
+/** What the names of figures begin with, before a dot. */
+function groupsOf({ uses, options }: Upstream): readonly string[] {
+  if (uses === 'evaluate') return ['gap', 'fairness', 'counterfactual', 'difference'];
+  if (uses === 'baseline') return methodsOf(options);
+  return uses === 'behavior' ? ['failures'] : [];
+}
+
+/** Undefined if the step may report a metric with one of these names. */
+function absenceOf(names: string[], upstream: Upstream): Absence | undefined {
   const check = upstream.uses === undefined ? undefined : ABSENCES[upstream.uses];
-  return check?.(name, upstream);
+  const absences = names.map((name) => check?.(name, upstream));
+  return absences.includes(undefined) ? undefined : absences[0];
 }
 
 const ABSENCES: Record<string, (name: string, upstream: Upstream) => Absence | undefined> = {
@@ -84,20 +94,40 @@ function notEvaluated(name: string, { cell, options, inputs }: Upstream): Absenc
   const [, base, end] = /^(.*?)(\.(?:lower|upper))?$/s.exec(name)!;
   const step = stepOf(cell);
   const [group, ...rest] = base!.split('.');
+  const ahead = tokensAhead(inputs.tokens);
+  if (group === 'difference' && rest.length > 0) return notCompared(rest.join('.'), options, ahead, { name, cell, step });
+  if (end && options.intervals === false)
+    return { message: `${cell} does not report ${name}: \`intervals\` is false`, hint: `Remove \`intervals: false\` of ${step}.` };
   if (rest.length > 0) return notOfGroups(group!, rest.join('.'), options, { name, cell, step });
   if (COUNTS.includes(base!)) return undefined;
   if (OF_TRAINING.includes(base!))
     return { message: `${cell} does not report ${base}`, hint: 'Add the `history` of the train step to `metrics`.' };
-  if (end && options.intervals === false)
-    return { message: `${cell} does not report ${name}: \`intervals\` is false`, hint: `Remove \`intervals: false\` of ${step}.` };
-  const ahead = tokensAhead(inputs.tokens);
   if (!ahead) return undefined;
-  const { task, problem, labels } = ahead;
-  const reported = (options.metrics as string[] | undefined) ?? reportedMetrics(task, problem, labels).usual;
+  const reported = reportedBy(options, ahead);
   if (reported.includes(base!)) return undefined;
   return {
     message: `${cell} does not report ${base}: it reports ${reported.join(', ')}`,
     hint: hintForMetric(base!, reported, step, ahead),
+  };
+}
+
+const reportedBy = ({ metrics }: Upstream['options'], { task, problem, labels }: Ahead): readonly string[] =>
+  (metrics as string[] | undefined) ?? reportedMetrics(task, problem, labels).usual;
+
+/** For `difference.METRIC` and `difference.METRIC.p`, which depend on the metrics, but not on intervals. */
+function notCompared(
+  rest: string,
+  options: Upstream['options'],
+  ahead: Ahead | undefined,
+  { name, cell, step }: { name: string; cell: string; step: string },
+): Absence | undefined {
+  if (!options.compare) return notAmong(name, [], cell, `Set \`compare\` of ${step}.`);
+  const metric = rest.replace(/\.p$/, '');
+  const compared = ahead && reportedBy(options, ahead);
+  if (!compared || compared.includes(metric)) return undefined;
+  return {
+    message: `${cell} does not report ${name}: it compares ${compared.join(', ')}`,
+    hint: hintForMetric(metric, compared, step, ahead),
   };
 }
 
@@ -122,9 +152,14 @@ function notOfGroups(
   );
 }
 
+const taskOf = (options: Upstream['options']): Task => (options.task ?? 'text-classification') as Task;
+
+const methodsOf = (options: Upstream['options']): readonly string[] =>
+  (options.methods as string[] | undefined) ?? taskFacts(taskOf(options)).baselines;
+
 function notOfBaseline(name: string, { cell, options }: Upstream): Absence | undefined {
-  const task = (options.task ?? 'text-classification') as Task;
-  const methods = (options.methods as string[] | undefined) ?? taskFacts(task).baselines;
+  const task = taskOf(options);
+  const methods = methodsOf(options);
   const written = writtenMetrics(task).usual;
   const usual = written.length > 0 ? written : taskMetrics(task, 'single_label_classification').usual;
   const metrics = (options.metrics as string[] | undefined) ?? usual;
@@ -147,8 +182,10 @@ export function comparisonProblems(
   return positiveAhead(positive, ahead).map((problem) => ({ ...problem, option: 'limits.better_than.positive' }));
 }
 
+type Ahead = NonNullable<ReturnType<typeof tokensAhead>>;
+
 /** The tokens that a model was trained with. */
-function aheadOf(model: Upstream | undefined): ReturnType<typeof tokensAhead> {
+function aheadOf(model: Upstream | undefined): Ahead | undefined {
   for (let at = model, depth = 0; at && depth < 10; at = at.inputs.model?.[0] ?? at.inputs.pick?.[0], depth++) {
     const ahead = tokensAhead(at.inputs.tokens);
     if (ahead) return ahead;

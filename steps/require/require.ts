@@ -43,7 +43,8 @@ export async function require(context: Context): Promise<void> {
   if (comparison && comparison.difference !== null)
     metric(`difference.${comparison.metric}`, comparison.difference, { better: comparison.better, ...comparison.interval });
   if (missed.length > 0) throw failure(missed, requirements, comparison, context);
-  await cp(inputs.model, outputs.model!, { recursive: true, verbatimSymlinks: true, mode: constants.COPYFILE_FICLONE });
+  // Links of a hub's cache would not outlive it.
+  await cp(inputs.model, outputs.model!, { recursive: true, dereference: true, mode: constants.COPYFILE_FICLONE });
   result(summary(requirements, comparison));
 }
 
@@ -146,6 +147,7 @@ function whereToAdd(name: string): string[] {
   const base = name.replace(/\.(lower|upper)$/, '');
   if (base.startsWith('gap.')) return [`For ${base}, add \`${base.slice(4)}\` to \`slices\` of evaluate.`];
   if (base.startsWith('fairness.')) return ['Set `fairness` of evaluate.'];
+  if (base.startsWith('difference.')) return ['Set `compare` of evaluate.'];
   if (base.startsWith('counterfactual.')) return ['Set `counterfactual` of evaluate.'];
   if (OF_HISTORY.test(base)) return ['Give `metrics` also the `history` of the train step.'];
   if (base.startsWith('failures.')) return ['Give `metrics` the report of the behavior step with this test.'];

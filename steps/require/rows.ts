@@ -6,6 +6,7 @@ import type { Database, TableColumn } from '../ml/data/database.ts';
 import { literal, quote } from '../ml/data/sql.ts';
 import { namesOf, requireColumn, tableOf } from '../ml/data/table.ts';
 import { listed } from '../ml/models/json.ts';
+import { flag, isMissing, refuseOtherFlags } from '../ml/tasks/labels.ts';
 import { answersAsJson, answersIn } from '../ml/tasks/question-answering.ts';
 import { type Field, type Input, partOfInput } from '../ml/tasks/task.ts';
 
@@ -40,6 +41,8 @@ export async function openRows(database: Database, bundle: Bundle, { data, split
   const truth = truthOf(bundle, columns, label);
   const condition = await conditionOf(database, table, columns, split);
   const usable = `${condition} AND (${truth.present})`;
+  const used = `(SELECT * FROM ${table} WHERE ${usable})`;
+  await refuseOtherFlags(database, used, truth.flags ?? [], ['limits', 'better_than', 'label']);
   const found = await database.rows<{ id: string; truth: string }>(
     `SELECT id, to_json(${truth.sql})::VARCHAR AS truth FROM ${table} WHERE ${usable} ORDER BY id`,
   );
@@ -54,7 +57,7 @@ export async function openRows(database: Database, bundle: Bundle, { data, split
   const requested = (own: Bundle, model: string) => fieldsOf(own, columns, { text, model });
   return {
     columns,
-    table: `(SELECT * FROM ${table} WHERE ${usable})`,
+    table: used,
     label: truth.column,
     textOf: (own, model) => requested(own, model)[0]!.column,
     ids: found.map(({ id }) => id),
@@ -100,6 +103,8 @@ interface Truth {
   /** The columns, for messages. */
   name: string;
   column?: string;
+  /** Columns that may only hold 0, 1, false and true. */
+  flags?: string[];
   sql: string;
   /** SQL that is false for a row without a value. */
   present: string;
@@ -109,7 +114,8 @@ interface Truth {
 function truthOf({ task, problem }: Bundle, columns: TableColumn[], given: string | string[] | undefined): Truth {
   if (task === 'masked-lm' || (task === 'causal-lm' && given === undefined)) return noTruth(task, given);
   const names = [given ?? DEFAULTS[task] ?? 'label'].flat();
-  const [column] = names.map((name) => requireColumn(columns, name, 'limits', 'better_than', 'label')) as [TableColumn];
+  const all = names.map((name) => requireColumn(columns, name, 'limits', 'better_than', 'label')) as [TableColumn, ...TableColumn[]];
+  const [column] = all;
   const name = listed(names.map((one) => `\`${one}\``));
   const sql = quote(column.name);
   const refuse = (message: string, hint: string) => new StepError(message, hint, ['limits', 'better_than', 'label']);
@@ -134,16 +140,17 @@ function truthOf({ task, problem }: Bundle, columns: TableColumn[], given: strin
         `${name} contains ${column.type}, not lists of labels`,
         'Several columns of 0 and 1 are a list: `label: [toxic, insult]`.',
       );
-    const flags = names.map((one) => `lower(${quote(one)}::VARCHAR) IN ('1', '1.0', 'true')`);
+    const flags = names.map((one) => `${flag(one)} = 1`);
     const read = (_: string, values: Json) => names.filter((_, k) => (values as boolean[])[k]);
-    return { name, sql: `[${flags.join(', ')}]`, present: names.map((one) => `${quote(one)} IS NOT NULL`).join(' AND '), read };
+    return { name, flags: names, sql: `[${flags.join(', ')}]`, present: all.map(isPresent).join(' AND '), read };
   }
   if (Array.isArray(given) || isList) throw refuse(`${name}: the model predicts one value, not several`, 'Set `label` to one column.');
-  if (problem !== 'regression')
-    return { name, sql: `${sql}::VARCHAR`, present: `coalesce(${sql}::VARCHAR, '') <> ''`, read: (_, label) => label };
+  if (problem !== 'regression') return { name, sql: `${sql}::VARCHAR`, present: isPresent(column), read: (_, label) => label };
   const number = `TRY_CAST(${sql}::VARCHAR AS DOUBLE)`;
   return { name, sql: number, present: `coalesce(isfinite(${number}), false)`, read: (_, value) => value };
 }
+
+const isPresent = (column: TableColumn): string => `NOT ${isMissing(column)}`;
 
 const DEFAULTS: Partial<Record<Bundle['task'], string>> = {
   'token-classification': 'tags',

@@ -45,7 +45,7 @@ export type RequiredLimits = { better_than?: FromSchema<typeof BETTER_THAN> } & 
 
 export default declareStep({
   name: 'require',
-  version: 1,
+  version: 2,
   description: 'Fails unless the metrics of a model meet their limits, and unless the model is better than another one.',
   options: {
     limits: {

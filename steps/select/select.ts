@@ -42,7 +42,8 @@ export async function select({ options, inputs, origins, outputs, warn, metric, 
   const best = valid.reduce((a, b) => (sign * b.value > sign * a.value ? b : a));
 
   const picked = pickFor(best.origin, origins.pick ?? []);
-  await cp(inputs.pick[picked]!, outputs.pick!, { recursive: true, verbatimSymlinks: true, mode: constants.COPYFILE_FICLONE });
+  // Links of a hub's cache would not outlive it.
+  await cp(inputs.pick[picked]!, outputs.pick!, { recursive: true, dereference: true, mode: constants.COPYFILE_FICLONE });
   const table = candidates.map(({ origin, value }) => ({
     cell: origin.cell,
     matrix: origin.matrix,

@@ -19,7 +19,7 @@ const COUNTS = ['rows', 'tokens', 'masks', 'block_length', 'unanswerable'];
 
 export default declareStep({
   name: 'select',
-  version: 3,
+  version: 4,
   description: 'Selects the cell of a matrix that has the best metric.',
   options: {
     maximize: {

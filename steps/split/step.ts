@@ -5,7 +5,7 @@ const COLUMNS = { type: 'array', items: { type: 'string', minLength: 1 }, minIte
 
 export default declareStep({
   name: 'split',
-  version: 2,
+  version: 3,
   description: 'Adds a column `split`. Rows with the same content, or with the same `group`, are always in the same split.',
   aliases: aliasesOf(
     {

@@ -30,7 +30,7 @@ export const stepsOf = (preprocessing: Preprocessing, column: string): Preproces
 export async function preprocess(text: string, steps: Preprocessing, whole?: string): Promise<string> {
   if (whole !== undefined && steps.length > 0 && text.includes(whole)) {
     const letter = letterNotIn(text);
-    return (await preprocess(text.replaceAll(whole, letter), steps)).replaceAll(letter, whole);
+    return (await preprocess(text.replaceAll(whole, letter), steps)).replaceAll(letter, () => whole);
   }
   for (const step of steps) {
     if ('clean' in step) text = cleanText(text, step.clean);

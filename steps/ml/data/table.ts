@@ -16,7 +16,7 @@ export type { TableColumn as Column } from './database.ts';
 interface DataCard {
   rows: number;
   columns: TableColumn[];
-  /** The number of rows of each label, if there is a column of labels. */
+  /** The number of rows of each label, the most frequent ones first, if there is a column of labels. At most 1,000 labels. */
   labels?: Record<string, number>;
   /** The number of rows whose label is missing, if there are any. */
   unlabelled?: number;
@@ -87,17 +87,22 @@ export function requireColumn(columns: TableColumn[], name: string, ...option: s
   );
 }
 
+/** A regression may have as many different labels as rows. */
+const MOST_LABELS = 1000;
+
 async function describe(database: Database, table: string, columns: TableColumn[], options: CardOptions): Promise<DataCard> {
   const { rows } = await database.row<{ rows: number }>(`SELECT count(*) AS rows FROM ${table}`);
   const card: DataCard = { rows, columns, dropped: options.dropped ?? {} };
   const label = columns.find((column) => column.name === (options.label ?? 'label'));
   if (label) {
-    const counts = await database.rows<{ label: string | null; rows: number }>(
-      `SELECT ${quote(label.name)}::VARCHAR AS label, count(*) AS rows FROM ${table} GROUP BY ALL ORDER BY rows DESC, label LIMIT 1000`,
+    const value = quote(label.name);
+    const counts = await database.rows<{ label: string; rows: number }>(
+      `SELECT ${value}::VARCHAR AS label, count(*) AS rows FROM ${table} WHERE ${value} IS NOT NULL
+       GROUP BY ALL ORDER BY rows DESC, label LIMIT ${MOST_LABELS}`,
     );
-    card.labels = Object.fromEntries(counts.flatMap((count) => (count.label === null ? [] : [[count.label, count.rows]])));
-    const unlabelled = counts.find((count) => count.label === null)?.rows;
-    if (unlabelled !== undefined) card.unlabelled = unlabelled;
+    card.labels = Object.fromEntries(counts.map((count) => [count.label, count.rows]));
+    const { unlabelled } = await database.row<{ unlabelled: number }>(`SELECT count(*) AS unlabelled FROM ${table} WHERE ${value} IS NULL`);
+    if (unlabelled > 0) card.unlabelled = unlabelled;
   }
   const text = options.names?.text ?? 'text';
   if (columns.some((column) => column.name === text && column.type === 'VARCHAR') && rows > 0)

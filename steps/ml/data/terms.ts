@@ -114,8 +114,9 @@ const bounded = (character: string): boolean =>
 
 const escaped = (word: string): string => word.replace(/[\\^$.*+?()[\]{}|/]/g, (character) => `\\${character}`);
 
-/** As the pattern compares: without case, white space and normal form. */
-const folded = (term: string): string => term.trim().split(/\s+/).join(' ').normalize('NFC').toUpperCase().toLowerCase();
+/** As a pattern that ignores case compares: without case, white space and normal form. ſ is s, the Kelvin sign is k, and ẞ is ß. */
+export const folded = (term: string): string =>
+  term.trim().split(/\s+/).join(' ').normalize('NFC').toLowerCase().toUpperCase().toLowerCase();
 
 /** He → She, HE → SHE, he → she. A term as it was declared is replaced with its counterpart as it was declared. */
 function inCaseOf(found: string, from: string, to: string): string {

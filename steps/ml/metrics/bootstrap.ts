@@ -62,10 +62,15 @@ export function bootstrap(metricsOf: MetricsOf, units: Units, options: Bootstrap
   const replicates = table(resamples(strata, options), metricsOf);
   const needsJackknife = options.method === 'bca' || strata.length > 1;
   const jackknife = needsJackknife ? strata.map((_, s) => table(leftOut(strata, s, options), metricsOf)) : [];
+  const sizes = strata.map((_, s) => blockEnds(strata, s, options.method).map((end, b, ends) => end - (ends[b - 1] ?? 0)));
   const result = ([name, value]: [string, number]): [string, Bootstrapped] => {
     const [own, withoutOne] = [replicates.get(name)!, jackknife.map((values) => values.get(name) ?? [])];
     const interval = intervalOf(value, own, withoutOne, options);
-    return [name, { value, interval: isStratifiedAway(withoutOne, value) ? stratifiedAway(interval) : interval, replicates: own }];
+    const away = isStratifiedAway(
+      withoutOne.map((values, s) => ({ values, sizes: sizes[s]! })),
+      value,
+    );
+    return [name, { value, interval: away ? stratifiedAway(interval) : interval, replicates: own }];
   };
   return Object.fromEntries(observed.map(result));
 }
@@ -78,17 +83,34 @@ const undefinedBecause = (why: string): Interval => ({ low: Number.NaN, high: Nu
 /** Below this share of the variance, an interval is more than five times narrower than without strata. */
 const LEAST_WITHIN = 0.04;
 
-/** Whether a metric varies only, or almost only, between the strata. From the examples without one unit, for each stratum. */
-function isStratifiedAway(jackknife: number[][], observed: number): boolean {
-  if (jackknife.length < 2) return false;
-  const values = jackknife.map((own) => own.filter(Number.isFinite));
-  const squares = (own: number[]): number => {
-    const centre = mean(own);
-    return total(own.map((value) => (value - centre) ** 2));
-  };
-  const all = values.flat();
-  const whole = squares(all);
-  return whole > all.length * toleranceOf(observed) ** 2 && total(values.map(squares)) < LEAST_WITHIN * whole;
+/** A metric without each block of units of a stratum, in turn. */
+interface LeftOut {
+  values: number[];
+  /** The units in each block. */
+  sizes: number[];
+}
+
+/**
+ * Whether a metric varies only, or almost only, between the strata. Estimated from how much each unit moves it. A block of m units
+ * moves it m times as far as one if all are alike, but only √m times as far if they differ by chance, so the sizes count.
+ */
+function isStratifiedAway(strata: LeftOut[], observed: number): boolean {
+  if (strata.length < 2) return false;
+  const parts = strata.map((own) => influenceOf(own, observed)).filter(({ units }) => units > 0);
+  const units = total(parts.map((part) => part.units));
+  const centre = total(parts.map((part) => part.units * part.mean)) / units;
+  const within = total(parts.map((part) => part.within));
+  const between = total(parts.map((part) => part.units * (part.mean - centre) ** 2));
+  return within + between > units * toleranceOf(observed) ** 2 && within < LEAST_WITHIN * (within + between);
+}
+
+/** How far one unit of a stratum moves the metric on average, and the sum of the squares of the differences from it. */
+function influenceOf({ values, sizes }: LeftOut, observed: number): { units: number; mean: number; within: number } {
+  const blocks = values.flatMap((value, b) => (Number.isFinite(value) ? [{ size: sizes[b]!, moved: (value - observed) / sizes[b]! }] : []));
+  const units = total(blocks.map(({ size }) => size));
+  const centre = total(blocks.map(({ size, moved }) => size * moved)) / units;
+  const squares = total(blocks.map(({ size, moved }) => size * (moved - centre) ** 2));
+  return { units, mean: centre, within: blocks.length < 2 ? 0 : (squares * (units - 1)) / (blocks.length - 1) };
 }
 
 function stratifiedAway(interval: Interval): Interval {
@@ -121,7 +143,7 @@ export function intervalOf(
   if (!Number.isFinite(observed)) return undefinedBecause('the metric itself is undefined');
   const sorted = Float64Array.from(replicates).filter(Number.isFinite).sort();
   const usable = sorted.length / replicates.length;
-  if (1 - usable > MOST_UNDEFINED)
+  if (replicates.length - sorted.length > MOST_UNDEFINED * replicates.length)
     return { ...undefinedBecause(`the metric is undefined on ${(100 * (1 - usable)).toFixed(0)}% of the bootstrap samples`), usable };
   const tolerance = toleranceOf(observed);
   if (sorted.at(-1)! - sorted[0]! <= tolerance) return undefinedBecause(`${SAME}, so they do not show how far it may be from the true one`);
@@ -230,12 +252,8 @@ const BLOCKS = 200;
 /** All examples without one unit, or one block of units, of stratum `s`, for each of them. */
 function* leftOut(strata: Stratum[], s: number, { seed, method }: Pick<BootstrapOptions, 'seed' | 'method'>): Generator<Int32Array> {
   const own = strata[s]!;
-  const units = unitsIn(own);
-  if (units < 2) return;
-  const all = total(strata.map(unitsIn));
-  const most = method === 'bca' ? MOST_LEFT_OUT : BLOCKS;
-  const blocks = all <= most ? units : Math.max(2, Math.min(units, Math.round((units * BLOCKS) / all)));
-  const { rows, begins } = blocks < units ? shuffled(own, seed) : own;
+  const ends = blockEnds(strata, s, method);
+  const { rows, begins } = ends.length < unitsIn(own) ? shuffled(own, seed) : own;
   const others = strata.filter((_, k) => k !== s).map((stratum) => stratum.rows);
   const rest = new Int32Array(total(others.map((one) => one.length)) + rows.length);
   let length = 0;
@@ -243,13 +261,23 @@ function* leftOut(strata: Stratum[], s: number, { seed, method }: Pick<Bootstrap
     rest.set(other, length);
     length += other.length;
   }
-  for (let b = 0; b < blocks; b++) {
-    const [from, to] = [Math.floor((b * units) / blocks), Math.floor(((b + 1) * units) / blocks)];
+  for (let b = 0; b < ends.length; b++) {
+    const [from, to] = [ends[b - 1] ?? 0, ends[b]!];
     const [begin, end] = begins ? [begins[from]!, begins[to]!] : [from, to];
     rest.set(rows.subarray(0, begin), length);
     rest.set(rows.subarray(end), length + begin);
     yield rest.subarray(0, length + rows.length - (end - begin));
   }
+}
+
+/** Where each block of units of stratum `s` ends. A single unit is not left out. */
+function blockEnds(strata: Stratum[], s: number, method: IntervalMethod): number[] {
+  const units = unitsIn(strata[s]!);
+  if (units < 2) return [];
+  const all = total(strata.map(unitsIn));
+  const most = method === 'bca' ? MOST_LEFT_OUT : BLOCKS;
+  const blocks = all <= most ? units : Math.max(2, Math.min(units, Math.round((units * BLOCKS) / all)));
+  return Array.from({ length: blocks }, (_, b) => Math.floor(((b + 1) * units) / blocks));
 }
 
 /** The same units in a random order. */

@@ -39,6 +39,13 @@ export const total = (numbers: readonly number[]): number => numbers.reduce((sum
 /** NaN for an empty list. */
 export const mean = (numbers: readonly number[]): number => total(numbers) / numbers.length;
 
+/** The smallest and the largest; NaN if one is NaN. A loop, because the arguments of a call are limited in number. */
+export function extremes(numbers: readonly number[]): [low: number, high: number] {
+  let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (const number of numbers) [low, high] = [Math.min(low, number), Math.max(high, number)];
+  return [low, high];
+}
+
 /** The mean of `value` over the whole numbers below `count`; NaN for none. */
 export function meanOver(count: number, value: (i: number) => number): number {
   let sum = 0;

@@ -4,6 +4,7 @@
  */
 
 import type { MetricDirection } from '../../../engine/contract/step.ts';
+import { extremes } from './counts.ts';
 import { LabelFlags } from './label-flags.ts';
 
 /** The rows of one group. */
@@ -56,10 +57,26 @@ export function fairnessMetrics(groups: readonly GroupRates[]): Record<FairnessM
   };
 }
 
-const difference = (rates: number[]): number => Math.max(...rates) - Math.min(...rates);
+function difference(rates: number[]): number {
+  const [low, high] = extremes(rates);
+  return high - low;
+}
 
 /** NaN if all rates are 0. */
-const ratio = (rates: number[]): number => Math.min(...rates) / Math.max(...rates);
+function ratio(rates: number[]): number {
+  const [low, high] = extremes(rates);
+  return low / high;
+}
+
+/** The groups whose rate alone is the smallest or the largest one; those whose rate is NaN, if there are any. */
+export function extremeGroups(rates: number[]): number[] {
+  const undefinedOnes = rates.flatMap((rate, g) => (Number.isNaN(rate) ? [g] : []));
+  if (undefinedOnes.length > 0) return undefinedOnes;
+  return extremes(rates).flatMap((extreme) => {
+    const first = rates.indexOf(extreme);
+    return rates.indexOf(extreme, first + 1) < 0 ? [first] : [];
+  });
+}
 
 /** What is counted in each group, of each of some positive labels, for any rows. */
 export class GroupedFlags {

@@ -53,6 +53,8 @@ export interface DiscoveryReport {
   error: string;
   columns: string[];
   min_rows: number;
+  /** The number of rows that are left out, because they have no loss. */
+  without_error?: number;
   /** The number of combinations with enough rows. */
   tested: number;
   level: number;
@@ -104,7 +106,7 @@ export interface CounterfactualReport {
   rows: number;
   /** The share of texts whose label, or set of labels, is another one; null for regression. */
   changed: number | null;
-  /** The interval of the share. */
+  /** The interval of the share, unless there are to be no intervals. */
   interval?: IntervalEnds;
   /** The mean of the largest absolute change of a score, and the largest. */
   mean_change: number | null;

@@ -322,10 +322,11 @@ export const REGRESSION: Record<string, Distance> = {
   /** The explained share of the variance; without variance, 1 if all predictions are correct, otherwise 0. NaN for a single example. */
   r2(truth, predicted) {
     if (truth.length < 2) return Number.NaN;
+    const error = REGRESSION.mse!(truth, predicted);
+    if (isConstant(truth)) return Number(error === 0);
     const centre = meanOver(truth.length, (i) => truth[i]!);
     const variance = meanOver(truth.length, (i) => (truth[i]! - centre) ** 2);
-    const error = REGRESSION.mse!(truth, predicted);
-    return variance === 0 ? Number(error === 0) : 1 - error / variance;
+    return 1 - error / variance;
   },
   pearson,
   /** Pearson's correlation of the ranks; equal numbers get the mean of their ranks. */
@@ -354,8 +355,12 @@ export function regressionOf(
   };
 }
 
+/** Whether all values are the same. The variance of such values may be above 0, because their mean is rounded. */
+const isConstant = (values: Float64Array): boolean => values.every((value) => value === values[0]);
+
 /** NaN if one of them is constant. */
 function pearson(a: Float64Array, b: Float64Array): number {
+  if (isConstant(a) || isConstant(b)) return Number.NaN;
   const [centreA, centreB] = [a, b].map((values) => meanOver(values.length, (i) => values[i]!)) as [number, number];
   const product = (x: Float64Array, cx: number, y: Float64Array, cy: number) => meanOver(x.length, (i) => (x[i]! - cx) * (y[i]! - cy));
   const spread = Math.sqrt(product(a, centreA, a, centreA) * product(b, centreB, b, centreB));

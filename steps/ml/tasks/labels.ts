@@ -1,7 +1,7 @@
 /** The labels of a table: their columns, their order, and whether a model can learn from them. */
 
 import { StepError } from '../../../engine/contract/step.ts';
-import type { Row, TableColumn } from '../data/database.ts';
+import type { Database, Row, TableColumn } from '../data/database.ts';
 import { literal, quote } from '../data/sql.ts';
 import { requireColumn } from '../data/table.ts';
 import { listed } from '../models/json.ts';
@@ -14,7 +14,7 @@ export function labelsInOrder(names: string[], type: string): string[] {
 }
 
 /** A SQL condition for rows without a value in this column: null, an empty text, or NaN. */
-function isMissing({ name, type }: TableColumn): string {
+export function isMissing({ name, type }: TableColumn): string {
   const column = quote(name);
   if (type.endsWith('[]')) return `${column} IS NULL`;
   return `(${column} IS NULL OR ${column}::VARCHAR = ''${/^(FLOAT|DOUBLE)$/.test(type) ? ` OR isnan(${column})` : ''})`;
@@ -170,7 +170,14 @@ export async function flagColumns(source: PreparationContext, names: string[]): 
   if (unknown.length > 0)
     throw new StepError(`the model does not know the label ${listed(unknown)}`, `Its labels are ${listed(known!)}.`, ['label']);
   const table = await labelledRows(source, flags);
-  for (const { name } of flags) {
+  await refuseOtherFlags(database, table, names, ['label']);
+  const each = names.map((name) => `CASE WHEN ${flag(name)} = 1 THEN ${literal(name)} END`);
+  return { table, names, list: `list_filter([${each.join(', ')}], lambda x: x IS NOT NULL)` };
+}
+
+/** Refuses other values in columns of flags, which have a value in each row. `option`: the one that lists the columns. */
+export async function refuseOtherFlags(database: Database, table: string, names: string[], option: string[]): Promise<void> {
+  for (const name of names) {
     const [wrong] = await database.rows<{ id: string; value: string; rows: number }>(
       `SELECT id, ${quote(name)}::VARCHAR AS value, count(*) OVER () AS rows FROM ${table} WHERE coalesce(${flag(name)} NOT IN (0, 1), true) ORDER BY id LIMIT 1`,
     );
@@ -178,13 +185,11 @@ export async function flagColumns(source: PreparationContext, names: string[]): 
       throw new StepError(
         `row ${wrong.id}: \`${name}\` is ${JSON.stringify(wrong.value)}, not 0, 1, false or true${wrong.rows > 1 ? ` (in ${wrong.rows} rows)` : ''}`,
         `A text has a label or does not. To turn a share into a label, use a threshold in collect: \`select: { ${name}: "${name} >= 0.5" }\`.`,
-        ['label'],
+        option,
       );
   }
-  const each = names.map((name) => `CASE WHEN ${flag(name)} = 1 THEN ${literal(name)} END`);
-  return { table, names, list: `list_filter([${each.join(', ')}], lambda x: x IS NOT NULL)` };
 }
 
 /** SQL for 1, 0, or any other value. */
-const flag = (name: string): string =>
+export const flag = (name: string): string =>
   `(CASE lower(${quote(name)}::VARCHAR) WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE TRY_CAST(${quote(name)}::VARCHAR AS DOUBLE) END)`;

@@ -32,9 +32,12 @@ export async function readUnits(
   return of.map((place, example) => (place < 0 ? -1 - example : place));
 }
 
-/** Groups, strata or rows, as the option says. `strata`: the class of each example, if it has one of several. */
+/**
+ * Groups, strata or rows, as the option says; without intervals, the default is drawn, for comparisons. `strata`: the class of each
+ * example, if it has one of several.
+ */
 export function unitsIn(intervals: IntervalsGiven, groups: Int32Array | undefined, strata: ArrayLike<number> | undefined): UnitsOf {
-  const stratify = bootstrapOptions(intervals)?.stratify;
+  const { stratify } = bootstrapOptions(intervals || {})!;
   return (rows) => ({ rows, ...(groups && { groups }), ...(!groups && stratify && strata && { strata }) });
 }
 

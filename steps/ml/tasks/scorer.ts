@@ -16,7 +16,7 @@ import {
   PROBABILITY_METRICS,
   positiveClass,
   positiveProblem,
-  regressionMetrics,
+  regressionOf,
   whyOfLabels,
 } from '../metrics/text-classification.ts';
 import { whyOfSets, whyUncorrelated } from '../metrics/undefined-metrics.ts';
@@ -133,9 +133,14 @@ function scoreSets(scored: ScoredAnswers): Scorer {
 
 function scoreNumbers({ metrics }: ScoredAnswers): Scorer {
   const rows = new PerExample(2);
+  // Made when all rows are added.
+  let metricsOf: ReturnType<typeof regressionOf> | undefined;
   return {
     add: (truth, answer) => rows.add([truth as number, (answer as { score: number }).score]),
-    metrics: (own) => regressionMetrics(rows.column(0, own), rows.column(1, own), metrics),
+    metrics(own) {
+      metricsOf ??= regressionOf(rows.column(0), rows.column(1), metrics);
+      return metricsOf(own);
+    },
     why: (metric) => whyUncorrelated(metric, rows.column(0), rows.column(1)),
   };
 }

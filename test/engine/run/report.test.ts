@@ -1,7 +1,7 @@
 /** `tunesmith report`: the page of a run, of cells, of a run whose results were removed, and of a pipeline that has changed. */
 import { readFileSync } from 'node:fs';
 import { beforeAll, expect, test } from 'vitest';
-import { sharedProject } from '../../rig.ts';
+import { project, sharedProject } from '../../rig.ts';
 
 const PIPELINE = `
 name: small
@@ -95,4 +95,55 @@ test.each([
   const { code, stderr } = await p.run(...words);
   expect(code).toBe(2);
   expect(stderr).toContain(message);
+});
+
+test('with a pipeline, latest, previous and numbers are runs of this pipeline', async () => {
+  const q = project({
+    'a.yaml': 'name: first\nsteps: { a: { run: "echo one" } }',
+    'b.yaml': 'name: second\nsteps: { a: { run: "echo two" } }',
+  });
+  for (const file of ['a.yaml', 'b.yaml']) await q.states(file);
+  const written = async (...words: string[]) => {
+    const { stdout, screen } = await q.run('report', ...words);
+    return /wrote (\S+)/.exec(stdout)?.[1] ?? screen.split('\n')[0];
+  };
+  expect(await written('a.yaml', 'latest')).toBe('report-1.html');
+  expect(await written('a.yaml', 'previous')).toBe('error: there is no run before the latest');
+  expect(await written('a.yaml', '2')).toBe('error: run 2 is a run of b.yaml, not of a.yaml');
+  expect((await q.run('logs', 'a.yaml', 'a', '--run', 'latest')).stdout).toBe('one\n');
+  expect((await q.run('runs', '-f', 'a.yaml')).stdout).not.toContain('b.yaml');
+  expect((await q.run('runs', 'show', '-f', 'a.yaml')).stdout).toMatch(/^run 1 of a\.yaml/);
+});
+
+test('times are of this run or of the last execution before it; cells without a result have none', async () => {
+  const slow = (failing: string, last: string) => `
+steps:
+  free: { cache: false, run: "echo free > \${{ outputs.o }}", outputs: { o: free.txt } }
+  quiet: { run: "echo quiet" }
+  same: { run: "sleep 0.3; echo same > \${{ outputs.o }}", outputs: { o: same.txt } }
+  fails: { run: "${failing}" }
+  after: { needs: fails, run: "sleep ${last}" }
+`;
+  const q = project({ 'p.yaml': slow('true', '0.4') });
+  await q.states('p.yaml');
+  q.write('p.yaml', slow('false', '0.5'));
+  await q.states('p.yaml', '--on-failure', 'continue');
+  const cells = async (run: string) => {
+    expect((await q.run('report', run, '--format', 'md', '-o', 'r.md')).code).toBe(0);
+    const text = q.read('r.md');
+    const times = text.matchAll(/^\| (\w+) \| \**(ran|fresh|failed|skipped|canceled)\** \| ([^|]*) \|/gm);
+    return [text, Object.fromEntries([...times].map(([, cell, state, time]) => [cell, `${state} ${time}`]))] as const;
+  };
+  const [text, times] = await cells('latest');
+  expect(times).toMatchObject({
+    same: expect.stringMatching(/^fresh 0\.\d s \(last execution\)$/),
+    after: expect.stringMatching(/^(skipped|canceled) –$/),
+  });
+  expect(times.free).toMatch(/^ran [<\d.]+/);
+  expect(text).not.toMatch(/no longer stored|have changed since/);
+  q.write('free.txt', 'changed');
+  expect((await cells('latest'))[0]).toContain(
+    'These cells have `cache: false`, and their outputs have changed since this run: free.'.replaceAll('`', '&#96;'),
+  );
+  expect((await cells('1'))[1].after).toMatch(/^ran 0\.[45] s$/);
 });

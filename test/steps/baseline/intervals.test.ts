@@ -53,6 +53,20 @@ test('a classifier: the samples have as many examples of each label as the split
   expect(plain.methods.bag_of_words).not.toHaveProperty('intervals');
 });
 
+test('a warning lists intervals that are too narrow, because the predictions hardly vary within a label', async () => {
+  // In the split test, only one mail says what it is.
+  const rows = Array.from({ length: 400 }, (_, i) => {
+    const label = i % 5 < 3 ? 'spam' : 'ham';
+    return { id: `r${i}`, split: split(i), label, text: label === 'ham' && (i % 2 === 0 || i === 13) ? 'ham mail' : 'a mail' };
+  });
+  const options = { methods: ['majority', 'bag_of_words'], metrics: ['accuracy'] };
+  const { report, warnings } = await measured(rows, options);
+  expect(report.methods.bag_of_words.intervals.accuracy.narrow).toBe(true);
+  expect(warnings.join('\n')).toMatch(/^the intervals of bag_of_words\.accuracy say too little .*`intervals: \{ stratify: false \}`/m);
+  const free = await measured(rows, { ...options, intervals: { stratify: false } });
+  expect(free.warnings.join('\n')).not.toContain('say too little');
+});
+
 test('groups of a column are drawn whole; a row without a value is a group of its own', async () => {
   const options = { methods: ['bag_of_words'], metrics: ['accuracy'] };
   const { report } = await measured(mails, { ...options, intervals: { group: 'author', resamples: 500, level: 0.9 } });

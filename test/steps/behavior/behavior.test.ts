@@ -4,6 +4,7 @@ import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { expect, test } from 'vitest';
 import { modelProblems } from '../../../steps/behavior/model-checks.ts';
+import { thresholdOf } from '../../../steps/behavior/options.ts';
 import step from '../../../steps/behavior/step.ts';
 import { answerAll } from '../../../steps/ml/answering/answer-all.ts';
 import { openBundle } from '../../../steps/ml/answering/bundle.ts';
@@ -122,6 +123,26 @@ test('the three kinds of tests: cases, answers as of predict, and figures that a
   expect(result).toMatch(/^\d+ of \d+ cases failed, in \d of 3 tests$/);
 });
 
+test('a percentage is the share that it looks like: 7 of 1,000 are no more than 0.7%', () => {
+  expect(['<= 0.7%', '0.29%', '5%', '< 57%'].map((given) => thresholdOf(given)!.limit)).toEqual([0.007, 0.0029, 0.05, 0.57]);
+});
+
+test('in a matrix, the default split is validation', () => {
+  expect(step.options!.split!.defaultInMatrix).toBe('validation');
+});
+
+test('a column whose values have thresholds of their own may be called like a column of the cases', async () => {
+  for (const group of ['Kind', 'before', 'constructor']) {
+    const model = await randomModel();
+    const rest = { temperature: 1, fitted_on: 'validation', rows: 9, ece: { before: 0, after: 0 }, thresholds: { good: 0.5 } };
+    writeFileSync(join(model, 'calibration.json'), JSON.stringify({ ...rest, group, group_thresholds: { web: { good: 0.9 } } }));
+    const data = await table([{ id: 'a', text: 'I love it', split: 'test', [group]: 'web' }]);
+    const { cases } = await tested({ tests: { t: { change: { case: 'lower' } } } }, { model, data });
+    const column = group === 'constructor' ? group : `input_${group}`;
+    expect(cases).toMatchObject([{ kind: 'invariance', before: 'I love it', after: 'i love it', [column]: 'web' }]);
+  }
+});
+
 test('the same seed gives the same cases, and another one others', async () => {
   const inputs = { model: await randomModel(), data: await table(rows({ test: 40 })) };
   const of = async (seed: number) => (await tested({ seed, tests: { t: { change: 'typos', rows: 5 } } }, inputs)).cases;
@@ -135,25 +156,28 @@ test('a test without a case is n/a with the reason, never 0, and the threshold o
   const { report, warnings, metrics } = await tested(
     {
       max_failures: 0,
-      lexicons: { ...LEXICONS, thing: ['violin', 'drum'], idle: ['x'] },
+      lexicons: { ...LEXICONS, thing: ['violin', 'drum'], idle: ['x'], city: ['Rome', 'Bonn'], last_name: ['Bo', 'Li'] },
       tests: {
         names: { change: 'names' },
+        places: { change: { locations: 'city' } },
         things: { change: { lexicon: 'thing' } },
         certain: { add: 'x', score: { label: 'good', change: 'up', tolerance: 1 } },
       },
     },
     inputs,
   );
-  expect(report.metrics).toEqual({ 'failures.names': null, 'failures.things': null, 'failures.certain': null });
+  expect(report.metrics).toEqual({ 'failures.names': null, 'failures.places': null, 'failures.things': null, 'failures.certain': null });
   expect(metrics).toEqual({});
   expect(report.undefined).toEqual({
     'failures.names': 'the change does not alter any of the 5 texts',
+    'failures.places': 'the change does not alter any of the 5 texts',
     'failures.things': 'no word of the lexicon `thing` occurs in any of the 5 texts',
     'failures.certain': 'the score of `good` is at its limit in all cases, so that none can fail',
   });
   expect(report.tests.names).toMatchObject({ cases: 0, failure_rate: null, passed: null, texts: 5, unchanged: 5 });
   expect(warnings).toEqual([
     'names: n/a, because the change does not alter any of the 5 texts',
+    'places: n/a, because the change does not alter any of the 5 texts',
     'things: n/a, because no word of the lexicon `thing` occurs in any of the 5 texts',
     'certain: n/a, because the score of `good` is at its limit in all cases, so that none can fail',
     'no test uses the lexicon `feeling`',
@@ -336,6 +360,10 @@ test('data without the column, without the split, and a label that only a filled
   expect(await run(change, await table([{ id: 'a', body: 'x', split: 'test' }]))).toBe('data: the data have no column `text`');
   expect(await run(change, await table(rows({ train: 3 })))).toBe('split: the data have no split "test"');
   expect(await run({ ...change, split: 'dev' }, await table([{ id: 'a', text: 'x' }]))).toBe('split: the data have no column `split`');
+  expect(await run({ ...change, split: false }, await table(rows({ test: 3 })))).toBe(
+    'split: `split: false`, but the data have a column `split`',
+  );
+  expect((await tested({ ...change, split: false }, { model, data: await table([{ id: 'a', text: 'X y' }]) })).cases).toHaveLength(2);
   expect(await run(change)).toBe('tests,t: this test has no texts to change');
   expect(await run({ lexicons: { l: ['good', 'odd'] }, tests: { t: { template: 'it is {l}', expect: '{l}' } } })).toBe(
     'tests,t,expect: the model has no label "odd"',

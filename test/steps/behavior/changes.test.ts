@@ -98,6 +98,8 @@ describe('changes', () => {
   test('typographic apostrophes and double contractions are expanded, and "ain\'t" keeps its meaning', () => {
     expect(expand("It’s late; you can't've known. Ain't it?")).toBe('It is late; you cannot have known. Is not it?');
     expect(changed("it isn't", 'contractions', 'contract')).toEqual([]);
+    expect(contract('ſhe is late; that i\u017f not')).toBe("she's late; that's not");
+    expect(expand('it iſn’t')).toBe('it is not');
   });
 
   test('case', () => {
@@ -125,6 +127,8 @@ describe('changes', () => {
     expect(again).toBe(first);
     const [places] = changed(text, 'locations') as [string];
     expect(places).not.toMatch(/New York|Paris/);
+    expect(changed(text, 'locations', 'country')).toEqual([]);
+    expect(changed('Mary in Paris', 'names', 'last')).toEqual([]);
     expect(changed('mary went to paris', 'names')).toEqual([]);
     expect(changed('no name', 'names')).toEqual([]);
   });

@@ -154,6 +154,18 @@ test('one label, and one split', async () => {
   });
 });
 
+test('label errors are undefined for too many labels and words, which would not fit in memory', async () => {
+  const rows = Array.from({ length: 1500 }, (_, i) => ({
+    id: `r-${i}`,
+    text: Array.from({ length: 25 }, (_, word) => `w${i}x${word}`).join(' '),
+    label: `l${i % 300}`,
+    split: 'train',
+  }));
+  const { report } = await checked(rows, { label_errors: true, near_duplicates: false });
+  expect(report.metrics).toMatchObject({ label_errors: null, 'label_errors.accuracy': null });
+  expect(report.undefined.label_errors).toBe('300 labels and more than 33,333 different words need too much memory for the bag of words');
+});
+
 test('every missed limit is listed with its value', async () => {
   const rows = [
     ...sentences(18),

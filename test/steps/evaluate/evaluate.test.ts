@@ -77,7 +77,10 @@ test('a positive label that no metric uses is rejected', () => {
       message: '`positive` applies to precision, recall, f1, roc_auc, average_precision, and `metrics` has none of them',
     },
   ]);
-  for (const more of [{}, { metrics: ['mcc', 'roc_auc'] }]) expect(step.check!({ ...options, ...more } as never)).toEqual([]);
+  const fairness = { group: 'author' };
+  expect(step.check!({ ...options, metrics: ['accuracy'], fairness: { ...fairness, positive: 'good' } } as never)).toHaveLength(1);
+  for (const more of [{}, { metrics: ['mcc', 'roc_auc'] }, { metrics: ['accuracy'], fairness }])
+    expect(step.check!({ ...options, ...more } as never)).toEqual([]);
 });
 
 test('labels are matched by name, not by number', async () => {

@@ -94,6 +94,26 @@ test('several labels: a label that no group has is undefined, and so is the wors
   expect(why!.equalized_odds_difference).toMatch(/^for the label z: in the group \(missing\), no row has the label z; in the group a/);
 });
 
+test('the reason of an undefined ratio: no row is predicted positive, or none of the positive rows is', async () => {
+  const { undefined: why } = await measured(
+    [
+      ['a', ['x'], ['y']],
+      ['a', ['y'], ['x']],
+      ['b', ['x'], ['y']],
+      ['b', ['y'], ['y']],
+    ],
+    'single',
+    'x',
+  );
+  expect(why).toEqual({ equalized_odds_ratio: 'no row with the label x is predicted x' });
+});
+
+test('five of many groups without a positive row are listed', async () => {
+  const rows = Array.from({ length: 8 }, (_, i): [string, string[], string[]] => [`g${i}`, ['y'], ['x']]);
+  const { undefined: why } = await measured(rows, 'single', 'x');
+  expect(why!.equalized_odds_difference).toMatch(/^in the group g0, no row has the label x; .*in the group g4, [^;]*; 3 more$/);
+});
+
 describe('intervals', () => {
   /** `count` rows of a group, of which `hits` of the label x and `misses` of the label y are predicted x. */
   const rowsOf = (group: string, count: number, hits: number, misses: number) =>

@@ -257,6 +257,12 @@ test('discovered slices: the source with the wrong labels', async () => {
   expect((await preview(outputs.metrics!, 10)).some(({ title }) => title.startsWith('discovered slices'))).toBe(true);
 });
 
+test('discovered slices: the label is left out under any name', async () => {
+  const data = await table(made.map((row) => ({ ...row, sentiment: row.label ?? null })));
+  const { report } = await evaluated({ discover: { min_rows: 10 } }, { ...(await inputs()), data });
+  expect(report.discovered.columns).toEqual(['source', 'year']);
+});
+
 test('a counterfactual test swaps terms in the texts, and reports changed labels and scores', async () => {
   const { report, metrics, outputs } = await evaluated({
     counterfactual: {
@@ -282,6 +288,16 @@ test('a counterfactual test swaps terms in the texts, and reports changed labels
   const lovely = counterfactual.swaps.find(({ from }: any) => from === 'lovely');
   expect(lovely.shift.bad).toBeGreaterThan(0);
   expect((await preview(outputs.metrics!, 10)).map(({ title }) => title)).toContain('swapped terms');
+});
+
+test('without intervals, the share of changed labels has none, and `compare` draws the samples that it draws by default', async () => {
+  const given = { ...(await inputs()), 'compare.predictions': await otherPredictions() };
+  const options = { metrics: ['f1'], compare: {}, counterfactual: { swap: { terms: [['lovely', 'awful']] } } };
+  const [plain, usual] = [await evaluated({ ...options, intervals: false }, given), await evaluated(options, given)];
+  expect(usual.report.intervals['counterfactual.changed']).toEqual(usual.report.counterfactual.interval);
+  expect(plain.report.counterfactual).not.toHaveProperty('interval');
+  expect(Object.keys(plain.report.intervals)).toEqual(['difference.f1']);
+  expect(plain.report.comparison).toEqual(usual.report.comparison);
 });
 
 test('terms that no text contains: undefined, with the reason and a warning', async () => {

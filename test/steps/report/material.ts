@@ -26,16 +26,21 @@ export const LONG = { row: 250, text: `${'a'.repeat(100)}${'👩‍👩‍👧�
 
 /** A table in a folder, as evaluate writes it. */
 export async function predictionsOf(rows: number): Promise<string> {
-  const folder = temporary();
-  const database = await Database.open();
   const texts = `[${HOSTILE.map((text) => literal(text.replaceAll('\u0000', '').toWellFormed())).join(', ')}]`;
   const [bad, good] = LABELS.map(literal);
-  try {
-    await database.run(`CREATE TABLE made AS
-      SELECT printf('row-%06d', i) AS id, 'test' AS split, if(i = ${LONG.row}, ${literal(LONG.text)}, ${texts}[1 + i % ${HOSTILE.length}] || ' ' || i) AS text,
+  return table(`SELECT printf('row-%06d', i) AS id, 'test' AS split,
+        if(i = ${LONG.row}, ${literal(LONG.text)}, ${texts}[1 + i % ${HOSTILE.length}] || ' ' || i) AS text,
         if(i % 2 = 0, ${bad}, ${good}) AS label, if(p < 0.5, ${bad}, ${good}) AS prediction, greatest(p, 1 - p) AS score,
         map([${bad}, ${good}], [1 - p, p]) AS scores, -ln(if(i % 2 = 0, 1 - p, p)) AS loss, (p >= 0.5) = (i % 2 = 1) AS correct
       FROM (SELECT i, greatest(0.001, least(0.999, (i % 2) * 0.5 + ((i * 331) % 997) / 1400)) AS p FROM range(${rows}) AS r(i))`);
+}
+
+/** A table in a folder. */
+export async function table(sql: string): Promise<string> {
+  const folder = temporary();
+  const database = await Database.open();
+  try {
+    await database.run(`CREATE TABLE made AS ${sql}`);
     await writeTable(database, 'made', folder);
   } finally {
     database.close();
@@ -81,7 +86,7 @@ export const METRICS = {
           gap: 0.1,
           gap_interval: { low: 0.02, high: 0.2, narrow: true },
         },
-        { slice: 'web', rows: 200, metrics: { f1: 0.95 }, gap: 0 },
+        { slice: "$' and $&", rows: 200, metrics: { f1: 0.95 }, gap: 0 },
         { slice: 'rare', rows: 2, metrics: { f1: null }, undefined: { f1: 'one class only' }, gap: null },
       ],
     },
@@ -119,12 +124,18 @@ export const HISTORY = [
   line({ step: 4, epoch: 2, train_loss: 0.3, padding: 0, validation_loss: 0.6, validation_f1: 0.85 }),
 ].join('\n');
 
-/** A classifier with random weights. */
-export async function randomClassifier(): Promise<string> {
+/** A classifier with random weights. `sets`: it predicts sets of labels. */
+export async function randomClassifier(labels = LABELS, { sets = false } = {}): Promise<string> {
   const start = smallModel();
   const folder = join(temporary(), 'model');
   mkdirSync(folder);
-  const model = await startModel(start, { task: 'text-classification', labels: LABELS, seed: 1, say: () => {} });
+  const model = await startModel(start, {
+    task: 'text-classification',
+    ...(sets && { problem: 'multi_label_classification' as const }),
+    labels,
+    seed: 1,
+    say: () => {},
+  });
   await saveModel(folder, model);
   await copyTokenizer(start, folder);
   writeFileSync(join(folder, 'training.json'), JSON.stringify({ fields: { text: 'text' }, max_length: 32 }));

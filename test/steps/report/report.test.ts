@@ -71,6 +71,7 @@ test('the page has each section, is safe and self-contained, and every picture h
   expect(page).toContain('[0.88, 0.94]');
   expect(page).toContain('there is one class &#60;only&#62;');
   expect(page).toMatch(/n\/a \(one class only\)/);
+  expect(page).toContain('mail&#60;/b&#62; 0.85, $&#39; and $&#38; 0.95. Lines are intervals; the worst slice is marked.</desc>');
 
   expect(page).toContain('&#62;= 0.95');
   expect(page).toContain('&#60;= 0.05 (missed)');
@@ -139,7 +140,9 @@ test('Markdown has its pictures beside it, and escapes the data', async () => {
     const svg = readFileSync(join(ran.outputs.report!, path), 'utf8');
     expect(svg).toMatch(/^<svg xmlns="http:\/\/www.w3.org\/2000\/svg"/);
     expect(svg).toContain('prefers-color-scheme');
+    expect(svg.match(/<title>/g)).toHaveLength(1);
   }
+  expect(readFileSync(join(ran.outputs.report!, 'pictures', 'slices-1.svg'), 'utf8')).toContain('$&#39; and $&#38; 0.95.');
   for (const title of ['Summary', 'Confusion matrix', 'Worst mistakes', 'Data checks']) expect(text).toContain(`## ${title}`);
   expect(text).not.toMatch(/<script|<img|<b>|\]\((javascript|http)/);
   expect(text).toContain('| f1 | **0.91** &#91;0.88, 0.94&#93; |');

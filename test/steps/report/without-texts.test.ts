@@ -1,24 +1,9 @@
 /** With `examples: 0` no page has a text of the data: each text has a unique word, which only the page with examples contains. */
 import { expect, test } from 'vitest';
-import { Database } from '../../../steps/ml/data/database.ts';
-import { writeTable } from '../../../steps/ml/data/table.ts';
 import { makeReport, type ReportRequest } from '../../../steps/report/report.ts';
-import { temporary } from '../rig.ts';
-import { file, HISTORY, METRICS, randomClassifier } from './material.ts';
+import { file, HISTORY, METRICS, randomClassifier, table } from './material.ts';
 
 const signal = new AbortController().signal;
-
-async function table(sql: string): Promise<string> {
-  const folder = temporary();
-  const database = await Database.open();
-  try {
-    await database.run(`CREATE TABLE made AS ${sql}`);
-    await writeTable(database, 'made', folder);
-  } finally {
-    database.close();
-  }
-  return folder;
-}
 
 /** A row for each word, which is predicted wrongly. */
 const LABELLED = `SELECT i::VARCHAR AS id, 'test' AS split, 'zqtext' || i || 'zq of a row' AS text, 'good' AS label, 'bad</script>' AS prediction, 0.9 AS score,
@@ -46,10 +31,17 @@ const TEXT_GROUPS = {
       gap: 0,
       slices: [0, 1, 2, 3].map((i) => ({ slice: `zqremark${i}zq`, rows: 1, metrics: { f1: 0.5 } })),
     },
+    empty: {
+      by: 'column subject',
+      metric: 'f1',
+      gap: 0,
+      slices: ['(empty)', 'zqsubject0zq'].map((slice) => ({ slice, rows: 40, metrics: { f1: 0.5 } })),
+    },
   },
   discovered: {
     tested: 3,
     slices: [
+      { where: { subject: 'zqsubject1zq' }, rows: 50, error: 0.5, rest: 0.1, difference: 0.4 },
       { where: { subject: 'zqsubject0zq', note: `zqnote0zq ${'very '.repeat(20)}` }, rows: 40, error: 0.5, rest: 0.1, difference: 0.4 },
     ],
   },
@@ -91,6 +83,27 @@ const CHECKS = {
   examples: { near_duplicate: [{ id: '1', text: 'zqnear0zq', label: null, detail: 'like zqdetail0zq' }] },
 };
 
+const CALIBRATION = {
+  group: 'subject',
+  thresholds: [
+    { label: 'good', threshold: 0.4 },
+    { label: 'good', group: 'zqthreshold0zq', threshold: 0.3 },
+  ],
+};
+
+const VERDICT = {
+  passed: false,
+  requirements: [
+    {
+      metric: 'test.fairness.equalized_odds_ratio',
+      limit: '>= 0.8',
+      value: null,
+      undefined: 'in the group zqrequired0zq, no row is positive',
+      passed: false,
+    },
+  ],
+};
+
 const RUN: ReportRequest['run'] = {
   about: [],
   cells: [
@@ -98,6 +111,7 @@ const RUN: ReportRequest['run'] = {
     { cell: 'custom', state: 'ran', result: 'wrote zqresult0zq' },
     { cell: 'test', state: 'ran', uses: 'behavior', why: 'option tests.a.template: "zqoption0zq" → "zqoption1zq"' },
     { cell: 'check', state: 'fresh', uses: 'check', result: '400 rows' },
+    { cell: 'evaluate', state: 'fresh', uses: 'evaluate', result: 'f1 0.9;\nworst slice: title zqworst0zq (40 rows)' },
   ],
   metrics: [],
   params: {},
@@ -132,6 +146,9 @@ async function requests(): Promise<Omit<ReportRequest, 'examples' | 'format'>[]>
         artifact('behavior', file(BEHAVIOR), { cell: 'behavior', failed: true }),
         artifact('samples', file('zqsample0zq\n{"prompt":"zqprompt0zq","text":"zqgenerated0zq"}\n')),
         artifact('calibration', file('zqbroken0zq')),
+        artifact('calibration', file(CALIBRATION)),
+        artifact('calibration', file({ group: 'subject', thresholds: { zqsubject0zq: { good: 0.3 } } })),
+        artifact('verdict', file(VERDICT)),
       ],
     },
     ...others.map((predictions) => ({ ...base, artifacts: [artifact('predictions', predictions)] })),
@@ -161,9 +178,13 @@ test('no page without examples has a text of the data, a template or a message t
       expect(without[0]).toContain('the test negation: 2 of 10 cases failed (20%), but must be &#60;= 5%: missed by 15 percentage points');
       expect(without[0]).toContain('This report has no texts of the data.');
       expect(without[0]).toContain('option tests.a.template …');
+      // A value has the same number everywhere.
+      expect(without[0]).toMatch(/<th scope="row">\(empty\)<\/th>/);
+      expect(without[0]).toContain('<th scope="row">subject = text 2</th>');
+      expect(without[0]).toContain('<th scope="row">subject = text 1 and note = text 1</th>');
     }
   }
-  const every = `after answer before body changed context detail failure generated gold near note notice option pair prompt question remark result
-    sample source subject target template text title token word written`;
+  const every = `after answer before body changed context detail failure generated gold near note notice option pair prompt question remark required result
+    sample source subject target template text threshold title token word worst written`;
   expect(words(all)).toEqual(every.split(/\s+/).map((word) => `zq${word}`));
 });

@@ -1,6 +1,6 @@
 /** Gates by the real command: which model passes, what is said of one that does not, and what is never shipped. */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { beforeAll, expect, test } from 'vitest';
 import step from '../../../steps/require/step.ts';
 import { sharedProject } from '../../rig.ts';
@@ -160,6 +160,20 @@ test('two files of the same name are told apart by their folders', async () => {
   await judged({ 'test.f1': '>= 0.9', 'other/metrics.f1': '<= 0.2' });
 });
 
+test('the model that is passed on has files instead of links, which would not outlive their targets', async () => {
+  mkdirSync(p.path('linked'));
+  const model = p.path(`${out}/good/model`);
+  for (const name of readdirSync(model)) symlinkSync(`../${out}/good/model/${name}`, p.path(`linked/${name}`));
+  const { outputs } = await ranStep(
+    step,
+    { split: 'test', limits: { f1: '>= 0.9' } },
+    { model: p.path('linked'), metrics: [p.path('metrics.json')] },
+  );
+  rmSync(p.path('linked'), { recursive: true });
+  expect(readdirSync(outputs.model!)).toEqual(readdirSync(model));
+  for (const name of readdirSync(model)) expect(lstatSync(`${outputs.model}/${name}`).isSymbolicLink()).toBe(false);
+});
+
 test('better_than: rows without a split may be training rows, so they are compared only with `split: false`', async () => {
   const about = { other: 'weak', data: 'collect' };
   await expect(ran(limits(better('accuracy')), about)).rejects.toMatchObject({
@@ -232,10 +246,24 @@ test('the history of a training: the generalization gap at the step whose weight
   );
 });
 
+/** Steps with the names of figures. */
+const NAMED = `  fairness:
+    uses: evaluate
+    with:
+      model: "\${{ steps.good.model }}"
+      tokens: "\${{ steps.tokenize.tokens }}"
+      metrics: [f1, accuracy]
+      intervals: false
+      slices: { text: { column: label } }
+      fairness: { group: label }
+      compare: { predictions: "\${{ steps.evaluate.predictions }}" }
+  majority: { uses: baseline, with: { data: "\${{ steps.split.data }}" } }
+`;
+
 test('what cannot succeed is refused when the pipeline is read, at its position', async () => {
   const refused = async (steps: Record<string, string>) => {
     const own = Object.entries(steps).map(([name, given]) => `  ${name}: { uses: require, with: ${given} }\n`);
-    p.write('invalid.yaml', `${MAKE}${own.join('')}`);
+    p.write('invalid.yaml', `${MAKE}${NAMED}${own.join('')}`);
     const { code, screen } = await p.run('validate', 'invalid.yaml');
     expect(code).toBe(2);
     return screen;
@@ -249,6 +277,14 @@ test('what cannot succeed is refused when the pipeline is read, at its position'
     metric:
       '{ model: "${{ steps.good.model }}", data: "${{ steps.split.data }}", limits: { better_than: { model: "${{ steps.weak.model }}", metric: bleu } } }',
     idle: '{ model: "${{ steps.good.model }}", metrics: "${{ steps.evaluate.metrics }}", data: "${{ steps.split.data }}", limits: { f1: ">= 0.9" } }',
+    difference: '{ model: "${{ steps.good.model }}", metrics: "${{ steps.evaluate.metrics }}", limits: { difference.f1: ">= 0" } }',
+    compared: '{ model: "${{ steps.good.model }}", metrics: "${{ steps.fairness.metrics }}", limits: { difference.mcc.p: "<= 0.05" } }',
+    end: '{ model: "${{ steps.good.model }}", metrics: "${{ steps.fairness.metrics }}", limits: { gap.text.upper: "<= 0.05" } }',
+    figure:
+      '{ model: "${{ steps.good.model }}", metrics: "${{ steps.fairness.metrics }}", limits: { fairness.demographic_parity: "<= 0.1" } }',
+    // Valid: the steps are called as figures are.
+    named:
+      '{ model: "${{ steps.good.model }}", metrics: ["${{ steps.fairness.metrics }}", "${{ steps.majority.metrics }}"], limits: { fairness.demographic_parity_difference: "<= 0.1", fairness.accuracy: ">= 0.9", majority.f1: "<= 0.9", majority.majority.f1: "<= 0.9", difference.f1: ">= 0", difference.f1.lower: ">= 0", difference.f1.p: "<= 0.05" } }',
     // Valid: a file may have any metric, and both steps together have these.
     mixed: '{ model: "${{ steps.good.model }}", metrics: ["${{ steps.evaluate.metrics }}", "*.json"], limits: { acuracy: ">= 0.9" } }',
     valid:
@@ -263,12 +299,19 @@ test('what cannot succeed is refused when the pipeline is read, at its position'
     'Add `source` to `slices` of evaluate.',
     'baseline does not report majority.f2',
     'Did you mean majority.f1?',
+    'evaluate does not report difference.f1',
+    'Set `compare` of evaluate.',
+    'fairness does not report difference.mcc.p: it compares f1, accuracy',
+    'Add it to `metrics` of fairness.',
+    'fairness does not report gap.text.upper: `intervals` is false',
+    'fairness does not report fairness.demographic_parity',
+    'Did you mean fairness.demographic_parity_ratio?',
     '`better_than` needs the input `data`',
     'text-classification has no metric bleu',
     '`data` has no effect without `better_than` in `limits`',
   ])
     expect(screen).toContain(part);
-  expect(screen.match(/: error:/g)).toHaveLength(7);
+  expect(screen.match(/: error:/g)).toHaveLength(11);
   // The dot in a name does not hide its position.
   expect(screen).toMatch(/limits: \{ gap\.source: "<= 0\.1" \} \} \}\n.*\| +\^{8}\n/);
   const schema = await refused({

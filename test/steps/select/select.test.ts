@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import definition from '../../../steps/select/step.ts';
@@ -35,6 +35,19 @@ test('the best metric decides, and the picked output is from the same matrix poi
   expect((await selected({ maximize: 'f1' }, [0.5])).result).toBe('chose train[0]: f1 0.5 is the highest of 1');
   expect(best.choice.candidates).toHaveLength(3);
   expect((await selected({ minimize: 'loss' }, [0.8, 0.9])).picked).toBe('model 0');
+});
+
+test('the picked output has files instead of links, which would not outlive their targets', async () => {
+  const folder = temporary();
+  const [metrics, blob, model] = ['metrics', 'blob', 'model'].map((name) => join(folder, name)) as [string, string, string];
+  writeFileSync(metrics, JSON.stringify({ metrics: { f1: 0.5 } }));
+  writeFileSync(blob, 'weights');
+  mkdirSync(model);
+  symlinkSync('../blob', join(model, 'weights'));
+  const origin = [{ cell: 'train', matrix: {} }];
+  const { outputs } = await ranStep(definition, { maximize: 'f1' }, { from: [metrics], pick: [model] }, { from: origin, pick: origin });
+  expect(lstatSync(join(outputs.pick!, 'weights')).isFile()).toBe(true);
+  expect(readFileSync(join(outputs.pick!, 'weights'), 'utf8')).toBe('weights');
 });
 
 test('the first of equals wins; values that are not numbers are left out, with a warning', async () => {

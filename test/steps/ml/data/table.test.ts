@@ -57,6 +57,17 @@ test('a card describes the table', async () => {
   });
 });
 
+test('a card has the 1,000 most frequent labels, and counts rows without a label', async () => {
+  const folder = temporary();
+  const database = await Database.open(folder);
+  await database.run(
+    "CREATE TABLE made AS SELECT i::VARCHAR AS id, CASE WHEN i > 0 THEN 'l' || greatest(i, 3) END AS label FROM range(2000) t(i)",
+  );
+  const card = await writeTable(database, 'made', folder);
+  database.close();
+  expect([Object.keys(card.labels!).length, Object.entries(card.labels!)[0], card.unlabelled]).toEqual([1000, ['l3', 3], 1]);
+});
+
 test('values of any type come back as JSON', async () => {
   const folder = temporary();
   const database = await Database.open(folder);

@@ -56,6 +56,14 @@ test.each([
   ],
   [[['I', 'we']], 'I think, therefore I am', 'we think, therefore we am'],
   [[['actor', 'actress']], 'Actor\u00a0\tactor', 'Actress\u00a0\tactress'],
+  [
+    [
+      ['Straße', 'Gasse'],
+      ['king', 'queen'],
+    ],
+    'STRAẞE, \u212aing',
+    'GASSE, Queen',
+  ],
   [[['élève', 'maître']], 'e\u0301le\u0300ve', 'maître'],
 ])('%j: %j', (pairs, text, swapped) => {
   expect(swapOf(pairs).apply(text)!.text).toBe(swapped);

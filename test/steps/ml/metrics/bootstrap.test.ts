@@ -129,6 +129,19 @@ describe('samples', () => {
       expect(of(1, { method })).not.toHaveProperty('narrow');
     });
 
+    test.each([600, 1001, 20_000])('the number of rows does not decide whether an interval is narrow: %i', (count) => {
+      const strata = Int32Array.from({ length: count }, (_, i) => (i % 5 === 0 ? 1 : 0));
+      const own = (values: number[], method: string) =>
+        intervalOfMean(values, { resamples: 100, method }, { rows: all(count), strata }) as { narrow?: true };
+      // 99% of the rows of one label are right, and half of those of the other.
+      const right = Array.from(strata, (label, i) => (label === 1 ? (i % 10 === 0 ? 1 : 0) : i % 100 === 1 ? 0 : 1));
+      const almostConstant = Array.from(strata, (label, i) => label + 0.01 * Math.sin(i));
+      for (const method of ['bca', 'percentile']) {
+        expect(own(right, method)).not.toHaveProperty('narrow');
+        expect(own(almostConstant, method).narrow).toBe(true);
+      }
+    });
+
     test('without strata it has one', () => {
       const { low, high } = of(0, {}, {});
       expect(low).toBeCloseTo(1 / 3 - 0.038, 2);
@@ -192,6 +205,14 @@ describe('undefined intervals', () => {
     // (49/50)^50 is 36%, and (44/50)^50 is 0.2%.
     expect(sometimes(6).why).toBeUndefined();
     expect(sometimes(6).low).toBeLessThan(sometimes(6).high);
+  });
+
+  test('up to 5% of the samples may be undefined, and no more', () => {
+    const samples = (nothing: number) => Array.from({ length: 100 }, (_, i) => (i < nothing ? Number.NaN : i));
+    const of = (nothing: number) => intervalOf(50, samples(nothing), [], { level: 0.95, method: 'percentile' });
+    expect(of(5)).toMatchObject({ usable: 0.95, low: expect.any(Number) });
+    expect(of(5).why).toBeUndefined();
+    expect(of(6).why).toMatch(/undefined on 6% of the bootstrap samples/);
   });
 
   test('all samples on one side', () => {

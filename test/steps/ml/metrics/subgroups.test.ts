@@ -1,6 +1,6 @@
 /** Fairness against fairlearn (test/golden/fairness.py), and intervals of shares against statsmodels (test/golden/proportions.py). */
 import { expect, test } from 'vitest';
-import { fairnessMetrics, ratesOf } from '../../../../steps/ml/metrics/fairness.ts';
+import { extremeGroups, fairnessMetrics, ratesOf } from '../../../../steps/ml/metrics/fairness.ts';
 import { meansInterval, newcombeInterval, wilsonInterval } from '../../../../steps/ml/metrics/proportions.ts';
 import fairness from '../../../golden/fairness.json' with { type: 'json' };
 import proportions from '../../../golden/proportions.json' with { type: 'json' };
@@ -20,6 +20,21 @@ test.each(fairness.map((stored, i) => ({ i, ...stored })))('fairness between gro
     return rates;
   });
   for (const [name, value] of Object.entries(fairnessMetrics(rates))) expect(value, name).toBeCloseTo((metrics as any)[name], 12);
+});
+
+test('groups that alone have the smallest or the largest rate', () => {
+  expect(extremeGroups([0.5, 0.2, 0.9, 0.3])).toEqual([1, 2]);
+  expect(extremeGroups([0.2, 0.2, 0.9])).toEqual([2]);
+  expect(extremeGroups([0.2, 0.2])).toEqual([]);
+  expect(extremeGroups([0.2, Number.NaN, 0.9, Number.NaN])).toEqual([1, 3]);
+});
+
+test('the number of groups is not limited', () => {
+  const groups = Array.from({ length: 300_000 }, (_, i) =>
+    ratesOf({ rows: 4, positives: 2, selected: i === 7 ? 4 : 2, hits: i === 7 ? 2 : 1 }),
+  );
+  expect(fairnessMetrics(groups)).toMatchObject({ demographic_parity_difference: 0.5, equalized_odds_ratio: 0.5 });
+  expect(extremeGroups(groups.map((rates) => rates.selection_rate))).toEqual([7]);
 });
 
 test('a rate without rows is undefined, and so are the figures that need it', () => {

@@ -24,10 +24,19 @@ test.each<[metric: string, truth: number[], predicted: number[], why: string]>([
   ['pearson', [2, 2], [1, 3], 'all true values are 2'],
   ['spearman', [1, 2, 3], [0.5, 0.5, 0.5], 'all predictions are 0.5'],
   ['pearson', [2, 2], [1, 1], 'all true values are 2, and all predictions are 1'],
+  // The mean of these values is rounded, so each differs from it. SciPy: nan.
+  ['pearson', [1, 2, 3], [0.1, 0.1, 0.1], 'all predictions are 0.1'],
+  ['spearman', [0.1, 0.1, 0.1], [3, 1, 2], 'all true values are 0.1'],
   ['r2', [2], [2], 'there is only one row'],
 ])('%s of %j and %j: %s', (metric, truth, predicted, why) => {
   expect(regressionMetrics(truth, predicted, [metric])[metric]).toBeNaN();
   expect(whyUncorrelated(metric, truth, predicted)).toBe(why);
+});
+
+test('r2 of equal numbers, from which their rounded mean differs', () => {
+  const same = [0.1, 0.1, 0.1];
+  expect(regressionMetrics(same, [0.1, 0.2, 0.1], ['r2'])).toEqual({ r2: 0 });
+  expect(regressionMetrics(same, same, ['r2'])).toEqual({ r2: 1 });
 });
 
 test('precision without a positive prediction', () => {
