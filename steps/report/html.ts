@@ -59,7 +59,7 @@ function section({ id, title, blocks }: Section): string {
 function block(given: Block): string {
   if (given.kind === 'note') return `<p class="note${given.tone ? ` ${given.tone}` : ''}">${data(given.text)}</p>`;
   if (given.kind === 'folded') return `<details><summary>${data(given.summary)}</summary>${given.blocks.map(block).join('\n')}</details>`;
-  if (given.kind === 'heading') return `<h3${given.id ? ` id="${given.id}"` : ''}>${data(given.text)}</h3>`;
+  if (given.kind === 'heading') return `<h3>${data(given.text)}</h3>`;
   if (given.kind === 'figures')
     return `<dl class="figures">${given.figures
       .map(
