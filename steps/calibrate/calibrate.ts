@@ -8,6 +8,9 @@ import { cp, writeFile } from 'node:fs/promises';
 import { type ContextOf, StepError } from '../../engine/contract/step.ts';
 import { namesOf } from '../ml/data/table.ts';
 import { openRuntime } from '../ml/device/open.ts';
+import { meanOver } from '../ml/metrics/counts.ts';
+import { probabilityOf } from '../ml/metrics/multi-label.ts';
+import { calibrationError } from '../ml/metrics/reliability.ts';
 import { classificationMetrics, positiveClass } from '../ml/metrics/text-classification.ts';
 import { hasCalibration, type ModelCalibration, writeCalibration } from '../ml/models/calibration.ts';
 import { loadModel, type Model } from '../ml/models/model-folder.ts';
@@ -49,8 +52,11 @@ export async function calibrate(context: Context): Promise<void> {
     const probabilities = probabilitiesOf(scored, temperature);
     const thresholds =
       options.threshold && fitThresholds({ labels: model.labels, scored, probabilities, sharing }, aimOf(options.threshold), grouping);
-    if (thresholds && Object.keys(thresholds.missing).length > 0)
-      warn(`no threshold of their own have ${reasons(thresholds.missing)}; ${FALLBACK[Number(grouping !== undefined)]}`);
+    for (const [missing, fallback] of [
+      [thresholds?.missing, 'their labels are predicted from 0.5 on'],
+      [thresholds?.missingForGroups, 'they have the thresholds of all rows'],
+    ] as const)
+      if (missing && Object.keys(missing).length > 0) warn(`no threshold of their own have ${reasons(missing)}; ${fallback}`);
     const quality = { before: qualityOf(scored, probabilitiesOf(scored, 1)), after: qualityOf(scored, probabilities) };
     const calibration: ModelCalibration = {
       temperature,
@@ -69,9 +75,6 @@ export async function calibrate(context: Context): Promise<void> {
     split.close();
   }
 }
-
-/** What a label or a group without a threshold of its own has. */
-const FALLBACK = ['their labels are predicted from 0.5 on', 'they have the thresholds of all rows'];
 
 /** The labels that get thresholds, as lists of indices that share one. */
 function labelsWithThresholds({ labels, problem }: Model, { threshold, positive, per_label }: Context['options']): number[][] {
@@ -128,12 +131,17 @@ function temperatureOf(scored: Scored, { temperature }: Context['options'], warn
 
 /** The expected calibration error and the log loss. With any number of labels, each flag counts as an example. */
 function qualityOf({ width, truth, independent }: Scored, probabilities: Float64Array): Record<string, number> {
-  const scores = independent
-    ? Array.from(probabilities, (p) => [1 - p, p])
-    : Array.from(truth, (_, row) => probabilities.subarray(row * width, (row + 1) * width));
-  // The confidence in a flag is the probability of its label, whether it is predicted or not.
-  const predicted = independent ? new Uint8Array(truth.length).fill(1) : scores.map((row) => row.indexOf(Math.max(...row)));
-  return classificationMetrics({ classes: independent ? 2 : width, truth, predicted, scores }, ['ece', 'log_loss']);
+  if (independent) {
+    // The confidence in a flag is the probability of its label, whether it is predicted or not.
+    const predicted = new Uint8Array(truth.length).fill(1);
+    return {
+      ece: calibrationError({ truth, predicted, confidence: probabilities }),
+      log_loss: meanOver(truth.length, (i) => -Math.log(probabilityOf(truth[i]!, probabilities[i]!))),
+    };
+  }
+  const scores = Array.from(truth, (_, row) => probabilities.subarray(row * width, (row + 1) * width));
+  const predicted = scores.map((row) => row.indexOf(Math.max(...row)));
+  return classificationMetrics({ classes: width, truth, predicted, scores }, ['ece', 'log_loss']);
 }
 
 interface Results {
@@ -155,12 +163,13 @@ async function report({ options, outputs, metric, result }: Context, calibration
   };
   for (const [name, value] of Object.entries(metrics))
     metric(name, value, name === 'ece' || name === 'log_loss' ? { better: 'lower' } : {});
+  const missing = { ...thresholds?.missing, ...thresholds?.missingForGroups };
   const all = {
     split: options.split,
     rows,
     metrics,
     ...(thresholds && { thresholds: thresholds.table, ...(group !== undefined && { group }) }),
-    ...(thresholds && Object.keys(thresholds.missing).length > 0 && { undefined: thresholds.missing }),
+    ...(Object.keys(missing).length > 0 && { undefined: missing }),
   };
   await writeFile(outputs.metrics, `${JSON.stringify(all, null, 2)}\n`);
   const [label] = Object.keys(thresholds?.thresholds ?? {});

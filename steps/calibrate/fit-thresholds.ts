@@ -26,8 +26,10 @@ export interface Grouping extends Groups {
 export interface FittedThresholds extends Required<Pick<ModelCalibration, 'thresholds'>>, Pick<ModelCalibration, 'group_thresholds'> {
   /** What each threshold achieves. */
   table: (Chosen & { label: string; group?: string })[];
-  /** Why a label, or a value of the column, has no threshold of its own. */
+  /** Why a label has no threshold. */
   missing: Record<string, string>;
+  /** Why a value of the column, or a label for it, has no threshold of its own. */
+  missingForGroups: Record<string, string>;
 }
 
 export function fitThresholds(labelled: Labelled, aim: Aim, grouping: Grouping | undefined): FittedThresholds {
@@ -37,7 +39,9 @@ export function fitThresholds(labelled: Labelled, aim: Aim, grouping: Grouping |
     throw new StepError(`no label can get a threshold: ${reasons(missing)}`, 'Each needs rows that have it and rows that do not.', [
       'threshold',
     ]);
-  if (!grouping) return { thresholds, table, missing };
+  if (!grouping) return { thresholds, table, missing, missingForGroups: {} };
+  const sharing = labelled.sharing.filter((shared) => !Object.hasOwn(missing, nameOf(shared, labelled)));
+  const missingForGroups: Record<string, string> = {};
   const { column, least, names, of } = grouping;
   const members = names.map((): number[] => []);
   for (const row of rows) if (of[row]! >= 0) members[of[row]!]!.push(row);
@@ -45,21 +49,21 @@ export function fitThresholds(labelled: Labelled, aim: Aim, grouping: Grouping |
   for (const [i, name] of names.entries()) {
     const group = { column, name };
     if (members[i]!.length < least) {
-      missing[whoIs(group)] = `it has ${members[i]!.length} of at least ${least} rows (min_group_rows)`;
+      missingForGroups[whoIs(group)] = `it has ${members[i]!.length} of at least ${least} rows (min_group_rows)`;
       continue;
     }
-    const own = thresholdsOf(labelled, aim, Int32Array.from(members[i]!), group);
+    const own = thresholdsOf({ ...labelled, sharing }, aim, Int32Array.from(members[i]!), group);
     if (Object.keys(own.thresholds).length > 0) groups[name] = { ...thresholds, ...own.thresholds };
     table.push(...own.table);
-    Object.assign(missing, own.missing);
+    Object.assign(missingForGroups, own.missing);
   }
   if (Object.keys(groups).length === 0)
     throw new StepError(
-      `no value of \`${column}\` can get thresholds of its own: ${names.length === 0 ? 'the column is empty' : reasons(missing)}`,
+      `no value of \`${column}\` can get thresholds of its own: ${names.length === 0 ? 'the column is empty' : reasons(missingForGroups)}`,
       'Use a column with fewer values, a larger validation split or a smaller min_group_rows.',
       ['group'],
     );
-  return { thresholds, group_thresholds: groups, table, missing };
+  return { thresholds, group_thresholds: groups, table, missing, missingForGroups };
 }
 
 interface Group {
@@ -68,10 +72,11 @@ interface Group {
 }
 
 /** For these rows. */
-function thresholdsOf({ labels, scored, probabilities, sharing }: Labelled, aim: Aim, rows: Int32Array, group?: Group) {
-  const fitted: FittedThresholds = { thresholds: {}, table: [], missing: {} };
+function thresholdsOf(labelled: Labelled, aim: Aim, rows: Int32Array, group?: Group) {
+  const { labels, scored, probabilities, sharing } = labelled;
+  const fitted: Pick<FittedThresholds, 'thresholds' | 'table' | 'missing'> = { thresholds: {}, table: [], missing: {} };
   for (const shared of sharing) {
-    const label = shared.length === 1 ? labels[shared[0]!]! : 'all labels';
+    const label = nameOf(shared, labelled);
     const who = group ? `${label} for ${whoIs(group)}` : label;
     const scores = new Float64Array(rows.length * shared.length);
     const truth = new Uint8Array(scores.length);
@@ -94,6 +99,9 @@ function thresholdsOf({ labels, scored, probabilities, sharing }: Labelled, aim:
 
 const applies = ({ truth, width, independent }: Scored, row: number, k: number): boolean =>
   independent ? truth[row * width + k] === 1 : truth[row] === k;
+
+/** What messages call labels that share a threshold. */
+const nameOf = (shared: number[], { labels }: Labelled): string => (shared.length === 1 ? labels[shared[0]!]! : 'all labels');
 
 const whoIs = ({ column, name }: Group): string => `${column} = ${name}`;
 

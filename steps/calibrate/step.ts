@@ -25,7 +25,7 @@ const REFUSED: Record<string, Omit<OptionProblem, 'option'>> = {
 
 export default declareStep({
   name: 'calibrate',
-  version: 1,
+  version: 2,
   description: 'Fits the temperature of a text classifier, and the thresholds from which on labels are predicted, on the validation split.',
   options: {
     split: {

@@ -142,9 +142,17 @@ function results(metrics: Metrics | undefined): string[] {
   ];
   const { confusion_matrix: matrix, labels } = metrics;
   if (!matrix || !labels) return parts;
+  if (labels.length > MOST_LABELS)
+    return [
+      ...parts,
+      `The confusion matrix of ${labels.length.toLocaleString('en-US')} labels is left out. The metrics file of \`evaluate\` contains it.`,
+    ];
   const rows = matrix.map((row, i) => [`**${plain(labels[i]!)}**`, ...row.map(String)]);
   return [...parts, 'Rows are true labels, columns are predicted labels:', table(['', ...labels.map(plain)], rows)];
 }
+
+/** A larger confusion matrix is not readable, and would make the card large. */
+const MOST_LABELS = 50;
 
 function figureOf({ metrics, intervals, undefined: reasons }: Metrics, name: string): string {
   const value = metrics[name];

@@ -1,7 +1,8 @@
 /** Markdown of the model card. */
 
 export function table(header: string[], rows: string[][]): string {
-  const line = (cells: string[]) => `| ${cells.join(' | ')} |`;
+  // GFM splits cells before it reads code spans. Outside of them, a pipe is escaped already.
+  const line = (cells: string[]) => `| ${cells.map((cell) => cell.replace(/(?<!\\)((?:\\\\)*)\|/g, '$1\\|')).join(' | ')} |`;
   return [line(header), line(header.map(() => '---')), ...rows.map(line)].join('\n');
 }
 

@@ -3,7 +3,7 @@ import { aliasesOf, declareStep } from '../../engine/contract/step.ts';
 
 export default declareStep({
   name: 'deploy',
-  version: 3,
+  version: 4,
   description:
     'Packs a trained model for inference: weights, tokenizer, preprocessing, a model card and, unless the model generates text, an ONNX model.',
   options: {

@@ -49,7 +49,8 @@ export async function opened({ path, fetch }: Artifact): Promise<string> {
 export type Fields = Record<string, unknown>;
 
 export interface EvaluationFile extends Artifact {
-  split: string;
+  /** Undefined if the file does not say it. */
+  split: string | undefined;
   rows: number | undefined;
   metrics: Record<string, number | null>;
   file: Fields;
@@ -74,7 +75,8 @@ export interface Material {
   cards: JsonFile[];
   predictions: Artifact[];
   models: Artifact[];
-  samples: (Artifact & { text: string })[];
+  /** Lines that are not empty. */
+  samples: (Artifact & { lines: string[] })[];
   /** Why something is missing. */
   missing: string[];
 }
@@ -100,7 +102,7 @@ export async function readMaterial(artifacts: readonly Artifact[]): Promise<Mate
   return {
     evaluations: (await jsonFiles('metrics')).map((read) => ({
       ...read,
-      split: textOf(read.file.split) ?? '',
+      split: textOf(read.file.split),
       rows: numberOf(read.file.rows),
       metrics: numbersOf(read.file.metrics),
     })),
@@ -116,7 +118,7 @@ export async function readMaterial(artifacts: readonly Artifact[]): Promise<Mate
       return artifact;
     }),
     models: await each('model', async (artifact) => artifact),
-    samples: await each('samples', async (artifact) => ({ ...artifact, text: (await readFile(artifact.path, 'utf8')).slice(0, 200_000) })),
+    samples: await each('samples', async (artifact) => ({ ...artifact, lines: await linesIn(artifact.path) })),
     missing,
   };
 }
@@ -132,6 +134,8 @@ async function readFields(artifact: Artifact, ...names: string[]): Promise<Field
   if (!isFields(value)) throw new Error('it is not a JSON object');
   return value;
 }
+
+const linesIn = async (path: string): Promise<string[]> => (await readFile(path, 'utf8')).split('\n').filter((line) => line.trim() !== '');
 
 async function historyIn(path: string): Promise<HistoryLine[]> {
   const lines = await readHistory(path);

@@ -34,7 +34,6 @@ export interface Folded {
 export interface Heading {
   kind: 'heading';
   text: string;
-  id?: string;
 }
 
 /** The most important numbers. */

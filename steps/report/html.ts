@@ -59,7 +59,7 @@ function section({ id, title, blocks }: Section): string {
 function block(given: Block): string {
   if (given.kind === 'note') return `<p class="note${given.tone ? ` ${given.tone}` : ''}">${data(given.text)}</p>`;
   if (given.kind === 'folded') return `<details><summary>${data(given.summary)}</summary>${given.blocks.map(block).join('\n')}</details>`;
-  if (given.kind === 'heading') return `<h3${given.id ? ` id="${given.id}"` : ''}>${data(given.text)}</h3>`;
+  if (given.kind === 'heading') return `<h3>${data(given.text)}</h3>`;
   if (given.kind === 'figures')
     return `<dl class="figures">${given.figures
       .map(
@@ -80,7 +80,10 @@ function table({ caption, header, rows, numeric, more: rest }: Table): string {
   const heads = header.map((text, c) => `<th scope="col"${right.has(c) ? ' class="n"' : ''}>${data(text)}</th>`).join('');
   const cell = (given: string | TableCell, c: number) => {
     const { text, to, tone, share } = typeof given === 'string' ? ({ text: given } as TableCell) : given;
-    const classes = [right.has(c) ? 'n' : '', tone ?? '', share === undefined ? '' : 'bar'].filter(Boolean).join(' ');
+    const isReason = right.has(c) && text.startsWith('n/a (');
+    const classes = [right.has(c) ? 'n' : '', isReason ? 'why' : '', tone ?? '', share === undefined ? '' : 'bar']
+      .filter(Boolean)
+      .join(' ');
     const inner = to ? `<a href="#${to}">${data(text)}</a>` : data(text);
     const attributes = `${classes ? ` class="${classes}"` : ''}${share === undefined ? '' : ` style="--share:${share.toFixed(3)}"`}`;
     return c === 0 ? `<th scope="row"${attributes}>${inner}</th>` : `<td${attributes}>${inner}</td>`;

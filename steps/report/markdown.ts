@@ -127,17 +127,17 @@ function example({ facts, fields, notes }: ShownExample): string[] {
   ];
 }
 
-/** Text of the data on one line; nothing in it is Markdown or HTML. */
+/** Text of the data on one line; nothing in it is Markdown, HTML, the address of a link, or the code of an emoji. */
 function data(text: string): string {
   return visible(text)
     .replace(/\s+/g, ' ')
-    .replace(/[&<>"'`*_~[\]()#|\\!@$:^{}]|^[-+=]|(?<=^\d+)[.)](?= )/g, (character) =>
+    .replace(/[&<>"'`*_~[\]()#|\\!@$^{}]|:(?=\S)|^[-+=]|(?<=^\d+)[.)](?= )|(?<=www)\./gi, (character) =>
       KEPT.has(character) ? character : `&#${character.codePointAt(0)};`,
     )
     .replace(/[\u202a-\u202e\u2066-\u2069]/g, (mark) => `\\u${mark.charCodeAt(0).toString(16)}`);
 }
 
 /** Harmless in running text, and common. */
-const KEPT = new Set(['(', ')', "'", '"', '!', ':', '{', '}']);
+const KEPT = new Set(['(', ')', "'", '"', '!', '{', '}']);
 
 const xml = (text: string): string => visible(text).replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);

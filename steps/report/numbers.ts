@@ -15,7 +15,7 @@ export async function numbersSection(rows: PredictionTable): Promise<Section | u
     blocks: [
       {
         kind: 'picture',
-        name: 'numbers',
+        name: 'predicted-numbers',
         title: 'Predicted numbers by true numbers',
         description: `Each point is a row; on the dashed line, the prediction is right. Mean predictions: ${means.join('; ')}.`,
         svg: scatterChart(points, { x: 'true number', y: 'predicted number' }),

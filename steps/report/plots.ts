@@ -24,12 +24,13 @@ interface Axes {
   diagonal?: boolean;
 }
 
-const WIDTH = 640;
+/** On a phone, a picture of this width is scaled down a little, and its texts stay readable. */
+const WIDTH = 460;
 const DASHES = ['', '7 3', '2 3', '9 3 2 3', '4 4', '1 4'];
 
 export function lineChart(series: Series[], { x, y, unit = false, diagonal = false }: Axes): string {
   const { items, height: top } = legendOf(series.map(({ name }) => name));
-  const size = unit ? { width: 440, height: 400 + top } : { width: WIDTH, height: 280 + top };
+  const size = { width: WIDTH, height: (unit ? 420 : 260) + top };
   const marks = series.flatMap(({ points, dots }, i) => [
     Plot.lineY(points, { x: '0', y: '1', stroke: colorOf(i), strokeWidth: 2, strokeDasharray: dashOf(i), curve: 'linear' }),
     ...(dots || points.length === 1 ? [Plot.dot(points, { x: '0', y: '1', fill: colorOf(i), r: 3 })] : []),
@@ -71,8 +72,8 @@ export function scatterChart(points: [x: number, y: number][], { x, y }: { x: st
   const all = points.flat();
   const domain = padded(Math.min(...all), Math.max(...all));
   return svgOf({
-    width: 440,
-    height: 420,
+    width: WIDTH,
+    height: 440,
     marginLeft: 58,
     marginBottom: 40,
     x: { label: x, domain },
@@ -108,8 +109,9 @@ export function dotChart(bars: Bar[], label: string): string {
   const names = unique(bars.map(({ name }) => short(name)));
   const rows = bars.map((bar, i) => ({ ...bar, name: names[i]!, low: bar.low ?? bar.value, high: bar.high ?? bar.value }));
   const color = ({ marked }: Bar) => (marked ? colorOf(1) : colorOf(0));
+  const { layout, titles, below } = linesFor(names);
   return svgOf({
-    ...linesFor(names),
+    ...layout,
     x: {
       label,
       grid: true,
@@ -117,32 +119,49 @@ export function dotChart(bars: Bar[], label: string): string {
       domain: padded(Math.min(...rows.map(({ low }) => low)), Math.max(...rows.map(({ high }) => high))),
     },
     marks: [
-      Plot.ruleY(rows, { y: 'name', x1: 'low', x2: 'high', stroke: color, strokeWidth: 2 }),
-      Plot.dot(rows, { y: 'name', x: 'value', fill: color, r: 4, symbol: 'circle' }),
+      Plot.ruleY(rows, { y: 'name', x1: 'low', x2: 'high', stroke: color, strokeWidth: 2, dy: below / 2 }),
+      Plot.dot(rows, { y: 'name', x: 'value', fill: color, r: 4, symbol: 'circle', dy: below / 2 }),
+      ...titles,
     ],
   });
 }
 
-/** The size and the vertical axis of a chart with one line for each name, which stands on its left. */
-const linesFor = (names: string[]) => ({
-  width: WIDTH,
-  height: 52 + 22 * names.length,
-  marginLeft: Math.min(260, 24 + 6.4 * Math.max(...names.map((name) => name.length))),
-  marginRight: 24,
-  marginBottom: 38,
-  y: { label: null, domain: names },
-});
+/** A chart with one line for each name, which stands on its left. Long names stand above their lines, which leaves room for the values. */
+function linesFor(names: string[]) {
+  const longest = Math.max(...names.map((name) => name.length));
+  const above = longest > LONGEST_ON_THE_LEFT;
+  return {
+    layout: {
+      width: WIDTH,
+      height: 52 + (above ? 36 : 22) * names.length,
+      marginLeft: above ? 16 : 24 + CHARACTER * longest,
+      marginRight: 24,
+      marginBottom: 38,
+      y: { label: null, domain: names, ...(above && { axis: null }) },
+    },
+    titles: above ? [Plot.text(names, { y: identity, text: identity, frameAnchor: 'left', textAnchor: 'start', dy: -9 })] : [],
+    /** The height of a name above its line. */
+    below: above ? 14 : 0,
+  };
+}
+
+const identity = (name: string): string => name;
+
+const LONGEST_ON_THE_LEFT = 20;
+
+/** The mean width of a character. */
+const CHARACTER = 7;
 
 /** Counts, one bar below the other. */
 export function barChart(bars: Bar[], label: string): string {
   const names = unique(bars.map(({ name }) => short(name)));
   const rows = bars.map((bar, i) => ({ ...bar, name: names[i]! }));
+  const { layout, titles, below } = linesFor(names);
+  const fill = ({ marked }: Bar) => (marked ? colorOf(1) : colorOf(0));
   return svgOf({
-    ...linesFor(names),
+    ...layout,
     x: { label, grid: true, zero: true },
-    marks: [
-      Plot.barX(rows, { y: 'name', x: 'value', fill: (bar: Bar) => (bar.marked ? colorOf(1) : colorOf(0)), insetTop: 2, insetBottom: 2 }),
-    ],
+    marks: [Plot.barX(rows, { y: 'name', x: 'value', fill, insetTop: 2 + below, insetBottom: 2 }), ...titles],
   });
 }
 
@@ -150,8 +169,8 @@ export function barChart(bars: Bar[], label: string): string {
 export function reliabilityChart(bins: { confidence: number; accuracy: number; rows: number }[]): string {
   const most = Math.max(1, ...bins.map(({ rows }) => rows));
   return svgOf({
-    width: 440,
-    height: 420,
+    width: WIDTH,
+    height: 440,
     marginLeft: 58,
     marginBottom: 40,
     x: { label: 'mean score of the prediction', domain: [0, 1] },
@@ -194,8 +213,8 @@ function legendOf(names: string[]): { items: { name: string; x: number; y: numbe
   let [x, y] = [58, 32]; // below the label of the y-axis
   const items = names.map((name, i) => {
     const text = short(name);
-    const width = 34 + 6.6 * text.length;
-    if (x + width > WIDTH - 200 && x > 58) [x, y] = [58, y + 17];
+    const width = 34 + CHARACTER * text.length;
+    if (x + width > WIDTH && x > 58) [x, y] = [58, y + 17];
     const item = { name: text, x, y, i };
     x += width;
     return item;
@@ -236,5 +255,5 @@ export const withTitle = (svg: string, elements: string): string => svg.replace(
 export const standalone = (svg: string, title: string, description: string, inXml: (text: string) => string): string =>
   withTitle(
     svg.replace(/^<svg(?![^>]*xmlns=)/, '<svg xmlns="http://www.w3.org/2000/svg"'),
-    `<title>${inXml(title)}</title><desc>${inXml(description)}</desc><style>:root{${COLORS.light};color:var(--text);background:var(--page)}@media (prefers-color-scheme:dark){:root{${COLORS.dark}}}text{font-size:11px}</style>`,
+    `<title>${inXml(title)}</title><desc>${inXml(description)}</desc><style>:root{${COLORS.light};color:var(--text);background:var(--page)}@media (prefers-color-scheme:dark){:root{${COLORS.dark}}}text{font-size:12px}</style>`,
   );

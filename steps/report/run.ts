@@ -1,8 +1,8 @@
 /** Sections about the run: the sweep, the graph of cells with times and cache states, the environment, and the lockfile. */
 
 import type { Json, MetricDirection } from '../../engine/contract/step.ts';
-import { betterOf } from '../ml/tasks/metrics.ts';
-import type { EvaluationFile } from './artifacts.ts';
+import { betterOf, METRIC_NAMES } from '../ml/tasks/metrics.ts';
+import { boundsOf, type EvaluationFile, fieldsOf } from './artifacts.ts';
 import { type Block, beginning, count, counted, note, type Section, shown, type Table, type TableCell } from './document.ts';
 import { dotChart } from './plots.ts';
 
@@ -51,16 +51,16 @@ export interface RunFacts {
 export function sweepSection(run: RunFacts | undefined, evaluations: readonly EvaluationFile[]): Section | undefined {
   const metrics = run
     ? run.metrics
-    : evaluations.flatMap(({ name, cell, matrix, metrics }) =>
+    : evaluations.flatMap(({ name, cell, matrix, metrics, file }) =>
         Object.entries(metrics).map(([metric, value]) => ({
           cell: cell ?? name,
           step: name.split('[', 1)[0]!,
           matrix,
           name: metric,
           value: value ?? Number.NaN,
-          better: betterOf(metric) as MetricDirection | undefined,
-          low: undefined,
-          high: undefined,
+          // A custom step may write metrics of which nothing is known.
+          better: KNOWN.has(metric) ? betterOf(metric) : undefined,
+          ...boundsOf(fieldsOf(file.intervals)[metric]),
         })),
       );
   const blocks: Block[] = [];
@@ -74,6 +74,8 @@ export function sweepSection(run: RunFacts | undefined, evaluations: readonly Ev
   }
   return blocks.length === 0 ? undefined : { id: 'sweep', title: 'Sweep', blocks };
 }
+
+const KNOWN: ReadonlySet<string> = new Set([...METRIC_NAMES, 'loss']);
 
 type Measured = RunFacts['metrics'];
 
@@ -93,7 +95,7 @@ function sweepBlocks(step: string, cells: Measured[], index: number): Block[] {
   const most = sorted.slice(0, MOST_CELLS);
   const table: Table = {
     kind: 'table',
-    caption: `Cells of ${step}, the best ${main} first`,
+    caption: `Cells of ${step}, ${of(cells[0]!, main)?.better ? `the best ${main} first` : `sorted by ${main}`}`,
     header: [...keys, ...names],
     rows: most.map((own, row) => [
       ...keys.map((key) => valueText(own[0]!.matrix[key])),

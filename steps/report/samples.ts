@@ -4,7 +4,7 @@ import type { StepContext } from '../../engine/contract/step.ts';
 import { Database } from '../ml/data/database.ts';
 import { literal, quote } from '../ml/data/sql.ts';
 import { tableOf } from '../ml/data/table.ts';
-import { type Block, counted, note, type Section } from './document.ts';
+import { type Block, beginning, counted, note, type Section } from './document.ts';
 import type { PredictionTable } from './predictions.ts';
 
 /** A text of a language model. `target`: how the text goes on in the data, if that is known. */
@@ -17,7 +17,7 @@ export interface Continuation {
 export async function samplesSection(
   rows: PredictionTable | undefined,
   continuations: readonly Continuation[],
-  samples: readonly { name: string; text: string }[],
+  samples: readonly { name: string; lines: readonly string[] }[],
 ): Promise<Section | undefined> {
   const blocks: Block[] = [];
   if (rows?.kind === 'written') {
@@ -43,23 +43,24 @@ export async function samplesSection(
         notes: [],
       })),
     });
-  for (const { name, text } of samples) {
-    const lines = text.split('\n').filter((line) => line.trim() !== '');
+  for (const { name, lines } of samples)
     blocks.push({
       kind: 'examples',
       heading: name,
       examples: lines.slice(0, SAMPLES).map((line) => ({ facts: [], fields: sampleFields(line), notes: [] })),
       ...(lines.length > SAMPLES && { more: `${counted(lines.length - SAMPLES, 'more line')} left out.` }),
     });
-  }
   return blocks.length === 0 ? undefined : { id: 'samples', title: 'Generated samples', blocks };
 }
 
 const SAMPLES = 12;
 
-const fieldOf = ([name, text]: readonly string[]) => ({ name: name!, parts: [{ text: text === '' ? '(empty)' : clipped(text!) }] });
+const fieldOf = ([name, text]: readonly string[]) => ({
+  name: name!,
+  parts: [{ text: text === '' ? '(empty)' : beginning(text!, LONGEST) }],
+});
 
-const clipped = (text: string): string => (text.length > 600 ? `${text.slice(0, 600).toWellFormed()} …` : text);
+const LONGEST = 600;
 
 /** A line of JSON, such as `generate --file` prints, as its fields; another line as text. */
 function sampleFields(line: string): { name?: string; parts: { text: string }[] }[] {
@@ -70,7 +71,7 @@ function sampleFields(line: string): { name?: string; parts: { text: string }[] 
   } catch {
     // It is text.
   }
-  return [{ parts: [{ text: clipped(line) }] }];
+  return [{ parts: [{ text: beginning(line, LONGEST) }] }];
 }
 
 /* What a language model writes for the report. */

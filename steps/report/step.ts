@@ -31,7 +31,10 @@ export default declareStep({
     predictions: many('folder', 'The predictions of the same evaluate steps: for curves, mistakes and generated texts.'),
     baselines: many('file', 'The metrics of baseline steps.'),
     history: many('file', 'The histories of train steps: learning curves.'),
-    model: many('folder', 'The models that were evaluated: for token attributions of text classifiers.'),
+    model: many(
+      'folder',
+      'The models that were evaluated: for token attributions of text classifiers, and texts that causal language models write.',
+    ),
     data: many('folder', 'Tables of collect, clean and split steps: their cards, and texts that the predictions do not contain.'),
     checks: many('any', 'The reports of check steps.'),
     behavior: many('any', 'The reports of behavior steps.'),

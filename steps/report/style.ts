@@ -39,7 +39,7 @@ caption{text-align:left;max-width:min(75ch,calc(100vw - 2rem));color:var(--faint
 th,td{padding:.28rem .7rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top;max-width:min(30rem,62vw);overflow-wrap:break-word}
 td{min-width:3.2rem}
 thead th{color:var(--faint);font-weight:600;white-space:nowrap}tbody th{font-weight:500}
-.n{text-align:right}td.n{white-space:nowrap}
+.n{text-align:right}td.n{white-space:nowrap}td.n.why{white-space:normal;min-width:9rem}
 td.good,th.good{color:var(--good);font-weight:600}td.bad,th.bad{color:var(--bad);font-weight:600}
 .bar{background:linear-gradient(to right,color-mix(in srgb,var(--heat) 35%,transparent) calc(var(--share)*100%),transparent 0)}
 .matrix td{text-align:center;min-width:3.5rem;border:1px solid var(--page)}
@@ -48,8 +48,8 @@ td.good,th.good{color:var(--good);font-weight:600}td.bad,th.bad{color:var(--bad)
 .matrix td a{color:var(--text);display:block;margin:-.28rem -.7rem;padding:.28rem .7rem}
 .matrix thead th{max-width:9rem;white-space:normal;text-align:center}.matrix thead th:first-child{text-align:left}.matrix .total{color:var(--faint)}
 figure{margin:1rem 0}figcaption{font-weight:600;margin-bottom:.25rem}
-.picture svg{display:block;max-width:100%;height:auto;min-width:28rem}.picture svg[width="440"]{min-width:20rem}.picture img{display:block;max-width:none;height:auto}
-.picture text{font-size:11px}
+.picture svg{display:block;width:100%;max-width:34rem;height:auto}.picture img{display:block;max-width:none;height:auto}
+.picture text{font-size:12px}
 details{margin:.35rem 0}summary{cursor:pointer;color:var(--accent);font-size:.9rem}
 .examples:target{outline:2px solid var(--accent);outline-offset:.4rem;border-radius:.3rem}
 .example{border:1px solid var(--line);border-radius:.6rem;padding:.6rem .8rem;margin:.6rem 0;break-inside:avoid}
@@ -61,7 +61,7 @@ mark{color:var(--text);background:none;border-radius:.2rem;padding:.08rem 0;bord
 ${[1, 2, 3, 4].map((n) => `.u${n}{background:var(--u${n})}.d${n}{background:var(--d${n})}`).join('')}
 .u3,.u4{border-bottom-color:var(--s1)}.d3,.d4{border-bottom:2px dashed var(--s2)}
 footer{margin-top:3rem;color:var(--faint);font-size:.85rem}
-@media (max-width:40rem){body{font-size:15px}th,td{padding:.25rem .45rem}.matrix td a{margin:-.25rem -.45rem;padding:.25rem .45rem}}
+@media (max-width:40rem){body{font-size:15px}.picture text{font-size:13px}th,td{padding:.25rem .45rem}.matrix td a{margin:-.25rem -.45rem;padding:.25rem .45rem}}
 @media print{:root{${COLORS.light}}body{max-width:none;font-size:10.5pt}nav,.skip,summary,.back{display:none}.wide{overflow:visible}.picture img{max-width:100%}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}a{color:inherit;text-decoration:none}h2,h3,h2+.note,h3+.note,figcaption{break-after:avoid}tr{break-inside:avoid}th,td{max-width:18rem}figure,table,.figures{break-inside:avoid}}
 `;

@@ -48,7 +48,7 @@ export function summarySection(chosen: readonly EvaluationFile[], material: Mate
   const [main] = chosen;
   if (main) {
     blocks.push(
-      note(`${main.name} on the split “${main.split}”${main.rows === undefined ? '' : `, ${counted(main.rows, 'row')}`}.`),
+      note(`${main.name}${onSplit(main.split)}${main.rows === undefined ? '' : `, ${counted(main.rows, 'row')}`}.`),
       headline(main),
     );
     const same = material.baselines.filter(({ file }) => textOf(file.split) === main.split);
@@ -108,7 +108,7 @@ interface Column {
 
 const columnsOf = (chosen: readonly EvaluationFile[], baselines: readonly JsonFile[]): Column[] => [
   ...chosen.map(({ name, split, metrics, file }): Column => {
-    const title = `${name.replace(/\.metrics$/, '')} (${split})`;
+    const title = `${name.replace(/\.metrics$/, '')}${split === undefined ? '' : ` (${split})`}`;
     return {
       title,
       kind: 'evaluation',
@@ -178,7 +178,7 @@ function baselineTables(baselines: readonly JsonFile[]): Block[] {
   const tables = baselines.flatMap((one): Block[] => {
     const columns = methodsOf(one);
     if (columns.length === 0) return [];
-    return [{ ...metricTable(columns), caption: `Baselines (${one.name}), split “${textOf(one.file.split) ?? ''}”` }];
+    return [{ ...metricTable(columns), caption: `Baselines (${one.name})${onSplit(textOf(one.file.split))}` }];
   });
   const left = tables.length - MOST_BASELINES;
   return left <= 0 ? tables : [...tables.slice(0, MOST_BASELINES), note(`+ ${counted(left, 'more baseline')}.`)];
@@ -221,3 +221,5 @@ const noDifferences = (comparison: Fields): { name: string; why: string }[] =>
     const why = textOf(fieldsOf(one).no_interval);
     return why === undefined ? [] : [{ name: `difference in ${name}`, why }];
   });
+
+const onSplit = (split: string | undefined): string => (split === undefined ? '' : ` on the split “${split}”`);

@@ -38,13 +38,14 @@ function curves({ lines }: HistoryFile, index: number): Block[] {
       lines.filter((line) => !isMeasurement(line)),
       'loss',
     ),
-    series('training loss, mean of the epoch', measured, 'train_loss', true),
+    series('training loss, mean since the last evaluation', measured, 'train_loss', true),
     series('validation loss', measured, 'validation_loss', true),
   ].filter(({ points }) => points.length > 0);
   const names = [...new Set(measured.flatMap((line) => Object.keys(line)))].filter(
     (name) => name.startsWith(PREFIX) && name !== 'validation_loss' && measured.some((line) => Math.abs(line[name] ?? 2) <= 1),
   );
   const metrics = names.map((name) => series(name.slice(PREFIX.length), measured, name, true)).filter(({ points }) => points.length > 0);
+  const drawn = metrics.slice(0, MOST_CURVES);
   const lowest = lowestLoss(measured);
   const blocks: Block[] = [];
   if (losses.length > 0)
@@ -61,15 +62,20 @@ function curves({ lines }: HistoryFile, index: number): Block[] {
       kind: 'picture',
       name: `validation-${index + 1}`,
       title: 'Validation metrics by optimizer step',
-      description: `${metrics.map(({ name, points }) => `${name} from ${shown(points[0]![1])} to ${shown(points.at(-1)![1])}`).join('; ')}.`,
-      svg: lineChart(metrics.slice(0, 6), { x: 'optimizer step', y: 'metric' }),
+      description: `${drawn.map(({ name, points }) => `${name} from ${shown(points[0]![1])} to ${shown(points.at(-1)![1])}`).join('; ')}.${metrics.length > drawn.length ? ` The table of the evaluations has ${metrics.length - drawn.length} more metrics.` : ''}`,
+      svg: lineChart(drawn, { x: 'optimizer step', y: 'metric' }),
     });
   if (lowest && measured.length > 1) {
     const last = measured.at(-1)!;
+    // Absent if the two losses are not comparable, because options such as class_weights change only the training loss.
+    const gap =
+      last.generalization_gap === undefined
+        ? ''
+        : ` At the end, the generalization gap (validation loss − training loss) is ${shown(last.generalization_gap)}.`;
     const rose = last !== lowest && last.validation_loss! > lowest.validation_loss!;
     blocks.push(
       note(
-        `The validation loss was lowest at step ${count(lowest.step)} (${shown(lowest.validation_loss)})${rose ? ` and rose to ${shown(last.validation_loss)} until step ${count(last.step)}` : ''}. At the end, the generalization gap (validation loss − training loss) is ${shown(gapOf(last))}.`,
+        `The validation loss was lowest at step ${count(lowest.step)} (${shown(lowest.validation_loss)})${rose ? ` and rose to ${shown(last.validation_loss)} until step ${count(last.step)}` : ''}.${gap}`,
         rose ? 'bad' : undefined,
       ),
     );
@@ -78,6 +84,9 @@ function curves({ lines }: HistoryFile, index: number): Block[] {
 }
 
 const PREFIX = 'validation_';
+
+/** More curves in one picture cannot be told apart. */
+const MOST_CURVES = 6;
 
 function series(name: string, lines: readonly HistoryLine[], field: string, dots = false): Series {
   const points = lines.flatMap((line): [number, number][] =>
@@ -90,9 +99,6 @@ function lowestLoss(measured: readonly HistoryLine[]): HistoryLine | undefined {
   const finite = measured.filter(({ validation_loss: loss }) => loss !== undefined && Number.isFinite(loss));
   return finite.length === 0 ? undefined : finite.reduce((best, line) => (line.validation_loss! < best.validation_loss! ? line : best));
 }
-
-const gapOf = ({ validation_loss: validation, train_loss: train }: HistoryLine): number | null =>
-  validation === undefined || train === undefined ? null : validation - train;
 
 function evaluations(measured: readonly HistoryLine[]) {
   const names = [...new Set(measured.flatMap((line) => Object.keys(line)))].filter(

@@ -1,18 +1,16 @@
 /** The figures of a training, from the history that train writes: those of the evaluation whose weights the model has. */
 
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Json, StepError } from '../../engine/contract/step.ts';
+import { isMeasurement, readHistory } from '../ml/metrics/tensorboard.ts';
 import { readJson } from '../ml/models/json.ts';
-
-type Line = Record<string, number | null>;
 
 /** As a metrics file has them; undefined if the file is not a history. `name`: for messages. */
 export async function historyReport(file: string, { model, name }: { model: string; name: string }): Promise<Json | undefined> {
-  const lines = linesIn(await readFile(file, 'utf8'));
+  const lines = await readHistory(file);
   if (!lines) return undefined;
-  const evaluations = lines.filter((line) => Object.hasOwn(line, 'train_loss'));
+  const evaluations = lines.filter(isMeasurement);
   const step = await keptStep(model);
   const kept = step === undefined ? evaluations.at(-1) : evaluations.find((line) => line.step === step);
   if (!kept)
@@ -23,7 +21,8 @@ export async function historyReport(file: string, { model, name }: { model: stri
       'Give `metrics` the `history` of the train step that made the model.',
       ['metrics'],
     );
-  const { step: _, epoch: __, padding: ___, ...metrics } = kept;
+  const { step: _, epoch: __, padding: ___, ...values } = kept;
+  const metrics = Object.fromEntries(Object.entries(values).map(([name, value]) => [name, Number.isNaN(value) ? null : value]));
   if (metrics.generalization_gap === undefined) {
     const why =
       metrics.validation_loss === undefined
@@ -32,19 +31,6 @@ export async function historyReport(file: string, { model, name }: { model: stri
     return { metrics: { ...metrics, generalization_gap: null }, undefined: { generalization_gap: why } };
   }
   return { metrics };
-}
-
-/** Undefined for a file of another kind. A history has an object in each line, with its step and epoch. */
-function linesIn(text: string): Line[] | undefined {
-  try {
-    const lines = text
-      .split('\n')
-      .filter((line) => line !== '')
-      .map((line) => JSON.parse(line) as Line);
-    return lines.length > 0 && lines.every((line) => typeof line?.step === 'number' && typeof line.epoch === 'number') ? lines : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 /** The optimizer step whose weights a model has; undefined if train did not make it. */

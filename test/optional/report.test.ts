@@ -50,6 +50,7 @@ test.skipIf(!there)('the page in Chromium', async () => {
       const background = await browser.value<string>('getComputedStyle(document.body).backgroundColor');
       expect(background).toBe(scheme === 'dark' ? 'rgb(13, 17, 23)' : 'rgb(255, 255, 255)');
       expect(await browser.value(OVERLAPS), `${scheme}, ${width}`).toEqual([]);
+      expect(await browser.value(NOT_READABLE), `${scheme}, ${width}`).toEqual([]);
       expect(await browser.value(LOW_CONTRAST), `${scheme}, ${width}`).toEqual([]);
     }
   // With the keyboard alone: to the first count of the matrix, and to its examples.
@@ -65,6 +66,16 @@ test.skipIf(!there)('the page in Chromium', async () => {
   expect(browser.problems()).toEqual([]);
   expect(browser.requests().filter((url) => !/^(file|data):/.test(url))).toEqual([]);
 });
+
+/** Charts that do not fit the page, and labels that are outside of their chart or smaller than 9 pixels. */
+const NOT_READABLE = `[...document.querySelectorAll('figure svg')].flatMap((svg) => {
+  const box = svg.getBoundingClientRect();
+  const scale = box.width / svg.viewBox.baseVal.width;
+  const isOutside = (one) => one.left < box.left - 1 || one.right > box.right + 1 || one.top < box.top - 1 || one.bottom > box.bottom + 1;
+  const labels = [...svg.querySelectorAll('text')].filter((label) =>
+    isOutside(label.getBoundingClientRect()) || scale * Number.parseFloat(getComputedStyle(label).fontSize) < 9);
+  return [...(box.right > innerWidth ? [svg.closest('figure').id] : []), ...labels.map((label) => label.textContent)];
+})`;
 
 /** Pairs of labels of a picture that overlap. */
 const OVERLAPS = `[...document.querySelectorAll('figure svg')].flatMap((svg) => {

@@ -6,7 +6,7 @@
 
 import { type Counts, mean, meanOver, ratio, scoresAlone, scoresOf, total } from './counts.ts';
 import { LabelFlags } from './label-flags.ts';
-import { Ranking, timesOf } from './ranking.ts';
+import { isRanked, RANKED, Ranking, timesOf } from './ranking.ts';
 
 type Average = 'precision' | 'recall' | 'f1';
 
@@ -37,7 +37,7 @@ const MEANS_OF_SCORES: Record<string, MeanOf> = {
 };
 
 /** Of the flag that is true. As in scikit-learn, probabilities are clipped by float64's epsilon and normalized to sum to one. */
-function probabilityOf(flag: number, score: number): number {
+export function probabilityOf(flag: number, score: number): number {
   const [yes, no] = [score, 1 - score].map((p) => Math.min(Math.max(p, Number.EPSILON), 1 - Number.EPSILON)) as [number, number];
   return (flag === 1 ? yes : no) / (yes + no);
 }
@@ -47,16 +47,6 @@ const COUNTED: Record<string, (labels: Counts[]) => number> = { ...averages('pre
 
 /** Metrics that say nothing about examples without any true label. */
 const needsTrueLabels = (name: string): boolean => COUNTED[name] !== undefined || name.startsWith('samples_');
-
-/** The unweighted mean over the labels; NaN if a label applies to no example (roc_auc: or to all). */
-const RANKED = {
-  roc_auc: (ranking: Ranking, times?: Int32Array) => ranking.areaUnderRoc(times),
-  average_precision: (ranking: Ranking, times?: Int32Array) => ranking.averagePrecision(times),
-};
-
-type Ranked = keyof typeof RANKED;
-
-const isRanked = (name: string): name is Ranked => Object.hasOwn(RANKED, name);
 
 /** The names of all metrics. */
 export const MULTI_LABEL: readonly string[] = [...[MEANS, COUNTED, RANKED, MEANS_OF_SCORES].flatMap((metrics) => Object.keys(metrics))];
@@ -120,6 +110,7 @@ function needScores({ scores }: LabelSets): ArrayLike<number>[] {
   return scores;
 }
 
+/** Of each label. The unweighted mean counts; NaN if a label applies to no example (roc_auc: or to all). */
 function rankings(sets: LabelSets): Ranking[] {
   const { truth } = sets;
   const scores = needScores(sets);

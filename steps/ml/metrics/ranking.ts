@@ -46,6 +46,14 @@ export class Ranking {
   }
 }
 
+/** The metrics of a ranking, by name. `times`: how often each example counts. */
+export const RANKED = {
+  roc_auc: (ranking: Ranking, times?: Int32Array) => ranking.areaUnderRoc(times),
+  average_precision: (ranking: Ranking, times?: Int32Array) => ranking.averagePrecision(times),
+};
+
+export const isRanked = (name: string): name is keyof typeof RANKED => Object.hasOwn(RANKED, name);
+
 /** How often each of `count` examples is in a sample. */
 export function timesOf(rows: Int32Array, count: number): Int32Array {
   const times = new Int32Array(count);

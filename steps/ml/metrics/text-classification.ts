@@ -6,7 +6,7 @@
 
 import { type Json, StepError } from '../../../engine/contract/step.ts';
 import { type Counts, mean, meanOver, picked, ratio, scoresAlone, scoresOf, total } from './counts.ts';
-import { Ranking, timesOf } from './ranking.ts';
+import { isRanked, RANKED, Ranking, timesOf } from './ranking.ts';
 import { calibrationError } from './reliability.ts';
 import { whyUnranked } from './undefined-metrics.ts';
 
@@ -48,16 +48,6 @@ const MEANS: Record<string, (c: Classified, example: number) => number> = {
   top_3_accuracy: (c, example) => amongBest(c, example, 3),
   top_5_accuracy: (c, example) => amongBest(c, example, 5),
 };
-
-/** Of one class against all others: with two classes of the positive one, with more the unweighted mean over all classes. */
-const RANKED = {
-  roc_auc: (ranking: Ranking, times?: Int32Array) => ranking.areaUnderRoc(times),
-  average_precision: (ranking: Ranking, times?: Int32Array) => ranking.averagePrecision(times),
-};
-
-type Ranked = keyof typeof RANKED;
-
-const isRanked = (name: string): name is Ranked => Object.hasOwn(RANKED, name);
 
 /** The names of all metrics. */
 export const CLASSIFICATION: readonly string[] = [...[COUNTED, RANKED, MEANS].flatMap((metrics) => Object.keys(metrics)), 'ece'];
@@ -210,7 +200,7 @@ function mcc(counts: Counts[]): number {
   return ratio(hitsIn(counts) * rows - both, Math.sqrt(rows * rows - predicted) * Math.sqrt(rows * rows - real));
 }
 
-/** With two classes only that of the positive one. */
+/** Of one class against all others: with two classes of the positive one, with more of all classes, whose unweighted mean counts. */
 function rankings(c: Classified): Ranking[] {
   const classes = c.classes === 2 ? [c.positive ?? 1] : Array.from({ length: c.classes }, (_, k) => k);
   return classes.map((k) => rankingOf(c, k));
@@ -276,13 +266,19 @@ function needScores(c: Classified): ArrayLike<number>[] {
 /**
  * The class named `positive`, by default the last of two in sort order (numbers by value): models and baselines
  * may number their labels differently, but must mean the same class. Undefined with more than two labels. Throws,
- * before anything is computed, if a metric does not apply to these labels.
+ * before anything is computed, if a metric does not apply to these labels. For messages: `option` has the metrics, `beside` is the
+ * path of the option `positive` without its name, and `note` is added to the hint about metrics.
  */
-export function positiveClass(labels: string[], positive: string | undefined, metrics: readonly string[]): number | undefined {
+export function positiveClass(
+  labels: string[],
+  positive: string | undefined,
+  metrics: readonly string[],
+  { option = ['metrics'], beside = [], note = '' }: { option?: string[]; beside?: string[]; note?: string } = {},
+): number | undefined {
   const binary = binaryProblem(metrics, labels);
-  if (binary) throw new StepError(binary.message, binary.hint, ['metrics']);
+  if (binary) throw new StepError(binary.message, `${binary.hint}${note}`, option);
   const wrong = positive === undefined ? undefined : positiveProblem(positive, labels);
-  if (wrong) throw new StepError(wrong.message, wrong.hint, ['positive']);
+  if (wrong) throw new StepError(wrong.message, wrong.hint, [...beside, 'positive']);
   return labels.length === 2 ? labels.indexOf(positive ?? labels.toSorted(inOrder)[1]!) : undefined;
 }
 

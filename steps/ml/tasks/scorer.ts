@@ -3,22 +3,14 @@
  * and computes metrics of any rows.
  */
 
-import { type Json, StepError } from '../../../engine/contract/step.ts';
+import type { Json } from '../../../engine/contract/step.ts';
 import { answerMetrics } from '../metrics/answers.ts';
 import { computed } from '../metrics/counts.ts';
 import { ENTITIES, EntityCounts, whyOfEntities } from '../metrics/entities.ts';
 import { generatedMetrics } from '../metrics/generated.ts';
 import { MULTI_LABEL_PROBABILITY_METRICS, multiLabelOf } from '../metrics/multi-label.ts';
 import { PerExample } from '../metrics/per-example.ts';
-import {
-  binaryProblem,
-  classificationOf,
-  PROBABILITY_METRICS,
-  positiveClass,
-  positiveProblem,
-  regressionOf,
-  whyOfLabels,
-} from '../metrics/text-classification.ts';
+import { classificationOf, PROBABILITY_METRICS, positiveClass, regressionOf, whyOfLabels } from '../metrics/text-classification.ts';
 import { whyOfSets, whyUncorrelated } from '../metrics/undefined-metrics.ts';
 import { oneLabel, type ProblemType, type Task } from '../models/config.ts';
 import { LANGUAGE_METRICS } from './metrics.ts';
@@ -101,12 +93,8 @@ function scoreLabels(scored: ScoredAnswers): Scorer {
 
 /** The index of the positive label of two. */
 function positiveOf({ labels, metrics, positive, option = [] }: ScoredAnswers): number | undefined {
-  const binary = binaryProblem(metrics, labels);
-  if (binary)
-    throw new StepError(binary.message, `${binary.hint} The labels are those of both models: ${labels.join(', ')}.`, [...option, 'metric']);
-  const wrong = positive === undefined ? undefined : positiveProblem(positive, labels);
-  if (wrong) throw new StepError(wrong.message, wrong.hint, [...option, 'positive']);
-  return positiveClass(labels, positive, metrics);
+  const note = ` The labels are those of both models: ${labels.join(', ')}.`;
+  return positiveClass(labels, positive, metrics, { option: [...option, 'metric'], beside: option, note });
 }
 
 function scoreSets(scored: ScoredAnswers): Scorer {

@@ -162,6 +162,11 @@ test('any number of labels: a threshold for each label, or one for all', async (
   expect([each.calibration.temperature, Object.keys(each.calibration.thresholds)]).toEqual([1, ['bad', 'odd']]);
   expect(each.report.undefined).toEqual({ never: 'no row has it' });
   expect(each.warnings).toEqual(['no threshold of their own have never (no row has it); their labels are predicted from 0.5 on']);
+  const grouped = await calibrated(inputs, { temperature: false, threshold: { maximize: 'f1' }, group: 'few' });
+  expect(grouped.warnings).toEqual([
+    ...each.warnings,
+    expect.stringMatching(/^no threshold of their own have few = rare \(.*\); they have the thresholds of all rows$/),
+  ]);
   for (const { prediction, scores } of await predictionsOf({ ...inputs, model: each.outputs.model! }))
     expect(prediction).toEqual(labels.filter((label) => scores[label] >= (each.calibration.thresholds[label] ?? 0.5)));
   const all = await calibrated(inputs, { threshold: { recall: '>= 0.8' }, per_label: false });

@@ -96,3 +96,20 @@ test('results: intervals, and n/a with the reason for an undefined metric', () =
 | roc_auc | n/a |`);
   expect(parse(text.split('---\n')[1]!).metrics).toEqual(['accuracy', 'f1']);
 });
+
+test('a label with a pipe does not end a cell, and a large confusion matrix is left out', () => {
+  const bert = { task: 'text-classification', family: { type: 'bert' } };
+  const metrics = (labels: string[]) => ({
+    split: 'test',
+    rows: 2,
+    metrics: {},
+    labels,
+    confusion_matrix: labels.map(() => labels.map(() => 1)),
+  });
+  const text = card(bert, { class_weights: { 'a|b': 2, c: 1 } }, undefined, metrics(['a|b', 'c']));
+  expect(text).toContain('| class_weights | `{"a\\|b":2,"c":1}` |');
+  expect(text).toContain('|  | a\\|b | c |');
+  const large = card(bert, {}, undefined, metrics(Array.from({ length: 1000 }, (_, i) => `label ${i}`)));
+  expect(large).toContain('The confusion matrix of 1,000 labels is left out.');
+  expect(large.length).toBeLessThan(10_000);
+});

@@ -103,7 +103,7 @@ test('the comparison has every evaluation outside of a sweep', async () => {
 test('baselines of another split have a table of their own, and several of the same split have the names of their cells', async () => {
   const sweep = evaluation('tune[lr=1]', 0.5, { split: 'validation' }, { matrix: { lr: 1 } });
   const other = plain(await pageOf([sweep, majority('base', 'test')]));
-  expect(other).toContain('Baselines (base.metrics), split “test”');
+  expect(other).toContain('Baselines (base.metrics) on the split “test”');
   const same = plain(await pageOf([evaluation('test', 0.5), majority('a', 'test'), majority('b', 'test')]));
   expect(same).toContain('| metric | test (test) | baseline: majority (a) | baseline: majority (b) |');
   expect(same).toContain('| f1 | 0.5 | 0.25 | 0.25 |');
@@ -207,4 +207,65 @@ test('of a large sweep, a page has first what failed and what belongs to the bes
   expect(headings.slice(0, 3)).toEqual([20, 30, 0].map((seed) => `behavior[seed=${seed}]`));
   expect(headings.slice(8, 10)).toEqual([30, 0].map((seed) => `checks[seed=${seed}]`));
   expect(page.match(/\+ 32 more: /g)).toHaveLength(3);
+});
+
+test('a sweep shows the intervals of the files, and says “the best” only of a metric with a direction', async () => {
+  const cell = (lr: number, metrics: object, intervals = {}) =>
+    evaluation(`tune[lr=${lr}]`, 0, { metrics, intervals }, { name: `tune[lr=${lr}].metrics`, cell: `tune[lr=${lr}]`, matrix: { lr } });
+  const interval = { f1: { low: 0.4, high: 0.6 } };
+  const best = plain(await pageOf([cell(1, { f1: 0.5 }, interval), cell(2, { f1: 0.3 })]));
+  expect(best).toContain('Cells of tune, the best f1 first');
+  expect(best).toContain('| 1 | **0.5 [0.4, 0.6] *** |');
+  const own = plain(await pageOf([cell(1, { tokens: 5 }), cell(2, { tokens: 9 })]));
+  expect(own).toMatch(/Cells of tune, sorted by tokens\n\n\| lr \| tokens \|\n.*\n\| 2 \| 9 \|/);
+});
+
+const historyOf = (last: object) => {
+  const metrics = Object.fromEntries(Array.from({ length: 8 }, (_, i) => [`validation_m${i}`, i / 10]));
+  const lines = [
+    { step: 1, epoch: 1, loss: 2 },
+    { step: 2, epoch: 1, train_loss: 2, validation_loss: 1, ...metrics },
+    { step: 4, epoch: 1, train_loss: 1.5, validation_loss: 1.25, ...metrics, ...last },
+  ];
+  return artifact('history', file(lines.map((line) => JSON.stringify(line)).join('\n')));
+};
+
+test('a training has a generalization gap only if its history has one, and texts only about the curves that are drawn', async () => {
+  const comparable = plain(await pageOf([historyOf({ generalization_gap: -0.25 })]));
+  expect(comparable).toContain(
+    'The validation loss was lowest at step 2 (1) and rose to 1.25 until step 4. At the end, the generalization gap (validation loss − training loss) is -0.25.',
+  );
+  expect(comparable).toContain('training loss, mean since the last evaluation from 2 to 1.5');
+  expect(comparable).toContain('m5 from 0.5 to 0.5. The table of the evaluations has 2 more metrics.');
+  expect(comparable).not.toContain('m6 from');
+  expect(plain(await pageOf([historyOf({})]))).not.toContain('generalization gap');
+});
+
+test('an evaluation without a split is not on the split “”', async () => {
+  const page = plain(await pageOf([artifact('metrics', file({ rows: 10, metrics: { f1: 0.5 } }), { name: 'own.metrics', cell: 'own' })]));
+  expect(page).toContain('own.metrics, 10 rows.');
+  expect(page).not.toMatch(/“”|\(\)/);
+});
+
+test('the page of a regression has no id twice', async () => {
+  const predictions = await table(
+    "SELECT i::VARCHAR AS id, 'test' AS split, i / 10.0::DOUBLE AS label, i / 9.0::DOUBLE AS prediction, 0.1::DOUBLE AS loss FROM range(40) r(i)",
+  );
+  const metrics = artifact('metrics', file({ split: 'test', rows: 40, metrics: { mse: 0.2 } }), { cell: 'test' });
+  const page = await pageOf([metrics, artifact('predictions', predictions, { cell: 'test' })], { format: 'html' });
+  const ids = [...page.matchAll(/ id="([^"]*)"/g)].map(([, id]) => id!);
+  expect(ids).toContain('predicted-numbers');
+  expect(ids.filter((id, i) => ids.indexOf(id) !== i)).toEqual([]);
+});
+
+test('texts of the data have no live address, mention or emoji in Markdown, and long samples say how much is left out', async () => {
+  const lines = [
+    'see https://evil.example/login or WWW.evil.example :smile: at 12:30: @ada',
+    'x'.repeat(700),
+    ...Array.from({ length: 30 }, () => 'y'),
+  ];
+  const page = await pageOf([artifact('samples', file(lines.join('\n\n')))]);
+  expect(page).toContain('see https&#58;//evil.example/login or WWW&#46;evil.example &#58;smile: at 12&#58;30: &#64;ada');
+  expect(page).toContain(`${'x'.repeat(600)} … (+ 100 characters)`);
+  expect(page).toContain('20 more lines left out.');
 });
