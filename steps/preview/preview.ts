@@ -243,7 +243,7 @@ interface Report extends SubgroupReports, ThresholdsReport, ComparisonPart {
   entities?: Record<string, Scores>;
 }
 
-type Scores = Record<'precision' | 'recall' | 'f1' | 'support', number>;
+type Scores = Record<'precision' | 'recall' | 'f1', number | null> & { support: number };
 
 /** Undefined if the file is no such report. */
 async function metricsTables(path: string, size: number, limit: number): Promise<Preview[]> {

@@ -85,6 +85,7 @@ function classTable(classes: [string, unknown][]): Table {
       name,
       ...names.map((metric) => {
         const value = values[metric];
+        if (value === null) return { text: whyOfClass(metric, values) };
         const isShare = ['precision', 'recall', 'f1'].includes(metric) && typeof value === 'number';
         return { text: shown(value), ...(isShare && { share: Math.min(1, Math.max(0, value)) }) };
       }),
@@ -92,6 +93,13 @@ function classTable(classes: [string, unknown][]): Table {
     numeric: names.map((_, i) => i + 1),
     ...(scores.length > most.length && { more: `+ ${count(scores.length - most.length)} more classes` }),
   };
+}
+
+/** Why a class has no value of a metric: there is no row that it counts. */
+function whyOfClass(metric: string, { support }: Record<string, number | null>): string {
+  if (support === 0) return 'n/a (no row has it)';
+  if (metric === 'precision') return 'n/a (no row is predicted so)';
+  return metric === 'roc_auc' ? 'n/a (every row has it)' : 'n/a';
 }
 
 export async function curvesSection(

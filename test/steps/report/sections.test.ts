@@ -269,3 +269,14 @@ test('texts of the data have no live address, mention or emoji in Markdown, and 
   expect(page).toContain(`${'x'.repeat(600)} … (+ 100 characters)`);
   expect(page).toContain('20 more lines left out.');
 });
+
+test('a class that no row has, or that is never predicted, has a reason instead of a metric', async () => {
+  const classes = {
+    ...METRICS.classes,
+    rare: { precision: null, recall: null, f1: null, support: 0 },
+    missed: { precision: null, recall: 0, f1: 0, support: 3 },
+  };
+  const page = await pageOf([artifact('metrics', file({ ...METRICS, classes }))]);
+  expect(page).toMatch(/^\| rare \|( n\/a \(no row has it\) \|){3} 0 \|$/m);
+  expect(page).toMatch(/^\| missed \| n\/a \(no row is predicted so\) \| 0 \| 0 \| 3 \|$/m);
+});
