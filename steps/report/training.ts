@@ -38,7 +38,7 @@ function curves({ lines }: HistoryFile, index: number): Block[] {
       lines.filter((line) => !isMeasurement(line)),
       'loss',
     ),
-    series('training loss, mean since the last evaluation', measured, 'train_loss', true),
+    series('mean training loss', measured, 'train_loss', true),
     series('validation loss', measured, 'validation_loss', true),
   ].filter(({ points }) => points.length > 0);
   const names = [...new Set(measured.flatMap((line) => Object.keys(line)))].filter(
@@ -53,7 +53,7 @@ function curves({ lines }: HistoryFile, index: number): Block[] {
       kind: 'picture',
       name: `loss-${index + 1}`,
       title: 'Loss by optimizer step',
-      description: `${losses.map(({ name, points }) => `${name} from ${shown(points[0]![1])} to ${shown(points.at(-1)![1])}`).join('; ')}.${lowest ? ` The validation loss was lowest at step ${count(lowest.step)}.` : ''}`,
+      description: `${losses.map(({ name, points }) => `${name} from ${shown(points[0]![1])} to ${shown(points.at(-1)![1])}`).join('; ')}.${measured.length > 0 ? ' The mean training loss is that of the steps since the evaluation before.' : ''}${lowest ? ` The validation loss was lowest at step ${count(lowest.step)}.` : ''}`,
       svg: lineChart(losses, { x: 'optimizer step', y: 'loss' }),
       ...(measured.length > 0 && { table: evaluations(measured) }),
     });

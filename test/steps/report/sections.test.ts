@@ -235,7 +235,7 @@ test('a training has a generalization gap only if its history has one, and texts
   expect(comparable).toContain(
     'The validation loss was lowest at step 2 (1) and rose to 1.25 until step 4. At the end, the generalization gap (validation loss − training loss) is -0.25.',
   );
-  expect(comparable).toContain('training loss, mean since the last evaluation from 2 to 1.5');
+  expect(comparable).toContain('mean training loss from 2 to 1.5');
   expect(comparable).toContain('m5 from 0.5 to 0.5. The table of the evaluations has 2 more metrics.');
   expect(comparable).not.toContain('m6 from');
   expect(plain(await pageOf([historyOf({})]))).not.toContain('generalization gap');
