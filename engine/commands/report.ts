@@ -18,7 +18,7 @@ import { nearPath } from '../report/outcome.ts';
 import { type Project, withProject } from '../run/project.ts';
 import { type RunDetails, runDetails } from '../run/records.ts';
 import { cellsAbove, failedOutputs, locateOutput, outputHashes, type PastCell, type RunResults, runResults } from '../run/run-results.ts';
-import { cellTest, unknownCell } from '../run/select-cells.ts';
+import { cellTest, unknownCellIn } from '../run/select-cells.ts';
 import { fileAmong, projectRoot } from './pipeline-file.ts';
 import { runNamed } from './runs.ts';
 
@@ -155,7 +155,7 @@ function selected({ cells }: RunResults, words: string[], run: RunDetails): Past
   const names = new Set<string>();
   for (const word of words) {
     const found = cells.filter(cellTest(word));
-    if (found.length === 0) throw new InvalidError([unknownCell({ file: run.pipeline, cells } as unknown as Pipeline, word)]);
+    if (found.length === 0) throw new InvalidError([unknownCellIn(`run ${run.id} of ${printableName(run.pipeline)}`, cells, word)]);
     for (const cell of found) for (const name of [cell.name, ...cellsAbove(cell, byName)]) names.add(name);
   }
   return cells.filter(({ name }) => names.has(name));

@@ -94,11 +94,17 @@ function yamlValue(text: string): Json {
 /** `flag`: the flag of the word, if any, for the message. */
 export function unknownCell(pipeline: Pipeline, word: string, flag = ''): Diagnostic {
   const file = relative(process.cwd(), pipeline.file);
-  const where = file.startsWith('..') ? pipeline.file : file;
-  return unplaced(`${flag}${word}: there is no such cell or step in ${where}`, nearestCells(pipeline, word));
+  return unknownCellIn(file.startsWith('..') ? pipeline.file : file, pipeline.cells, `${flag}${word}`, word);
 }
 
-function nearestCells({ cells }: Pipeline, word: string): string {
+/** `shown`: the word as the user gave it. */
+export function unknownCellIn(where: string, cells: NamedCell[], shown: string, word = shown): Diagnostic {
+  return unplaced(`${shown}: there is no such cell or step in ${where}`, nearestCells(cells, word));
+}
+
+type NamedCell = Pick<Cell, 'name' | 'step' | 'matrix'>;
+
+function nearestCells(cells: NamedCell[], word: string): string {
   const step = /^([^[]+)\[/.exec(word)?.[1];
   const ofStep = cells.filter((cell) => cell.step === step);
   if (ofStep.length === 0) return didYouMean(step ?? word, new Set(cells.map((cell) => cell.step)), 'steps');

@@ -89,7 +89,7 @@ steps:
 
 test.each([
   [['report', '99'], 'there is no run 99'],
-  [['report', 'nothing'], 'there is no such cell or step'],
+  [['report', 'nothing'], 'nothing: there is no such cell or step in run '],
   [['report', '--format', 'pdf'], 'format'],
 ])('%j is a usage error', async (words, message) => {
   const { code, stderr } = await p.run(...words);
