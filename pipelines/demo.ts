@@ -24,7 +24,7 @@ const args = process.argv.slice(2).flatMap((argument) => (argument === '--all' ?
 
 console.log(`Fine-tunes a small pre-trained BERT to find spam in real mails. To compare,
 trains the same BERT from random weights. Then serves the better model.
-On two cores this takes about ${all ? 'ten' : 'three'} minutes. A second demo takes about two
+On two cores this takes about ${all ? 'fifteen' : 'four'} minutes. A second demo takes about two
 seconds, because no step runs again.
 `);
 await run(['run', join(root, 'pipelines/spam.yaml'), ...args]);
@@ -44,7 +44,7 @@ Files:
   cache      ${shown(join(root, '.tunesmith'))}
 
 What to try next:
-  npm run demo -- --all                              all mails, in ten minutes
+  npm run demo -- --all                              all mails, in fifteen minutes
   npx tunesmith run pipelines/spam.yaml              all is fresh: nothing runs
   npx tunesmith run pipelines/spam.yaml -p seed=8    another split of the mails
   npx tunesmith serve ${shown(bundle)}
