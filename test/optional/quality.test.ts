@@ -33,8 +33,9 @@ async function run(p: Project, folder: string, seed: number, ...args: string[]):
   return (output) => JSON.parse(p.read(join(folder, '.tunesmith/outputs/spam', output)));
 }
 
-function print(name: string, row: Record<string, number>): void {
-  console.log(name.padEnd(34), METRICS.map((metric) => `${metric} ${row[metric]!.toFixed(4)}`).join('  '));
+/** The precision of a model that finds no spam is null. */
+function print(name: string, row: Record<string, number | null>): void {
+  console.log(name.padEnd(34), METRICS.map((metric) => `${metric} ${row[metric]?.toFixed(4) ?? 'n/a'}`).join('  '));
 }
 
 const mean = (values: number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
