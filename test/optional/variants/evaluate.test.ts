@@ -24,7 +24,7 @@ test('a warning reports a model that predicts one label for every row', async ()
   const alwaysBad = 'the model predicts the label "bad" for every row';
   const noPrecision = 'precision is undefined on the split test: no row is predicted good';
   expect(warnings).toEqual([alwaysBad, noPrecision]);
-  expect(report.classes.good).toEqual({ precision: 0, recall: 0, f1: 0, support: 10, predicted_as: { bad: 10 } });
+  expect(report.classes.good).toEqual({ precision: null, recall: 0, f1: 0, support: 10, predicted_as: { bad: 10 } });
   // Also if all rows have one true label, unless it is the predicted one.
   const alike = async (label: string) => {
     const data = await table(rows({ test: 6 }, [label]));

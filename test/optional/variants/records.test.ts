@@ -38,7 +38,7 @@ test('with several pipelines, logs, explain and show use the one that ran last; 
   expect((await p.run('show', 'two.yaml', 'judge.metrics', '--run', '2')).stdout).toMatch(
     /^judge\[rate=1\]\.metrics of run 2: .*\n\{ "f1": 0\.5,.*\n\njudge\[rate=2\]\.metrics of run 2: /,
   );
-  expect((await p.run('show', 'two.yaml', 'judge.metrics', '--run', '1')).stderr).toContain('run 1 has no output judge.metrics');
+  expect((await p.run('show', 'two.yaml', 'judge.metrics', '--run', '1')).stderr).toContain('run 1 is a run of one.yaml, not of two.yaml');
   p.write('two.yaml', SWEEP);
 
   // The comparison uses finished runs of one pipeline, whatever runs now.
