@@ -124,11 +124,8 @@ function decidedByFew(groups: { group: string; rows: number }[], counts: GroupCo
   const few = groups.filter(({ rows }) => rows < FEW);
   const deciding = groups.filter(({ rows }, g) => rows < FEW && extreme.has(g));
   const texts = (deciding.length > 0 ? deciding : few).map(({ group, rows }) => `${group} (${rows} ${rows === 1 ? 'row' : 'rows'})`);
-  return `groups with fewer than ${FEW} rows decide ${names.map((name) => `fairness.${name}`).join(', ')}: ${firstOf(texts).join(', ')}. \`fairness: { min_rows: ${FEW} }\` leaves them out`;
+  return `groups with fewer than ${FEW} rows decide ${names.map((name) => `fairness.${name}`).join(', ')}: ${listed(texts, 5)}. \`fairness: { min_rows: ${FEW} }\` leaves them out`;
 }
-
-/** The first five, and how many more there are. */
-const firstOf = (texts: string[]): string[] => (texts.length > 5 ? [...texts.slice(0, 5), `${texts.length - 5} more`] : texts);
 
 /** The labels that are positive in turn. */
 function positivesOf({ positive }: FairnessOptions, classifier: Classifier): string[] {
@@ -267,7 +264,7 @@ function judged(label: string, groups: FairnessGroup[], counts: GroupCounts[], l
   const why = Object.fromEntries(
     NAMES.filter((name) => metrics[name] === null).map((name) => [
       name,
-      name.startsWith('equalized') && incomplete.length > 0 ? firstOf(incomplete).join('; ') : none(name),
+      name.startsWith('equalized') && incomplete.length > 0 ? listed(incomplete, 5, '; ') : none(name),
     ]),
   );
   return { metrics, ...(Object.keys(why).length > 0 && { undefined: why }) };

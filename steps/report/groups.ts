@@ -13,8 +13,8 @@ import {
   withBounds,
 } from './artifacts.ts';
 import { type Block, beginning, count, counted, note, percent, type Section, shown, type Table, type TableCell } from './document.ts';
+import { withoutInterval } from './missing-intervals.ts';
 import { dotChart } from './plots.ts';
-import { withoutInterval } from './reasons.ts';
 
 export function groupSections({ file }: EvaluationFile): Section[] {
   const slices = [

@@ -5,6 +5,7 @@
 
 import { isDeepStrictEqual } from 'node:util';
 import { distinct, LIMIT_PATTERN, parseLimit } from '../ml/metrics/limits.ts';
+import { listed } from '../ml/models/json.ts';
 import {
   type Artifact,
   type Fields,
@@ -162,7 +163,7 @@ function verdictBlocks(judged: Judged, run: RunFacts | undefined): Block[] {
   const blocks: Block[] = [];
   if (passed.length > 0) {
     const all = passed.length === verdicts.length && everyGatePassed(judged, run);
-    const names = someOf(passed.map(({ name }) => name.replace(/\.verdict$/, '')));
+    const names = listed(passed.map(({ name }) => name.replace(/\.verdict$/, '')));
     blocks.push(note(all ? 'All requirements are met.' : `The requirements of ${names} are met.`, 'good'));
   }
   const most = inOrder(verdicts, undefined).slice(0, MOST_FILES);
@@ -231,11 +232,7 @@ export function ofEach(all: readonly JsonFile[], blocksOf: (file: Fields, index:
 export const MOST_FILES = 8;
 
 export const moreFiles = (left: readonly JsonFile[]): Block[] =>
-  left.length === 0 ? [] : [note(`+ ${count(left.length)} more: ${someOf(left.map(({ name }) => name))}.`)];
-
-const someOf = (names: string[]): string => `${names.slice(0, MOST_NAMES).join(', ')}${names.length > MOST_NAMES ? ' …' : ''}`;
-
-const MOST_NAMES = 10;
+  left.length === 0 ? [] : [note(`+ ${count(left.length)} more: ${listed(left.map(({ name }) => name))}.`)];
 
 /** If there are too many: first what failed, then what belongs to the evaluation that the report shows in detail. */
 export function inOrder(all: readonly JsonFile[], main: Artifact | undefined): JsonFile[] {

@@ -16,7 +16,7 @@ import {
 } from './artifacts.ts';
 import { type Block, counted, type HeadlineFigures, note, type Section, shown, type Table } from './document.ts';
 import { judgementBlocks } from './judgements.ts';
-import { withoutInterval } from './reasons.ts';
+import { withoutInterval } from './missing-intervals.ts';
 import type { RunFacts } from './run.ts';
 
 /**

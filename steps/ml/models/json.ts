@@ -31,6 +31,6 @@ export async function readText(file: string): Promise<string> {
 export const shown = (folder: string): string => folder.split(path.sep).slice(-2).join('/');
 
 /** Names for a message: all of a few, the first of many. */
-export function listed(names: string[], most = 8): string {
-  return names.length <= most ? names.join(', ') : `${names.slice(0, most).join(', ')} and ${names.length - most} more`;
+export function listed(names: string[], most = 8, separator = ', '): string {
+  return names.length <= most ? names.join(separator) : `${names.slice(0, most).join(separator)} and ${names.length - most} more`;
 }

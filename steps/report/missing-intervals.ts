@@ -1,5 +1,6 @@
 /** Why figures that have a value have no interval: folded, with one line for each reason. */
 
+import { listed } from '../ml/models/json.ts';
 import { type Block, counted, note } from './document.ts';
 
 export function withoutInterval(noun: string, found: readonly { name: string; why: string }[]): Block[] {
@@ -9,12 +10,16 @@ export function withoutInterval(noun: string, found: readonly { name: string; wh
     {
       kind: 'folded',
       summary: `${counted(found.length, noun)} without an interval`,
-      blocks: reasons.map(([why, own]) => note(`${listed(own.map(({ name }) => name))}: ${why}.`)),
+      blocks: reasons.map(([why, own]) =>
+        note(
+          `${listed(
+            own.map(({ name }) => name),
+            MOST_NAMES,
+          )}: ${why}.`,
+        ),
+      ),
     },
   ];
 }
-
-const listed = (names: string[]): string =>
-  names.length <= MOST_NAMES ? names.join(', ') : `${names.slice(0, MOST_NAMES).join(', ')} and ${names.length - MOST_NAMES} more`;
 
 const MOST_NAMES = 40;
