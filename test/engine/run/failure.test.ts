@@ -1,7 +1,6 @@
 /** Failures: messages, former outputs, and the effect on other cells when a cell fails, is interrupted or is killed. */
 import { existsSync } from 'node:fs';
 import { relative } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 import { engine } from './rig.ts';
 
@@ -56,7 +55,7 @@ test('stop lets running cells finish and starts none; continue runs the others; 
   const kill = await p.go({ onFailure: 'kill' });
   expect(kill.states).toEqual({ bad: 'failed', below: 'skipped', after: 'skipped', slow: 'canceled', later: 'canceled' });
   // Time to end, if it were not killed.
-  await setTimeout(1500);
+  await new Promise((resolve) => setTimeout(resolve, 1500));
   expect(p.exists('ended')).toBe(false);
 });
 
