@@ -12,6 +12,7 @@ import { openRuntime } from '../../steps/ml/device/open.ts';
 import { type Model, startModel } from '../../steps/ml/models/model-folder.ts';
 import { embedding } from '../../steps/ml/runtime/ops.ts';
 import type { HostTensor, HostTensors, Part, Program, Runtime } from '../../steps/ml/runtime/runtime.ts';
+import { type Binding, hold } from '../../steps/ml/runtime/tensorflow/session.ts';
 import { tf } from '../../steps/ml/runtime/tfjs.ts';
 import train from '../../steps/train/step.ts';
 import { project, root } from '../rig.ts';
@@ -132,6 +133,19 @@ describe('the runtime tensorflow', () => {
     expect(distance(several.weights, one.weights)).toBeLessThan(1e-5);
     expect(distance(several.weights, onnx.weights)).toBeLessThan(1e-5);
     expect(several.weights['layer.0.query.weight']).toEqual(start['layer.0.query.weight']);
+  });
+
+  test("a tensor shares no memory with JavaScript: TensorFlow's threads would give it back, and break V8", async () => {
+    await open();
+    const { binding } = tf.engine().findBackend('tensorflow') as unknown as { binding: Binding };
+    // Many, because only some addresses suit TensorFlow.
+    const arrays = Array.from({ length: 200 }, (_, i) => float([16 + i], new Array(16 + i).fill(i)));
+    const held = arrays.map((array) => hold(binding, array));
+    for (const { data } of arrays) data.fill(-1);
+    for (const [i, { id }] of held.entries()) {
+      expect([...binding.tensorDataSync(id)]).toEqual(new Array(16 + i).fill(i));
+      binding.deleteTensor(id);
+    }
   });
 
   test('a loss or gradients that are not finite change no bit', async () => {

@@ -70,9 +70,19 @@ export class TensorflowSession {
   }
 }
 
-/** Copies a tensor into TensorFlow's memory. */
+/**
+ * Copies a tensor into TensorFlow's memory.
+ *
+ * The addon would share JavaScript's memory if its address suits TensorFlow, and would give it back from whichever of
+ * TensorFlow's threads uses it last. That corrupts the heap of V8, whose references belong to one thread. TensorFlow
+ * copies data whose address is not a multiple of 32 or 64 bytes (`TF_NewTensor`), so each tensor starts one element
+ * after such an address.
+ */
 export function hold({ TF_FLOAT, TF_INT32, TF_BOOL, createTensor }: Binding, { shape, dtype, data }: HostTensor): DeviceTensor {
-  return { id: createTensor(shape, { float32: TF_FLOAT, int32: TF_INT32, bool: TF_BOOL }[dtype], data) };
+  const Data = data.constructor as new (buffer: ArrayBuffer, offset: number) => typeof data;
+  const apart = new Data(new ArrayBuffer(data.byteLength + data.BYTES_PER_ELEMENT), data.BYTES_PER_ELEMENT);
+  apart.set(data);
+  return { id: createTensor(shape, { float32: TF_FLOAT, int32: TF_INT32, bool: TF_BOOL }[dtype], apart) };
 }
 
 function explained(error: Error): Error {
