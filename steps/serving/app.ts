@@ -4,34 +4,18 @@ import { type Context, Hono } from 'hono';
 import { cors } from 'hono/cors';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { StepError } from '../../engine/contract/step.ts';
-import type { Bundle } from '../ml/answering/bundle.ts';
 import { type Access, isAllowed, refusal } from './access.ts';
-import { checkContentType, discardBody, type Limits, RequestRefusal, type Room, readBody, type Ticket } from './limits.ts';
+import { checkContentType, discardBody, RequestRefusal, type Room, readBody } from './limits.ts';
 import type { Measurements } from './measurements.ts';
 import { openApi } from './openapi.ts';
 import { page } from './page.ts';
+import type { Protocol, ProtocolRoute } from './protocol.ts';
+import type { ServedModel } from './served-model.ts';
 
-/** The one route that runs the model. */
-export interface Route {
-  path: '/predict' | '/generate';
-  /** @throws RequestRefusal for an invalid body, or if the server is overloaded */
-  answer(body: Buffer, c: Context, ticket: Ticket): Promise<Response>;
-  /** Number of waiting inputs. */
-  readonly waiting: number;
-  close(): Promise<void>;
-}
-
-/** What the routes share with the rest of the server. */
-export interface Serving {
+export interface Served {
+  model: ServedModel;
+  protocols: readonly Protocol[];
   measurements: Measurements;
-  limits: Limits;
-  /** Called for errors that are not the client's fault. */
-  report(error: Error): void;
-}
-
-export interface Served extends Serving {
-  bundle: Bundle;
-  route: Route;
   room: Room;
   access: Access;
   /** Aborted when the shutdown begins: received requests are still answered. */
@@ -42,23 +26,30 @@ export interface Served extends Serving {
 
 export function createApp(served: Served): Hono<Bound> {
   const app = new Hono<Bound>();
-  const pages = ['/health', '/metrics', '/openapi.json', '/'];
-  const routes = new Map<string, string>([[served.route.path, 'POST'], ...pages.map((path) => [path, 'GET, HEAD'] as const)]);
-  measureRequests(app, served, [...routes.keys()]);
+  const routes = served.protocols.flatMap((protocol) => protocol.routes(served.model));
+  const methods = methodsByPath(routes);
+  measureRequests(app, served, [...methods.keys()]);
   checkOrigins(app, served.access);
-  addModelRoute(app, served);
-  addPages(app, served);
-  for (const [path, allowed] of routes)
+  for (const route of routes) addRoute(app, route, served);
+  addPages(app, served, routes);
+  for (const [path, allowed] of methods)
     app.all(path, (c) => {
-      c.header('allow', allowed);
-      return refuse(c, 405, `${path} supports ${allowed.replace(', HEAD', '')}, not ${c.req.method}`);
+      c.header('allow', allowed.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])).join(', '));
+      return refuse(c, 405, `${path} supports ${allowed.join(' and ')}, not ${c.req.method}`);
     });
-  app.notFound((c) => refuse(c, 404, `there is no ${c.req.path}; the paths are ${[...routes.keys()].join(', ')}`));
-  app.onError((error, c) => refuseError(error, c, served.report));
+  app.notFound((c) => refuse(c, 404, `there is no ${c.req.path}; the paths are ${[...methods.keys()].join(', ')}`));
+  app.onError((error, c) => refuseError(error, c, served.model.report));
   return app;
 }
 
 type Bound = { Bindings: HttpBindings };
+
+function methodsByPath(routes: readonly ProtocolRoute[]): Map<string, string[]> {
+  const methods = new Map<string, string[]>();
+  for (const { path, method } of routes) methods.set(path, [...(methods.get(path) ?? []), method]);
+  for (const path of ['/health', '/metrics', '/openapi.json', '/']) methods.set(path, ['GET']);
+  return methods;
+}
 
 function measureRequests(app: Hono<Bound>, { measurements, draining }: Served, paths: string[]): void {
   app.use(async (c, next) => {
@@ -90,8 +81,16 @@ function checkOrigins(app: Hono<Bound>, access: Access): void {
   );
 }
 
-function addModelRoute(app: Hono<Bound>, { route, room, limits, late }: Served): void {
-  app.post(route.path, async (c) => {
+function addRoute(app: Hono<Bound>, { path, method, accepts, answer }: ProtocolRoute, { room, model: { limits }, late }: Served): void {
+  if (method === 'GET') {
+    app.get(path, (c) => {
+      const ticket = room.enter();
+      c.env.outgoing.once('close', ticket.leave);
+      return answer({ body: Buffer.alloc(0), c, ticket });
+    });
+    return;
+  }
+  app.post(path, async (c) => {
     const { incoming, outgoing } = c.env;
     const ticket = room.enter();
     outgoing.once('close', ticket.leave);
@@ -101,8 +100,8 @@ function addModelRoute(app: Hono<Bound>, { route, room, limits, late }: Served):
       outgoing.once('close', () => clearTimeout(late));
     });
     try {
-      checkContentType(c.req.header('content-type'), c.req.header('content-encoding'));
-      return await route.answer(await readBody(incoming, limits.body, ticket, late), c, ticket);
+      checkContentType(c.req.header('content-type'), c.req.header('content-encoding'), accepts);
+      return await answer({ body: await readBody(incoming, limits.body, ticket, late), c, ticket });
     } catch (error) {
       ticket.leave();
       await discardBody(incoming, limits.waiting, late);
@@ -114,13 +113,14 @@ function addModelRoute(app: Hono<Bound>, { route, room, limits, late }: Served):
 /** The time in which a whole answer must be fetched. */
 const fetchMilliseconds = 60_000;
 
-function addPages(app: Hono<Bound>, { bundle, route, room, measurements, limits }: Served): void {
+function addPages(app: Hono<Bound>, { model, protocols, room, measurements }: Served, routes: readonly ProtocolRoute[]): void {
+  const { bundle, limits } = model;
   app.get('/health', (c) => c.json({ status: 'ok', model: bundle.name, task: bundle.task, labels: bundle.labels }));
   app.get('/metrics', (c) => {
-    const now = { queued: route.waiting, waitingBytes: room.taken, mostWaitingBytes: limits.waiting };
+    const now = { queued: model.waiting, waitingBytes: room.taken, mostWaitingBytes: limits.waiting };
     return c.body(measurements.text(now), 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
   });
-  app.get('/openapi.json', (c) => c.json(openApi(bundle, limits)));
+  app.get('/openapi.json', (c) => c.json(openApi(model, protocols, routes)));
   app.get('/', (c) => {
     // The page needs nothing but itself, and must not reach anything else.
     const source = "'unsafe-inline'";
@@ -132,7 +132,7 @@ function addPages(app: Hono<Bound>, { bundle, route, room, measurements, limits 
   });
 }
 
-function refuseError(error: Error, c: Context<Bound>, report: Serving['report']) {
+function refuseError(error: Error, c: Context<Bound>, report: ServedModel['report']) {
   if (c.req.raw.signal.aborted) return refuse(c, 499 as ContentfulStatusCode, 'the client has disconnected');
   if (error instanceof RequestRefusal) {
     if (error.status === 503) c.header('retry-after', '1');

@@ -1,14 +1,14 @@
-/** The OpenAPI document of a served bundle. */
+/** The OpenAPI document of a server: the routes of its protocols, and its own pages. */
+import type { Protocol, ProtocolRoute } from './protocol.ts';
+import type { ServedModel } from './served-model.ts';
 
-import type { Bundle } from '../ml/answering/bundle.ts';
-import { generationOptions } from '../ml/generation/options.ts';
-import { isGenerating } from '../ml/models/config.ts';
-import { taskKind } from '../ml/tasks/registry.ts';
-import type { Limits } from './limits.ts';
-
-export function openApi(bundle: Bundle, limits: Limits) {
-  const { name, task } = bundle;
-  const { paths, schemas } = isGenerating(task) ? generating(limits) : predicting(bundle, limits);
+export function openApi(model: ServedModel, protocols: readonly Protocol[], routes: readonly ProtocolRoute[]) {
+  const { name, task } = model.bundle;
+  const paths: Record<string, Record<string, object>> = {};
+  for (const { path, method, operation } of routes) {
+    const written = path.replaceAll(/:(\w+)/g, '{$1}');
+    paths[written] = { ...paths[written], [method.toLowerCase()]: operation };
+  }
   return {
     openapi: '3.1.0',
     info: { title: name, version: '1', description: `A model for ${task}.` },
@@ -33,7 +33,7 @@ export function openApi(bundle: Bundle, limits: Limits) {
     },
     components: {
       schemas: {
-        ...schemas,
+        ...Object.assign({}, ...protocols.map((protocol) => protocol.schemas?.(model))),
         Health: {
           type: 'object',
           required: ['status', 'model', 'task', 'labels'],
@@ -54,134 +54,8 @@ export function openApi(bundle: Bundle, limits: Limits) {
   };
 }
 
-/** The route that runs the model, and its schemas. */
-function predicting({ task, problem, labels, fields, calibration }: Bundle, limits: Limits) {
-  const required = fields.filter(({ optional }) => !optional).map((field) => field.name);
-  const example = required.length === 1 ? 'a first text' : Object.fromEntries(required.map((field) => [field, '…']));
-  const text = { type: 'string', maxLength: limits.characters };
-  const words = { type: 'array', items: text, description: 'The words of the text, which are joined by spaces.' };
-  const group = {
-    type: ['string', 'number', 'boolean', 'null'],
-    description: 'Decides which thresholds apply. Values without thresholds of their own, and missing ones (null), have those of all rows.',
-    examples: Object.keys(calibration?.group_thresholds ?? {}).slice(0, 20),
-  };
-  const object = {
-    type: 'object',
-    required,
-    additionalProperties: false,
-    properties: Object.fromEntries(
-      fields.map((field) => [field.name, field.group ? group : field.words ? { anyOf: [text, words] } : text]),
-    ),
-  };
-  const input = required.length === 1 ? { anyOf: [text, object] } : object;
-  return {
-    paths: {
-      '/predict': {
-        post: {
-          operationId: 'predict',
-          summary: 'Predict for one input or several',
-          requestBody: {
-            required: true,
-            description: `At most ${limits.body} bytes.`,
-            content: json({ $ref: '#/components/schemas/Request' }, { inputs: [example] }),
-          },
-          responses: {
-            200: {
-              description: 'One prediction for each input, in their order.',
-              content: json({ $ref: '#/components/schemas/Response' }),
-            },
-            ...refusals(
-              'The body is invalid; the message names the field.',
-              'The body or an input is too large, or there are too many inputs.',
-            ),
-          },
-        },
-      },
-    },
-    schemas: {
-      Request: {
-        type: 'object',
-        required: ['inputs'],
-        additionalProperties: false,
-        properties: {
-          inputs: {
-            description: 'Raw text, which is preprocessed as the training data were.',
-            anyOf: [input, { type: 'array', items: input, maxItems: limits.inputs }],
-          },
-        },
-      },
-      Response: {
-        type: 'object',
-        required: ['predictions'],
-        properties: { predictions: { type: 'array', items: { $ref: '#/components/schemas/Prediction' } } },
-      },
-      Prediction: taskKind(task).answerSchema!({ problem, labels, calibration }),
-    },
-  };
-}
-
-function generating(limits: Limits) {
-  const text = {
-    type: 'object',
-    required: ['text', 'tokens', 'finish'],
-    properties: {
-      text: { type: 'string', description: 'The generated text, without the prompt.' },
-      tokens: { type: 'array', items: { type: 'integer' }, description: 'The generated token ids, including the end-of-text token.' },
-      finish: { type: 'string', enum: ['eos_token', 'stop_string', 'length', 'time'], description: 'The reason why the text ended.' },
-    },
-  };
-  const prompt = { type: 'string', maxLength: limits.characters };
-  const { max_new_tokens, max_time } = generationOptions;
-  return {
-    paths: {
-      '/generate': {
-        post: {
-          operationId: 'generate',
-          summary: 'Continue one prompt or several',
-          requestBody: {
-            required: true,
-            description: `At most ${limits.body} bytes, and ${limits.texts} texts at once, including beams.`,
-            content: json({ $ref: '#/components/schemas/Request' }, { prompt: 'Once upon a time', max_new_tokens: 20, stream: true }),
-          },
-          responses: {
-            200: {
-              description:
-                'The texts in the order of the prompts. With `stream`, server-sent events: `piece` while texts are generated, then `end`, or `error`.',
-              content: {
-                ...json({ $ref: '#/components/schemas/Response' }),
-                'text/event-stream': {
-                  schema: { type: 'string' },
-                  example: 'event: piece\ndata: {"text":0,"piece":"there"}\n\nevent: end\ndata: {"texts":[…]}\n\n',
-                },
-              },
-            },
-            ...refusals(
-              'The body is invalid or the prompt is too long; the message says which.',
-              'The body or a prompt is too large, or too many texts are requested.',
-            ),
-          },
-        },
-      },
-    },
-    schemas: {
-      Request: {
-        type: 'object',
-        required: ['prompt'],
-        additionalProperties: false,
-        properties: {
-          prompt: { anyOf: [prompt, { type: 'array', items: prompt, maxItems: limits.texts }] },
-          stream: { type: 'boolean', default: false, description: 'Send server-sent events instead of a single response.' },
-          ...generationOptions,
-          max_new_tokens: { ...max_new_tokens, maximum: limits.newTokens },
-          max_time: { ...max_time, default: limits.seconds },
-        },
-      },
-      Response: { type: 'object', required: ['texts'], properties: { texts: { type: 'array', items: text } } },
-    },
-  };
-}
-
-const refusals = (invalid: string, tooLarge: string) => ({
+/** The responses to refused requests. */
+export const refusals = (invalid: string, tooLarge: string) => ({
   400: error(invalid),
   403: error('The Host or Origin header is not allowed.'),
   413: error(tooLarge),
@@ -191,5 +65,5 @@ const refusals = (invalid: string, tooLarge: string) => ({
     headers: { 'Retry-After': { description: 'Seconds.', schema: { type: 'integer' } } },
   },
 });
-const json = (schema: object, example?: object) => ({ 'application/json': { schema, ...(example && { example }) } });
+export const json = (schema: object, example?: object) => ({ 'application/json': { schema, ...(example && { example }) } });
 const error = (description: string) => ({ description, content: json({ $ref: '#/components/schemas/Error' }) });

@@ -5,13 +5,13 @@ import { inspect } from 'node:util';
 import { getRequestListener, RequestError } from '@hono/node-server';
 import { StepError } from '../../engine/contract/step.ts';
 import { openBundle } from '../ml/answering/bundle.ts';
-import { isGenerating } from '../ml/models/config.ts';
 import { type Access, checkAccess, isLoopback } from './access.ts';
-import { createApp, type Serving } from './app.ts';
+import { createApp } from './app.ts';
 import { Connections } from './connections.ts';
 import { defaultLimits, type Limits, Room } from './limits.ts';
 import { openMeasurements } from './measurements.ts';
-import { generateRoute, predictRoute } from './routes.ts';
+import { PROTOCOLS } from './protocols.ts';
+import { openServedModel } from './served-model.ts';
 import { usable } from './usable.ts';
 
 export interface ServeOptions {
@@ -70,22 +70,19 @@ export async function startServer(
     return openBundle(folder);
   });
   const warn = (line: string) => (say ? say(line, process.stderr) : console.error(line));
-  const serving: Serving = {
-    measurements: openMeasurements(),
-    limits: { ...defaultLimits, ...limits },
-    report: (error) => warn(inspect(error)),
-  };
-  const route = await usable(() => (isGenerating(bundle.task) ? generateRoute : predictRoute)(bundle, serving));
+  const measurements = openMeasurements();
+  const parts = { measurements, limits: { ...defaultLimits, ...limits }, report: (error: Error) => warn(inspect(error)) };
+  const model = await usable(() => openServedModel(bundle, parts));
   const access: Access = { hosts, origins, loopback: true };
   const connections = new Connections();
   const { server, draining, late } = connections;
-  const app = createApp({ ...serving, bundle, route, room: new Room(serving.limits.waiting), access, draining, late });
+  const app = createApp({ model, protocols: PROTOCOLS, measurements, room: new Room(model.limits.waiting), access, draining, late });
   connections.answer(getRequestListener(app.fetch, { errorHandler: refuseUnaddressed }));
   try {
     await listen(server, port, host);
     access.loopback = isLoopback((server.address() as AddressInfo).address);
   } catch (error) {
-    await route.close();
+    await model.close();
     throw error;
   }
   return {
@@ -95,7 +92,7 @@ export async function startServer(
       const dropped = await connections.close(1000 * shutdownSeconds);
       const requests = dropped === 1 ? '1 request was' : `${dropped} requests were`;
       if (dropped > 0) warn(`${requests} dropped without an answer after ${shutdownSeconds} s`);
-      await route.close();
+      await model.close();
     },
   };
 }

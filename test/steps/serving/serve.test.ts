@@ -68,7 +68,7 @@ test('errors of a request are reported with their place', async () => {
   }
   expect(await post({ inputs: Array(61).fill('a') })).toMatchObject({
     status: 413,
-    error: { message: '"inputs" has 61 entries, but at most 60 are allowed at once' },
+    error: { message: 'the request has 61 inputs, but at most 60 are allowed at once' },
   });
   expect(await post({ inputs: 'x'.repeat(2_000_001) })).toMatchObject({ status: 413 });
   const nowhere = await fetch(`${server.url}/nowhere`);

@@ -1,66 +1,37 @@
-/** The routes that run the model. POST /predict predicts for the inputs of a request; POST /generate continues prompts. */
+/** Our own protocol. POST /predict predicts for the inputs of a request; POST /generate continues prompts. */
 
 import type { Context } from 'hono';
-import { type Json, StepError } from '../../engine/contract/step.ts';
-import { type Bundle, notTaken, tokensOfRun } from '../ml/answering/bundle.ts';
-import type { GeneratedText } from '../ml/generation/generator.ts';
+import { StepError } from '../../engine/contract/step.ts';
+import { notTaken } from '../ml/answering/bundle.ts';
 import { checkOptions, type GenerationOptions } from '../ml/generation/options.ts';
+import { isGenerating } from '../ml/models/config.ts';
 import { type Input, itemThatIsNoWord, partOfInput, type TaskKind } from '../ml/tasks/task.ts';
-import type { Route, Serving } from './app.ts';
 import type { GenerationRequest } from './generation-thread.ts';
-import { checkCharacters, jsonOf, kindOf, type Limits, RequestRefusal } from './limits.ts';
-import { Queue, type QueueOutcome } from './queue.ts';
-import { ModelThread, startWorkers } from './workers.ts';
+import { checkCharacters, jsonOf, kindOf, type Limits, RequestRefusal, type Ticket } from './limits.ts';
+import type { Protocol, ProtocolRoute } from './protocol.ts';
+import type { ServedModel } from './served-model.ts';
+import { generating, predicting } from './tunesmith-schemas.ts';
 
-export async function predictRoute(bundle: Bundle, { limits, measurements }: Serving): Promise<Route> {
-  const queue = new Queue(await startWorkers(bundle), {
-    tokens: tokensOfRun(bundle, tokensTogether),
-    milliseconds: turn,
-    onRun: measurements.batch,
-  });
+export const tunesmith: Protocol = {
+  name: 'tunesmith',
+  description: 'The own protocol: POST /predict, or POST /generate for models that write text.',
+  routes: (model) => [isGenerating(model.bundle.task) ? generateRoute(model) : predictRoute(model)],
+  schemas: ({ bundle, limits }) => (isGenerating(bundle.task) ? generating(limits) : predicting(bundle, limits)).schemas,
+};
+
+function predictRoute(model: ServedModel): ProtocolRoute {
+  const { bundle, limits } = model;
   return {
     path: '/predict',
-    async answer(body, c, ticket) {
+    method: 'POST',
+    async answer({ body, c, ticket }) {
       const inputs = inputsOf(body, bundle.fields);
       if (typeof inputs === 'string') throw new RequestRefusal(400, inputs);
-      if (inputs.length > limits.inputs)
-        throw new RequestRefusal(413, `"inputs" has ${inputs.length} entries, but at most ${limits.inputs} are allowed at once`);
-      checkCharacters(inputs.map(charactersOf), limits, (i) => (inputs.length === 1 ? '"inputs"' : `"inputs[${i}]"`));
-      ticket.take(inputs.length * bytesOf(bundle));
-      const outcomes = await queue.answer(inputs, { signal: c.req.raw.signal, untilError: true });
-      return c.json({ predictions: predictionsOf(outcomes, inputs.length) });
+      const nameOf = (i: number) => (inputs.length === 1 ? '"inputs"' : `"inputs[${i}]"`);
+      return c.json({ predictions: await model.predict(inputs, { signal: c.req.raw.signal, ticket, nameOf }) });
     },
-    get waiting() {
-      return queue.length;
-    },
-    close: () => queue.close(),
+    operation: predicting(bundle, limits).operation,
   };
-}
-
-/** Memory of an input and its answer, besides the text. */
-const bytesOf = ({ labels }: Bundle): number => 512 + 64 * labels.length;
-
-const charactersOf = (input: Input): number => Object.values(input).reduce((sum, text) => sum + text.length, 0);
-
-/** Including padding. Larger runs are not faster. */
-const tokensTogether = 512;
-
-/** A short request waits for the current turn and is in the next one: 100 ms, unless one sequence takes longer than a run may. */
-const turn = { encode: 10, run: 40 };
-
-/** @throws RequestRefusal if one of the inputs cannot be read; other errors if the model failed */
-function predictionsOf(outcomes: (QueueOutcome | undefined)[], count: number): Json[] {
-  const predictions: Json[] = [];
-  for (const [i, outcome] of outcomes.entries()) {
-    // Not answered, because another input has an error.
-    if (!outcome) continue;
-    if ('refused' in outcome)
-      throw new RequestRefusal(400, count > 1 ? `"inputs[${i}]": ${outcome.refused.message}` : outcome.refused.message);
-    // A failure of the model is not the client's fault.
-    if ('failed' in outcome) throw new Error(outcome.failed.message, { cause: outcome.failed });
-    predictions.push(outcome.prediction);
-  }
-  return predictions;
 }
 
 /** Validates the inputs of a request's body. */
@@ -113,47 +84,21 @@ function inputOf(given: Record<string, unknown>, fields: TaskKind['fields'], pla
 }
 
 /** Prompts to texts, whole or streamed (server-sent events). */
-export async function generateRoute({ folder }: Bundle, { limits, report }: Serving): Promise<Route> {
-  const start = () => ModelThread.start('generating', { folder });
-  let thread = await start();
-  let starting: Promise<ModelThread> | undefined;
-  const generate: Generate = async (request, signal, onPiece) => {
-    // It died, for example for lack of memory: start a new one.
-    if (!thread.alive) {
-      starting ??= start().finally(() => {
-        starting = undefined;
-      });
-      thread = await starting;
-    }
-    return thread.call<GeneratedText[]>(request, { signal, ...(onPiece && { onPiece }) });
-  };
+function generateRoute(model: ServedModel): ProtocolRoute {
   return {
     path: '/generate',
-    async answer(body, c, ticket) {
-      const writing = writingOf(body, limits);
-      ticket.take(bytesOfRequest);
-      if (writing.stream) return streamed(writing, generate, c, report);
-      return c.json({ texts: await generate(writing, c.req.raw.signal) });
+    method: 'POST',
+    async answer({ body, c, ticket }) {
+      const writing = writingOf(body, model.limits);
+      if (writing.stream) return streamed(writing, model, c, ticket);
+      return c.json({ texts: await model.generate(writing, { signal: c.req.raw.signal, ticket }) });
     },
-    get waiting() {
-      return thread.length;
-    },
-    close: () => thread.end(),
+    operation: generating(model.limits).operation,
   };
 }
 
-/** Once `signal` is aborted, the work stops with the next token. */
-type Generate = (
-  request: GenerationRequest,
-  signal: AbortSignal,
-  onPiece?: (place: number, piece: string) => void,
-) => Promise<GeneratedText[]>;
-
-/** Fields of a request besides its prompts. */
-const bytesOfRequest = 1 << 14;
-
 /** Sends events `piece` as texts are generated, then `end` with all texts, or `error`. The work stops when the client stops reading. */
-function streamed(writing: GenerationRequest, generate: Generate, c: Context, report: Serving['report']): Response {
+function streamed(writing: GenerationRequest, model: ServedModel, c: Context, ticket: Ticket): Response {
   const gone = new AbortController();
   const hangUp = () => gone.abort(new Error('the client has disconnected'));
   c.req.raw.signal.addEventListener('abort', hangUp, { once: true });
@@ -163,11 +108,12 @@ function streamed(writing: GenerationRequest, generate: Generate, c: Context, re
         if (!gone.signal.aborted) controller.enqueue(Buffer.from(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`));
       };
       try {
-        const texts = await generate(writing, gone.signal, (text, piece) => send('piece', { text, piece }));
+        const onPiece = (text: number, piece: string) => send('piece', { text, piece });
+        const texts = await model.generate(writing, { signal: gone.signal, ticket, onPiece });
         send('end', { texts });
       } catch (error) {
         const mistake = error instanceof StepError;
-        if (!mistake && !gone.signal.aborted) report(error as Error);
+        if (!mistake && !gone.signal.aborted) model.report(error as Error);
         send('error', { error: { message: mistake ? error.message : 'internal error; see the log of the server' } });
       }
       if (!gone.signal.aborted) controller.close();
