@@ -68,6 +68,14 @@ const STEPS = {
     () => import('./deploy/step.ts'),
     async () => (await import('./deploy/deploy.ts')).deploy,
   ),
+  promote: builtIn(
+    () => import('./promote/step.ts'),
+    async () => (await import('./promote/promote.ts')).promote,
+  ),
+  deployed: builtIn(
+    () => import('./deployed/step.ts'),
+    async () => (await import('./deployed/deployed.ts')).deployed,
+  ),
   report: builtIn(
     () => import('./report/step.ts'),
     async () => (await import('./report/report.ts')).report,
@@ -100,6 +108,9 @@ export const prediction = () => import('./serving/predict.ts');
 
 /** `serve`. */
 export const serving = () => import('./serving/serve.ts');
+
+/** `promote`. */
+export const promotion = () => import('./ml/answering/promote.ts');
 
 /** `generate`. */
 export const generation = () => import('./serving/generate.ts');

@@ -29,7 +29,14 @@ makeFoldersAbsolute(process.env);
 const HOUR = 3_600_000;
 
 /** The arguments in the list of commands, for commands whose usage is long or has several forms. */
-const LISTED: Record<string, string> = { runs: '', report: '[RUN] [CELL…]', cache: 'COMMAND', gc: 'OPTIONS', show: 'PATH | CELL[.OUTPUT]' };
+const LISTED: Record<string, string> = {
+  runs: '',
+  report: '[RUN] [CELL…]',
+  cache: 'COMMAND',
+  gc: 'OPTIONS',
+  show: 'PATH | CELL[.OUTPUT]',
+  promote: 'BUNDLE POINTER',
+};
 
 const tunesmith = new Command('tunesmith')
   .usage('COMMAND …')
@@ -297,6 +304,24 @@ command('serve <bundle>', 'serve a bundle over HTTP', () => import('./model.ts')
     `${otherModels('BUNDLE')}\nRequests: POST /predict {"inputs": [INPUT, …]}, or for a generative model POST /generate {"prompt": "PROMPT"}.`,
   )
   .usage('BUNDLE [options]');
+
+command(
+  'promote <words...>',
+  'make a bundle the deployed one, go back to the one before, or list the history',
+  () => import('./promote.ts'),
+)
+  .option('--rollback', 'make the bundle current that was so before')
+  .addOption(new Option('--history', 'list all promotions').conflicts('rollback'))
+  .addOption(
+    new Option('--expect <hash>', 'fail unless this bundle is current: at least 8 digits of its hash, or none').conflicts('history'),
+  )
+  .option('--json', 'print JSON')
+  .addHelpText(
+    'after',
+    '\nPOINTER is a folder that promote creates. It contains a copy of each promoted bundle, and the history.' +
+      '\nBUNDLE may be another pointer: its current bundle is promoted. The commands serve, predict and generate take a pointer in place of a bundle.',
+  )
+  .usage('BUNDLE POINTER | POINTER --rollback | POINTER --history [options]');
 
 command('new-step <name>', 'create a custom step and a pipeline that uses it', () => import('./init.ts'), 'newStep').usage('NAME');
 

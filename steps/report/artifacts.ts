@@ -205,6 +205,8 @@ const OF_STEPS: Record<string, Record<string, Role>> = {
   require: { verdict: 'verdict' },
   select: {},
   deploy: {},
+  promote: {},
+  deployed: {},
   report: {},
 };
 

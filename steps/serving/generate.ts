@@ -5,6 +5,7 @@ import { StepError } from '../../engine/contract/step.ts';
 import { openRuntime } from '../ml/device/open.ts';
 import { type GeneratedText, type Generator, openGenerator } from '../ml/generation/generator.ts';
 import { checkOptions, type GenerationOptions } from '../ml/generation/options.ts';
+import { currentBundle } from '../ml/models/pointer.ts';
 import { atPlace, type InputOptions, readInputs } from './inputs.ts';
 import { printer } from './predict.ts';
 import { usable } from './usable.ts';
@@ -86,7 +87,7 @@ async function withGenerator(
         `the folder ${model} does not exist`,
         'Give a Hugging Face model folder, its address (hf://owner/name), or the output of the step `train` or `deploy`.',
       );
-    return openGenerator(model, await openRuntime('onnx', threads === undefined ? {} : { threads }), { packed });
+    return openGenerator(await currentBundle(model), await openRuntime('onnx', threads === undefined ? {} : { threads }), { packed });
   });
   try {
     await use(generator);

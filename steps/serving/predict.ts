@@ -7,6 +7,7 @@ import { finished } from 'node:stream/promises';
 import { type Json, StepError } from '../../engine/contract/step.ts';
 import { type Bundle, openBundle, tokensOfRun } from '../ml/answering/bundle.ts';
 import { isGenerating } from '../ml/models/config.ts';
+import { currentBundle } from '../ml/models/pointer.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
 import { atPlace, type InputOptions, type InputRow, readInputs } from './inputs.ts';
 import { Queue, type QueueOutcome } from './queue.ts';
@@ -54,7 +55,7 @@ export async function predict(
 /** `file`: a path, or `-` for standard input. @throws StepError for an invalid line, once the answers before it were printed */
 async function answerAll(bundle: string, file: string, options: PredictOptions, output: Writable): Promise<void> {
   const opened = await usable(async () => {
-    const opened = await openBundle(bundle);
+    const opened = await openBundle(await currentBundle(bundle));
     if (isGenerating(opened.task))
       throw new StepError(`${bundle} contains a model that generates texts`, `Use: tunesmith generate ${bundle} --file ${file}`);
     return opened;

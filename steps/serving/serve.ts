@@ -5,6 +5,7 @@ import { inspect } from 'node:util';
 import { getRequestListener, RequestError } from '@hono/node-server';
 import { StepError } from '../../engine/contract/step.ts';
 import { openBundle } from '../ml/answering/bundle.ts';
+import { currentBundle } from '../ml/models/pointer.ts';
 import { type Access, checkAccess, isLoopback } from './access.ts';
 import { createApp } from './app.ts';
 import { Connections } from './connections.ts';
@@ -67,7 +68,7 @@ export async function startServer(
 ): Promise<RunningServer> {
   const bundle = await usable(async () => {
     checkAccess({ hosts, origins });
-    return openBundle(folder);
+    return openBundle(await currentBundle(folder));
   });
   const warn = (line: string) => (say ? say(line, process.stderr) : console.error(line));
   const measurements = openMeasurements();

@@ -14,11 +14,11 @@
  */
 
 import { createHash, hash } from 'node:crypto';
-import { createReadStream, existsSync } from 'node:fs';
-import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { type StepContext, StepError } from '../../engine/contract/step.ts';
+import { flush, sha256 } from '../ml/data/whole-files.ts';
 import { labelsOf } from '../ml/models/config.ts';
 import { poolerParameters } from '../ml/models/family.ts';
 import { readJson, shown } from '../ml/models/json.ts';
@@ -225,23 +225,6 @@ function tensorsOfWeights(weights: HostTensors): Record<string, StoredTensor> {
 
 async function namesIn(folder: string): Promise<string[]> {
   return readdir(folder).catch(() => []);
-}
-
-async function sha256(file: string): Promise<string> {
-  const read = createHash('sha256');
-  await pipeline(createReadStream(file), read);
-  return read.digest('hex');
-}
-
-/** Flushes the names in a folder. Windows does so by itself. */
-async function flush(folder: string): Promise<void> {
-  if (process.platform === 'win32') return;
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }
 
 /**

@@ -6,6 +6,7 @@ import { StepError } from '../../../engine/contract/step.ts';
 import { type Preprocessing, readPreprocessing } from '../data/preprocessing.ts';
 import { type ModelCalibration, readCalibration } from '../models/calibration.ts';
 import { type ConfigFile, isGenerating, labelsOf, type ProblemType, problemOf, type Task, taskOf } from '../models/config.ts';
+import { isPointer, unresolvedPointer } from '../models/pointer.ts';
 import type { Encoding } from '../models/token-dataset.ts';
 import { tokenizerJson } from '../models/tokenizer-json.ts';
 import { readEncoding } from '../tasks/encoder.ts';
@@ -46,6 +47,7 @@ export async function openBundle(given: string): Promise<Bundle> {
     );
   if (!stats.isDirectory()) throw new StepError(`${given} is not a folder`, 'Give a bundle: the output folder of the step `deploy`.');
   const lacks = (name: string) => !existsSync(path.join(folder, name));
+  if (isPointer(folder)) throw unresolvedPointer(given);
   if (lacks('config.json'))
     throw new StepError(
       `${given} has no config.json`,

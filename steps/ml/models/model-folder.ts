@@ -15,6 +15,7 @@ import { axesFor, type Config, type Family, type GeneratingHead, type Head, pool
 import { asFloatType, type FloatType, withFloatType } from './float-types.ts';
 import { listed, readJson, shown } from './json.ts';
 import type { Parameter, Parameters } from './nn.ts';
+import { isPointer, unresolvedPointer } from './pointer.ts';
 import { random, truncatedNormal } from './random.ts';
 import { familyOf } from './registry.ts';
 import { float32, openWeights, type StoredTensor, toFloat32, writeSafetensors } from './safetensors.ts';
@@ -183,6 +184,7 @@ const FLOATS =
 /** @throws StepError if there is none, or the folder contains an adapter */
 export async function readConfig(folder: string): Promise<ConfigFile> {
   const file = path.join(folder, 'config.json');
+  if (isPointer(folder)) throw unresolvedPointer(shown(folder));
   if (!existsSync(file) && existsSync(path.join(folder, 'adapter_config.json')))
     throw new StepError(
       `${shown(folder)} contains a LoRA adapter, not a model`,
