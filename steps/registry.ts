@@ -106,6 +106,9 @@ function builtIn<O extends OptionSchemas, I extends InputDeclarations, P extends
 /** `predict`. */
 export const prediction = () => import('./serving/predict.ts');
 
+/** The names of the protocols of `serve`. */
+export { PROTOCOL_NAMES } from './serving/protocol-names.ts';
+
 /** `serve`. */
 export const serving = () => import('./serving/serve.ts');
 

@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { Command, Option } from 'commander';
 import { escaped } from '../../cache/content.ts';
-import { generationSchema } from '../../steps/registry.ts';
+import { generationSchema, PROTOCOL_NAMES } from '../../steps/registry.ts';
 import { usage } from '../contract/errors.ts';
 import { atHome, expandPaths, folderVariables, makeFoldersAbsolute, otherHome, unexpanded } from '../files/paths.ts';
 import { age, count, names, number, numbers, oneOf, port, size, texts, time } from './option-values.ts';
@@ -291,6 +291,12 @@ command('serve <bundle>', 'serve a bundle over HTTP', () => import('./model.ts')
     texts,
   )
   .option('--allow-origin <origin>', 'allow web pages of this origin to send requests (repeatable)', texts)
+  .addOption(
+    new Option(
+      '--api <names>',
+      `protocols to serve besides tunesmith, separated by commas (repeatable): ${PROTOCOL_NAMES.filter((name) => name !== 'tunesmith').join(', ')}`,
+    ).argParser(names),
+  )
   .addOption(new Option('--max-characters <n>', 'maximum length of an input or a prompt, in characters').argParser(count).default(100_000))
   .addOption(new Option('--max-new-tokens <n>', 'maximum number of tokens to generate for each text').argParser(count).default(1024))
   .addOption(new Option('--max-time <seconds>', 'maximum time of a generation request, in seconds').argParser(count).default(60))

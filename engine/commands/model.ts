@@ -65,6 +65,7 @@ interface ServeFlags {
   port: number;
   allowHost?: string[];
   allowOrigin?: string[];
+  api?: string[];
   maxCharacters: number;
   maxNewTokens: number;
   maxTime: number;

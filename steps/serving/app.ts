@@ -9,6 +9,7 @@ import { checkContentType, discardBody, RequestRefusal, type Room, readBody } fr
 import type { Measurements } from './measurements.ts';
 import { openApi } from './openapi.ts';
 import { page } from './page.ts';
+import { PROBLEM, problemOf } from './problem.ts';
 import type { Protocol, ProtocolRoute } from './protocol.ts';
 import type { ServedModel } from './served-model.ts';
 
@@ -28,6 +29,10 @@ export function createApp(served: Served): Hono<Bound> {
   const app = new Hono<Bound>();
   const routes = served.protocols.flatMap((protocol) => protocol.routes(served.model));
   const methods = methodsByPath(routes);
+  app.use((c, next) => {
+    c.set('protocols', served.protocols);
+    return next();
+  });
   measureRequests(app, served, [...methods.keys()]);
   checkOrigins(app, served.access);
   for (const route of routes) addRoute(app, route, served);
@@ -42,7 +47,7 @@ export function createApp(served: Served): Hono<Bound> {
   return app;
 }
 
-type Bound = { Bindings: HttpBindings };
+type Bound = { Bindings: HttpBindings; Variables: { protocols: readonly Protocol[] } };
 
 function methodsByPath(routes: readonly ProtocolRoute[]): Map<string, string[]> {
   const methods = new Map<string, string[]>();
@@ -147,5 +152,6 @@ function refuseError(error: Error, c: Context<Bound>, report: ServedModel['repor
 }
 
 function refuse(c: Context<Bound>, status: ContentfulStatusCode, message: string) {
-  return c.json({ error: { message } }, status);
+  const own = c.get('protocols').find(({ errors }) => errors && `${c.req.path}/`.startsWith(`${errors.below}/`))?.errors;
+  return own ? c.json(own.body(status, message), status) : c.json(problemOf(status, message), status, { 'content-type': PROBLEM });
 }

@@ -14,6 +14,7 @@ import {
 } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { PROBLEM, problemOf } from './problem.ts';
 
 /** How long a client may take to send its headers, and its whole request, in milliseconds. */
 const patience = { headersTimeout: 20_000, requestTimeout: 60_000, connectionsCheckingInterval: 5_000 };
@@ -133,11 +134,11 @@ const INVALID: Record<string, [status: number, message: string]> = {
 
 /** Refuses a request without a response object, and ends the connection. */
 function refuse(socket: Duplex, status: number, message: string): void {
-  const body = JSON.stringify({ error: { message } });
+  const body = JSON.stringify(problemOf(status, message));
   const head = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
     'Connection: close',
-    'Content-Type: application/json',
+    `Content-Type: ${PROBLEM}`,
     `Content-Length: ${Buffer.byteLength(body)}`,
   ];
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);

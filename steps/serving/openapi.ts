@@ -1,4 +1,5 @@
 /** The OpenAPI document of a server: the routes of its protocols, and its own pages. */
+import { PROBLEM } from './problem.ts';
 import type { Protocol, ProtocolRoute } from './protocol.ts';
 import type { ServedModel } from './served-model.ts';
 
@@ -46,8 +47,15 @@ export function openApi(model: ServedModel, protocols: readonly Protocol[], rout
         },
         Error: {
           type: 'object',
-          required: ['error'],
-          properties: { error: { type: 'object', required: ['message'], properties: { message: { type: 'string' } } } },
+          description: 'A problem document (RFC 9457).',
+          required: ['type', 'title', 'status', 'detail', 'error'],
+          properties: {
+            type: { type: 'string', const: 'about:blank' },
+            title: { type: 'string' },
+            status: { type: 'integer' },
+            detail: { type: 'string', description: 'What is wrong, and where.' },
+            error: { type: 'object', required: ['message'], properties: { message: { type: 'string', description: 'As detail.' } } },
+          },
         },
       },
     },
@@ -66,4 +74,4 @@ export const refusals = (invalid: string, tooLarge: string) => ({
   },
 });
 export const json = (schema: object, example?: object) => ({ 'application/json': { schema, ...(example && { example }) } });
-const error = (description: string) => ({ description, content: json({ $ref: '#/components/schemas/Error' }) });
+const error = (description: string) => ({ description, content: { [PROBLEM]: { schema: { $ref: '#/components/schemas/Error' } } } });

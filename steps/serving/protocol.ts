@@ -1,17 +1,20 @@
 /** A protocol: the paths, requests and responses in which clients talk to a model. `tunesmith serve --api` chooses protocols. */
 import type { Context } from 'hono';
 import type { Ticket } from './limits.ts';
+import type { ProtocolName } from './protocol-names.ts';
 import type { ServedModel } from './served-model.ts';
 
 export interface Protocol {
   /** Its name in `--api`. */
-  name: string;
+  name: ProtocolName;
   /** What clients it is for, in one sentence. */
   description: string;
   /** @throws StepError if it cannot express this model's task */
   routes(model: ServedModel): ProtocolRoute[];
   /** Schemas below `components` of the OpenAPI document, to which its routes refer. */
   schemas?(model: ServedModel): Record<string, object>;
+  /** Its own form of errors, for all paths that begin with `below`. Default: problem documents (problem.ts). */
+  errors?: { below: string; body(status: number, message: string): object };
 }
 
 export interface ProtocolRoute {
@@ -22,6 +25,8 @@ export interface ProtocolRoute {
   accepts?: readonly string[];
   /** @throws RequestRefusal for an invalid body, or if the server is overloaded; StepError for an input that the model cannot read */
   answer(request: ProtocolRequest): Response | Promise<Response>;
+  /** It needs no API key and has no rate limit: a health check. */
+  open?: true;
   /** Its operation in the OpenAPI document, which writes a path's `:name` as `{name}`. */
   operation: object;
 }

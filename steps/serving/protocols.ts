@@ -1,5 +1,14 @@
 /** The protocols that `tunesmith serve --api` offers. */
+import { StepError } from '../../engine/contract/step.ts';
 import type { Protocol } from './protocol.ts';
+import { PROTOCOL_NAMES, type ProtocolName } from './protocol-names.ts';
 import { tunesmith } from './tunesmith-protocol.ts';
 
-export const PROTOCOLS: readonly Protocol[] = [tunesmith];
+const PROTOCOLS: Record<ProtocolName, Protocol> = { tunesmith };
+
+/** The own protocol, and the named ones. @throws StepError for an unknown name */
+export function protocolsOf(names: readonly string[] = []): Protocol[] {
+  const unknown = names.find((name) => !Object.hasOwn(PROTOCOLS, name));
+  if (unknown !== undefined) throw new StepError(`--api ${unknown}: there is no such protocol`, `Protocols: ${PROTOCOL_NAMES.join(', ')}.`);
+  return [...new Set<string>(['tunesmith', ...names])].map((name) => PROTOCOLS[name as ProtocolName]);
+}

@@ -11,7 +11,8 @@ import { createApp } from './app.ts';
 import { Connections } from './connections.ts';
 import { defaultLimits, type Limits, Room } from './limits.ts';
 import { openMeasurements } from './measurements.ts';
-import { PROTOCOLS } from './protocols.ts';
+import { PROBLEM, problemOf } from './problem.ts';
+import { protocolsOf } from './protocols.ts';
 import { openServedModel } from './served-model.ts';
 import { usable } from './usable.ts';
 
@@ -23,6 +24,8 @@ export interface ServeOptions {
   allowHost?: string[];
   /** Origins whose pages may send requests. */
   allowOrigin?: string[];
+  /** Protocols besides our own. */
+  api?: string[];
   limits?: Partial<Limits>;
   /** How long received requests are answered after a signal; the others are then dropped. Default: 25. */
   shutdownSeconds?: number;
@@ -61,14 +64,16 @@ export async function startServer(
     host = '127.0.0.1',
     allowHost: hosts = [],
     allowOrigin: origins = [],
+    api = [],
     limits = {},
     shutdownSeconds = defaultShutdownSeconds,
     say,
   }: ServeOptions = {},
 ): Promise<RunningServer> {
-  const bundle = await usable(async () => {
+  const { bundle, protocols } = await usable(async () => {
     checkAccess({ hosts, origins });
-    return openBundle(await currentBundle(folder));
+    const protocols = protocolsOf(api);
+    return { bundle: await openBundle(await currentBundle(folder)), protocols };
   });
   const warn = (line: string) => (say ? say(line, process.stderr) : console.error(line));
   const measurements = openMeasurements();
@@ -77,7 +82,7 @@ export async function startServer(
   const access: Access = { hosts, origins, loopback: true };
   const connections = new Connections();
   const { server, draining, late } = connections;
-  const app = createApp({ model, protocols: PROTOCOLS, measurements, room: new Room(model.limits.waiting), access, draining, late });
+  const app = createApp({ model, protocols, measurements, room: new Room(model.limits.waiting), access, draining, late });
   connections.answer(getRequestListener(app.fetch, { errorHandler: refuseUnaddressed }));
   try {
     await listen(server, port, host);
@@ -105,7 +110,7 @@ export const defaultShutdownSeconds = 25;
 function refuseUnaddressed(error: unknown): Response {
   if (!(error instanceof RequestError)) return new Response(null, { status: 499 });
   const message = error.message.replace(/^[A-Z]/, (first) => first.toLowerCase());
-  return Response.json({ error: { message: `the request has no valid URL: ${message}` } }, { status: 400 });
+  return Response.json(problemOf(400, `the request has no valid URL: ${message}`), { status: 400, headers: { 'content-type': PROBLEM } });
 }
 
 function listen(server: Server, port: number, host: string): Promise<void> {

@@ -192,7 +192,7 @@ test.each([
   ['CONNECT a:443 HTTP/1.1\r\nHost: localhost\r\n\r\n', 405, 'CONNECT is not supported'],
 ])('a request that is not valid HTTP has an answer with a message: %.40j', async (request, status, message) => {
   const [head, body] = (await raw(request.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n'))).split('\r\n\r\n');
-  expect(head).toMatch(new RegExp(`^HTTP/1\\.1 ${status} [\\s\\S]*content-type: application/json`, 'i'));
+  expect(head).toMatch(new RegExp(`^HTTP/1\\.1 ${status} [\\s\\S]*content-type: application/problem\\+json`, 'i'));
   expect(JSON.parse(body!).error.message).toContain(message);
 });
 
