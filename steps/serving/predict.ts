@@ -1,7 +1,6 @@
 /** `tunesmith predict`: predicts for every input of a file, and prints one line for each, JSON or CSV, in the order of the file. */
 
 import { createWriteStream } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { type Json, StepError } from '../../engine/contract/step.ts';
@@ -18,8 +17,8 @@ import { startWorkers } from './workers.ts';
 const mostTexts = 256;
 const mostCharacters = 1 << 20;
 
-/** As many groups as keep every thread busy. */
-const groupsTogether = 2 * availableParallelism();
+/** As many groups as keep the model busy. */
+const groupsTogether = 4;
 
 /** Including padding: few enough to fit into the processor's caches. */
 const tokensTogether = 4096;

@@ -1,10 +1,11 @@
 /**
- * Schedules inputs on threads. Requests take turns: however many or long inputs one of them has, another waits for at
- * most one run of the model and one input of each request before it. Inputs that wait together share a run.
+ * Schedules inputs on the thread of the model. Requests take turns: however many or long inputs one of them has, another waits
+ * for at most one run of the model and one input of each request before it. Inputs of similar lengths that wait together share a
+ * run.
  */
 import type { Json } from '../../engine/contract/step.ts';
 import type { Input } from '../ml/tasks/task.ts';
-import { errorOf, type ModelWorkers, type Thread, type WorkerReport } from './workers.ts';
+import { errorOf, type ModelWorker, type Thread, type WorkerReport } from './workers.ts';
 
 /** The outcome of an input. `refused`: the model cannot read it. `failed`: the model or its thread failed. */
 export type QueueOutcome = { prediction: Json } | { refused: Error } | { failed: Error };
@@ -26,24 +27,31 @@ export interface QueueOptions {
 }
 
 export class Queue {
-  readonly #seats: Seat[];
   readonly #waiting: Lanes = new Map();
+  /** The inputs that the thread has encoded and keeps. */
+  readonly #held: Lanes = new Map();
+  /** The requests that were in the last run. */
+  readonly #served = new Set<Request>();
   readonly #encodeSpeed = new Speed();
   readonly #runSpeed = new Speed();
+  #thread: Thread | undefined;
+  #busy = false;
   #waitingCount = 0;
-  /** Characters of all items that threads keep. */
+  /** Tokens of the sequences that are encoded but not run. */
+  #tokensHeld = 0;
+  /** Characters of all items that the thread keeps. */
   #charactersHeld = 0;
   #nextId = 0;
   #closed = false;
 
   constructor(
-    private readonly workers: ModelWorkers,
+    private readonly worker: ModelWorker,
     private readonly options: QueueOptions,
   ) {
-    this.#seats = workers.threads.map((thread) => ({ thread, busy: false, held: new Map(), served: new Set(), tokens: 0 }));
+    this.#thread = worker.thread;
   }
 
-  /** The number of inputs that no thread has yet. */
+  /** The number of inputs that the thread does not have yet. */
   get length(): number {
     return this.#waitingCount;
   }
@@ -61,63 +69,94 @@ export class Queue {
         append(this.#waiting, { id, input, characters, held: false, request, place, suspect: false, lengths: [], next: 0 });
       }
       this.#waitingCount += inputs.length;
-      this.#startTurns();
+      this.#takeTurns();
     });
     signal?.throwIfAborted();
     return outcomes;
   }
 
-  /** Ends the threads. */
+  /** Ends the thread. */
   async close(): Promise<void> {
     this.#closed = true;
-    await Promise.all(this.#seats.map(({ thread }) => thread?.end()));
+    await this.#thread?.end();
   }
 
-  #startTurns(): void {
-    for (const seat of this.#seats) if (!seat.busy && (this.#waiting.size > 0 || seat.held.size > 0)) void this.#takeTurn(seat);
+  async #takeTurns(): Promise<void> {
+    if (this.#busy) return;
+    this.#busy = true;
+    while (!this.#closed && (this.#waiting.size > 0 || this.#held.size > 0)) await this.#takeTurn();
+    this.#busy = false;
   }
 
-  /** A thread encodes new inputs, then runs the model once. */
-  async #takeTurn(seat: Seat): Promise<void> {
-    if (seat.thread && !seat.thread.alive) this.#handleDeath(seat, [], new Error('the worker thread has ended'));
-    let working = this.#takeToEncode(seat);
-    seat.busy = true;
+  /** The thread encodes new inputs and runs the model once: at the same time if that makes no new request wait longer. */
+  async #takeTurn(): Promise<void> {
+    if (this.#thread && !this.#thread.alive) this.#handleDeath(new Set(), new Error('the worker thread has ended'));
+    const fresh = this.#takeToEncode();
+    const working = new Set(fresh);
+    const work = async (items: Item[], done: Promise<void>) => {
+      for (const item of items) working.add(item);
+      await done;
+      for (const item of items) working.delete(item);
+    };
     try {
-      seat.thread ??= await this.workers.start();
-      if (working.length > 0) await this.#encode(seat, seat.thread, working);
-      const parts = this.#takeToRun(seat);
-      working = parts.map(({ item }) => item);
-      if (parts.length > 0) await this.#run(seat, seat.thread, parts);
+      this.#thread ??= await this.worker.start();
+      const thread = this.#thread;
+      const overlaps = this.#overlaps(fresh);
+      const encoding = fresh.length > 0 ? work(fresh, this.#encode(thread, fresh, overlaps)) : undefined;
+      if (!overlaps) await encoding;
+      const parts = this.#takeToRun();
+      const items = parts.map(({ item }) => item);
+      const running = parts.length > 0 ? work(items, this.#run(thread, parts)) : undefined;
+      // The thread is asked for nothing else before both have ended.
+      const failed = (await Promise.allSettled([encoding, running])).find((one) => one.status === 'rejected');
+      if (failed) throw failed.reason;
     } catch (error) {
-      this.#handleDeath(seat, working, error as Error);
-    } finally {
-      seat.busy = false;
-      if (!this.#closed) this.#startTurns();
+      this.#handleDeath(working, error as Error);
     }
   }
 
-  async #encode(seat: Seat, thread: Thread, items: Item[]): Promise<void> {
+  /**
+   * Whether the next run is full without the inputs that are about to be encoded. A request that is new among them would not be
+   * in that run anyway if requests that were not served just before fill it.
+   */
+  #overlaps(fresh: Item[]): boolean {
+    const newcomers = fresh.some(({ request }) => !this.#held.has(request));
+    let tokens = 0;
+    for (const [request, lane] of this.#held) {
+      if (lane.some(({ suspect }) => suspect)) return false;
+      if (newcomers && this.#served.has(request)) continue;
+      for (const { lengths, next } of newcomers ? lane.slice(0, 1) : lane) tokens += lengths[next]!;
+    }
+    return tokens > 0 && tokens >= this.#tokensOfRun() && !fresh[0]?.suspect;
+  }
+
+  /** `beside`: at the same time as a run, so that its time says nothing. */
+  async #encode(thread: Thread, items: Item[], beside: boolean): Promise<void> {
     const start = performance.now();
     const reports = await thread.encode(items.map(({ id, input }) => ({ id, input })));
     const work = items.reduce((sum, item) => sum + workOf(item), 0);
-    this.#encodeSpeed.add(work, performance.now() - start);
-    for (const report of reports) this.#receive(seat, items, report);
+    if (!beside) this.#encodeSpeed.add(work, performance.now() - start);
+    for (const report of reports) this.#receive(items, report);
   }
 
-  async #run(seat: Seat, thread: Thread, parts: Part[]): Promise<void> {
+  async #run(thread: Thread, parts: Part[]): Promise<void> {
     this.options.onRun?.(parts.length);
     const start = performance.now();
     const reports = await thread.run(parts.map(({ item, sequence }) => ({ id: item.id, sequence })));
     const width = Math.max(...parts.map(({ item, sequence }) => item.lengths[sequence]!));
     this.#runSpeed.add(parts.length * width, performance.now() - start);
     const items = parts.map(({ item }) => item);
-    for (const report of reports) this.#receive(seat, items, report);
+    for (const report of reports) this.#receive(items, report);
+  }
+
+  #tokensOfRun(): number {
+    const { tokens, milliseconds } = this.options;
+    return Math.min(tokens, milliseconds ? this.#runSpeed.within(milliseconds.run) : tokens);
   }
 
   /** The waiting items that the thread encodes next. It keeps them until they are answered. */
-  #takeToEncode(seat: Seat): Item[] {
+  #takeToEncode(): Item[] {
     const { tokens: mostTokens, milliseconds } = this.options;
-    const share = Math.ceil(this.#waitingCount / this.#seats.filter(({ busy }) => !busy).length);
     const most = milliseconds ? this.#encodeSpeed.within(milliseconds.encode) : Number.POSITIVE_INFINITY;
     const taken: Item[] = [];
     let characters = 0;
@@ -125,11 +164,11 @@ export class Queue {
     // A lane that is moved to the end comes again.
     for (const [request, lane] of this.#waiting) {
       const item = lane[0]!;
-      if (taken.length >= Math.min(share, encodedTogether) || taken[0]?.suspect) break;
+      if (taken.length >= encodedTogether || taken[0]?.suspect) break;
       if (taken.length > 0 && (item.suspect || characters + item.characters > charactersTogether || work + workOf(item) > most)) continue;
-      const first = !seat.held.has(request) && !taken.some((other) => other.request === request);
+      const first = !this.#held.has(request) && !taken.some((other) => other.request === request);
       const small = item.characters <= (mostCharactersHeld - this.#charactersHeld) / 2;
-      if (seat.tokens >= runsAhead * mostTokens ? !(first && small) : !small && (seat.held.size > 0 || taken.length > 0)) continue;
+      if (this.#tokensHeld >= runsAhead * mostTokens ? !(first && small) : !small && (this.#held.size > 0 || taken.length > 0)) continue;
       lane.shift();
       putBack(this.#waiting, request);
       this.#waitingCount--;
@@ -142,50 +181,71 @@ export class Queue {
     return taken;
   }
 
-  /** The sequences of the next run, of similar lengths where the turns of the requests allow it. */
-  #takeToRun(seat: Seat): Part[] {
+  /** The sequences of the next run: one of the first request, and those of similar lengths, where the turns of the requests allow it. */
+  #takeToRun(): Part[] {
     // New requests go before those that were just served.
-    for (const request of seat.served) if (seat.held.has(request)) putBack(seat.held, request);
-    seat.served.clear();
-    const { tokens: mostTokens, milliseconds } = this.options;
-    const most = Math.min(mostTokens, milliseconds ? this.#runSpeed.within(milliseconds.run) : mostTokens);
+    for (const request of this.#served) if (this.#held.has(request)) putBack(this.#held, request);
+    this.#served.clear();
+    const most = this.#tokensOfRun();
     const parts: Part[] = [];
-    let width = 0;
-    for (const [request, lane] of seat.held) {
-      const item = parts.length === 0 ? lane[0]! : nearest(lane, width);
+    let [width, sum] = [0, 0];
+    const fits = (item: Item) => {
       const length = item.lengths[item.next]!;
+      const area = (parts.length + 1) * Math.max(width, length);
+      if (item.suspect || parts[0]!.item.suspect) return false;
+      return area <= most && area - sum - length <= mostPadding(area);
+    };
+    let next: Item | undefined = this.#held.values().next().value?.[0];
+    while (next) {
+      const item: Item = next;
+      const { request, lengths } = item;
+      const length = lengths[item.next]!;
       width = Math.max(width, length);
-      if (parts.length > 0 && ((parts.length + 1) * width > most || item.suspect || parts[0]!.item.suspect)) break;
+      sum += length;
       parts.push({ item, sequence: item.next++ });
-      seat.tokens -= length;
-      if (item.next === item.lengths.length) lane.splice(lane.indexOf(item), 1);
-      seat.served.add(request);
-      putBack(seat.held, request);
+      this.#tokensHeld -= length;
+      const lane = this.#held.get(request)!;
+      if (item.next === lengths.length) lane.splice(lane.indexOf(item), 1);
+      this.#served.add(request);
+      putBack(this.#held, request);
+      next = this.#nearest(width, (request) => !this.#served.has(request), fits) ?? this.#nearest(width, () => true, fits);
     }
     return parts;
   }
 
-  #receive(seat: Seat, working: Item[], report: WorkerReport): void {
+  /** Of the first few requests, the item that fits and whose next sequence has the most similar length. */
+  #nearest(width: number, among: (request: Request) => boolean, fits: (item: Item) => boolean): Item | undefined {
+    let best: Item | undefined;
+    let requests = 0;
+    for (const [request, lane] of this.#held) {
+      if (!among(request)) continue;
+      for (const item of lane) if (fits(item) && (!best || distance(item, width) < distance(best, width))) best = item;
+      if (++requests === mostOvertaken) break;
+    }
+    return best;
+  }
+
+  #receive(working: Item[], report: WorkerReport): void {
     const item = working.find(({ id }) => id === report.id)!;
-    if (!('lengths' in report)) this.#takeOutcome(seat, item, outcomeOf(report));
-    else if (item.request.over) this.#drop(seat, [item]);
+    if (!('lengths' in report)) this.#takeOutcome(item, outcomeOf(report));
+    else if (item.request.over) this.#drop([item]);
     else {
       item.lengths = report.lengths;
-      for (const length of report.lengths) seat.tokens += length;
-      append(seat.held, item);
+      for (const length of report.lengths) this.#tokensHeld += length;
+      append(this.#held, item);
     }
   }
 
-  #takeOutcome(seat: Seat, item: Item, outcome: QueueOutcome): void {
+  #takeOutcome(item: Item, outcome: QueueOutcome): void {
     const { request } = item;
     this.#release(item);
     if (request.over) return;
-    const lane = seat.held.get(request);
+    const lane = this.#held.get(request);
     if (lane?.includes(item)) {
       // It failed before all its sequences were run.
       lane.splice(lane.indexOf(item), 1);
-      for (const length of item.lengths.slice(item.next)) seat.tokens -= length;
-      if (lane.length === 0) seat.held.delete(request);
+      for (const length of item.lengths.slice(item.next)) this.#tokensHeld -= length;
+      if (lane.length === 0) this.#held.delete(request);
     }
     this.#record(item, outcome);
   }
@@ -195,16 +255,15 @@ export class Queue {
     if (--request.missing === 0 || (request.untilError && !('prediction' in outcome))) this.#finish(request);
   }
 
-  /** When a thread dies, the items that it kept wait again; those that it worked on are run one by one, so that only one fails. */
-  #handleDeath(seat: Seat, working: Item[], error: Error): void {
-    const lost = new Set(working);
-    const kept = [...seat.held.values()].flat().filter((item) => !lost.has(item));
-    const fails = seat.thread === undefined || lost.size === 1;
-    if (seat.thread?.alive) void seat.thread.end();
-    seat.thread = undefined;
-    seat.held.clear();
-    seat.served.clear();
-    seat.tokens = 0;
+  /** When the thread dies, the items that it kept wait again; those that it worked on are run one by one, so that only one fails. */
+  #handleDeath(lost: ReadonlySet<Item>, error: Error): void {
+    const kept = [...this.#held.values()].flat().filter((item) => !lost.has(item));
+    const fails = this.#thread === undefined || lost.size === 1;
+    if (this.#thread?.alive) void this.#thread.end();
+    this.#thread = undefined;
+    this.#held.clear();
+    this.#served.clear();
+    this.#tokensHeld = 0;
     for (const item of [...lost, ...kept]) {
       this.#release(item);
       if (item.request.over) continue;
@@ -223,19 +282,16 @@ export class Queue {
     request.over = true;
     this.#waitingCount -= this.#waiting.get(request)?.length ?? 0;
     this.#waiting.delete(request);
-    for (const seat of this.#seats) {
-      const items = seat.held.get(request);
-      if (!items) continue;
-      seat.held.delete(request);
-      for (const { lengths, next } of items) for (const length of lengths.slice(next)) seat.tokens -= length;
-      this.#drop(seat, items);
-    }
+    const items = this.#held.get(request) ?? [];
+    this.#held.delete(request);
+    for (const { lengths, next } of items) for (const length of lengths.slice(next)) this.#tokensHeld -= length;
+    if (items.length > 0) this.#drop(items);
     request.resolve(request.outcomes);
   }
 
-  #drop({ thread }: Seat, items: Item[]): void {
+  #drop(items: Item[]): void {
     for (const item of items) this.#release(item);
-    if (thread?.alive) thread.drop(items.map(({ id }) => id));
+    if (this.#thread?.alive) this.#thread.drop(items.map(({ id }) => id));
   }
 
   #release(item: Item): void {
@@ -248,11 +304,17 @@ export class Queue {
 const encodedTogether = 64;
 const charactersTogether = 1 << 15;
 
-/** The maximum number of characters of all inputs that threads keep encoded: each takes up to a kilobyte of memory. */
+/** The maximum number of characters of all inputs that the thread keeps encoded: each takes up to a kilobyte of memory. */
 const mostCharactersHeld = 800_000;
 
 /** How many runs are encoded ahead, in tokens, so that runs consist of sequences with similar lengths. */
 const runsAhead = 4;
+
+/** Requests among which similar lengths are searched: one whose length is unlike the others' waits for at most as many runs. */
+const mostOvertaken = 16;
+
+/** The padding of a run of `area` tokens that costs less than another run. */
+const mostPadding = (area: number): number => 16 + area / 4;
 
 interface Request {
   outcomes: (QueueOutcome | undefined)[];
@@ -267,11 +329,11 @@ interface Item {
   id: number;
   input: Input;
   characters: number;
-  /** A thread has it. */
+  /** The thread has it. */
   held: boolean;
   request: Request;
   place: number;
-  /** A thread died while it worked on this one and others. */
+  /** The thread died while it worked on this one and others. */
   suspect: boolean;
   /** Tokens of its sequences, once it is encoded, and the index of the next one. */
   lengths: number[];
@@ -280,17 +342,6 @@ interface Item {
 
 /** Items by request. The first request is served next, and then moves to the end. */
 type Lanes = Map<Request, Item[]>;
-
-/** A thread and the items that it keeps. */
-interface Seat {
-  thread: Thread | undefined;
-  busy: boolean;
-  held: Lanes;
-  /** The items whose sequences were in the last run. */
-  served: Set<Request>;
-  /** Tokens that it keeps. */
-  tokens: number;
-}
 
 /** One sequence of an item. */
 interface Part {
@@ -329,11 +380,8 @@ function putBack(lanes: Lanes, request: Request) {
   if (lane.length > 0) lanes.set(request, lane);
 }
 
-/** The item whose next sequence has the most similar length. */
-function nearest(lane: Item[], width: number): Item {
-  const distance = ({ lengths, next }: Item) => Math.abs(lengths[next]! - width);
-  return lane.reduce((best, item) => (distance(item) < distance(best) ? item : best));
-}
+/** How much the length of its next sequence differs. */
+const distance = ({ lengths, next }: Item, width: number): number => Math.abs(lengths[next]! - width);
 
 function outcomeOf(report: Exclude<WorkerReport, { lengths: number[] }>): QueueOutcome {
   if ('refused' in report) return { refused: errorOf(report.refused) };

@@ -1,4 +1,5 @@
 /** A bundle whose model answers requests. Protocols read inputs from bodies, and write its answers. */
+import { availableParallelism } from 'node:os';
 import type { Json } from '../../engine/contract/step.ts';
 import { type Bundle, tokensOfRun } from '../ml/answering/bundle.ts';
 import type { GeneratedText } from '../ml/generation/generator.ts';
@@ -85,7 +86,7 @@ const bytesOf = ({ labels }: Bundle): number => 512 + 64 * labels.length;
 const charactersOf = (input: Input): number => Object.values(input).reduce((sum, text) => sum + text.length, 0);
 
 /** Including padding. Larger runs are not faster. */
-const tokensTogether = 512;
+const tokensTogether = 256 * Math.max(2, availableParallelism());
 
 /** A short request waits for the current turn and is in the next one: 100 ms, unless one sequence takes longer than a run may. */
 const turn = { encode: 10, run: 40 };

@@ -6,17 +6,17 @@
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { parentPort, SHARE_ENV, Worker, type WorkerOptions, workerData } from 'node:worker_threads';
-import { type Json, memoryLimit, StepError } from '../../engine/contract/step.ts';
+import { type Json, StepError } from '../../engine/contract/step.ts';
 import type { Bundle } from '../ml/answering/bundle.ts';
 import type { Input } from '../ml/tasks/task.ts';
 
-export interface ModelWorkers {
-  readonly threads: readonly Thread[];
+export interface ModelWorker {
+  readonly thread: Thread;
   /** Starts another thread to replace one that died. */
   start(): Promise<Thread>;
 }
 
-/** It does one thing at a time. Its promises reject only if the thread dies, for example for lack of memory. */
+/** It runs the model once at a time, and can encode meanwhile. Its promises reject only if the thread dies, for example for lack of memory. */
 export interface Thread {
   readonly alive: boolean;
   /** Keeps each input until it is answered or dropped. */
@@ -49,34 +49,16 @@ export type WorkerReport = { id: number } & (
 /** What a thread is started with. */
 export interface PredictionData {
   bundle: Bundle;
-  /** Cores for one thread's matrix products. */
+  /** Cores for the matrix products. */
   threads: number;
 }
 
 export type PredictionRequest = { encode: Numbered[] } | { run: InputChunk[] } | { drop: number[] };
 
-/** The limit of memory for weights: every thread holds them, and more threads are not worth it. */
-const mostWeightBytes = 1 << 30;
-
-/** Memory of a thread besides the weights. All threads together take a quarter of a container's memory before there is any work. */
-const threadBytes = 128 * 2 ** 20;
-
-/** Starts the threads that predict, each with the bundle open. */
-export async function startWorkers(bundle: Bundle, cores = availableParallelism()): Promise<ModelWorkers> {
-  const fitting = Math.min(mostWeightBytes / bundle.modelBytes, memoryLimit() / 4 / (bundle.modelBytes + threadBytes));
-  const count = Math.max(1, Math.min(cores, Math.floor(fitting)));
-  const data: PredictionData = { bundle, threads: Math.max(1, Math.floor(cores / count)) };
-  return { threads: await startThreads(count, data), start: () => startThread(data) };
-}
-
-/** Starts all of them or none. */
-async function startThreads(count: number, data: PredictionData): Promise<Thread[]> {
-  const started = await Promise.allSettled(Array.from({ length: count }, () => startThread(data)));
-  const threads = started.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
-  const failed = started.find((one) => one.status === 'rejected');
-  if (!failed) return threads;
-  await Promise.all(threads.map((thread) => thread.end()));
-  throw failed.reason;
+/** Starts the thread that predicts, with all cores: so a single request is answered fast, and the weights are in memory once. */
+export async function startWorkers(bundle: Bundle, threads = availableParallelism()): Promise<ModelWorker> {
+  const start = () => startThread({ bundle, threads });
+  return { thread: await start(), start };
 }
 
 async function startThread(data: PredictionData): Promise<Thread> {

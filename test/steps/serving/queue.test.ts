@@ -1,40 +1,48 @@
 /**
- * The scheduling of inputs, with threads that only count: an input `{ text: '3' }` has three sequences of ten tokens.
+ * The scheduling of inputs, with threads that only count: an input `{ text: '3' }` has three sequences of ten tokens, and
+ * `{ text: '3 of 8' }` three of eight.
  */
 import { expect, test } from 'vitest';
 import { Queue } from '../../../steps/serving/queue.ts';
-import type { Numbered, Thread, WorkerReport } from '../../../steps/serving/workers.ts';
+import type { ModelWorker, Numbered, Thread, WorkerReport } from '../../../steps/serving/workers.ts';
 
 interface Counted {
   /** The texts of each run, in the order of the runs. */
   runs: string[][];
+  /** Inputs that were encoded while the model ran. */
+  beside: number;
   dropped: number[];
   started: number;
 }
 
 /** `bomb` ends the thread that runs it. `pause`: what a token takes, in milliseconds. */
-function workers(count = 1, pause = 0): { threads: Thread[]; start(): Promise<Thread>; seen: Counted } {
+function worker(pause = 0): ModelWorker & { seen: Counted } {
   const texts = new Map<number, string>();
-  const seen: Counted = { runs: [], dropped: [], started: 0 };
+  const seen: Counted = { runs: [], beside: 0, dropped: [], started: 0 };
   const thread = (): Thread => {
     seen.started++;
     const left = new Map<number, number>();
     let alive = true;
+    let running = false;
     return {
       get alive() {
         return alive;
       },
       async encode(inputs: Numbered[]) {
         await tick();
+        if (running) seen.beside += inputs.length;
         return inputs.map(({ id, input: { text } }): WorkerReport => {
           if (text === 'unreadable') return { id, refused: { message: 'unreadable', ofUser: true } };
           texts.set(id, text!);
           left.set(id, Number.parseInt(text!, 10) || 1);
-          return { id, lengths: new Array(left.get(id)!).fill(10) };
+          return { id, lengths: new Array(left.get(id)!).fill(Number(/of (\d+)/.exec(text!)?.[1] ?? 10)) };
         });
       },
       async run(parts) {
+        running = true;
         await tick();
+        await tick();
+        running = false;
         if (pause > 0) await new Promise((resolve) => setTimeout(resolve, 10 * parts.length * pause));
         seen.runs.push(parts.map(({ id }) => texts.get(id)!));
         if (seen.runs.at(-1)!.includes('bomb')) {
@@ -50,7 +58,7 @@ function workers(count = 1, pause = 0): { threads: Thread[]; start(): Promise<Th
       },
     };
   };
-  return { threads: Array.from({ length: count }, thread), start: async () => thread(), seen };
+  return { thread: thread(), start: async () => thread(), seen };
 }
 
 const tick = () => new Promise<void>((resolve) => setImmediate(resolve));
@@ -58,8 +66,8 @@ const tick = () => new Promise<void>((resolve) => setImmediate(resolve));
 const inputs = (...texts: string[]) => texts.map((text) => ({ text }));
 
 test('a short request beside one of 1,000 inputs is in the second run after it came', async () => {
-  const { seen, ...pool } = workers();
-  const queue = new Queue(pool, { tokens: 40 });
+  const { seen, ...model } = worker();
+  const queue = new Queue(model, { tokens: 40 });
   const many = queue.answer(inputs(...new Array(1000).fill('1 of many')));
   while (seen.runs.length < 3) await tick();
   const before = seen.runs.length;
@@ -70,8 +78,8 @@ test('a short request beside one of 1,000 inputs is in the second run after it c
 });
 
 test('a slow model runs fewer sequences at once, so that nobody waits for long', async () => {
-  const { seen, ...pool } = workers(1, 1);
-  const queue = new Queue(pool, { tokens: 1000, milliseconds: { run: 45, encode: 1000 } });
+  const { seen, ...model } = worker(1);
+  const queue = new Queue(model, { tokens: 1000, milliseconds: { run: 45, encode: 1000 } });
   const many = queue.answer(inputs(...new Array(60).fill('1 of many')));
   while (seen.runs.length < 3) await tick();
   const before = seen.runs.length;
@@ -83,14 +91,14 @@ test('a slow model runs fewer sequences at once, so that nobody waits for long',
   expect(sizes[0]).toBe(1); // nothing was known
   expect(Math.max(...sizes)).toBeLessThanOrEqual(4);
   // Where time is of no account, all are run at once.
-  const { seen: other, ...others } = workers(1, 0.01);
+  const { seen: other, ...others } = worker(0.01);
   await new Queue(others, { tokens: 1000 }).answer(inputs(...new Array(60).fill('1 of many')));
   expect(Math.max(...other.runs.map(({ length }) => length))).toBe(60);
 });
 
 test('a short request waits for one run of an input with 1,000 sequences, not for all', async () => {
-  const { seen, ...pool } = workers();
-  const queue = new Queue(pool, { tokens: 40 });
+  const { seen, ...model } = worker();
+  const queue = new Queue(model, { tokens: 40 });
   const long = queue.answer(inputs('1000 long', '1000 long'));
   while (seen.runs.length < 3) await tick();
   const before = seen.runs.length;
@@ -100,8 +108,8 @@ test('a short request waits for one run of an input with 1,000 sequences, not fo
 });
 
 test('requests take turns', async () => {
-  const { seen, ...pool } = workers();
-  const queue = new Queue(pool, { tokens: 10 });
+  const { seen, ...model } = worker();
+  const queue = new Queue(model, { tokens: 10 });
   const answers = ['a', 'b', 'c'].map((name) => queue.answer(inputs(...new Array(4).fill(`1 ${name}`))));
   await Promise.all(answers);
   // The first began alone.
@@ -110,8 +118,8 @@ test('requests take turns', async () => {
 });
 
 test('an input that ends its thread has an error; the others of its run are answered by a new thread', async () => {
-  const { seen, ...pool } = workers();
-  const queue = new Queue(pool, { tokens: 100 });
+  const { seen, ...model } = worker();
+  const queue = new Queue(model, { tokens: 100 });
   void queue.answer(inputs('1 first'));
   const [others, harmful] = await Promise.all([queue.answer(inputs('1 a', '1 b', '2 c')), queue.answer(inputs('bomb'))]);
   expect(others).toEqual(['1 a', '1 b', '2 c'].map((prediction) => ({ prediction })));
@@ -122,8 +130,8 @@ test('an input that ends its thread has an error; the others of its run are answ
 });
 
 test('a request that is given up is worked on no more; an error ends its request only', async () => {
-  const { seen, ...pool } = workers(2);
-  const queue = new Queue(pool, { tokens: 40 });
+  const { seen, ...model } = worker();
+  const queue = new Queue(model, { tokens: 40 });
   const gone = new AbortController();
   const long = queue.answer(inputs(...new Array(50).fill('100 long')), { signal: gone.signal });
   while (seen.runs.length < 3) await tick();
@@ -144,4 +152,46 @@ test('a request that is given up is worked on no more; an error ends its request
   expect(answered).toEqual([{ prediction: '1 b' }]);
   expect(queue.length).toBe(0);
   await expect(queue.answer(inputs('1'), { signal: gone.signal })).rejects.toThrow('hung up');
+});
+
+test('sequences of similar lengths share a run, and one of an unusual length waits for a few runs at most', async () => {
+  const { seen, ...model } = worker();
+  const queue = new Queue(model, { tokens: 100 });
+  const texts = Array.from({ length: 48 }, (_, i) => `1 of ${i === 5 ? 50 : i % 2 === 0 ? 8 : 24} as ${i}`);
+  const first = queue.answer(inputs('1'));
+  const answers = texts.map((text) => queue.answer(inputs(text)));
+  expect((await Promise.all(answers)).map(([outcome]) => outcome)).toEqual(texts.map((prediction) => ({ prediction })));
+  await first;
+  const lengths = seen.runs.slice(1).map((run) => run.map((text) => Number(/of (\d+)/.exec(text)![1])));
+  for (const run of lengths) expect(Math.max(...run) * run.length).toBeLessThanOrEqual(1.5 * run.reduce((sum, length) => sum + length, 16));
+  expect(lengths.filter((run) => run.includes(8) && run.includes(24)).length).toBeLessThanOrEqual(2);
+  expect(lengths.findIndex((run) => run.includes(50))).toBeLessThan(6);
+});
+
+test('inputs are encoded while the model runs others, but a new request does not wait longer for that', async () => {
+  const { seen, ...model } = worker();
+  const queue = new Queue(model, { tokens: 40 });
+  await Promise.all(Array.from({ length: 200 }, () => queue.answer(inputs('1'))));
+  expect(seen.beside).toBeGreaterThan(60);
+  const many = queue.answer(inputs(...new Array(1000).fill('1 of many')));
+  for (let i = 0; i < 10; i++) {
+    while (seen.runs.length < 60 + 7 * i) await tick();
+    const before = seen.runs.length;
+    await queue.answer(inputs(`1 short ${i}`));
+    expect(seen.runs.findIndex((run) => run.includes(`1 short ${i}`)) - before).toBeLessThanOrEqual(2);
+  }
+  await many;
+});
+
+test('a thread that ends while it encodes and runs answers nothing twice', async () => {
+  const { seen, ...model } = worker();
+  const queue = new Queue(model, { tokens: 20 });
+  const texts = Array.from({ length: 150 }, (_, i) => (i % 50 === 49 ? 'bomb' : `1 as ${i}`));
+  const outcomes = await Promise.all(texts.map((text) => queue.answer(inputs(text, text))));
+  for (const [i, both] of outcomes.entries()) {
+    const expected = texts[i] === 'bomb' ? { failed: expect.objectContaining({ message: 'the thread ended' }) } : { prediction: texts[i] };
+    expect(both).toEqual([expected, expected]);
+  }
+  expect(seen.started).toBeGreaterThan(6);
+  expect(queue.length).toBe(0);
 });
