@@ -11,7 +11,7 @@ import { escaped } from '../../cache/content.ts';
 import { generationSchema, PROTOCOL_NAMES } from '../../steps/registry.ts';
 import { usage } from '../contract/errors.ts';
 import { atHome, expandPaths, folderVariables, makeFoldersAbsolute, otherHome, unexpanded } from '../files/paths.ts';
-import { age, count, names, number, numbers, oneOf, port, size, texts, time } from './option-values.ts';
+import { age, count, names, number, numbers, oneOf, port, share, size, texts, time } from './option-values.ts';
 
 const { version } = createRequire(import.meta.url)('tunesmith/package.json') as { version: string };
 
@@ -305,6 +305,8 @@ command('serve <bundle>', 'serve a bundle over HTTP', () => import('./model.ts')
       .argParser(count)
       .default(25),
   )
+  .option('--record <dir>', 'record requests and answers in this folder, as JSON lines in one file a day. They may be personal data')
+  .addOption(new Option('--record-share <x>', 'share of the requests to record, such as 0.1 (default: 1)').argParser(share))
   .addHelpText(
     'after',
     `${otherModels('BUNDLE')}\nRequests: POST /predict {"inputs": [INPUT, …]}, or for a generative model POST /generate {"prompt": "PROMPT"}.`,

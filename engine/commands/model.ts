@@ -70,9 +70,13 @@ interface ServeFlags {
   maxNewTokens: number;
   maxTime: number;
   shutdownSeconds: number;
+  record?: string;
+  recordShare?: number;
 }
 
 export async function serve(bundle: string, { maxCharacters, maxNewTokens, maxTime, ...options }: ServeFlags): Promise<void> {
+  if (options.recordShare !== undefined && options.record === undefined)
+    throw usage('--record-share applies only with --record', 'Give the folder for the records: --record DIR');
   const { serve } = await serving();
   const limits = { characters: maxCharacters, newTokens: maxNewTokens, seconds: maxTime };
   await serve(await modelFolder(bundle), { ...options, limits, say: (line, stream) => printLines([line], stream) });

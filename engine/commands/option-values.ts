@@ -42,6 +42,12 @@ export function port(value: string): number {
   return Number(value);
 }
 
+export function share(value: string): number {
+  const parsed = number(value);
+  if (!(parsed > 0 && parsed <= 1)) throw new InvalidArgumentError('It must be a number above 0 and at most 1.');
+  return parsed;
+}
+
 /** `10GB`, `500 MB`, `1.5TiB`, `0`: bytes. */
 export function size(text: string): number {
   const [, number, prefix = '', binary] = /^(\d+(?:\.\d+)?)\s*(?:(?:([kmgt])(i)?)?b)?$/i.exec(text.trim()) ?? [];

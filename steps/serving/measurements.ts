@@ -4,6 +4,7 @@ export type Measurements = ReturnType<typeof openMeasurements>;
 
 export function openMeasurements() {
   const requests = new Map<string, number>();
+  let records: Record<'written' | 'lost', number> | undefined;
   const seconds = histogram([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]);
   const batches = histogram([1, 2, 4, 8, 16, 32, 64]);
 
@@ -15,6 +16,11 @@ export function openMeasurements() {
       if (route === '/predict' && status === 200) seconds.observe(duration);
     },
     batch: batches.observe,
+    /** Records of requests; called at least once if the server records. */
+    record(outcome: 'written' | 'lost', count: number) {
+      records ??= { written: 0, lost: 0 };
+      records[outcome] += count;
+    },
     /** The page of /metrics. `queued`: inputs that no thread has yet. `waitingBytes`: of all requests, at most `mostWaitingBytes`. */
     text({ queued, waitingBytes, mostWaitingBytes }: Record<'queued' | 'waitingBytes' | 'mostWaitingBytes', number>) {
       return [
@@ -30,6 +36,10 @@ export function openMeasurements() {
         `tunesmith_waiting_bytes ${waitingBytes}`,
         ...heading('tunesmith_waiting_bytes_limit', 'gauge', 'The most bytes that requests may take together.'),
         `tunesmith_waiting_bytes_limit ${mostWaitingBytes}`,
+        ...(records
+          ? heading('tunesmith_records_total', 'counter', 'Inputs and answers that were recorded, or lost because of the disk.')
+          : []),
+        ...Object.entries(records ?? {}).map(([outcome, count]) => `tunesmith_records_total{outcome="${outcome}"} ${count}`),
         ...heading('process_resident_memory_bytes', 'gauge', 'Resident memory size in bytes.'),
         `process_resident_memory_bytes ${process.memoryUsage.rss()}`,
         '',

@@ -10,9 +10,10 @@ import { type Access, checkAccess, isLoopback } from './access.ts';
 import { createApp } from './app.ts';
 import { Connections } from './connections.ts';
 import { defaultLimits, type Limits, Room } from './limits.ts';
-import { openMeasurements } from './measurements.ts';
+import { type Measurements, openMeasurements } from './measurements.ts';
 import { PROBLEM, problemOf } from './problem.ts';
 import { protocolsOf } from './protocols.ts';
+import { openRecorder, type Recorder, type RecordOptions, recorded } from './recorder.ts';
 import { openServedModel } from './served-model.ts';
 import { usable } from './usable.ts';
 
@@ -29,6 +30,10 @@ export interface ServeOptions {
   limits?: Partial<Limits>;
   /** How long received requests are answered after a signal; the others are then dropped. Default: 25. */
   shutdownSeconds?: number;
+  /** A folder for records of requests and answers. By default nothing is recorded. */
+  record?: string;
+  /** The share of the requests that are recorded. Default: 1. */
+  recordShare?: number;
   /** Prints a line, possibly to a terminal. */
   say?: (line: string, stream?: NodeJS.WriteStream) => void;
 }
@@ -67,6 +72,8 @@ export async function startServer(
     api = [],
     limits = {},
     shutdownSeconds = defaultShutdownSeconds,
+    record: folderOfRecords,
+    recordShare = 1,
     say,
   }: ServeOptions = {},
 ): Promise<RunningServer> {
@@ -78,7 +85,11 @@ export async function startServer(
   const warn = (line: string) => (say ? say(line, process.stderr) : console.error(line));
   const measurements = openMeasurements();
   const parts = { measurements, limits: { ...defaultLimits, ...limits }, report: (error: Error) => warn(inspect(error)) };
-  const model = await usable(() => openServedModel(bundle, parts));
+  const opened = await usable(() => openServedModel(bundle, parts));
+  const model =
+    folderOfRecords === undefined
+      ? opened
+      : recorded(opened, await recorderOf({ folder: folderOfRecords, share: recordShare }, warn, measurements));
   const access: Access = { hosts, origins, loopback: true };
   const connections = new Connections();
   const { server, draining, late } = connections;
@@ -101,6 +112,17 @@ export async function startServer(
       await model.close();
     },
   };
+}
+
+async function recorderOf(
+  { folder, share }: Pick<RecordOptions, 'folder' | 'share'>,
+  warn: (line: string) => void,
+  { record }: Measurements,
+): Promise<Recorder> {
+  record('written', 0);
+  const recorder = openRecorder({ folder, share, warn, onRecords: record });
+  await recorder.check();
+  return recorder;
 }
 
 /** Hosting platforms wait 30 seconds between SIGTERM and SIGKILL. */

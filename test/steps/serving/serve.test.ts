@@ -52,6 +52,30 @@ test('any text has an answer: empty, long, emoji, control characters, an unpaire
   expect(await post({ inputs: [] })).toMatchObject({ status: 200, predictions: [] });
 });
 
+test('a server with `record` writes each answered request, and counts the records in /metrics', async () => {
+  const p = project();
+  const recording = await startServer(bundle, { port: 0, record: p.path('records') });
+  try {
+    const { predictions } = await post({ inputs: ['one', 'two'] }, recording.url);
+    await post({ inputs: 3 }, recording.url);
+    await vi.waitFor(async () =>
+      expect(await (await fetch(`${recording.url}/metrics`)).text()).toContain('tunesmith_records_total{outcome="written"} 2'),
+    );
+    const [file] = p.find('records');
+    const lines = p
+      .read(file!)
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(lines.map(({ input, answer }) => ({ input, answer }))).toEqual(
+      ['one', 'two'].map((text, i) => ({ input: { text }, answer: predictions[i] })),
+    );
+    expect(await (await fetch(`${server.url}/metrics`)).text()).not.toContain('tunesmith_records_total');
+  } finally {
+    await recording.close();
+  }
+});
+
 test('errors of a request are reported with their place', async () => {
   for (const [body, message] of [
     ['', 'the body is not JSON: it is empty'],
