@@ -4,7 +4,7 @@
  * file is the hash of its schema (engine/pipeline/schema-check.ts).
  */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Ajv } from 'ajv';
 import standalone from 'ajv/dist/standalone/index.js';
@@ -21,6 +21,7 @@ rmSync(dist, { recursive: true, force: true });
 for (const config of ['tsconfig.build.json', 'tsconfig.types.json']) compile(config);
 await bundle(dist);
 await buildSchemas();
+writeVersions();
 chmodSync(join(dist, 'engine/cli.js'), 0o755);
 // The tests build again only if a source is newer than this file. A source that changed during the build counts as newer.
 writeFileSync(join(dist, '.built'), '');
@@ -47,4 +48,11 @@ async function buildSchemas(): Promise<void> {
     const { code } = transformSync(standalone.default(ajv, ajv.compile(schema)), { minify: true });
     writeFileSync(join(folder, builtName(schema)), code);
   }
+}
+
+/** The versions of all packages that an installation needs, for the targets of `deploy` (steps/deploy/targets/package.ts). */
+function writeVersions(): void {
+  const { packages } = JSON.parse(readFileSync(join(import.meta.dirname, 'package-lock.json'), 'utf8'));
+  const needed = Object.entries<{ dev?: boolean }>(packages).filter(([folder, { dev }]) => folder !== '' && !dev);
+  writeFileSync(join(dist, 'package-lock.json'), `${JSON.stringify({ packages: Object.fromEntries(needed) })}\n`);
 }

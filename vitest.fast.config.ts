@@ -12,6 +12,7 @@ export default defineConfig({
       'test/steps/{baseline,behavior,choose,clean,collect,preview,reduce,report,select,split,tokenize}/*.test.ts',
       'test/steps/calibrate/golden.test.ts',
       'test/steps/check/*.test.ts',
+      'test/steps/deploy/targets.test.ts',
       'test/steps/evaluate/{discover,fairness,slice-rows}.test.ts',
       'test/steps/require/rows.test.ts',
       'test/steps/ml/*.test.ts',

@@ -21,13 +21,14 @@ import type { HostTensors } from '../ml/runtime/runtime.ts';
 import { openEncoder, readEncoding } from '../ml/tasks/encoder.ts';
 import { type Metrics, modelCard } from './card.ts';
 import type step from './step.ts';
+import { bundleIn, writeTarget } from './targets/targets.ts';
 
 type Context = Pick<StepContext, 'inputs' | 'outputs' | 'threads' | 'log'> & {
   options: OptionsOf<NonNullable<typeof step.options>>;
 };
 
 export async function deploy({ options, inputs, outputs, threads, log }: Context): Promise<void> {
-  const bundle = outputs.bundle!;
+  const bundle = bundleIn(outputs.bundle!, options.target);
   const model = await loadModel(inputs.model);
   const name = options.name ?? model.task;
   const training = { ...(await readJson(path.join(inputs.model, 'training.json'))), name };
@@ -79,6 +80,7 @@ export async function deploy({ options, inputs, outputs, threads, log }: Context
       metrics,
     }),
   );
+  await writeTarget(outputs.bundle!, options.target);
   const { size } = await stat(path.join(bundle, 'model.safetensors'));
   log(
     `${name}: ${model.family.type} for ${model.task}${model.labels.length > 0 ? `, labels ${listed(model.labels)}` : ''}, ${(size / 1e6).toFixed(1)} MB${isGenerating(model.task) ? '' : '; the ONNX model agrees with it'}`,

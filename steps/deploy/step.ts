@@ -3,15 +3,16 @@ import { aliasesOf, declareStep } from '../../engine/contract/step.ts';
 
 export default declareStep({
   name: 'deploy',
-  version: 4,
+  version: 5,
   description:
     'Packs a trained model for inference: weights, tokenizer, preprocessing, a model card and, unless the model generates text, an ONNX model.',
   options: {
     target: {
       type: 'string',
-      enum: ['bundle'],
+      enum: ['bundle', 'http'],
       default: 'bundle',
-      description: 'What to make. `bundle` is a folder with everything that `tunesmith serve` and `tunesmith predict` need.',
+      description:
+        'What to make. `bundle` is a folder with everything that `tunesmith serve` and `tunesmith predict` need. The others contain this folder as `bundle/`, and what builds an image of it: `http` for Docker and Kubernetes.',
     },
     name: {
       type: 'string',

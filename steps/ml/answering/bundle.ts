@@ -38,7 +38,7 @@ export interface Bundle {
 }
 
 export async function openBundle(given: string): Promise<Bundle> {
-  const folder = path.resolve(given);
+  const folder = bundleIn(path.resolve(given));
   const stats = statSync(folder, { throwIfNoEntry: false });
   if (!stats)
     throw new StepError(
@@ -80,6 +80,12 @@ export async function openBundle(given: string): Promise<Bundle> {
     model,
     modelBytes: typeof model === 'string' ? (model === '' ? 0 : (await stat(model)).size) : model.byteLength,
   };
+}
+
+/** The folders that `deploy` makes for a target other than `bundle` contain the bundle. */
+function bundleIn(folder: string): string {
+  const within = path.join(folder, 'bundle');
+  return !existsSync(path.join(folder, 'config.json')) && existsSync(path.join(within, 'config.json')) ? within : folder;
 }
 
 /** The optional files of the folder; damage is detected before the first request. */

@@ -1,0 +1,54 @@
+/** The image of a target whose server is tunesmith: dependencies are installed in one stage, and the image gets only what they are. */
+
+/** Exact, so that an image is made of the same parts later. The two have the same libraries: Debian 12. */
+const BUILD = 'node:24.21.0-bookworm-slim';
+const RUN = 'debian:12.12-slim';
+
+export interface ImageOptions {
+  /** Files of the folder that the image contains besides the bundle. */
+  entries?: string[];
+  entryPoint?: string[];
+  command: string[];
+  port: number;
+  /** The path that is answered with 200 when the server is ready. */
+  health: string;
+  /** Variables and values, each with a reason. */
+  environment?: Record<string, string>;
+}
+
+export function dockerfile(packed: string, { entries = [], entryPoint, command, port, health, environment = {} }: ImageOptions): string {
+  const variables = Object.entries({ NODE_ENV: 'production', HOME: '/tmp', ...environment }).map(([name, value]) => `${name}=${value}`);
+  return `# Installs the packed package. Nothing of this stage but its result is in the image.
+FROM ${BUILD} AS install
+WORKDIR /app
+COPY package.json package-lock.json ${packed} ./
+RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund \\
+  && rm -rf node_modules/onnxruntime-node/bin/napi-v6/darwin node_modules/onnxruntime-node/bin/napi-v6/win32
+
+# The image: Node itself, the installed packages and the bundle. There is no npm and no compiler.
+FROM ${RUN}
+COPY --from=install /usr/local/bin/node /usr/local/bin/node
+WORKDIR /app
+COPY --from=install /app/node_modules ./node_modules
+${entries.length > 0 ? `COPY ${entries.join(' ')} ./\n` : ''}COPY bundle ./bundle
+ENV ${variables.join(' ')}
+# A user without rights and without a name.
+USER 10001:10001
+EXPOSE ${port}
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \\
+  CMD ["node", "-e", ${JSON.stringify(probe(port, health))}]
+${entryPoint ? `ENTRYPOINT ${JSON.stringify(entryPoint)}\n` : ''}CMD ${list(command)}
+`;
+}
+
+const list = (words: string[]): string => `[${words.map((word) => JSON.stringify(word)).join(', ')}]`;
+
+const probe = (port: number, health: string): string =>
+  `fetch('http://127.0.0.1:${port}${health}').then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))`;
+
+/** Everything stays out of the build but what the Dockerfile copies. */
+export const dockerignore = (packed: string, entries: string[] = []): string =>
+  `${['*', ...['bundle', 'package.json', 'package-lock.json', packed, ...entries].map((name) => `!${name}`)].join('\n')}\n`;
+
+/** The command, as an image has it. */
+export const CLI = ['node', 'node_modules/tunesmith/dist/engine/cli.js'];

