@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { openRuntime } from '../steps/ml/device/open.ts';
-import { openDecoder } from '../steps/ml/generation/kv-cache.ts';
+import { openDecoder } from '../steps/ml/generation/decoder.ts';
 import { generationConfig } from '../steps/ml/generation/options.ts';
 import { search } from '../steps/ml/generation/search.ts';
 import { loadModel } from '../steps/ml/models/model-folder.ts';

@@ -1,9 +1,10 @@
-/** The thread that generates, with all cores. It handles one request after the other. */
+/** The thread that generates, with all cores. Requests that run at the same time share the runs of the model. */
 
 import { memoryLimit, StepError } from '../../engine/contract/step.ts';
 import { openRuntime } from '../ml/device/open.ts';
-import { openGenerator } from '../ml/generation/generator.ts';
+import { type GenerationNeed, openGenerator } from '../ml/generation/generator.ts';
 import type { GenerationOptions } from '../ml/generation/options.ts';
+import { Admission } from './admission.ts';
 import { answerCalls } from './workers.ts';
 
 export interface GenerationRequest {
@@ -15,45 +16,51 @@ export interface GenerationRequest {
   stream: boolean;
 }
 
-/** The memory limit of one request, besides the weights. */
+/** The memory limit of all requests that run at the same time, and so of one, besides the weights. */
 const mostBytes = Math.min(512 * 2 ** 20, Math.floor(memoryLimit() / 4));
+
+/** Texts and beams that are generated at the same time, so that no step takes long. */
+const mostRows = 64;
 
 export async function work(): Promise<void> {
   await answerCalls(async ({ folder }: { folder: string }) => {
     const generator = await openGenerator(folder, await openRuntime('onnx'), { packed: true });
-    // Reports a model that cannot generate before the first request.
-    await generator.encode('a', { max_new_tokens: 1 });
-    let busy: Promise<unknown> = Promise.resolve();
+    const running = new Set<Promise<unknown>>();
+    const admission = new Admission<GenerationNeed>(
+      (needs) => needs.reduce((sum, { rows }) => sum + rows, 0) <= mostRows && generator.memory(needs) <= mostBytes,
+    );
+    // Reports a model that cannot generate before the first request, which then finds it ready.
+    await generator.generate([await generator.encode('a', { max_new_tokens: 2 })], { max_new_tokens: 2 });
 
-    async function encode({ prompts, options, limit }: GenerationRequest): Promise<number[][]> {
+    async function encode({ prompts, options, limit }: GenerationRequest): Promise<{ encoded: number[][]; need: GenerationNeed }> {
       const encoded = await Promise.all(prompts.map((prompt) => generator.encode(prompt, options)));
-      const bytes = generator.memory(encoded, options, limit);
+      const need = generator.need(encoded, options, limit);
+      const bytes = generator.memory([need]);
       if (bytes > mostBytes)
         throw new StepError(
           `the texts would take up to ${Math.ceil(bytes / 2 ** 20)} MB of memory, but at most ${mostBytes / 2 ** 20} MB are allowed: request fewer or shorter texts`,
         );
-      return encoded;
+      return { encoded, need };
     }
 
     return {
       async answer(request: GenerationRequest, { signal, onPiece }) {
         const { options, stream, limit } = request;
         // Checked immediately, so that an invalid request does not wait for other texts.
-        const encoded = encode(request);
-        const texts = Promise.allSettled([busy, encoded]).then(async () => {
-          const prompts = await encoded;
-          signal.throwIfAborted();
-          // Prompts and options were checked before, so a failure of the model is not the client's fault.
-          return generator.generate(prompts, options, { signal, limit, ...(stream && { onText: onPiece }) }).catch((error: Error) => {
-            throw new Error(error.message);
-          });
+        const { encoded, need } = await encode(request);
+        const leave = await admission.enter(need, signal);
+        // Prompts and options were checked before, so a failure of the model is not the client's fault.
+        const texts = generator.generate(encoded, options, { signal, limit, ...(stream && { onText: onPiece }) }).catch((error: Error) => {
+          throw new Error(error.message);
         });
-        busy = texts.catch(() => {});
-        await encoded;
+        const settled = texts.catch(() => {}).finally(leave);
+        running.add(settled);
+        await settled;
+        running.delete(settled);
         return texts;
       },
       async end() {
-        await busy;
+        await Promise.all(running);
         await generator.close();
       },
     };

@@ -11,7 +11,8 @@ import type { Encoding } from '../models/token-dataset.ts';
 import { checkVocabulary, type Tokenizer } from '../models/tokenizer.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { type EncodedInput, type Encoder, openEncoder, readEncoding } from '../tasks/encoder.ts';
-import { openDecoder } from './kv-cache.ts';
+import { openDecoder, readAtOnce } from './decoder.ts';
+import { mostSlots } from './kv-cache.ts';
 import { type GenerationConfig, type GenerationOptions, generationConfig, longest, readGeneration } from './options.ts';
 import { completesStop, type GeneratedTokens, search } from './search.ts';
 
@@ -20,6 +21,17 @@ export interface GeneratedText extends GeneratedTokens {
 }
 
 export type Generator = Awaited<ReturnType<typeof generatorOf>>;
+
+/** What a call of `generate` takes at most. */
+export interface GenerationNeed {
+  prompts: number;
+  /** Tokens of the longest prompt. */
+  prompt: number;
+  /** Texts and beams. */
+  rows: number;
+  /** Tokens of the longest text, including those that it begins with. */
+  tokens: number;
+}
 
 /** `packed`: for many texts; it opens more slowly, and then runs faster. */
 export async function openGenerator(given: string, runtime: Runtime, { packed = false } = {}) {
@@ -80,18 +92,28 @@ export async function generatorOf(
       return ids;
     },
 
-    /** The maximum memory of `generate`, in bytes, as estimated: keys and values of all tokens, and the attention of the prompts. */
-    memory(prompts: readonly (readonly number[])[], options: GenerationOptions, limit: number) {
+    need(prompts: readonly (readonly number[])[], options: GenerationOptions, limit: number): GenerationNeed {
       const config = { ...configOf(options), limit };
-      const { layers, heads, width } = decodingOf(model)!.cache;
       const prompt = Math.max(...prompts.map(({ length }) => length));
-      const begun = model.task === 'seq2seq' ? 1 : prompt;
-      const rows = prompts.length * Math.max(config.num_beams, config.num_return_sequences);
-      const cached = rows * longest(config, begun, decoder.context) * layers * 2 * heads * width;
-      return 4 * (cached + prompts.length * heads * prompt ** 2);
+      const tokens = longest(config, model.task === 'seq2seq' ? 1 : prompt, decoder.context);
+      return { prompts: prompts.length, prompt, rows: prompts.length * Math.max(config.num_beams, config.num_return_sequences), tokens };
     },
 
-    /** Generates texts for encoded prompts, all in one batch: `num_return_sequences` for each. */
+    /**
+     * The maximum memory of several calls of `generate` at the same time, in bytes, as estimated: keys and values of all tokens, in
+     * as many slots for each row as the longest needs, and the attention of the prompts.
+     */
+    memory(needs: readonly GenerationNeed[]): number {
+      const { layers, heads, width } = decodingOf(model)!.cache;
+      const read = model.task === 'seq2seq';
+      const most = (of: (need: GenerationNeed) => number) => Math.max(...needs.map(of));
+      const rows = needs.reduce((sum, need) => sum + need.rows, 0);
+      const slots = mostSlots(most(({ tokens }) => tokens)) + (read ? mostSlots(most(({ prompt }) => prompt)) : 0);
+      const attention = most(({ prompts, prompt }) => prompts * heads * prompt * (read ? prompt : readAtOnce(prompts)));
+      return 4 * (rows * slots * layers * 2 * heads * width + attention);
+    },
+
+    /** Generates texts for encoded prompts, `num_return_sequences` for each, in one batch with all calls at the same time. */
     async generate(
       prompts: readonly (readonly number[])[],
       options: GenerationOptions,

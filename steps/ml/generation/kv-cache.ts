@@ -1,252 +1,260 @@
 /**
- * The KV cache: keys and values of the tokens so far, and free slots, per layer [rows, heads, slots, width]. A program reads them
- * in place and returns only those of new tokens, so that nothing is copied.
+ * The KV cache: keys and values of the tokens of each row so far, and free slots, per layer [rows, heads, slots, width]. A program
+ * reads them in place and returns only those of new tokens, so that little is copied. Rows come and go one by one.
  */
 
-import { decodingOf } from '../models/family.ts';
-import type { Model } from '../models/model-folder.ts';
-import type { HostTensor, HostTensors, Inference, Runtime } from '../runtime/runtime.ts';
-
-/** A language model as a search sees it: rows of token sequences that grow by one token per step. */
-export interface SearchDecoder {
-  /** The size of the vocabulary. */
-  readonly vocabulary: number;
-  /** The maximum number of tokens of a sequence. */
-  readonly context: number;
-  /** Begins one row for each prompt. */
-  start(prompts: readonly (readonly number[])[]): Promise<SearchRows>;
-}
-
-export interface SearchRows {
-  /** What each row's sequence begins with: the prompt or, if an encoder reads the prompt, the decoder's start token. */
-  readonly begun: readonly (readonly number[])[];
-  /** Logits of each row's next token, [rows, vocabulary]; valid until the rows advance. */
-  logits: Float32Array;
-  /** Row i becomes what row `parents[i]` was, followed by `tokens[i]`. A row without children ends; a row may have several. */
-  advance(parents: readonly number[], tokens: readonly number[]): Promise<void>;
-}
+import type { HostTensors } from '../runtime/runtime.ts';
 
 interface CacheSizes {
   layers: number;
   heads: number;
   width: number;
+  /** Whether an encoder reads the prompts, whose keys and values are then kept, too. */
+  source: boolean;
+}
+
+/** The sequence of a text. A cache moves its rows. */
+export interface CacheRow {
+  /** Its index in the inputs and outputs of a program. */
+  at: number;
 }
 
 export class KeyValueCache {
-  /** By the names of the program's inputs: past_key.0, past_value.0, past_key.1 … */
-  readonly #buffers = new Map<string, Float32Array<ArrayBuffer>>();
-  #mask: Int32Array;
-  #rows: number;
-  #slots: number;
-  #used = 0;
+  readonly #rows: CacheRow[] = [];
+  /** Of the rows' own tokens. */
+  readonly #own: Slots;
+  /** Of the tokens of their prompts, if an encoder reads those. */
+  readonly #source: Slots | undefined;
+
+  constructor(private readonly sizes: CacheSizes) {
+    this.#own = new Slots(sizes, 'past_', 'past_mask');
+    if (sizes.source) this.#source = new Slots(sizes, 'cross_', 'encoder_attention_mask');
+  }
+
+  /** In the order of a program's inputs and outputs. */
+  get rows(): readonly CacheRow[] {
+    return this.#rows;
+  }
+
+  /** The tokens of a row so far. */
+  lengthOf({ at }: CacheRow): number {
+    return this.#own.lengths[at]!;
+  }
+
+  /** The program's inputs. They are views that are valid only until the cache changes. */
+  get inputs(): HostTensors {
+    return { ...this.#own.inputs(this.#rows.length), ...this.#source?.inputs(this.#rows.length) };
+  }
+
+  /** Adds rows without tokens. */
+  begin(count: number): void {
+    this.#fit(count, () => 1);
+    for (let i = 0; i < count; i++) this.#add();
+  }
+
+  /** Stores an encoder's output for the prompts of all rows. `lengths`: of the prompts, whose padding is on the right. */
+  read(outputs: HostTensors, lengths: readonly number[]): void {
+    this.#source!.append(outputs, 'cross_', lengths);
+  }
+
+  /** Stores the keys and values of new tokens of all rows from a program's outputs; `lengths`: how many each row has, before padding. */
+  append(outputs: HostTensors, lengths: readonly number[]): void {
+    this.#own.append(outputs, '', lengths);
+  }
+
+  /** Copies the rows of another cache, by default all of them. */
+  copy(other: KeyValueCache, rows: readonly CacheRow[] = other.#rows): CacheRow[] {
+    this.#fit(rows.length, (i) => other.#all[i]!.used(rows));
+    return rows.map((row) => {
+      const copy = this.#add();
+      for (const [i, slots] of this.#all.entries()) slots.copyRow(other.#all[i]!, row.at, copy.at);
+      return copy;
+    });
+  }
+
+  /** A cache with copies of these rows. */
+  copyOf(rows: readonly CacheRow[]): KeyValueCache {
+    const cache = new KeyValueCache(this.sizes);
+    cache.copy(this, rows);
+    return cache;
+  }
+
+  /** Some rows with those that are copied from them: the i-th is what `rows[parents[i]]` is. A row without children ends. */
+  choose(rows: readonly CacheRow[], parents: readonly number[]): CacheRow[] {
+    const kept = new Set(parents.map((parent) => rows[parent]!));
+    this.#drop(rows.filter((row) => !kept.has(row)));
+    return parents.map((parent) => {
+      const row = rows[parent]!;
+      return kept.delete(row) ? row : this.copy(this, [row])[0]!;
+    });
+  }
+
+  /** Removes rows and frees memory. */
+  remove(rows: readonly CacheRow[]): void {
+    this.#drop(rows);
+    this.#fit(0, () => 0);
+  }
+
+  #drop(rows: readonly CacheRow[]): void {
+    for (const row of rows) {
+      const last = this.#rows.pop()!;
+      if (last !== row) {
+        for (const slots of this.#all) slots.copyRow(slots, last.at, row.at);
+        last.at = row.at;
+        this.#rows[last.at] = last;
+      }
+      for (const slots of this.#all) slots.clearRow(this.#rows.length);
+    }
+  }
+
+  /** `used`: slots that the new rows need. */
+  #fit(more: number, used: (block: number) => number): void {
+    for (const [i, slots] of this.#all.entries()) slots.fit(this.#rows.length + more, Math.max(used(i), slots.used(this.#rows)));
+  }
+
+  get #all(): Slots[] {
+    return this.#source ? [this.#own, this.#source] : [this.#own];
+  }
+
+  #add(): CacheRow {
+    const row = { at: this.#rows.length };
+    this.#rows.push(row);
+    return row;
+  }
+}
+
+/** Keys and values by the names of a program's inputs: past_key.0, past_value.0, past_key.1 … */
+class Slots {
+  /** The number of filled slots of each row, which are the first ones. */
+  lengths = new Int32Array(0);
+  #buffers = new Map<string, Float32Array<ArrayBuffer>>();
+  #mask = new Int32Array(0);
+  /** Of the buffers: there may be more rows than are in use. */
+  #rows = 0;
+  #slots = 0;
 
   constructor(
-    private readonly sizes: CacheSizes,
-    rows: number,
-    slots: number,
-  ) {
-    this.#rows = rows;
-    this.#slots = slots;
-    this.#mask = new Int32Array(rows * slots);
-    for (let layer = 0; layer < sizes.layers; layer++)
-      for (const kind of KINDS) this.#buffers.set(`past_${kind}.${layer}`, new Float32Array(rows * this.#rowSize));
+    private readonly sizes: Omit<CacheSizes, 'source'>,
+    private readonly prefix: string,
+    private readonly maskName: string,
+  ) {}
+
+  /** For the first rows. */
+  inputs(rows: number): HostTensors {
+    const { heads, width } = this.sizes;
+    const shape = [rows, heads, this.#slots, width];
+    const inputs: HostTensors = {
+      [this.maskName]: { dtype: 'int32', shape: [rows, this.#slots], data: this.#mask.subarray(0, rows * this.#slots) },
+    };
+    for (const [name, data] of this.#buffers) inputs[name] = { dtype: 'float32', shape, data: data.subarray(0, rows * this.#rowSize) };
+    return inputs;
+  }
+
+  /** The slots that the longest of the rows fills. */
+  used(rows: readonly CacheRow[]): number {
+    return rows.reduce((most, { at }) => Math.max(most, this.lengths[at]!), 0);
+  }
+
+  append(outputs: HostTensors, prefix: string, lengths: readonly number[]): void {
+    const { layers, heads, width } = this.sizes;
+    this.fit(
+      lengths.length,
+      lengths.reduce((most, length, row) => Math.max(most, this.lengths[row]! + length), 0),
+    );
+    for (let layer = 0; layer < layers; layer++) {
+      for (const kind of KINDS) {
+        const { data, shape } = outputs[`${prefix}${kind}.${layer}`]!;
+        const from = data as Float32Array;
+        const to = this.#buffers.get(`${this.prefix}${kind}.${layer}`)!;
+        const padded = shape[2]! * width;
+        for (const [row, length] of lengths.entries())
+          for (let lane = row * heads; length > 0 && lane < (row + 1) * heads; lane++)
+            to.set(from.subarray(lane * padded, lane * padded + length * width), (lane * this.#slots + this.lengths[row]!) * width);
+      }
+    }
+    for (const [row, length] of lengths.entries()) {
+      const start = row * this.#slots + this.lengths[row]!;
+      this.#mask.fill(1, start, start + length);
+      this.lengths[row]! += length;
+    }
+  }
+
+  copyRow(from: Slots, source: number, target: number): void {
+    const { heads } = this.sizes;
+    const length = from.lengths[source]!;
+    for (const [name, buffer] of this.#buffers)
+      copyLanes(from.#buffers.get(name)!, source * heads, from.#slots, buffer, target * heads, this.#slots, {
+        lanes: heads,
+        length: length * this.sizes.width,
+        width: this.sizes.width,
+      });
+    this.lengths[target] = length;
+    this.#mask.fill(0, target * this.#slots, (target + 1) * this.#slots).fill(1, target * this.#slots, target * this.#slots + length);
+  }
+
+  clearRow(row: number): void {
+    this.lengths[row] = 0;
+    this.#mask.fill(0, row * this.#slots, (row + 1) * this.#slots);
+  }
+
+  /** Makes room for these rows and slots, and frees memory if that is far too much. */
+  fit(rows: number, slots: number): void {
+    const short = rows > this.#rows || slots > this.#slots;
+    const lavish = rows < this.#rows / 4 || multipleOf(STEP, slots) < this.#slots / 2;
+    if (!short && !lavish) return;
+    const [beforeRows, before] = [Math.min(rows, this.#rows), this.#slots];
+    // Grows by a quarter, so that a token moves only a few times and few free slots are read.
+    this.#rows = rows > this.#rows ? Math.max(rows, Math.ceil(this.#rows * GROWTH)) : lavish ? rows : this.#rows;
+    this.#slots = multipleOf(STEP, slots > before ? Math.max(slots, before * GROWTH) : lavish ? slots : before);
+    const { layers, heads, width } = this.sizes;
+    const lengths = new Int32Array(this.#rows);
+    lengths.set(this.lengths.subarray(0, beforeRows));
+    for (let layer = 0; layer < layers; layer++) {
+      for (const kind of KINDS) {
+        const name = `${this.prefix}${kind}.${layer}`;
+        const resized = new Float32Array(this.#rows * this.#rowSize);
+        const buffer = this.#buffers.get(name);
+        for (let row = 0; buffer && row < beforeRows; row++)
+          copyLanes(buffer, row * heads, before, resized, row * heads, this.#slots, { lanes: heads, length: lengths[row]! * width, width });
+        this.#buffers.set(name, resized);
+      }
+    }
+    this.lengths = lengths;
+    this.#mask = new Int32Array(this.#rows * this.#slots);
+    for (const [row, length] of lengths.entries()) this.#mask.fill(1, row * this.#slots, row * this.#slots + length);
   }
 
   get #rowSize(): number {
     return this.sizes.heads * this.#slots * this.sizes.width;
   }
+}
 
-  /** The program's inputs. They are views that are valid only until the cache changes. */
-  get inputs(): HostTensors {
-    const { heads, width } = this.sizes;
-    const shape = [this.#rows, heads, this.#slots, width];
-    const inputs: HostTensors = { past_mask: { dtype: 'int32', shape: [this.#rows, this.#slots], data: this.#mask } };
-    for (const [name, data] of this.#buffers) inputs[name] = { dtype: 'float32', shape, data };
-    return inputs;
-  }
-
-  /** Stores the keys and values of `tokens` new tokens of each row from a program's outputs; those whose mask is 0 are padding. */
-  append(outputs: HostTensors, mask: Int32Array, tokens: number): void {
-    if (this.#used + tokens > this.#slots) this.#grow(this.#used + tokens);
-    const { layers, heads, width } = this.sizes;
-    for (let layer = 0; layer < layers; layer++) {
-      for (const kind of KINDS) {
-        const from = outputs[`${kind}.${layer}`]!.data as Float32Array;
-        const to = this.#buffers.get(`past_${kind}.${layer}`)!;
-        for (let lane = 0; lane < this.#rows * heads; lane++)
-          to.set(from.subarray(lane * tokens * width, (lane + 1) * tokens * width), (lane * this.#slots + this.#used) * width);
-      }
-    }
-    for (let row = 0; row < this.#rows; row++)
-      this.#mask.set(mask.subarray(row * tokens, (row + 1) * tokens), row * this.#slots + this.#used);
-    this.#used += tokens;
-  }
-
-  /** Row i becomes what row `parents[i]` was. */
-  choose(parents: readonly number[]): void {
-    if (parents.length === this.#rows && parents.every((parent, row) => parent === row)) return;
-    const size = this.#rowSize;
-    let spare = new Float32Array(0);
-    for (const [name, buffer] of this.#buffers) {
-      // The buffer that the previous layer no longer needs receives the next one's rows.
-      const chosen = spare.length === parents.length * size ? spare : new Float32Array(parents.length * size);
-      for (const [row, parent] of parents.entries()) this.#copyRow(buffer, parent, chosen, row);
-      this.#buffers.set(name, chosen);
-      spare = buffer;
-    }
-    const mask = new Int32Array(parents.length * this.#slots);
-    for (const [row, parent] of parents.entries())
-      mask.set(this.#mask.subarray(parent * this.#slots, (parent + 1) * this.#slots), row * this.#slots);
-    this.#mask = mask;
-    this.#rows = parents.length;
-  }
-
-  /** The slots that are used. */
-  #copyRow(from: Float32Array, parent: number, to: Float32Array, row: number): void {
-    const { heads, width } = this.sizes;
-    const lane = this.#slots * width;
-    for (let head = 0; head < heads; head++) {
-      const start = (parent * heads + head) * lane;
-      to.set(from.subarray(start, start + this.#used * width), (row * heads + head) * lane);
-    }
-  }
-
-  /** Grows by a quarter, so that a token moves only a few times and few free slots are read. */
-  #grow(least: number): void {
-    const { heads, width } = this.sizes;
-    const slots = Math.max(least + ROOM, Math.ceil(this.#slots * 1.25));
-    for (const [name, buffer] of this.#buffers) {
-      const larger = new Float32Array(this.#rows * heads * slots * width);
-      for (let lane = 0; lane < this.#rows * heads; lane++)
-        larger.set(buffer.subarray(lane * this.#slots * width, (lane * this.#slots + this.#used) * width), lane * slots * width);
-      this.#buffers.set(name, larger);
-    }
-    const mask = new Int32Array(this.#rows * slots);
-    for (let row = 0; row < this.#rows; row++)
-      mask.set(this.#mask.subarray(row * this.#slots, row * this.#slots + this.#used), row * slots);
-    this.#mask = mask;
-    this.#slots = slots;
+function copyLanes(
+  from: Float32Array,
+  firstFrom: number,
+  slotsFrom: number,
+  to: Float32Array,
+  firstTo: number,
+  slotsTo: number,
+  { lanes, length, width }: { lanes: number; length: number; width: number },
+): void {
+  for (let lane = 0; lane < lanes; lane++) {
+    const start = (firstFrom + lane) * slotsFrom * width;
+    to.set(from.subarray(start, start + length), (firstTo + lane) * slotsTo * width);
   }
 }
 
 const KINDS = ['key', 'value'] as const;
 
-/** Free slots of a new cache, besides those of the prompts. */
-export const ROOM = 32;
-
-/** The rows `parents` of a tensor [rows, …], in that order. */
-export function rowsOf({ dtype, shape, data }: HostTensor, parents: readonly number[]): HostTensor {
-  const size = data.length / shape[0]!;
-  const chosen = new (data.constructor as Float32ArrayConstructor)(parents.length * size);
-  for (const [row, parent] of parents.entries()) chosen.set(data.subarray(parent * size, (parent + 1) * size) as Float32Array, row * size);
-  return { dtype, shape: [parents.length, ...shape.slice(1)], data: chosen };
-}
-
 /**
- * A generating model as a search sees it. `startToken`: the first of an encoder-decoder's texts. `packed`: opens slowly, then
- * runs faster.
+ * Slots are multiples of this. Sums over a row's slots then have the same order in onnxruntime's vector code, whatever other rows
+ * need, so that a text does not depend on them.
  */
-export function openDecoder(
-  model: Model,
-  runtime: Runtime,
-  { startToken, packed = false }: { startToken: number; packed?: boolean },
-): SearchDecoder & { close(): Promise<void> } {
-  const { cache: sizes, encode, decode } = decodingOf(model)!;
-  const decoding = runtime.inference(decode.program, model.weights, decode.axes, { packed });
-  const encoding = encode && runtime.inference(encode.program, model.weights, encode.axes);
-  return {
-    vocabulary: model.config.vocab_size,
-    context: encoding ? Number.POSITIVE_INFINITY : model.family.maxLength(model.config),
+const STEP = 64;
 
-    async start(prompts) {
-      if (!encoding) return begin(prompts, undefined);
-      const source = paddedRight(prompts, model.config.pad_token_id);
-      const states = await encoding.run(source);
-      return begin(
-        prompts.map(() => [startToken]),
-        { ...states, encoder_attention_mask: source.attention_mask! },
-      );
-    },
+/** The slots of each row, at most, where the longest row has so many tokens. */
+export const mostSlots = (tokens: number): number => multipleOf(STEP, GROWTH * tokens);
 
-    async close() {
-      await decoding.dispose();
-      await encoding?.dispose();
-    },
-  };
+const GROWTH = 1.25;
 
-  async function begin(begun: readonly (readonly number[])[], source: HostTensors | undefined): Promise<SearchRows> {
-    const slots = ROOM + Math.max(...begun.map(({ length }) => length));
-    const rows = new CachedRows(decoding, new KeyValueCache(sizes, begun.length, slots), begun, source);
-    await rows.read(begun);
-    return rows;
-  }
-}
-
-class CachedRows implements SearchRows {
-  logits: Float32Array = new Float32Array(0);
-  /** The encoder's output for the prompts, [rows, …]; that of a row is at `#prompts[row]`. */
-  #source: HostTensors | undefined;
-  #prompts: number[];
-  /** The number of tokens of each row so far. */
-  #lengths: number[];
-
-  constructor(
-    private readonly decoding: Inference,
-    private readonly cache: KeyValueCache,
-    readonly begun: readonly (readonly number[])[],
-    source: HostTensors | undefined,
-  ) {
-    this.#source = source;
-    this.#prompts = begun.map((_, row) => row);
-    this.#lengths = begun.map(() => 0);
-  }
-
-  async advance(parents: readonly number[], tokens: readonly number[]): Promise<void> {
-    this.cache.choose(parents);
-    this.#lengths = parents.map((parent) => this.#lengths[parent]!);
-    const prompts = parents.map((parent) => this.#prompts[parent]!);
-    // Beams of one prompt read the same encoder output.
-    if (this.#source && (prompts.length !== this.#prompts.length || prompts.some((prompt, row) => prompt !== this.#prompts[row])))
-      this.#source = Object.fromEntries(Object.entries(this.#source).map(([name, tensor]) => [name, rowsOf(tensor, parents)]));
-    this.#prompts = prompts;
-    await this.read(tokens.map((token) => [token]));
-  }
-
-  /** Appends tokens to each row, with padding before those of short rows, so that the next slots of all rows are the same. */
-  async read(tokens: readonly (readonly number[])[]): Promise<void> {
-    const width = Math.max(...tokens.map(({ length }) => length));
-    const ids = new Int32Array(tokens.length * width);
-    const mask = new Int32Array(tokens.length * width);
-    const positions = new Int32Array(tokens.length * width);
-    for (const [row, own] of tokens.entries()) {
-      const start = (row + 1) * width - own.length;
-      ids.set(own, start);
-      mask.fill(1, start, start + own.length);
-      for (let i = 0; i < own.length; i++) positions[start + i] = this.#lengths[row]! + i;
-      this.#lengths[row]! += own.length;
-    }
-    const shape = [tokens.length, width];
-    const outputs = await this.decoding.run({
-      input_ids: { dtype: 'int32', shape, data: ids },
-      attention_mask: { dtype: 'int32', shape, data: mask },
-      position_ids: { dtype: 'int32', shape, data: positions },
-      // All slots are free at first, so that one graph reads prompts and later tokens.
-      ...this.cache.inputs,
-      ...this.#source,
-    });
-    this.cache.append(outputs, mask, width);
-    this.logits = outputs.logits!.data as Float32Array;
-  }
-}
-
-function paddedRight(prompts: readonly (readonly number[])[], padding: number): Record<'input_ids' | 'attention_mask', HostTensor> {
-  const width = Math.max(...prompts.map(({ length }) => length));
-  const shape = [prompts.length, width];
-  const ids = new Int32Array(prompts.length * width).fill(padding);
-  const mask = new Int32Array(prompts.length * width);
-  for (const [row, prompt] of prompts.entries()) {
-    ids.set(prompt, row * width);
-    mask.fill(1, row * width, row * width + prompt.length);
-  }
-  return { input_ids: { dtype: 'int32', shape, data: ids }, attention_mask: { dtype: 'int32', shape, data: mask } };
-}
+const multipleOf = (step: number, least: number): number => step * Math.ceil(least / step);

@@ -1,7 +1,7 @@
 /** Greedy decoding, sampling and beam search, and what ends a text. The result of a prompt does not depend on the rest of its batch. */
 
 import { random } from '../models/random.ts';
-import type { SearchDecoder, SearchRows } from './kv-cache.ts';
+import type { SearchDecoder, SearchRows } from './decoder.ts';
 import { adjust, checkNumber, logSoftmax } from './logits-processors.ts';
 import { type GenerationConfig, longest } from './options.ts';
 
@@ -31,10 +31,23 @@ export async function search(
   options: SearchOptions,
 ): Promise<GeneratedTokens[]> {
   if (prompts.length === 0) return [];
-  if (options.config.num_beams > 1) return beamSearch(decoder, prompts, options);
-  const { config, onToken, signal } = options;
   const ends = endings(decoder, options);
-  const rows = await decoder.start(prompts);
+  const rows = await decoder.start(prompts, options.signal);
+  try {
+    return await (options.config.num_beams > 1 ? beamSearch : eachText)(decoder, prompts, rows, ends, options);
+  } finally {
+    rows.end();
+  }
+}
+
+/** Greedy decoding and sampling. */
+async function eachText(
+  decoder: SearchDecoder,
+  prompts: readonly (readonly number[])[],
+  rows: SearchRows,
+  ends: Endings,
+  { config, onToken, signal }: SearchOptions,
+): Promise<GeneratedTokens[]> {
   const repeats = config.num_return_sequences;
   const texts: Text[] = prompts.flatMap((prompt, row) =>
     Array.from({ length: repeats }, (_, again) => ({
@@ -106,10 +119,9 @@ function draw(scores: Float32Array, share: number): number {
 }
 
 /** The stopping criteria: whether and why a sequence ends with its last token. */
-function endings(
-  decoder: SearchDecoder,
-  { config, stops }: SearchOptions,
-): (tokens: readonly number[], begun: number) => Promise<Finish | undefined> {
+type Endings = (tokens: readonly number[], begun: number) => Promise<Finish | undefined>;
+
+function endings(decoder: SearchDecoder, { config, stops }: SearchOptions): Endings {
   const ends = new Set(config.eos_token_id);
   const late = config.max_time === undefined ? Number.POSITIVE_INFINITY : performance.now() + 1000 * config.max_time;
   return async (tokens, begun) => {
@@ -127,11 +139,11 @@ function endings(
 async function beamSearch(
   decoder: SearchDecoder,
   prompts: readonly (readonly number[])[],
+  rows: SearchRows,
+  ends: Endings,
   options: SearchOptions,
 ): Promise<GeneratedTokens[]> {
   const { config, signal } = options;
-  const ends = endings(decoder, options);
-  const rows = await decoder.start(prompts);
   const items = prompts.map((prompt, row) => begin(prompt, row, rows, decoder, options));
   let open = items;
   while (open.length > 0) {
@@ -191,13 +203,7 @@ function begin(prompt: readonly number[], row: number, rows: SearchRows, decoder
 
 const NEVER = -1e9;
 
-async function step(
-  item: Item,
-  rows: SearchRows,
-  decoder: SearchDecoder,
-  options: SearchOptions,
-  ends: ReturnType<typeof endings>,
-): Promise<void> {
+async function step(item: Item, rows: SearchRows, decoder: SearchDecoder, options: SearchOptions, ends: Endings): Promise<void> {
   const { config } = options;
   const { num_beams, length_penalty, early_stopping } = config;
   const candidates = await Promise.all(

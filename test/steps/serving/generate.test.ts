@@ -93,6 +93,28 @@ test('errors of a request are reported with their place', async () => {
   expect(await streamed({ prompt: '' })).toEqual([['error', { error: { message: 'the prompt is empty' } }]]);
 });
 
+test('requests at the same time have the texts that they have alone, and a short one does not wait for a long one', async () => {
+  const bodies = Array.from({ length: 6 }, (_, i) => ({
+    prompt: 'Hello '.repeat(1 + 5 * i),
+    max_new_tokens: 4 + i,
+    ...(i % 2 === 1 && { do_sample: true, seed: i }),
+  }));
+  const alone = [];
+  for (const body of bodies) alone.push((await post(body)).texts);
+  const gone = new AbortController();
+  const long = fetch(`${server.url}/generate`, {
+    method: 'POST',
+    headers,
+    body: JSON.stringify({ prompt: 'Hello', max_new_tokens: 3000 }),
+    signal: gone.signal,
+  });
+  const ended = expect(long).rejects.toThrow();
+  expect(await Promise.all(bodies.slice(0, 4).map(async (body) => (await post(body)).texts))).toEqual(alone.slice(0, 4));
+  expect(await Promise.all(bodies.slice(4).map(async (body) => (await post(body)).texts))).toEqual(alone.slice(4));
+  gone.abort();
+  await ended;
+});
+
 test('max_time ends a text', async () => {
   const start = performance.now();
   const { texts } = await post({ prompt: 'Hello', max_new_tokens: 3000, max_time: 0.3 });
@@ -108,11 +130,9 @@ test('a client that disconnects stops the work, whether it waits or streams', as
     gone.end(body);
     await receivedBytes(server.url, body.length);
     gone.destroy();
-    // Otherwise it would wait for 12,000 tokens.
     const next = await post({ prompt: 'Hello', max_new_tokens: 2 });
     expect(next.status).toBe(200);
-    const waiting = await fetch(`${server.url}/metrics`);
-    expect(await waiting.text()).toMatch(/^tunesmith_queue_length 0$/m);
+    await expect.poll(async () => (await fetch(`${server.url}/metrics`)).text(), { timeout: 5000 }).toMatch(/^tunesmith_queue_length 0$/m);
   }
 });
 
@@ -153,8 +173,8 @@ test('an invalid or aborted request does not wait for other texts; one that need
   long.abort();
   await first;
   expect(order).toEqual(['mistake 400', 'long']);
-  const large = await startServer(folder, { port: 0 });
-  const body = JSON.stringify({ prompt: new Array(8).fill('a'.repeat(3999)) });
+  const large = await startServer(folder, { port: 0, limits: { texts: 1000 } });
+  const body = JSON.stringify({ prompt: 'a'.repeat(3999), do_sample: true, num_return_sequences: 250 });
   const refused = await fetch(`${large.url}/generate`, { method: 'POST', headers, body });
   expect([refused.status, await refused.text()]).toEqual([
     400,

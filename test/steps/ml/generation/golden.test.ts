@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { openDecoder } from '../../../../steps/ml/generation/kv-cache.ts';
+import { openDecoder } from '../../../../steps/ml/generation/decoder.ts';
 import { generationConfig } from '../../../../steps/ml/generation/options.ts';
 import { search } from '../../../../steps/ml/generation/search.ts';
 import { loadModel } from '../../../../steps/ml/models/model-folder.ts';

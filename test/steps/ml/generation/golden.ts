@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { openRuntime } from '../../../../steps/ml/device/open.ts';
-import { openDecoder } from '../../../../steps/ml/generation/kv-cache.ts';
+import { openDecoder } from '../../../../steps/ml/generation/decoder.ts';
 import { type GenerationOptions, generationConfig, readGeneration } from '../../../../steps/ml/generation/options.ts';
 import { search } from '../../../../steps/ml/generation/search.ts';
 import { loadModel } from '../../../../steps/ml/models/model-folder.ts';

@@ -1,5 +1,5 @@
 /** A decoder whose scores are a table: the one of test/golden/generation.py. */
-import type { SearchDecoder, SearchRows } from '../../../../steps/ml/generation/kv-cache.ts';
+import type { SearchDecoder, SearchRows } from '../../../../steps/ml/generation/decoder.ts';
 
 export const VOCABULARY = 40;
 
@@ -25,6 +25,7 @@ export function tableDecoder({ context = 1000, steps = [] as number[] } = {}): S
           result.logits = scores();
           steps.push(rows.length);
         },
+        end() {},
       };
       return result;
     },
