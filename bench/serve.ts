@@ -115,7 +115,9 @@ async function bundleOf(weights: string): Promise<string> {
   await saveModel(model, await startModel(model, { task: 'text-classification', labels: ['a', 'b'], seed: 1, say: () => {} }));
   writeFileSync(join(model, 'training.json'), JSON.stringify({ max_length: tokens }));
   const options = { target: 'bundle', name: 'bench', license: 'apache-2.0' } as const;
-  await deploy({ options, inputs: { model }, outputs: { bundle }, threads: 1, log: () => {} });
+  const none = () => {};
+  const silent = { signal: new AbortController().signal, log: none, warn: none, result: none, progress: none };
+  await deploy({ options, inputs: { model }, outputs: { bundle }, threads: 1, ...silent });
   return bundle;
 }
 

@@ -6,10 +6,11 @@ import { join } from 'node:path';
 import { deploy } from '../steps/deploy/deploy.ts';
 import type { TargetName } from '../steps/deploy/targets/targets.ts';
 import type { Started } from './image.ts';
+import { silent } from './steps/rig.ts';
 
 export async function deployFor(target: TargetName, model: string, name = 'Tiny mails'): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), `tunesmith-${target}-`));
-  await deploy({ options: { target, name, license: 'mit' }, inputs: { model }, outputs: { bundle: folder }, threads: 1, log: () => {} });
+  await deploy({ options: { target, name, license: 'mit' }, inputs: { model }, outputs: { bundle: folder }, threads: 1, ...silent });
   return folder;
 }
 

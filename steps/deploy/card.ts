@@ -9,11 +9,14 @@ import { aModel, isGenerating } from '../ml/models/config.ts';
 import type { Model } from '../ml/models/model-folder.ts';
 import type { Encoding } from '../ml/models/token-dataset.ts';
 import type { Side } from '../ml/models/tokenizer.ts';
+import { type Quantization, TRANSFORMERS_JS_DTYPE } from '../ml/runtime/quantization.ts';
 import { cleaningOf, encodingOf } from '../ml/tasks/encoder.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
 import type { InputAndAnswer, TaskCard } from '../ml/tasks/task.ts';
 import { aboutCalibration, useCalibrated } from './calibration-card.ts';
 import { code, fenced, listOf, oneOf, plain, table } from './markdown.ts';
+import { aboutQuantization } from './quantization-card.ts';
+import type { QuantizationReport } from './quantized.ts';
 
 export interface ModelCard {
   name: string;
@@ -30,7 +33,8 @@ export interface ModelCard {
   /** For masked-lm: the mask token. */
   mask: string | undefined;
   calibration?: ModelCalibration | undefined;
-  metrics?: Metrics;
+  metrics?: Metrics | undefined;
+  quantization?: QuantizationReport | undefined;
 }
 
 /** The report of evaluate. */
@@ -51,7 +55,7 @@ export interface Metrics {
 }
 
 export function modelCard(card: ModelCard): string {
-  const { name, model, training, sources, preprocessing, truncationSide, mask, calibration, metrics } = card;
+  const { name, model, training, sources, preprocessing, truncationSide, mask, calibration, metrics, quantization } = card;
   const encoding: Partial<Encoding> = encodingOf(training);
   const fields = Object.keys(encoding.fields ?? Object.fromEntries(taskKind(model.task).fields.map(({ name }) => [name, name])));
   const cleaning = fields.map((field) => ({ field, steps: cleaningOf(field, { task: model.task, encoding, preprocessing }) }));
@@ -63,11 +67,12 @@ export function modelCard(card: ModelCard): string {
     '## Results',
     ...results(metrics),
     ...(calibration ? aboutCalibration(model, calibration) : []),
+    ...(quantization ? aboutQuantization(quantization, { evaluated: metrics !== undefined, onnx: !isGenerating(model.task) }) : []),
     '## Preprocessing',
     ...whatIsDone(cleaning),
     ...whatIsRead(model, encoding, truncationSide),
     '## Use',
-    ...use(model, { cleaned, mask, calibration, ...encoding }),
+    ...use(model, { cleaned, mask, calibration, quantize: quantization?.quantize, ...encoding }),
     '## Training data',
     ...trainingData(sources),
     '## Training',
@@ -212,7 +217,12 @@ function cleaningSteps(options: CleaningOptions): string[] {
   ];
 }
 
-type Usage = Partial<Encoding> & { cleaned: boolean; mask: string | undefined; calibration: ModelCalibration | undefined };
+interface Usage extends Partial<Encoding> {
+  cleaned: boolean;
+  mask: string | undefined;
+  calibration: ModelCalibration | undefined;
+  quantize: Quantization | undefined;
+}
 
 function use(model: Model, usage: Usage): string[] {
   const { card } = taskKind(model.task);
@@ -230,7 +240,7 @@ function use(model: Model, usage: Usage): string[] {
     ),
     ...(cleaned ? [PREPROCESS_FIRST] : []),
     calibration ? useCalibrated(model, calibration, input, card.pythonArguments?.(usage) ?? '') : useInPython(card, input, usage),
-    ...(runsInTransformersJs(model) ? [...(calibration ? [UNCALIBRATED] : []), useInTransformersJs(model, card, input, pairs)] : []),
+    ...(runsInTransformersJs(model) ? [...(calibration ? [UNCALIBRATED] : []), useInTransformersJs(model, card, input, usage)] : []),
   ];
 }
 
@@ -253,17 +263,23 @@ function useInPython(
 const loading = (loader: string): string =>
   `from transformers import ${loader}, AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained(".")\nmodel = ${loader}.from_pretrained(".")`;
 
-function useInTransformersJs(model: Model, { hubTask, topK }: TaskCard, input: InputAndAnswer['input'], pairs?: boolean): string {
+function useInTransformersJs(
+  model: Model,
+  { hubTask, topK }: TaskCard,
+  input: InputAndAnswer['input'],
+  { pairs, quantize }: Usage,
+): string {
+  const dtype = quantize ? TRANSFORMERS_JS_DTYPE[quantize] : 'fp32';
   const [text, pair] = pairs ? ['a text', "text_pair: 'another text', "] : [input, ''];
   // The pipeline of transformers.js takes only one text, and converts the output of a regression to a probability.
   return pairs || model.problem === 'regression'
     ? fenced(
         'js',
-        `import { AutoModelForSequenceClassification, AutoTokenizer } from '@huggingface/transformers';\n\nconst tokenizer = await AutoTokenizer.from_pretrained('path/of/this/folder');\nconst model = await AutoModelForSequenceClassification.from_pretrained('path/of/this/folder', { dtype: 'fp32' });\nconst { logits } = await model(tokenizer('${text}', { ${pair}truncation: true }));`,
+        `import { AutoModelForSequenceClassification, AutoTokenizer } from '@huggingface/transformers';\n\nconst tokenizer = await AutoTokenizer.from_pretrained('path/of/this/folder');\nconst model = await AutoModelForSequenceClassification.from_pretrained('path/of/this/folder', { dtype: '${dtype}' });\nconst { logits } = await model(tokenizer('${text}', { ${pair}truncation: true }));`,
       )
     : fenced(
         'js',
-        `import { pipeline } from '@huggingface/transformers';\n\nconst model = await pipeline('${hubTask}', 'path/of/this/folder', { dtype: 'fp32' });\nawait model(${
+        `import { pipeline } from '@huggingface/transformers';\n\nconst model = await pipeline('${hubTask}', 'path/of/this/folder', { dtype: '${dtype}' });\nawait model(${
           typeof input === 'string'
             ? `'${input}'`
             : Object.values(input)

@@ -3,32 +3,28 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { type OptionsOf, type StepContext, StepError } from '../../engine/contract/step.ts';
+import { StepError } from '../../engine/contract/step.ts';
 import { carryPreprocessing, readPreprocessing } from '../ml/data/preprocessing.ts';
 import { carrySources, readSources } from '../ml/data/table.ts';
-import { openRuntime } from '../ml/device/open.ts';
 import { carryCalibration, readCalibration } from '../ml/models/calibration.ts';
 import { isGenerating } from '../ml/models/config.ts';
 import { modelOnnx } from '../ml/models/family.ts';
 import { type FloatType, sharedFloatType } from '../ml/models/float-types.ts';
 import { listed } from '../ml/models/json.ts';
-import { copyGenerationConfig, loadModel, type Model, saveModel } from '../ml/models/model-folder.ts';
-import { random } from '../ml/models/random.ts';
+import { copyGenerationConfig, loadModel, saveModel } from '../ml/models/model-folder.ts';
 import { openWeights } from '../ml/models/safetensors.ts';
 import { copyTokenizer } from '../ml/models/tokenizer.ts';
-import * as ort from '../ml/runtime/onnx/library.ts';
-import type { HostTensors } from '../ml/runtime/runtime.ts';
+import { ONNX_FILES } from '../ml/runtime/quantization.ts';
 import { openEncoder, readEncoding } from '../ml/tasks/encoder.ts';
 import { type Metrics, modelCard } from './card.ts';
-import type step from './step.ts';
+import { checkOnnx } from './check-onnx.ts';
+import { type DeployContext, declareDtype, prepareQuantization, quantizeBundle } from './quantized.ts';
 import { bundleIn, writeTarget } from './targets/targets.ts';
 
-type Context = Pick<StepContext, 'inputs' | 'outputs' | 'threads' | 'log'> & {
-  options: OptionsOf<NonNullable<typeof step.options>>;
-};
-
-export async function deploy({ options, inputs, outputs, threads, log }: Context): Promise<void> {
-  const bundle = bundleIn(outputs.bundle!, options.target);
+export async function deploy(context: DeployContext): Promise<void> {
+  const { options, inputs, outputs, threads, log } = context;
+  const { quantize, target = 'bundle' } = options;
+  const bundle = bundleIn(outputs.bundle!, target);
   const model = await loadModel(inputs.model);
   const name = options.name ?? model.task;
   const training = { ...(await readJson(path.join(inputs.model, 'training.json'))), name };
@@ -45,25 +41,31 @@ export async function deploy({ options, inputs, outputs, threads, log }: Context
     padTokenId: model.config.pad_token_id,
   });
 
-  await saveModel(bundle, model, model.weights, await floatTypeOf(inputs.model));
+  const comparison = await prepareQuantization(context, model);
+  await saveModel(bundle, model, model.weights, quantize === 'fp16' ? 'float16' : await floatTypeOf(inputs.model));
+  await declareDtype(bundle, quantize);
   await copyTokenizer(inputs.model, bundle);
   await carryPreprocessing(inputs.model, bundle);
   await carrySources(inputs.model, bundle);
   await carryCalibration(inputs.model, bundle);
   await writeJson(path.join(bundle, 'training.json'), training);
-  const metrics = inputs.metrics && (await readMetrics(inputs.metrics));
+  const metrics = inputs.metrics === undefined ? undefined : await readMetrics(inputs.metrics);
   if (metrics) await writeJson(path.join(bundle, 'metrics.json'), metrics);
 
+  let onnx: Uint8Array | undefined;
   if (isGenerating(model.task)) {
     // Generating models run from their weights: an ONNX export has no KV cache and would read the whole text again
     // for each token.
     await copyGenerationConfig(inputs.model, bundle);
   } else {
-    const onnx = modelOnnx(model);
+    onnx = modelOnnx(model);
     await checkOnnx(onnx, model, threads);
-    await mkdir(path.join(bundle, 'onnx'));
-    await writeFile(path.join(bundle, 'onnx', 'model.onnx'), onnx);
+    if (!quantize) {
+      await mkdir(path.join(bundle, 'onnx'));
+      await writeFile(path.join(bundle, ONNX_FILES.fp32), onnx);
+    }
   }
+  const quantization = quantize && (await quantizeBundle(context, bundle, { model, quantize, float32: onnx, comparison }));
 
   await writeFile(
     path.join(bundle, 'README.md'),
@@ -78,9 +80,10 @@ export async function deploy({ options, inputs, outputs, threads, log }: Context
       mask: mask?.token,
       calibration,
       metrics,
+      quantization,
     }),
   );
-  await writeTarget(outputs.bundle!, options.target);
+  await writeTarget(outputs.bundle!, target);
   const { size } = await stat(path.join(bundle, 'model.safetensors'));
   log(
     `${name}: ${model.family.type} for ${model.task}${model.labels.length > 0 ? `, labels ${listed(model.labels)}` : ''}, ${(size / 1e6).toFixed(1)} MB${isGenerating(model.task) ? '' : '; the ONNX model agrees with it'}`,
@@ -117,65 +120,4 @@ async function readJson(file: string): Promise<Record<string, any> | undefined> 
   } catch (error) {
     throw new StepError(`${path.basename(file)} is not JSON: ${(error as Error).message}`);
   }
-}
-
-/**
- * Compares an exported ONNX model with the original on batches of several shapes: an error in the derived shapes would
- * silently give wrong answers. @throws if the two differ, which is a bug in the export that no user can fix
- */
-export async function checkOnnx(onnx: Uint8Array, model: Model, threads: number): Promise<void> {
-  const session = await ort.InferenceSession.create(onnx, { intraOpNumThreads: threads, logSeverityLevel: 3 });
-  const inference = (await openRuntime('onnx', { threads })).inference(model.program, model.weights);
-  try {
-    const longest = model.family.maxLength(model.config);
-    for (const lengths of [[1], [5, 9, 2], [Math.min(longest, 128), 40]]) {
-      const inputs = randomBatch(
-        lengths.map((length) => Math.min(length, longest)),
-        model.config.vocab_size,
-      );
-      const expected = await inference.run(inputs);
-      const outputs = await session.run(feeds(inputs, session.inputNames));
-      for (const name of session.outputNames) {
-        const own = expected[name]!.data as Float32Array;
-        const exported = outputs[name]!.data as Float32Array;
-        const difference = norm(own.map((value, i) => value - exported[i]!)) / norm(own);
-        // Not `>`: NaN must count as a difference too.
-        if (!(difference <= tolerance))
-          throw new Error(`the ONNX export differs from the model: ${name} of ${lengths.length} rows differ by ${difference}`);
-      }
-    }
-  } finally {
-    await inference.dispose();
-    await session.release();
-  }
-}
-
-/** Float32 sums in another order differ by less; a wrong shape or axis differs by far more. */
-const tolerance = 1e-4;
-
-/** Rows of random ids, padded to the longest. */
-function randomBatch(lengths: number[], vocabulary: number): HostTensors {
-  const width = Math.max(...lengths);
-  const shape = [lengths.length, width];
-  const uniform = random('check', ...lengths);
-  const fill = (valueAt: (row: number, i: number) => number) => ({
-    dtype: 'int32' as const,
-    shape,
-    data: Int32Array.from({ length: lengths.length * width }, (_, at) => valueAt(Math.floor(at / width), at % width)),
-  });
-  return {
-    input_ids: fill((row, i) => (i < lengths[row]! ? Math.floor(uniform() * vocabulary) : 0)),
-    attention_mask: fill((row, i) => (i < lengths[row]! ? 1 : 0)),
-    token_type_ids: fill(() => 0),
-  };
-}
-
-function feeds(inputs: HostTensors, names: readonly string[]): Record<string, ort.Tensor> {
-  return Object.fromEntries(
-    names.map((name) => [name, new ort.Tensor('int64', BigInt64Array.from(inputs[name]!.data as Int32Array, BigInt), inputs[name]!.shape)]),
-  );
-}
-
-function norm(values: Float32Array): number {
-  return Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
 }

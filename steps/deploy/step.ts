@@ -1,5 +1,26 @@
 /** deploy: packs a trained model into a bundle for `tunesmith serve` and `tunesmith predict`. */
 import { aliasesOf, declareStep } from '../../engine/contract/step.ts';
+import { isGenerating } from '../ml/models/config.ts';
+import { QUANTIZATIONS } from '../ml/runtime/quantization.ts';
+import { tokensAhead } from '../ml/tasks/metrics.ts';
+
+const UNUSED_TOKENS = {
+  option: 'tokens',
+  message: '`tokens` has no effect without `quantize`',
+  hint: 'Set `quantize`, or remove `tokens`.',
+};
+
+const MISSING_TOKENS = {
+  option: 'max_loss',
+  message: '`max_loss` needs the input `tokens`',
+  hint: 'Give the `tokens` of the tokenize step that the model was trained on.',
+};
+
+/** Why a model that generates text has no int8. */
+export const NOT_GENERATING = {
+  message: '`quantize: int8` does not apply to models that generate text: they run from their weights, not from an ONNX model',
+  hint: 'Use `quantize: fp16`, which halves the file of the weights.',
+};
 
 export default declareStep({
   name: 'deploy',
@@ -24,13 +45,27 @@ export default declareStep({
       pattern: '^[a-z0-9][a-z0-9.-]*$',
       description: 'The licence of the model, as on the Hugging Face hub, e.g. `apache-2.0`.',
     },
+    quantize: {
+      enum: QUANTIZATIONS,
+      description:
+        'Stores the weights in fewer bits. `int8` makes the ONNX model a quarter of its size and faster: products are computed in 8 bits (dynamic quantization, a scale for each column). `fp16` halves it, and computes in float32 as before. Give `tokens`, so that the change on the validation split is measured.',
+    },
+    max_loss: {
+      type: 'number',
+      minimum: 0,
+      description:
+        'The most that the main metric of the task (accuracy, for most) may get worse on the validation split through `quantize`, such as 0.005. Otherwise the step fails.',
+    },
   },
-  optional: ['name', 'license'],
+  optional: ['name', 'license', 'quantize', 'max_loss'],
   aliases: aliasesOf({
     license: 'licence',
     name: 'model_name model_id hub_model_id',
     target: 'format type',
     model: 'model_path checkpoint',
+    quantize: 'quantization quantized quantise dtype precision',
+    max_loss: 'max_accuracy_loss max_drop tolerance',
+    tokens: 'eval_dataset tokenized_dataset validation',
   }),
   inputs: {
     model: { kind: 'folder', description: 'A trained model.' },
@@ -39,10 +74,38 @@ export default declareStep({
       optional: true,
       description: 'The metrics of `evaluate` or the choice of `select`, which the model card shows.',
     },
+    tokens: {
+      kind: 'folder',
+      optional: true,
+      description: 'For `quantize`: the tokens of a tokenize step. Their validation split shows what it changes.',
+    },
+    data: {
+      kind: 'folder',
+      optional: true,
+      description: 'The data that the tokens were made of. Only a model with thresholds for the groups of a column needs them.',
+    },
   },
   outputs: {
     bundle: { kind: 'folder', description: 'A model folder that is ready to serve.' },
   },
   libraries: ['@tensorflow/tfjs', 'onnxruntime-node'],
   threads: 'all',
+  check: ({ quantize, max_loss }) =>
+    max_loss !== undefined && quantize === undefined
+      ? [{ option: 'max_loss', message: '`max_loss` applies only to `quantize`', hint: 'Set `quantize`, or remove `max_loss`.' }]
+      : [],
+  foresee: {
+    reads: ['tokens'],
+    check({ quantize, max_loss }, { tokens }, paths) {
+      const given = tokens !== undefined || paths.tokens !== undefined;
+      if (quantize === undefined) return given ? [UNUSED_TOKENS] : [];
+      if (!given) return max_loss === undefined ? [] : [MISSING_TOKENS];
+      const ahead = tokensAhead(tokens);
+      if (!ahead) return [];
+      if (quantize === 'int8' && isGenerating(ahead.task)) return [{ option: 'quantize', ...NOT_GENERATING }];
+      if (ahead.splits && !ahead.splits.includes('validation'))
+        return [{ option: 'tokens', message: 'the tokens have no split "validation"', hint: 'Make it with `ratios` of split.' }];
+      return [];
+    },
+  },
 });

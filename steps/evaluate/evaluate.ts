@@ -4,7 +4,9 @@
  */
 
 import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import { type ContextOf, type Json, StepError } from '../../engine/contract/step.ts';
+import { servedFile } from '../ml/answering/bundle.ts';
 import { readPreprocessing } from '../ml/data/preprocessing.ts';
 import { openRuntime } from '../ml/device/open.ts';
 import { type GeneratedTexts, writtenTexts } from '../ml/generation/evaluate-generated.ts';
@@ -17,11 +19,13 @@ import { calibrationInWords, type ModelCalibration, readCalibration } from '../m
 import { oneLabel } from '../ml/models/config.ts';
 import { loadModel, type Model } from '../ml/models/model-folder.ts';
 import { openSplit, readTokensInfo, type Split, type TokensInfo } from '../ml/models/token-dataset.ts';
+import { openModelFile } from '../ml/runtime/onnx/model-file.ts';
+import { ONNX_FILES } from '../ml/runtime/quantization.ts';
 import type { Runtime } from '../ml/runtime/runtime.ts';
 import { cleaningOf, readEncoding } from '../ml/tasks/encoder.ts';
 import { evaluateSplit } from '../ml/tasks/evaluation.ts';
 import { checkFit, intoModel } from '../ml/tasks/fit.ts';
-import { readGroups } from '../ml/tasks/groups.ts';
+import { groupOfExamples } from '../ml/tasks/groups.ts';
 import { betterOf, evaluationMetrics, meansNothing } from '../ml/tasks/metrics.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
 import { allRows, intervalsOf, readUnits, unitsIn } from '../ml/tasks/resampling.ts';
@@ -97,7 +101,15 @@ async function openSubject(context: Context): Promise<Subject> {
     );
   const calibration = await readCalibration(inputs.model, model);
   if (calibration) log(`calibrated scores: ${calibrationInWords(calibration)}`);
-  const subject = { info, split, model, calibration, units, group: await groupsOf(split, calibration, inputs.data), ...metrics };
+  const subject = {
+    info,
+    split,
+    model,
+    calibration,
+    units,
+    group: await groupOfExamples(split, calibration, inputs.data, 'evaluate'),
+    ...metrics,
+  };
   await checkAhead(context, plannedFor(subject));
   return subject;
 }
@@ -135,19 +147,6 @@ const comparedIn = ({ info, split, model, names, ofTexts }: Pick<Subject, 'info'
   split,
 });
 
-/** For a model whose thresholds depend on a column of the data. */
-async function groupsOf(split: Split, calibration: ModelCalibration | undefined, data: string | undefined): Promise<Subject['group']> {
-  const column = calibration?.group;
-  if (column === undefined) return undefined;
-  if (data === undefined)
-    throw new StepError(
-      `the thresholds of the model depend on the column \`${column}\`, so evaluate needs the input \`data\``,
-      'Give the `data` that the tokens were made of.',
-    );
-  const { names, of } = await readGroups(split, data, column, 'data');
-  return (example) => names[of[example]!];
-}
-
 const generatedTexts = (
   { options, inputs, signal, progress }: Context,
   { info, split, model, ofTexts }: Subject,
@@ -165,9 +164,13 @@ const generatedTexts = (
 
 /** Runs the model over the split and writes the predictions. */
 async function measured(context: Context, subject: Subject, runtime: Runtime, generated: GeneratedTexts | undefined): Promise<Evaluation> {
-  const { options, inputs, outputs, signal, warn, progress } = context;
+  const { options, inputs, outputs, signal, log, warn, progress } = context;
   const { info, split, model, names } = subject;
-  const inference = runtime.inference(model.program, model.weights, model.axes);
+  const file = servedFile(inputs.model) === 'int8' ? ONNX_FILES.int8 : undefined;
+  if (file) log(`${file} answers, as in predict and serve`);
+  const inference = file
+    ? await openModelFile(path.join(inputs.model, file), context.threads)
+    : runtime.inference(model.program, model.weights, model.axes);
   const predictions = await Predictions.open(outputs.predictions!);
   const texts = generated && columnsOfTexts(generated);
   let row = 0;

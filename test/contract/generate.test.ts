@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { deploy } from '../../steps/deploy/deploy.ts';
 import { type Project, project } from '../rig.ts';
+import { silent } from '../steps/rig.ts';
 import { lines, randomModel } from './writer.ts';
 
 const golden = join(import.meta.dirname, '../golden');
@@ -55,7 +56,7 @@ test('one prompt: only the text, with the defaults of the model folder, from the
   expect(shown).toMatchObject({ code: 0, stdout: `${fromFile!.text}\n`, stderr: '' });
 
   const options = { target: 'bundle', name: 'writer', license: 'apache-2.0' } as const;
-  await deploy({ options, inputs: { model: p.path('model') }, outputs: { bundle: p.path('bundle') }, threads: 1, log: () => {} });
+  await deploy({ options, inputs: { model: p.path('model') }, outputs: { bundle: p.path('bundle') }, threads: 1, ...silent });
   expect(p.exists('bundle/onnx')).toBe(false);
   expect(p.read('bundle/README.md')).toContain('npx tunesmith generate .');
   expect((await p.run('generate', 'bundle', 'Hello there')).stdout).toBe(shown.stdout);

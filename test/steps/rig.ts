@@ -73,6 +73,11 @@ export async function ranStep(
   return ran;
 }
 
+const none = () => {};
+
+/** For calls of a step's function without the rig: nothing is reported. */
+export const silent = { signal: new AbortController().signal, log: none, warn: none, result: none, progress: none };
+
 /** A data artifact with these rows. Columns are those of the first row; all of one type. */
 export async function table(rows: object[]): Promise<string> {
   const folder = temporary();

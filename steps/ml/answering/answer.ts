@@ -6,6 +6,7 @@ import { StepError } from '../../../engine/contract/step.ts';
 import { outputsOf } from '../models/config.ts';
 import { checkVocabulary, type Sequence } from '../models/tokenizer.ts';
 import * as ort from '../runtime/onnx/library.ts';
+import { ONNX_FILES } from '../runtime/quantization.ts';
 import { type EncodedInput, openEncoder } from '../tasks/encoder.ts';
 import { taskKind } from '../tasks/registry.ts';
 import type { Answering, Input, Outputs } from '../tasks/task.ts';
@@ -38,8 +39,14 @@ export async function openAnswer(bundle: Bundle, threads: number) {
 
     /** The outputs of the model for these sequences, of one input or of several, in one run. */
     async run(sequences: readonly Sequence[]): Promise<unknown[]> {
-      const outputs = await runModel(session, sequences, bundle);
-      return sequences.map((sequence, row) => kind.read(outputs, row, sequence, answering));
+      // Dynamic quantization takes the scale of all numbers of a run: other sequences would change the answer.
+      const runs = bundle.quantization === 'int8' ? sequences.map((sequence) => [sequence]) : [sequences];
+      const results: unknown[] = [];
+      for (const run of runs) {
+        const outputs = await runModel(session, run, bundle);
+        results.push(...run.map((sequence, row) => kind.read(outputs, row, sequence, answering)));
+      }
+      return results;
     },
 
     /** The answer to an input, from the outputs for its sequences. */
@@ -83,7 +90,7 @@ function longest({ typeIds }: Sequence, { encoding, vocabulary, padTokenId }: Bu
 /** The input names of the models that Hugging Face and tunesmith export. */
 const knownInputs = ['input_ids', 'attention_mask', 'token_type_ids'];
 
-async function openSession({ model, folder, labels, task }: Bundle, threads: number): Promise<ort.InferenceSession> {
+async function openSession({ model, folder, labels, task, quantization }: Bundle, threads: number): Promise<ort.InferenceSession> {
   const options: ort.InferenceSession.SessionOptions = {
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
@@ -100,7 +107,7 @@ async function openSession({ model, folder, labels, task }: Bundle, threads: num
     const reason = (error as Error).message.split('\n', 1)[0];
     throw new StepError(
       `the ONNX model of ${folder} cannot be opened: ${reason}`,
-      'onnx/model.onnx may be truncated: copy or deploy the bundle again.',
+      `${ONNX_FILES[quantization ?? 'fp32']} may be truncated: copy or deploy the bundle again.`,
     );
   }
   const unknown = session.inputNames.find((name) => !knownInputs.includes(name));
@@ -122,7 +129,11 @@ async function openSession({ model, folder, labels, task }: Bundle, threads: num
   return session;
 }
 
-async function runModel(session: ort.InferenceSession, sequences: readonly Sequence[], { folder, padTokenId }: Bundle): Promise<Outputs> {
+async function runModel(
+  session: ort.InferenceSession,
+  sequences: readonly Sequence[],
+  { folder, padTokenId, quantization }: Bundle,
+): Promise<Outputs> {
   const width = Math.max(1, ...sequences.map(({ ids }) => ids.length));
   const integers = (valuesOf: (sequence: Sequence) => number[], padding: number) => {
     // int64, written as pairs of int32: ten times as fast as through BigInt.
@@ -142,7 +153,7 @@ async function runModel(session: ort.InferenceSession, sequences: readonly Seque
   const outputs = await session.run(feeds).catch((error: Error) => {
     throw new StepError(
       `the ONNX model of ${folder} cannot read a batch of ${sequences.length} × ${width} tokens: ${error.message.split('\n', 1)[0]}`,
-      'onnx/model.onnx, config.json and tokenizer.json must belong to one model: deploy the bundle again.',
+      `${ONNX_FILES[quantization ?? 'fp32']}, config.json and tokenizer.json must belong to one model: deploy the bundle again.`,
     );
   });
   return Object.fromEntries(Object.entries(outputs).map(([name, { data, dims }]) => [name, { data: data as Float32Array, shape: dims }]));

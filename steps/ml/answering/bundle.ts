@@ -9,6 +9,7 @@ import { type ConfigFile, isGenerating, labelsOf, type ProblemType, problemOf, t
 import { isPointer, unresolvedPointer } from '../models/pointer.ts';
 import type { Encoding } from '../models/token-dataset.ts';
 import { tokenizerJson } from '../models/tokenizer-json.ts';
+import { ONNX_FILES, type Quantization } from '../runtime/quantization.ts';
 import { readEncoding } from '../tasks/encoder.ts';
 import { taskKind } from '../tasks/registry.ts';
 import type { Field, TaskKind } from '../tasks/task.ts';
@@ -34,7 +35,10 @@ export interface Bundle {
   vocabulary: number | undefined;
   /** The ONNX model: a file's path, or its bytes. Generating models have none: they run from the folder's weights. */
   model: string | Uint8Array;
+  /** What the weights take in memory. */
   modelBytes: number;
+  /** How the weights of the ONNX model are stored; undefined for float32. */
+  quantization: Quantization | undefined;
 }
 
 export async function openBundle(given: string): Promise<Bundle> {
@@ -64,7 +68,8 @@ export async function openBundle(given: string): Promise<Bundle> {
   const encoding = await readEncoding(folder);
   const problem = problemOf(config, labels);
   const calibration = await readCalibration(folder, { task, problem, labels });
-  const model = isGenerating(task) ? '' : lacks(onnxFile) ? await exportModel(folder) : path.join(folder, onnxFile);
+  const served = isGenerating(task) ? undefined : servedFile(folder);
+  const model = isGenerating(task) ? '' : served ? path.join(folder, ONNX_FILES[served]) : await exportModel(folder);
   return {
     folder,
     name: typeof training?.name === 'string' ? training.name : path.basename(folder),
@@ -78,7 +83,8 @@ export async function openBundle(given: string): Promise<Bundle> {
     vocabulary: typeof config.vocab_size === 'number' ? config.vocab_size : undefined,
     padTokenId: typeof config.pad_token_id === 'number' ? config.pad_token_id : 0,
     model,
-    modelBytes: typeof model === 'string' ? (model === '' ? 0 : (await stat(model)).size) : model.byteLength,
+    modelBytes: await bytesInMemory(model, served),
+    quantization: served === 'fp32' ? undefined : served,
   };
 }
 
@@ -86,6 +92,16 @@ export async function openBundle(given: string): Promise<Bundle> {
 function bundleIn(folder: string): string {
   const within = path.join(folder, 'bundle');
   return !existsSync(path.join(folder, 'config.json')) && existsSync(path.join(within, 'config.json')) ? within : folder;
+}
+
+/** Which ONNX model of the folder answers; undefined if it has none. A bundle has one of them. */
+export const servedFile = (folder: string): keyof typeof ONNX_FILES | undefined =>
+  (['fp32', 'int8', 'fp16'] as const).find((type) => existsSync(path.join(folder, ONNX_FILES[type])));
+
+/** onnxruntime converts weights in float16 to float32. */
+async function bytesInMemory(model: string | Uint8Array, type: keyof typeof ONNX_FILES | undefined): Promise<number> {
+  const bytes = typeof model === 'string' ? (model === '' ? 0 : (await stat(model)).size) : model.byteLength;
+  return type === 'fp16' ? 2 * bytes : bytes;
 }
 
 /** The optional files of the folder; damage is detected before the first request. */
@@ -96,6 +112,7 @@ const jsonFiles = [
   'special_tokens_map.json',
   'generation_config.json',
   'metrics.json',
+  'quantization.json',
 ];
 
 /** For a text classifier from elsewhere it is unknown whether it was trained on pairs: it accepts both forms. */
@@ -119,8 +136,6 @@ export function tokensOfRun({ task, vocabulary = 0 }: Bundle, usual: number): nu
 
 /** 16 MB. */
 const mostScores = 1 << 22;
-
-const onnxFile = path.join('onnx', 'model.onnx');
 
 /** As in training; for other models the limit of the tokenizer, or of the model's positions. */
 async function maxLengthOf(folder: string, config: ConfigFile, encoding: Partial<Encoding>): Promise<number> {

@@ -13,6 +13,7 @@ import {
   vocabularyCrossEntropy,
   vocabularyPredictions,
 } from '../runtime/ops.ts';
+import type { Quantization } from '../runtime/quantization.ts';
 import type { Axes, Dropout, HostTensors, Program } from '../runtime/runtime.ts';
 import { tf } from '../runtime/tfjs.ts';
 import {
@@ -295,5 +296,7 @@ export function decodingOf<C extends Config>({ family, config }: { family: Famil
 }
 
 /** A trained model as an ONNX file: inputs int64 [batch, sequence], outputs float32, with the names that Hugging Face uses. */
-export const modelOnnx = ({ program, weights, task }: { program: Program; weights: HostTensors; task: Task }): Uint8Array =>
-  exportOnnx(program, weights, { outputs: outputsOf(task) });
+export const modelOnnx = (
+  { program, weights, task }: { program: Program; weights: HostTensors; task: Task },
+  quantize?: Quantization,
+): Uint8Array => exportOnnx(program, weights, { outputs: outputsOf(task), quantize });

@@ -1,6 +1,7 @@
 /** The floating-point types in which weights are stored, and rounding to them. */
 
 import { StepError } from '../../../engine/contract/step.ts';
+import { halvesOf, TOO_LARGE_FOR_FLOAT16, toBfloat16, toFloat16 } from '../runtime/half-precision.ts';
 import type { ConfigFile } from './config.ts';
 import { type StoredTensor, toFloat32 } from './safetensors.ts';
 
@@ -50,30 +51,4 @@ export function withFloatType(file: ConfigFile, type: FloatType): ConfigFile {
 }
 
 /** Numbers from here on round to infinity: half a step above the largest number of the type. */
-const LARGEST: Record<FloatType, number> = { float32: Infinity, float16: 65520, bfloat16: 2 ** 128 - 2 ** 119 };
-
-function halvesOf(values: Float32Array, round: (bits: number) => number): Uint16Array {
-  const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  const halves = new Uint16Array(words.length);
-  for (let i = 0; i < words.length; i++) halves[i] = round(words[i]!);
-  return halves;
-}
-
-/** The bits of a finite float32 → those of the bfloat16. Half of the last bit is added; one less if the last bit that stays is even. */
-const toBfloat16 = (bits: number): number => (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
-
-function toFloat16(bits: number): number {
-  const sign = (bits >>> 16) & 0x8000;
-  const size = bits & 0x7fffffff;
-  // The exponent's bias is 112 less.
-  if (size >= SMALLEST_NORMAL) return sign | (((size + 0xfff + ((size >>> 13) & 1)) >>> 13) - (112 << 10));
-  WORD[0] = size;
-  // A sum with 2^52 has no digits after the point.
-  return sign | (VALUE[0]! * 2 ** 24 + 2 ** 52 - 2 ** 52);
-}
-
-const WORD = new Uint32Array(1);
-const VALUE = new Float32Array(WORD.buffer);
-
-/** 2^-14 as the bits of a float32. Smaller float16 are multiples of 2^-24. */
-const SMALLEST_NORMAL = 0x38800000;
+const LARGEST: Record<FloatType, number> = { float32: Infinity, float16: TOO_LARGE_FOR_FLOAT16, bfloat16: 2 ** 128 - 2 ** 119 };

@@ -28,15 +28,18 @@ export function message(writer: MessageWriter, field: number, write: (writer: Me
 
 export type OnnxElementType = DType | 'int64';
 
-/** TensorProto.DataType. */
-const ELEMENT_TYPE: Record<OnnxElementType, number> = { float32: 1, int32: 6, int64: 7, bool: 9 };
+/** The types of weights, beside those of programs. */
+export type OnnxStoredType = OnnxElementType | 'int8' | 'float16';
 
-export const elementType = (dtype: OnnxElementType): number => ELEMENT_TYPE[dtype];
+/** TensorProto.DataType. */
+const ELEMENT_TYPE: Record<OnnxStoredType, number> = { float32: 1, int8: 3, int32: 6, int64: 7, bool: 9, float16: 10 };
+
+export const elementType = (dtype: OnnxStoredType): number => ELEMENT_TYPE[dtype];
 
 export type OnnxAttribute = number | { float: number } | number[] | string;
 
-export interface OnnxTensor extends RawTensor<OnnxElementType> {
-  name?: string;
+export interface OnnxTensor extends RawTensor<OnnxStoredType> {
+  name: string;
 }
 
 interface RawTensor<T> {
@@ -61,7 +64,7 @@ interface InterfaceContent {
   shape: (number | string)[];
 }
 
-interface ModelContent {
+export interface OnnxModel {
   nodes: OnnxNode[];
   initializers: OnnxTensor[];
   inputs: InterfaceContent[];
@@ -69,7 +72,7 @@ interface ModelContent {
   opsets: Record<string, number>;
 }
 
-export function writeOnnxModel({ nodes, initializers, inputs, outputs, opsets }: ModelContent): Uint8Array {
+export function writeOnnxModel({ nodes, initializers, inputs, outputs, opsets }: OnnxModel): Uint8Array {
   const writer = newWriter();
   writer.uint32(tag(1, VARINT)).int64(8); // ir_version of opset 18
   writer.uint32(tag(2, LENGTH)).string('tunesmith');
@@ -107,7 +110,7 @@ function writeOnnxNode(w: MessageWriter, { op, domain, inputs, outputs, attribut
 function writeTensor(w: MessageWriter, { name, dtype, shape, bytes }: OnnxTensor): void {
   for (const n of shape) w.uint32(tag(1, VARINT)).int64(n);
   w.uint32(tag(2, VARINT)).int32(ELEMENT_TYPE[dtype]);
-  if (name) w.uint32(tag(8, LENGTH)).string(name);
+  w.uint32(tag(8, LENGTH)).string(name);
   w.uint32(tag(9, LENGTH)).bytes(bytes);
 }
 

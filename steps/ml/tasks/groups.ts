@@ -4,6 +4,7 @@ import { StepError } from '../../../engine/contract/step.ts';
 import { BIGINT, Database, VARCHAR } from '../data/database.ts';
 import { quote } from '../data/sql.ts';
 import { requireColumn, tableOf } from '../data/table.ts';
+import type { ModelCalibration } from '../models/calibration.ts';
 import type { Split } from '../models/token-dataset.ts';
 
 export interface Groups {
@@ -51,6 +52,24 @@ export async function readGroups(split: Pick<Split, 'rows' | 'examples'>, data: 
   } finally {
     database.close();
   }
+}
+
+/** For a model whose thresholds depend on a column of the data: its value of each example, by the example's index. `step`: for messages. */
+export async function groupOfExamples(
+  split: Pick<Split, 'rows' | 'examples'>,
+  calibration: ModelCalibration | undefined,
+  data: string | undefined,
+  step: string,
+): Promise<((example: number) => string | undefined) | undefined> {
+  const column = calibration?.group;
+  if (column === undefined) return undefined;
+  if (data === undefined)
+    throw new StepError(
+      `the thresholds of the model depend on the column \`${column}\`, so ${step} needs the input \`data\``,
+      'Give the `data` that the tokens were made of.',
+    );
+  const { names, of } = await readGroups(split, data, column, 'data');
+  return (example) => names[of[example]!];
 }
 
 function typeOf(type: string): Groups['type'] {

@@ -36,6 +36,12 @@ interface TaskMetrics {
 export const taskMetrics = (task: Task, problem: ProblemType, labels?: readonly string[]): TaskMetrics =>
   OF_TASK[task]?.(problem, labels) ?? { known: LANGUAGE_METRICS, usual: LANGUAGE_METRICS };
 
+/** The metric that stands for the others: F1 of entities and answers, otherwise the first one, such as accuracy. */
+export function mainMetric(task: Task, problem: ProblemType, labels: readonly string[]): string {
+  const { usual } = taskMetrics(task, problem, labels);
+  return task !== 'text-classification' && usual.includes('f1') ? 'f1' : usual[0]!;
+}
+
 /** The tasks whose metrics are not those of language models. */
 const OF_TASK: { [T in Task]?: (problem: ProblemType, labels?: readonly string[]) => TaskMetrics } = {
   'text-classification'(problem, labels) {

@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { parse } from 'yaml';
-import { checkOnnx } from '../../../steps/deploy/deploy.ts';
+import { checkOnnx } from '../../../steps/deploy/check-onnx.ts';
 import step from '../../../steps/deploy/step.ts';
 import { modelOnnx } from '../../../steps/ml/models/family.ts';
 import { loadModel } from '../../../steps/ml/models/model-folder.ts';

@@ -9,7 +9,7 @@ import { type CleaningOptions, cleanText } from '../../../steps/ml/data/cleaning
 import { openRuntime } from '../../../steps/ml/device/open.ts';
 import { loadModel, type ModelStart, saveModel, startModel } from '../../../steps/ml/models/model-folder.ts';
 import { openTokenizer } from '../../../steps/ml/models/tokenizer.ts';
-import { temporary } from '../rig.ts';
+import { silent, temporary } from '../rig.ts';
 
 export const maxLength = 24;
 
@@ -40,7 +40,7 @@ export async function makeModel(labels = ['ham', 'spam']): Promise<string> {
 export async function makeBundle(model: string): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'tunesmith-bundle-'));
   const options = { target: 'bundle', name: 'tiny', license: 'apache-2.0' } as const;
-  await deploy({ options, inputs: { model }, outputs: { bundle: folder }, threads: 1, log: () => {} });
+  await deploy({ options, inputs: { model }, outputs: { bundle: folder }, threads: 1, ...silent });
   return folder;
 }
 

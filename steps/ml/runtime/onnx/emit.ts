@@ -9,6 +9,8 @@
 import { type FreeAxis, productOf } from '../dynamic-axes.ts';
 import { type Attributes, type DType, filling, type Graph, isNode, type Node, sameShape, sizeOf, type Value } from '../graph.ts';
 import { elementType, type OnnxAttribute, type OnnxElementType, type OnnxNode, type OnnxTensor, writeOnnxModel } from '../protobuf.ts';
+import type { Quantization } from '../quantization.ts';
+import { quantizeOnnx } from './quantize.ts';
 
 export interface EmitOptions {
   dialect: 'onnxruntime' | 'standard';
@@ -16,6 +18,8 @@ export interface EmitOptions {
   initializers?: Map<Value, Float32Array>;
   /** The free axes of the model, and the twin of the graph. */
   free?: { twin: Graph; axes: FreeAxis[] } | undefined;
+  /** How the weights are stored, which are the inputs with values. */
+  quantize?: Quantization | undefined;
 }
 
 export function emitOnnx(graph: Graph, options: EmitOptions): Uint8Array {
@@ -61,7 +65,7 @@ class Emitter {
 
   model(): Uint8Array {
     const { nodes, inputs, outputs } = this.graph;
-    const { free, initializers } = this.options;
+    const { free, initializers, quantize } = this.options;
     const twin = free?.twin ?? this.graph;
     for (const value of [...outputs.values(), ...nodes.flatMap((node) => node.inputs)]) this.#used.add(value);
     const interfaces = { inputs: [] as any[], outputs: [] as any[] };
@@ -83,7 +87,10 @@ class Emitter {
       interfaces.outputs.push({ name, dtype: value.dtype, shape: this.#axes(value, twin.outputs.get(name)!) });
     }
     const initial = [...this.#initializers.values()];
-    return writeOnnxModel({ nodes: lastFirst(this.#nodes), initializers: initial, ...interfaces, opsets: this.#opsets() });
+    const model = { nodes: lastFirst(this.#nodes), initializers: initial, ...interfaces, opsets: this.#opsets() };
+    if (!quantize) return writeOnnxModel(model);
+    const weights = new Set([...inputs].filter(([, value]) => initializers?.has(value)).map(([name]) => name));
+    return writeOnnxModel(quantizeOnnx(model, quantize, weights));
   }
 
   #opsets(): Record<string, number> {

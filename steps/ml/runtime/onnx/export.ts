@@ -2,6 +2,7 @@
 
 import { traceTwins } from '../dynamic-axes.ts';
 import type { Graph, Value } from '../graph.ts';
+import type { Quantization } from '../quantization.ts';
 import type { Axes, HostTensors, Program } from '../runtime.ts';
 import { named, traceInference } from '../trace.ts';
 import { emitOnnx } from './emit.ts';
@@ -11,12 +12,14 @@ export interface ExportOptions {
   inputs?: Axes;
   /** Outputs to keep. */
   outputs?: readonly string[];
+  /** Store the weights in fewer bits. */
+  quantize?: Quantization | undefined;
 }
 
 export function exportOnnx(
   program: Program,
   weights: HostTensors,
-  { inputs = ENCODER_INPUTS, outputs = ['logits'] }: ExportOptions = {},
+  { inputs = ENCODER_INPUTS, outputs = ['logits'], quantize }: ExportOptions = {},
 ): Uint8Array {
   const bytes = Object.values(weights).reduce((sum, { data }) => sum + data.byteLength, 0);
   if (bytes > LARGEST) {
@@ -38,6 +41,7 @@ export function exportOnnx(
     dialect: 'standard',
     initializers,
     free: { twin: plainlyNamed(twins.twin.graph), axes: twins.axes },
+    quantize,
   });
 }
 
