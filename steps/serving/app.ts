@@ -27,7 +27,9 @@ export interface Served {
 
 export function createApp(served: Served): Hono<Bound> {
   const app = new Hono<Bound>();
-  const routes = served.protocols.flatMap((protocol) => protocol.routes(served.model));
+  const all = served.protocols.flatMap((protocol) => protocol.routes(served.model));
+  // A platform that chooses a path gets it, even if the own protocol has the same.
+  const routes = [...new Map(all.map((route) => [`${route.method} ${route.path}`, route])).values()];
   const methods = methodsByPath(routes);
   app.use((c, next) => {
     c.set('protocols', served.protocols);
@@ -52,7 +54,7 @@ type Bound = { Bindings: HttpBindings; Variables: { protocols: readonly Protocol
 function methodsByPath(routes: readonly ProtocolRoute[]): Map<string, string[]> {
   const methods = new Map<string, string[]>();
   for (const { path, method } of routes) methods.set(path, [...(methods.get(path) ?? []), method]);
-  for (const path of ['/health', '/metrics', '/openapi.json', '/']) methods.set(path, ['GET']);
+  for (const path of ['/health', '/metrics', '/openapi.json', '/']) methods.set(path, [...new Set([...(methods.get(path) ?? []), 'GET'])]);
   return methods;
 }
 

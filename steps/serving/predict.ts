@@ -171,13 +171,13 @@ export function printer(output: Writable): (text: string) => Promise<boolean> {
 
 export type AnswerFormat = 'jsonl' | 'csv';
 
-/** The line of an answer, after the copied columns of its row. In CSV the first line comes with the header. */
-export function answerLines(format: AnswerFormat): (kept: Record<string, Json>, answer: Json) => string {
+/** The line of an answer, after the copied columns of its row. In CSV the first line comes with the header, unless it is left out. */
+export function answerLines(format: AnswerFormat, { header: named = true } = {}): (kept: Record<string, Json>, answer: Json) => string {
   if (format === 'jsonl') return (kept, answer) => `${JSON.stringify(together(kept, answer))}\n`;
   let header: string[] | undefined;
   return (kept, answer) => {
     const cells = cellsOf(together(kept, answer));
-    const first = header === undefined;
+    const first = named && header === undefined;
     header ??= [...cells.keys()];
     const line = header.map((name) => cell(cells.get(name) ?? null)).join(',');
     return first ? `${header.map(cell).join(',')}\n${line}\n` : `${line}\n`;

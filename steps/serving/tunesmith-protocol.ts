@@ -3,11 +3,12 @@
 import type { Context } from 'hono';
 import { StepError } from '../../engine/contract/step.ts';
 import { notTaken } from '../ml/answering/bundle.ts';
-import { checkOptions, type GenerationOptions } from '../ml/generation/options.ts';
+import { checkOptions } from '../ml/generation/options.ts';
 import { isGenerating } from '../ml/models/config.ts';
 import { type Input, itemThatIsNoWord, partOfInput, type TaskKind } from '../ml/tasks/task.ts';
+import { generationWithin } from './generation-limits.ts';
 import type { GenerationRequest } from './generation-thread.ts';
-import { checkCharacters, jsonOf, kindOf, type Limits, RequestRefusal, type Ticket } from './limits.ts';
+import { jsonOf, kindOf, type Limits, RequestRefusal, type Ticket } from './limits.ts';
 import type { Protocol, ProtocolRoute } from './protocol.ts';
 import type { ServedModel } from './served-model.ts';
 import { generating, predicting } from './tunesmith-schemas.ts';
@@ -61,7 +62,7 @@ function inputsOf(body: Buffer, fields: TaskKind['fields']): Input[] | string {
   return read;
 }
 
-function inputOf(given: Record<string, unknown>, fields: TaskKind['fields'], place: string): Input | string {
+export function inputOf(given: Record<string, unknown>, fields: TaskKind['fields'], place: string): Input | string {
   const input: Input = {};
   for (const field of fields) {
     const { name, optional, words, group } = field;
@@ -139,22 +140,8 @@ function writingOf(body: Buffer, limits: Limits): GenerationRequest {
         ? `"prompt[${odd}]" must be a string, not ${kindOf(prompts[odd])}`
         : `"prompt" must be a string or a list of strings, not ${kindOf(prompt)}`,
     );
-  checkCharacters(
-    prompts.map((each) => each.length),
-    limits,
-    (i) => (Array.isArray(prompt) ? `"prompt[${i}]"` : '"prompt"'),
-  );
   if (typeof stream !== 'boolean') throw new RequestRefusal(400, `"stream" must be true or false, not ${kindOf(stream)}`);
   checkOptions(options, (name) => `"${name}"`);
-  return { prompts, stream, options: limited(options, prompts.length, limits), limit: limits.newTokens };
-}
-
-function limited(options: GenerationOptions, prompts: number, { texts, newTokens, seconds }: Limits): GenerationOptions {
-  const { max_new_tokens, max_time = seconds, num_beams = 1, num_return_sequences = 1 } = options;
-  if (max_new_tokens !== undefined && max_new_tokens > newTokens)
-    throw new RequestRefusal(400, `"max_new_tokens" is ${max_new_tokens}, but must be at most ${newTokens} on this server`);
-  const rows = prompts * Math.max(num_beams, num_return_sequences);
-  if (rows > texts)
-    throw new RequestRefusal(413, `prompts times beams or texts makes ${rows} texts at once, but at most ${texts} are allowed`);
-  return { ...options, max_time: Math.min(max_time, seconds) };
+  const nameOf = (i: number) => (Array.isArray(prompt) ? `"prompt[${i}]"` : '"prompt"');
+  return generationWithin({ prompts, stream, options }, limits, nameOf);
 }
