@@ -9,7 +9,7 @@ export default defineConfig({
       'test/engine/contract/address.test.ts',
       'test/engine/run/failed-report.test.ts',
       'test/pipelines/*.test.ts',
-      'test/steps/{baseline,behavior,choose,clean,collect,preview,reduce,report,select,split,tokenize}/*.test.ts',
+      'test/steps/{baseline,behavior,choose,clean,collect,drift,preview,reduce,report,select,split,tokenize}/*.test.ts',
       'test/steps/calibrate/golden.test.ts',
       'test/steps/check/*.test.ts',
       'test/steps/deploy/targets.test.ts',

@@ -28,6 +28,10 @@ const STEPS = {
     () => import('./check/step.ts'),
     async () => (await import('./check/check.ts')).check,
   ),
+  drift: builtIn(
+    () => import('./drift/step.ts'),
+    async () => (await import('./drift/drift.ts')).drift,
+  ),
   reduce: builtIn(
     () => import('./reduce/step.ts'),
     async () => (await import('./reduce/reduce.ts')).reduce,

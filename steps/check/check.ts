@@ -6,7 +6,7 @@ import { type ContextOf, type MetricDirection, StepError } from '../../engine/co
 import { Database, type TableColumn } from '../ml/data/database.ts';
 import { literal, quote } from '../ml/data/sql.ts';
 import { namesOf, requireColumn, tableOf, writeTable } from '../ml/data/table.ts';
-import { distinct, meets, parseLimit } from '../ml/metrics/limits.ts';
+import { meets, missedInWords } from '../ml/metrics/limits.ts';
 import { readConfig } from '../ml/models/model-folder.ts';
 import { familyOf } from '../ml/models/registry.ts';
 import { checkColumnGiveaways } from './column-giveaways.ts';
@@ -267,8 +267,7 @@ function refuseMissed(limits: LimitResult[], { metrics, undefined: unknown }: Fi
   const missed = limits.filter(({ met }) => !met);
   if (missed.length === 0) return;
   const lines = missed.map(({ name, limit, value }) => {
-    if (value !== null) return `${name} is ${distinct(value, parseLimit(limit).bound)}, but must be ${limit.trim()}`;
-    if (Object.hasOwn(metrics, name)) return `${name} must be ${limit.trim()}, but is undefined: ${unknown[name]}`;
+    if (value !== null || Object.hasOwn(metrics, name)) return missedInWords(name, limit, value, unknown[name]);
     return `${name} must be ${limit.trim()}, but the data have no column \`${name.slice('missing.'.length)}\``;
   });
   throw new StepError(

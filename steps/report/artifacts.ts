@@ -188,7 +188,7 @@ export function roleOf(uses: string | undefined, output: string): Role | undefin
 export const isBuiltIn = (uses: string | undefined): boolean => uses !== undefined && Object.hasOwn(OF_STEPS, uses);
 
 /** Whether a step decides if a model or data are good enough. */
-export const isGate = (uses: string | undefined): boolean => uses !== undefined && ['require', 'behavior', 'check'].includes(uses);
+export const isGate = (uses: string | undefined): boolean => uses !== undefined && ['require', 'behavior', 'check', 'drift'].includes(uses);
 
 const OF_STEPS: Record<string, Record<string, Role>> = {
   collect: { data: 'data' },
@@ -196,6 +196,7 @@ const OF_STEPS: Record<string, Record<string, Role>> = {
   split: { data: 'data' },
   tokenize: {},
   check: { report: 'checks' },
+  drift: { metrics: 'checks' },
   train: { history: 'history', model: 'model' },
   calibrate: { metrics: 'calibration', model: 'model' },
   reduce: { model: 'model' },

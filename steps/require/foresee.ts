@@ -67,9 +67,14 @@ const ABSENCES: Record<string, (name: string, upstream: Upstream) => Absence | u
       : notAmong(name, tests, cell, 'Its tests are in `tests`.');
   },
   train: notInHistory,
-  check: (name, { cell }) =>
-    METRIC_NAMES.includes(name) ? { message: `${cell} does not report ${name}`, hint: FROM_EVALUATE } : undefined,
+  check: notOfData,
+  drift: notOfData,
 };
+
+/** For steps whose figures are about data, not about a model. */
+function notOfData(name: string, { cell }: Upstream): Absence | undefined {
+  return METRIC_NAMES.includes(name) ? { message: `${cell} does not report ${name}`, hint: FROM_EVALUATE } : undefined;
+}
 
 /** Metrics of the validation split depend on the tokens and on options. */
 function notInHistory(name: string, { cell, output }: Upstream): Absence | undefined {

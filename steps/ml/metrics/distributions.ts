@@ -76,8 +76,34 @@ const FAR_TAIL: Fraction = [
   ],
 ];
 
-/** P(X > x) of the chi-squared distribution with one degree of freedom. */
-export const chiSquaredTail = (x: number): number => 2 * normalCdf(-Math.sqrt(x));
+/** P(X > x) of the chi-squared distribution with `degrees` degrees of freedom: the terms of the incomplete gamma function, all above 0. */
+export function chiSquaredTail(x: number, degrees = 1): number {
+  if (!(x > 0)) return Number.isNaN(x) ? x : 1;
+  const isOdd = degrees % 2 === 1;
+  const half = Math.log(x / 2);
+  let sum = isOdd ? 2 * normalCdf(-Math.sqrt(x)) : 0;
+  let power = isOdd ? 1 / 2 : 0;
+  // (x / 2)^power · exp(−x / 2) / Γ(power + 1)
+  let term = -x / 2 + (isOdd ? half / 2 - Math.log(Math.sqrt(Math.PI) / 2) : 0);
+  for (; power <= degrees / 2 - 1; power++) {
+    sum += Math.exp(term);
+    term += half - Math.log(power + 1);
+  }
+  return Math.min(1, sum);
+}
+
+/** P(X > x) of Kolmogorov's distribution, the limit of √n times the statistic of the Kolmogorov–Smirnov test. */
+export function kolmogorovTail(x: number): number {
+  if (!(x > 0)) return Number.isNaN(x) ? x : 1;
+  if (x < 1) {
+    // The other series converges faster here (Marsaglia, Tsang & Wang 2003).
+    const q = Math.exp(-(Math.PI ** 2) / (8 * x * x));
+    return 1 - (Math.sqrt(2 * Math.PI) / x) * (q + q ** 9 + q ** 25 + q ** 49);
+  }
+  let sum = 0;
+  for (let k = 1; k <= 20; k++) sum += (k % 2 === 1 ? 2 : -2) * Math.exp(-2 * k * k * x * x);
+  return sum;
+}
 
 /** P(X ≤ k) for `n` tosses of a fair coin. */
 export function fairCoinCdf(k: number, n: number): number {

@@ -29,3 +29,9 @@ export function distinct(value: number, other = value): string {
   const needed = [4, 6, 8, 10, 12, 14].find((count) => value === other || differ(count)) ?? 17;
   return String(Number(value.toPrecision(needed)));
 }
+
+/** What is wrong with a figure that misses its limit. `why`: the reason for a value that is undefined. */
+export function missedInWords(name: string, limit: string, value: number | null, why: string | undefined): string {
+  if (value === null) return `${name} must be ${limit.trim()}, but is undefined: ${why}`;
+  return `${name} is ${distinct(value, parseLimit(limit).bound)}, but must be ${limit.trim()}`;
+}
