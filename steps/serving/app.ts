@@ -59,13 +59,20 @@ function methodsByPath(routes: readonly ProtocolRoute[]): Map<string, string[]> 
 }
 
 function measureRequests(app: Hono<Bound>, { measurements, draining }: Served, paths: string[]): void {
+  const pathOf = pathFinder(paths);
   app.use(async (c, next) => {
     const start = performance.now();
     await next();
-    const path = paths.includes(c.req.path) ? c.req.path : 'other';
+    const path = pathOf(c.req.path);
     measurements.request(path, methods.has(c.req.method) ? c.req.method : 'other', c.res.status, (performance.now() - start) / 1000);
     if (draining.aborted) c.header('connection', 'close');
   });
+}
+
+/** The path of a route for the path of a request: /models/:name for /models/spam. */
+function pathFinder(paths: readonly string[]): (path: string) => string {
+  const patterns = paths.map((path) => [path, new RegExp(`^${path.replaceAll(/:\w+/g, '[^/]+')}$`)] as const);
+  return (path) => (paths.includes(path) ? path : (patterns.find(([, pattern]) => pattern.test(path))?.[0] ?? 'other'));
 }
 
 const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);

@@ -57,7 +57,9 @@ export async function work(): Promise<void> {
         running.add(settled);
         await settled;
         running.delete(settled);
-        return texts;
+        const written = await texts;
+        const each = written.length / encoded.length;
+        return written.map((text, i) => ({ ...text, promptTokens: encoded[Math.floor(i / each)]!.length }));
       },
       async end() {
         await Promise.all(running);

@@ -3,6 +3,7 @@
  * an answer once all sequences of its input were run. No answer or error depends on other inputs.
  */
 import { type Answer, openAnswer } from '../ml/answering/answer.ts';
+import { type PipelineParameters, TOKENS_OF_MASK } from '../ml/answering/pipeline-answer.ts';
 import type { EncodedInput } from '../ml/tasks/encoder.ts';
 import {
   answerCalls,
@@ -31,15 +32,18 @@ export async function work(): Promise<void> {
 
 /** The inputs that were encoded but not answered yet. */
 class Inputs {
-  readonly #held = new Map<number, { encoded: EncodedInput; results: unknown[]; missing: number }>();
+  readonly #held = new Map<
+    number,
+    { encoded: EncodedInput; results: unknown[]; missing: number; pipeline: PipelineParameters | undefined }
+  >();
 
   constructor(private readonly model: Answer) {}
 
-  async encode({ id, input }: Numbered): Promise<WorkerReport> {
+  async encode({ id, input, pipeline }: Numbered): Promise<WorkerReport> {
     try {
       const encoded = await this.model.encode(input);
-      if (encoded.sequences.length === 0) return { id, prediction: await this.model.conclude(encoded, []) };
-      this.#held.set(id, { encoded, results: [], missing: encoded.sequences.length });
+      if (encoded.sequences.length === 0) return { id, prediction: await this.model.conclude(encoded, [], pipeline) };
+      this.#held.set(id, { encoded, results: [], missing: encoded.sequences.length, pipeline });
       return { id, lengths: encoded.sequences.map(({ ids }) => ids.length) };
     } catch (error) {
       const failure = failureOf(error);
@@ -52,7 +56,11 @@ class Inputs {
     const present = parts.filter(({ id }) => this.#held.has(id));
     if (present.length === 0) return [];
     try {
-      const results = await this.model.run(present.map(({ id, sequence }) => this.#held.get(id)!.encoded.sequences[sequence]!));
+      const held = present.map(({ id }) => this.#held.get(id)!);
+      const results = await this.model.run(
+        present.map(({ sequence }, i) => held[i]!.encoded.sequences[sequence]!),
+        held.map(({ pipeline }) => (pipeline ? (pipeline.top_k ?? TOKENS_OF_MASK) : 1)),
+      );
       const reports = await Promise.all(present.map((part, i) => this.#take(part, results[i])));
       return reports.filter((report) => report !== undefined);
     } catch (error) {
@@ -78,7 +86,7 @@ class Inputs {
     if (--input.missing > 0) return undefined;
     this.#held.delete(id);
     try {
-      return { id, prediction: await this.model.conclude(input.encoded, input.results) };
+      return { id, prediction: await this.model.conclude(input.encoded, input.results, input.pipeline) };
     } catch (error) {
       return { id, failed: failureOf(error) };
     }

@@ -4,6 +4,7 @@
  * run.
  */
 import type { Json } from '../../engine/contract/step.ts';
+import type { PipelineParameters } from '../ml/answering/pipeline-answer.ts';
 import type { Input } from '../ml/tasks/task.ts';
 import { errorOf, type ModelWorker, type Thread, type WorkerReport } from './workers.ts';
 
@@ -13,6 +14,8 @@ export type QueueOutcome = { prediction: Json } | { refused: Error } | { failed:
 export interface QueueRequest {
   /** Once it is aborted, `answer` rejects with its reason, and the rest of the work is dropped. */
   signal?: AbortSignal;
+  /** Asks for the answers of transformers' pipeline. */
+  pipeline?: PipelineParameters | undefined;
   /** The first outcome that is not a prediction ends the request: inputs that were not answered by then have no outcome. */
   untilError?: boolean;
 }
@@ -57,7 +60,7 @@ export class Queue {
   }
 
   /** The outcomes, in the order of the inputs. */
-  async answer(inputs: Input[], { signal, untilError = false }: QueueRequest = {}): Promise<(QueueOutcome | undefined)[]> {
+  async answer(inputs: Input[], { signal, untilError = false, pipeline }: QueueRequest = {}): Promise<(QueueOutcome | undefined)[]> {
     signal?.throwIfAborted();
     if (inputs.length === 0) return [];
     const outcomes = await new Promise<(QueueOutcome | undefined)[]>((resolve) => {
@@ -66,7 +69,7 @@ export class Queue {
       for (const [place, input] of inputs.entries()) {
         const characters = Object.values(input).reduce((sum, text) => sum + text.length, 0);
         const id = this.#nextId++;
-        append(this.#waiting, { id, input, characters, held: false, request, place, suspect: false, lengths: [], next: 0 });
+        append(this.#waiting, { id, input, pipeline, characters, held: false, request, place, suspect: false, lengths: [], next: 0 });
       }
       this.#waitingCount += inputs.length;
       this.#takeTurns();
@@ -133,7 +136,7 @@ export class Queue {
   /** `beside`: at the same time as a run, so that its time says nothing. */
   async #encode(thread: Thread, items: Item[], beside: boolean): Promise<void> {
     const start = performance.now();
-    const reports = await thread.encode(items.map(({ id, input }) => ({ id, input })));
+    const reports = await thread.encode(items.map(({ id, input, pipeline }) => ({ id, input, pipeline })));
     const work = items.reduce((sum, item) => sum + workOf(item), 0);
     if (!beside) this.#encodeSpeed.add(work, performance.now() - start);
     for (const report of reports) this.#receive(items, report);
@@ -328,6 +331,7 @@ interface Request {
 interface Item {
   id: number;
   input: Input;
+  pipeline: PipelineParameters | undefined;
   characters: number;
   /** The thread has it. */
   held: boolean;

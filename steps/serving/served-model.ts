@@ -2,6 +2,7 @@
 import { availableParallelism } from 'node:os';
 import type { Json } from '../../engine/contract/step.ts';
 import { type Bundle, tokensOfRun } from '../ml/answering/bundle.ts';
+import type { PipelineParameters } from '../ml/answering/pipeline-answer.ts';
 import type { GeneratedText } from '../ml/generation/generator.ts';
 import { isGenerating } from '../ml/models/config.ts';
 import type { Input } from '../ml/tasks/task.ts';
@@ -25,17 +26,22 @@ export interface ServedModel {
    * Generates texts in the order of the prompts. Once `signal` is aborted, the work stops with the next token.
    * @throws StepError for a prompt that the model cannot read; other errors if the model failed, or does not generate texts
    */
-  generate(request: GenerationRequest, options: GenerationCallOptions): Promise<GeneratedText[]>;
+  generate(request: GenerationRequest, options: GenerationCallOptions): Promise<WrittenText[]>;
   /** The number of inputs that wait. */
   readonly waiting: number;
   close(): Promise<void>;
 }
+
+/** A text, with the number of tokens of its prompt. */
+export type WrittenText = GeneratedText & { promptTokens: number };
 
 export interface PredictionRequestOptions {
   signal: AbortSignal;
   ticket: Ticket;
   /** The name of an input in messages: `"inputs[3]"`. */
   nameOf(place: number): string;
+  /** Asks for the answers of transformers' pipeline. */
+  pipeline?: PipelineParameters;
 }
 
 export interface GenerationCallOptions {
@@ -65,12 +71,12 @@ async function predictor(bundle: Bundle, { limits, measurements, report }: Servi
     bundle,
     limits,
     report,
-    async predict(inputs, { signal, ticket, nameOf }) {
+    async predict(inputs, { signal, ticket, nameOf, pipeline }) {
       if (inputs.length > limits.inputs)
         throw new RequestRefusal(413, `the request has ${inputs.length} inputs, but at most ${limits.inputs} are allowed at once`);
       checkCharacters(inputs.map(charactersOf), limits, nameOf);
       ticket.take(inputs.length * bytesOf(bundle));
-      return predictionsOf(await queue.answer(inputs, { signal, untilError: true }), inputs.length, nameOf);
+      return predictionsOf(await queue.answer(inputs, { signal, untilError: true, pipeline }), inputs.length, nameOf);
     },
     generate: () => Promise.reject(new Error('this model does not generate texts')),
     get waiting() {
@@ -125,7 +131,7 @@ async function generator(bundle: Bundle, { limits, report }: ServingParts): Prom
         });
         thread = await starting;
       }
-      return thread.call<GeneratedText[]>(request, { signal, ...(onPiece && { onPiece }) });
+      return thread.call<WrittenText[]>(request, { signal, ...(onPiece && { onPiece }) });
     },
     get waiting() {
       return thread.length;

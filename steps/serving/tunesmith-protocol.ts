@@ -1,16 +1,16 @@
 /** Our own protocol. POST /predict predicts for the inputs of a request; POST /generate continues prompts. */
 
 import type { Context } from 'hono';
-import { StepError } from '../../engine/contract/step.ts';
 import { notTaken } from '../ml/answering/bundle.ts';
 import { checkOptions } from '../ml/generation/options.ts';
 import { isGenerating } from '../ml/models/config.ts';
 import { type Input, itemThatIsNoWord, partOfInput, type TaskKind } from '../ml/tasks/task.ts';
+import { eventStream } from './event-stream.ts';
 import { generationWithin } from './generation-limits.ts';
 import type { GenerationRequest } from './generation-thread.ts';
 import { jsonOf, kindOf, type Limits, RequestRefusal, type Ticket } from './limits.ts';
 import type { Protocol, ProtocolRoute } from './protocol.ts';
-import type { ServedModel } from './served-model.ts';
+import type { ServedModel, WrittenText } from './served-model.ts';
 import { generating, predicting } from './tunesmith-schemas.ts';
 
 export const tunesmith: Protocol = {
@@ -92,37 +92,27 @@ function generateRoute(model: ServedModel): ProtocolRoute {
     async answer({ body, c, ticket }) {
       const writing = writingOf(body, model.limits);
       if (writing.stream) return streamed(writing, model, c, ticket);
-      return c.json({ texts: await model.generate(writing, { signal: c.req.raw.signal, ticket }) });
+      const texts = await model.generate(writing, { signal: c.req.raw.signal, ticket });
+      return c.json({ texts: texts.map(shownText) });
     },
     operation: generating(model.limits).operation,
   };
 }
 
-/** Sends events `piece` as texts are generated, then `end` with all texts, or `error`. The work stops when the client stops reading. */
+/** Sends events `piece` as texts are generated, then `end` with all texts, or `error`. */
 function streamed(writing: GenerationRequest, model: ServedModel, c: Context, ticket: Ticket): Response {
-  const gone = new AbortController();
-  const hangUp = () => gone.abort(new Error('the client has disconnected'));
-  c.req.raw.signal.addEventListener('abort', hangUp, { once: true });
-  const stream = new ReadableStream<Uint8Array>({
-    async start(controller) {
-      const send = (event: string, data: object) => {
-        if (!gone.signal.aborted) controller.enqueue(Buffer.from(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`));
-      };
-      try {
-        const onPiece = (text: number, piece: string) => send('piece', { text, piece });
-        const texts = await model.generate(writing, { signal: gone.signal, ticket, onPiece });
-        send('end', { texts });
-      } catch (error) {
-        const mistake = error instanceof StepError;
-        if (!mistake && !gone.signal.aborted) model.report(error as Error);
-        send('error', { error: { message: mistake ? error.message : 'internal error; see the log of the server' } });
-      }
-      if (!gone.signal.aborted) controller.close();
+  return eventStream(c, model, {
+    async work(send, signal) {
+      const onPiece = (text: number, piece: string) => send(JSON.stringify({ text, piece }), 'piece');
+      const texts = await model.generate(writing, { signal, ticket, onPiece });
+      send(JSON.stringify({ texts: texts.map(shownText) }), 'end');
     },
-    cancel: hangUp,
+    fail: (send, message) => send(JSON.stringify({ error: { message } }), 'error'),
   });
-  return c.body(stream, 200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-store' });
 }
+
+/** Without the count of tokens, which is for other protocols. */
+const shownText = ({ promptTokens: _, ...text }: WrittenText) => text;
 
 /** Validates a body against the limits. */
 function writingOf(body: Buffer, limits: Limits): GenerationRequest {

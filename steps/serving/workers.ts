@@ -8,6 +8,7 @@ import { availableParallelism } from 'node:os';
 import { parentPort, SHARE_ENV, Worker, type WorkerOptions, workerData } from 'node:worker_threads';
 import { type Json, StepError } from '../../engine/contract/step.ts';
 import type { Bundle } from '../ml/answering/bundle.ts';
+import type { PipelineParameters } from '../ml/answering/pipeline-answer.ts';
 import type { Input } from '../ml/tasks/task.ts';
 
 export interface ModelWorker {
@@ -30,6 +31,8 @@ export interface Thread {
 export interface Numbered {
   id: number;
   input: Input;
+  /** Asks for the answer of transformers' pipeline. */
+  pipeline?: PipelineParameters | undefined;
 }
 
 /** One sequence of an encoded input. */

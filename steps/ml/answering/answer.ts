@@ -2,7 +2,7 @@
  * Answers raw inputs with a model, as `predict` prints it: encodes each input by itself, runs the model on batches of sequences,
  * and interprets its outputs. No answer or error depends on other inputs.
  */
-import { StepError } from '../../../engine/contract/step.ts';
+import { type Json, StepError } from '../../../engine/contract/step.ts';
 import { outputsOf } from '../models/config.ts';
 import { checkVocabulary, type Sequence } from '../models/tokenizer.ts';
 import * as ort from '../runtime/onnx/library.ts';
@@ -11,6 +11,7 @@ import { type EncodedInput, openEncoder } from '../tasks/encoder.ts';
 import { taskKind } from '../tasks/registry.ts';
 import type { Answering, Input, Outputs } from '../tasks/task.ts';
 import { type Bundle, notTaken } from './bundle.ts';
+import { type PipelineParameters, pipelineAnswer } from './pipeline-answer.ts';
 
 export type Answer = Awaited<ReturnType<typeof openAnswer>>;
 
@@ -37,20 +38,24 @@ export async function openAnswer(bundle: Bundle, threads: number) {
       return { input: { ...input, ...part(true) }, sequences };
     },
 
-    /** The outputs of the model for these sequences, of one input or of several, in one run. */
-    async run(sequences: readonly Sequence[]): Promise<unknown[]> {
+    /** The outputs of the model for these sequences, of one input or of several, in one run. `fillings`: how many tokens of each mask of a sequence. */
+    async run(sequences: readonly Sequence[], fillings: readonly number[] = []): Promise<unknown[]> {
       // Dynamic quantization takes the scale of all numbers of a run: other sequences would change the answer.
       const runs = bundle.quantization === 'int8' ? sequences.map((sequence) => [sequence]) : [sequences];
       const results: unknown[] = [];
       for (const run of runs) {
         const outputs = await runModel(session, run, bundle);
-        results.push(...run.map((sequence, row) => kind.read(outputs, row, sequence, answering)));
+        const kept = (row: number) => ({ ...answering, fillings: fillings[results.length + row] ?? 1 });
+        results.push(...run.map((sequence, row) => kind.read(outputs, row, sequence, kept(row))));
       }
       return results;
     },
 
-    /** The answer to an input, from the outputs for its sequences. */
-    conclude: async ({ input, sequences }: EncodedInput, results: unknown[]) => kind.answer(input, sequences, results, answering),
+    /** The answer to an input, from the outputs for its sequences; with `pipeline`, in the form of transformers' pipeline. */
+    async conclude(encoded: EncodedInput, results: unknown[], pipeline?: PipelineParameters): Promise<Json> {
+      if (pipeline) return pipelineAnswer(bundle.task, encoded, results, answering, pipeline);
+      return kind.answer(encoded.input, encoded.sequences, results, answering);
+    },
 
     close: (): Promise<void> => session.release(),
 

@@ -45,8 +45,14 @@ export interface Tokenizer {
   idOf(token: string): number | undefined;
   /** Decodes ids without special tokens. */
   decode(ids: number[]): Promise<string>;
+  /** Decodes ids, special tokens included. */
+  decodeWhole(ids: number[]): Promise<string>;
   /** Decodes one token, special or not. */
   decodeToken(id: number): Promise<string>;
+  /** The token as the vocabulary writes it: ##ing. */
+  tokenOf(id: number): string;
+  /** Whether the vocabulary marks tokens that continue a word. */
+  readonly prefixed?: boolean;
 }
 
 /** @throws StepError if the folder has no tokenizer, or one that the library cannot read */
@@ -89,7 +95,10 @@ export async function openTokenizer(folder: string, options: TokenizerOptions): 
     }),
     idOf: (token) => library.tokenToId(token) ?? undefined,
     decode: (ids) => library.decode(ids, true),
+    decodeWhole: (ids) => library.decode(ids, false),
     decodeToken: (id) => library.decode([id], false),
+    tokenOf: (id) => library.idToToken(id) ?? '',
+    prefixed: Boolean(parsed.model.continuing_subword_prefix),
   };
 }
 

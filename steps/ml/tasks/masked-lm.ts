@@ -27,14 +27,14 @@ import {
   type TaskKind,
 } from './task.ts';
 
-/** The best token for a mask. The scores of all tokens for many masks would take too much memory. */
-interface Filled {
+/** A token for a mask. The scores of all tokens for many masks would take too much memory. */
+export interface Filled {
   id: number;
   score: number;
 }
 
-/** The fillings of each mask of a sequence. */
-export const maskedLm: TaskKind<Filled[]> = {
+/** The best tokens of each mask of a sequence. */
+export const maskedLm: TaskKind<Filled[][]> = {
   task: 'masked-lm',
   fields: [{ name: 'text' }],
   prepare,
@@ -45,18 +45,20 @@ export const maskedLm: TaskKind<Filled[]> = {
   masks: true,
   lossInputs: maskTokens,
 
-  read({ logits }, row, { ids }, { mask }) {
+  read({ logits }, row, { ids }, { mask, fillings = 1 }) {
     const places = [...ids.keys()].filter((i) => ids[i] === mask!.id);
     return places.map((i) => {
       const own = logitsAt(logits!, row * logits!.shape[1]! + i);
-      const id = best(own);
-      return { id, score: rounded(Math.exp(logSoftmax(own)[id]!)) };
+      const first = best(own);
+      const logs = logSoftmax(own);
+      const tokens = fillings === 1 ? [first] : [...logs.keys()].sort((a, b) => logs[b]! - logs[a]!).slice(0, fillings);
+      return tokens.map((id) => ({ id, score: rounded(Math.exp(logs[id]!)) }));
     });
   },
 
   async answer(_, __, results, { tokenizer }) {
     const fill: Json[] = [];
-    for (const { id, score } of results.flat()) fill.push({ token: (await tokenizer.decodeToken(id)).trim(), score });
+    for (const [{ id, score }] of results.flat() as [Filled][]) fill.push({ token: (await tokenizer.decodeToken(id)).trim(), score });
     return { fill };
   },
 

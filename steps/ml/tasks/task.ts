@@ -52,6 +52,8 @@ export interface Answering {
   calibration?: ModelCalibration | undefined;
   /** For masked-lm. */
   mask?: { token: string; id: number };
+  /** For masked-lm: how many tokens of each mask are kept, the best first. */
+  fillings?: number;
 }
 
 interface Reading {

@@ -1,0 +1,202 @@
+/** Hugging Face's inference payload, as @huggingface/inference and Inference Endpoints send it: {"inputs": …, "parameters": {…}}. */
+import { FUNCTIONS, PARAMETERS, type PipelineParameters, STRATEGIES } from '../ml/answering/pipeline-answer.ts';
+import { checkOptions, type GenerationOptions, generationOptions } from '../ml/generation/options.ts';
+import { isGenerating } from '../ml/models/config.ts';
+import { taskKind } from '../ml/tasks/registry.ts';
+import type { Input } from '../ml/tasks/task.ts';
+import { generationWithin } from './generation-limits.ts';
+import { jsonOf, kindOf, RequestRefusal } from './limits.ts';
+import { json, refusals } from './openapi.ts';
+import type { Protocol, ProtocolRequest, ProtocolRoute } from './protocol.ts';
+import type { ServedModel } from './served-model.ts';
+import { inputOf } from './tunesmith-protocol.ts';
+
+export const huggingface: Protocol = {
+  name: 'huggingface',
+  description: "Hugging Face's inference payload, for @huggingface/inference and code that was written for Inference Endpoints.",
+  routes(model) {
+    const paths = ['/', '/models/:name', '/pipeline/:task', '/models/:name/pipeline/:task'];
+    return paths.map(
+      (path): ProtocolRoute => ({ path, method: 'POST', answer: (request) => answer(model, request), operation: operation(model, path) }),
+    );
+  },
+};
+
+interface Payload {
+  inputs: unknown;
+  parameters: Record<string, unknown>;
+}
+
+async function answer(model: ServedModel, request: ProtocolRequest): Promise<Response> {
+  const { bundle } = model;
+  const { name, task } = request.c.req.param() as { name?: string; task?: string };
+  if (name !== undefined && name !== bundle.name)
+    throw new RequestRefusal(404, `there is no model ${JSON.stringify(name)}; this server has ${bundle.name}`);
+  const pipelines = pipelinesOf(model);
+  if (task !== undefined && !Object.hasOwn(pipelines, task))
+    throw new RequestRefusal(
+      404,
+      `there is no pipeline ${JSON.stringify(task)} of this model; it has ${Object.keys(pipelines).join(', ')}`,
+    );
+  const payload = payloadOf(request.body);
+  return isGenerating(bundle.task)
+    ? write(model, payload, request, pipelines[task ?? Object.keys(pipelines)[0]!]!)
+    : predict(model, payload, request);
+}
+
+/** The pipelines of the model's task, and the field of a generated text in their answers. */
+function pipelinesOf({ bundle: { task } }: ServedModel): Record<string, string> {
+  if (task === 'seq2seq')
+    return { 'text2text-generation': 'generated_text', summarization: 'summary_text', translation: 'translation_text' };
+  return { [taskKind(task).card.hubTask]: 'generated_text' };
+}
+
+function payloadOf(body: Buffer): Payload {
+  const value = jsonOf(body);
+  if (kindOf(value) !== 'an object')
+    throw new RequestRefusal(400, `the body must be an object such as {"inputs": "…"}, not ${kindOf(value)}`);
+  const { inputs, parameters = {}, options = {}, ...others } = value as Record<string, unknown>;
+  const [unknown] = Object.keys(others);
+  if (unknown !== undefined)
+    throw new RequestRefusal(400, `unknown field ${JSON.stringify(unknown)}; the fields are "inputs", "parameters" and "options"`);
+  if (inputs === undefined) throw new RequestRefusal(400, 'the field "inputs" is missing');
+  for (const [name, given] of Object.entries({ parameters, options }))
+    if (kindOf(given) !== 'an object') throw new RequestRefusal(400, `"${name}" must be an object, not ${kindOf(given)}`);
+  // Hugging Face's own cache and queue, which this server does not have.
+  const foreign = Object.keys(options as object).find((option) => !['use_cache', 'wait_for_model', 'use_gpu'].includes(option));
+  if (foreign !== undefined)
+    throw new RequestRefusal(400, `"options.${foreign}" is not supported; use_cache, wait_for_model and use_gpu are ignored`);
+  return {
+    inputs,
+    parameters: Object.fromEntries(Object.entries(parameters as object).filter(([, given]) => given !== null && given !== undefined)),
+  };
+}
+
+/* Models that predict. */
+
+async function predict(model: ServedModel, { inputs, parameters }: Payload, { c, ticket }: ProtocolRequest): Promise<Response> {
+  const { fields, task } = model.bundle;
+  const pipeline = parametersOf(model, parameters);
+  const list = Array.isArray(inputs);
+  const given = list ? inputs : [inputs];
+  const nameOf = (i: number) => (list ? `"inputs[${i}]"` : '"inputs"');
+  const required = fields.filter(({ optional }) => !optional);
+  const read = given.map((each, i): Input => {
+    const input = typeof each === 'string' && required.length === 1 ? { [required[0]!.name]: each } : undefined;
+    if (input) return input;
+    if (kindOf(each) !== 'an object')
+      throw new RequestRefusal(
+        400,
+        required.length === 1
+          ? `${nameOf(i)} must be a string, not ${kindOf(each)}`
+          : `${nameOf(i)} must be an object with ${required.map(({ name }) => name).join(' and ')}, not ${kindOf(each)}`,
+      );
+    const object = inputOf(each as Record<string, unknown>, fields, nameOf(i));
+    if (typeof object === 'string') throw new RequestRefusal(400, object);
+    return object;
+  });
+  ticket.take(read.length * bytesOf(model, pipeline));
+  const answers = await model.predict(read, { signal: c.req.raw.signal, ticket, nameOf, pipeline });
+  // The API has always answered a single text to classify with a list of one list.
+  return c.json(list || task === 'text-classification' ? answers : answers[0]!);
+}
+
+/** Memory of an answer: a filled text for each token of a mask. */
+function bytesOf({ bundle: { task }, limits }: ServedModel, { top_k = 0 }: PipelineParameters): number {
+  return task === 'masked-lm' ? top_k * Math.min(2048, limits.characters) : 0;
+}
+
+function parametersOf({ bundle: { task, labels } }: ServedModel, given: Record<string, unknown>): PipelineParameters {
+  const known: readonly string[] = PARAMETERS[task]!;
+  const unknown = Object.keys(given).find((name) => !known.includes(name));
+  if (unknown !== undefined)
+    throw new RequestRefusal(
+      400,
+      `"parameters.${unknown}" is not supported for ${task}; ${known.length === 0 ? 'it has no parameters' : `its parameters are ${known.join(', ')}`}`,
+    );
+  const { top_k, function_to_apply: apply, aggregation_strategy: strategy, ignore_labels: ignored } = given;
+  const must = (name: string, what: string) =>
+    new RequestRefusal(400, `"parameters.${name}" is ${shown(given[name])}, but must be ${what}`);
+  if (
+    top_k !== undefined &&
+    !(Number.isInteger(top_k) && (top_k as number) >= 1 && (task !== 'masked-lm' || (top_k as number) <= mostTokens))
+  )
+    throw must('top_k', `a whole number of at least 1${task === 'masked-lm' ? ` and at most ${mostTokens}` : ''}`);
+  if (apply !== undefined && !FUNCTIONS.includes(apply as never)) throw must('function_to_apply', FUNCTIONS.join(', '));
+  if (strategy !== undefined && !STRATEGIES.includes(strategy as never)) throw must('aggregation_strategy', STRATEGIES.join(', '));
+  if (ignored !== undefined && !(Array.isArray(ignored) && ignored.every((label) => typeof label === 'string')))
+    throw must('ignore_labels', `a list of labels, such as ${JSON.stringify(labels.slice(0, 1))}`);
+  return given as PipelineParameters;
+}
+
+const mostTokens = 100;
+
+const shown = (value: unknown): string => (JSON.stringify(value) ?? 'missing').slice(0, 80);
+
+/* Models that write. */
+
+async function write(
+  model: ServedModel,
+  { inputs, parameters }: Payload,
+  { c, ticket }: ProtocolRequest,
+  field: string,
+): Promise<Response> {
+  const { bundle, limits } = model;
+  const list = Array.isArray(inputs);
+  const prompts = list ? inputs : [inputs];
+  const odd = prompts.findIndex((prompt) => typeof prompt !== 'string');
+  if (odd >= 0) throw new RequestRefusal(400, `${list ? `"inputs[${odd}]"` : '"inputs"'} must be a string, not ${kindOf(prompts[odd])}`);
+  if (prompts.length === 0) return c.json([]);
+  const { return_full_text = bundle.task === 'causal-lm', stop, stop_sequences = stop, ...others } = parameters;
+  if (typeof return_full_text !== 'boolean') throw new RequestRefusal(400, `"parameters.return_full_text" must be true or false`);
+  if (return_full_text && bundle.task === 'seq2seq')
+    throw new RequestRefusal(
+      400,
+      '"parameters.return_full_text" must not be true: this model writes another text, and does not continue the prompt',
+    );
+  const options = { ...others, ...(stop_sequences !== undefined && { stop_strings: stop_sequences }) } as GenerationOptions;
+  const unknown = Object.keys(options).find((name) => !Object.hasOwn(generationOptions, name));
+  if (unknown !== undefined)
+    throw new RequestRefusal(
+      400,
+      `"parameters.${unknown}" is not supported; the parameters are return_full_text, stop, ${Object.keys(generationOptions).join(', ')}`,
+    );
+  checkOptions(options as Record<string, unknown>, (name) => `"parameters.${name}"`);
+  const writing = generationWithin({ prompts: prompts as string[], stream: false, options }, limits, (i) =>
+    list ? `"inputs[${i}]"` : '"inputs"',
+  );
+  const texts = await model.generate(writing, { signal: c.req.raw.signal, ticket });
+  const each = texts.length / prompts.length;
+  const answers = prompts.map((prompt, p) =>
+    texts.slice(p * each, (p + 1) * each).map(({ text }) => ({ [field]: return_full_text ? `${prompt}${text}` : text })),
+  );
+  if (!list) return c.json(answers[0]!);
+  return c.json(bundle.task === 'causal-lm' ? answers : answers.flat());
+}
+
+function operation(model: ServedModel, path: string): object {
+  const { task, fields } = model.bundle;
+  const known = isGenerating(task) ? ['return_full_text', 'stop', ...Object.keys(generationOptions)] : PARAMETERS[task]!;
+  const names = [...path.matchAll(/:(\w+)/g)].map(([, name]) => ({ name, in: 'path', required: true, schema: { type: 'string' } }));
+  return {
+    operationId: `huggingface${path.replaceAll(/\W+(\w)/g, (_, letter) => letter.toUpperCase()).replaceAll('/', '')}`,
+    summary: `The answer of transformers' pipeline ${Object.keys(pipelinesOf(model)).join(', ')}`,
+    parameters: names,
+    requestBody: {
+      required: true,
+      content: json({
+        type: 'object',
+        required: ['inputs'],
+        properties: {
+          inputs: { description: `A text, an object with ${fields.map(({ name }) => name).join(', ')}, or a list of these.` },
+          parameters: { type: 'object', additionalProperties: false, properties: Object.fromEntries(known.map((name) => [name, {}])) },
+          options: { type: 'object', description: 'use_cache, wait_for_model and use_gpu are ignored.' },
+        },
+      }),
+    },
+    responses: {
+      200: { description: "As Hugging Face's inference API answers.", content: json({}) },
+      ...refusals('The body is invalid; the message names the field.', 'The body or an input is too large, or there are too many inputs.'),
+    },
+  };
+}

@@ -1,0 +1,256 @@
+/** KServe's Open Inference Protocol, version 2, over HTTP: tensors of texts in, tensors of answers out. */
+import type { Json } from '../../engine/contract/step.ts';
+import type { Bundle } from '../ml/answering/bundle.ts';
+import { checkOptions, type GenerationOptions } from '../ml/generation/options.ts';
+import { isGenerating } from '../ml/models/config.ts';
+import type { Input } from '../ml/tasks/task.ts';
+import { generationWithin } from './generation-limits.ts';
+import { jsonOf, kindOf, RequestRefusal } from './limits.ts';
+import { json } from './openapi.ts';
+import type { Protocol, ProtocolRequest, ProtocolRoute } from './protocol.ts';
+import type { ServedModel } from './served-model.ts';
+
+export const kserve: Protocol = {
+  name: 'kserve',
+  description: "KServe's Open Inference Protocol v2, which Triton, MLServer and Seldon speak too.",
+  routes,
+  errors: { below: '/v2', body: (_, message) => ({ error: message }) },
+};
+
+function routes(model: ServedModel): ProtocolRoute[] {
+  const { name } = model.bundle;
+  const get = (path: string, summary: string, answer: () => Json, open = false): ProtocolRoute => ({
+    path,
+    method: 'GET',
+    ...(open && { open }),
+    answer({ c }) {
+      checkName(model, c.req.param('name'));
+      return c.json(answer());
+    },
+    operation: operation(path, summary),
+  });
+  const metadata = () => ({
+    name,
+    versions: ['1'],
+    platform: 'tunesmith',
+    inputs: inputsOf(model.bundle) as unknown as Json,
+    outputs: outputsOf(model.bundle),
+  });
+  return [
+    get('/v2', 'The server', () => ({ name: 'tunesmith', version: '2', extensions: [] })),
+    get('/v2/health/live', 'Liveness', () => ({ live: true }), true),
+    get('/v2/health/ready', 'Readiness', () => ({ ready: true }), true),
+    get('/v2/models/:name', "The model's tensors", metadata),
+    get('/v2/models/:name/ready', "The model's readiness", () => ({ name, ready: true }), true),
+    {
+      path: '/v2/models/:name/infer',
+      method: 'POST',
+      answer: (request) => infer(model, request),
+      operation: operation('/v2/models/:name/infer', 'Inference'),
+    },
+  ];
+}
+
+function operation(path: string, summary: string): object {
+  const names = path.includes(':name') ? [{ name: 'name', in: 'path', required: true, schema: { type: 'string' } }] : [];
+  const body = { requestBody: { required: true, content: json({ type: 'object', required: ['inputs'] }) } };
+  return {
+    operationId: `kserve${path.replaceAll(/\W+(\w)/g, (_, letter) => letter.toUpperCase())}`,
+    summary,
+    parameters: names,
+    ...(path.endsWith('/infer') && body),
+    responses: { 200: { description: 'As the protocol says.', content: json({ type: 'object' }) } },
+  };
+}
+
+function checkName({ bundle }: ServedModel, name: string | undefined): void {
+  if (name !== undefined && name !== bundle.name)
+    throw new RequestRefusal(404, `there is no model ${JSON.stringify(name)}; this server has ${bundle.name}`);
+}
+
+interface TensorMetadata {
+  name: string;
+  datatype: 'BYTES' | 'FP64' | 'INT64' | 'BOOL';
+  /** -1: any number. */
+  shape: number[];
+}
+
+/** A tensor for each field of an input. */
+function inputsOf({ task, fields }: Bundle): (TensorMetadata & { optional?: boolean })[] {
+  const named = isGenerating(task) ? [{ name: 'text' }] : fields;
+  return named.map((field) => ({
+    name: field.name,
+    datatype: 'BYTES',
+    shape: [-1],
+    ...('optional' in field && field.optional && { optional: true }),
+  }));
+}
+
+type OutputTensor = TensorMetadata & { of(answer: any): Json | Json[] };
+
+/** A tensor for each part of an answer. Parts of any length are JSON. */
+function tensorsOf({ task, problem, labels }: Bundle): OutputTensor[] {
+  const text = (name: string, of: (answer: any) => Json): OutputTensor => ({ name, datatype: 'BYTES', shape: [-1], of });
+  const scores: OutputTensor = {
+    name: 'scores',
+    datatype: 'FP64',
+    shape: [-1, labels.length],
+    of: ({ scores }) => labels.map((label) => scores[label]),
+  };
+  if (isGenerating(task)) return [text('text', ({ text }) => text), text('finish', ({ finish }) => finish)];
+  if (task === 'token-classification') return [text('entities', ({ entities }) => JSON.stringify(entities))];
+  if (task === 'masked-lm') return [text('fill', ({ fill }) => JSON.stringify(fill))];
+  if (task === 'question-answering')
+    return [
+      text('answer', ({ answer }) => answer),
+      { name: 'start', datatype: 'INT64', shape: [-1], of: ({ start }) => start },
+      { name: 'end', datatype: 'INT64', shape: [-1], of: ({ end }) => end },
+      { name: 'score', datatype: 'FP64', shape: [-1], of: ({ score }) => score },
+    ];
+  if (problem === 'regression')
+    return labels.length === 1 ? [{ name: 'score', datatype: 'FP64', shape: [-1], of: ({ score }) => score }] : [scores];
+  if (problem === 'multi_label_classification') {
+    const predicted = ({ labels: given }: { labels: string[] }) => labels.map((label) => given.includes(label));
+    return [scores, { name: 'predicted', datatype: 'BOOL', shape: [-1, labels.length], of: predicted }];
+  }
+  return [text('label', ({ label }) => label), scores];
+}
+
+const outputsOf = (bundle: Bundle): Json => tensorsOf(bundle).map(({ name, datatype, shape }) => ({ name, datatype, shape }));
+
+async function infer(model: ServedModel, { body, c, ticket }: ProtocolRequest): Promise<Response> {
+  const { bundle, limits } = model;
+  checkName(model, c.req.param('name'));
+  const { id, parameters, inputs, outputs } = requestOf(body);
+  const tensors = tensorsOf(bundle);
+  const wanted = outputs === undefined ? tensors : outputs.map((name) => named(tensors, name));
+  const rows = rowsOf(inputs, inputsOf(bundle));
+  const nameOf = (i: number) => `row ${i} of the inputs`;
+  let answers: Json[];
+  if (isGenerating(bundle.task)) {
+    checkOptions(parameters, (name) => `"parameters.${name}"`);
+    const options = parameters as GenerationOptions;
+    if ((options.num_return_sequences ?? 1) !== 1)
+      throw new RequestRefusal(400, '"parameters.num_return_sequences" must be 1: a row has one text');
+    const writing = generationWithin({ prompts: rows.map(({ text }) => text!), stream: false, options }, limits, nameOf);
+    answers = rows.length === 0 ? [] : ((await model.generate(writing, { signal: c.req.raw.signal, ticket })) as unknown as Json[]);
+  } else {
+    const [unknown] = Object.keys(parameters);
+    if (unknown !== undefined) throw new RequestRefusal(400, `"parameters.${unknown}" is not supported: this model has no parameters`);
+    answers = await model.predict(rows, { signal: c.req.raw.signal, ticket, nameOf });
+  }
+  return c.json({
+    model_name: bundle.name,
+    model_version: '1',
+    ...(id !== undefined && { id }),
+    // Of the columns of scores, in their order. The protocol has no place for a list.
+    ...(bundle.labels.length > 0 && { parameters: { labels: JSON.stringify(bundle.labels) } }),
+    outputs: wanted.map(({ name, datatype, shape, of }) => ({
+      name,
+      datatype,
+      shape: [answers.length, ...shape.slice(1)],
+      data: answers.flatMap((answer) => of(answer) as Json),
+    })),
+  });
+}
+
+function named<T extends { name: string }>(tensors: readonly T[], name: string): T {
+  const tensor = tensors.find((each) => each.name === name);
+  if (!tensor)
+    throw new RequestRefusal(
+      400,
+      `there is no output ${JSON.stringify(name)}; the outputs are ${tensors.map((each) => each.name).join(', ')}`,
+    );
+  return tensor;
+}
+
+interface InferenceRequest {
+  id?: string;
+  parameters: Record<string, unknown>;
+  inputs: Record<string, unknown>[];
+  /** Names. */
+  outputs?: string[];
+}
+
+function requestOf(body: Buffer): InferenceRequest {
+  const value = jsonOf(body);
+  if (kindOf(value) !== 'an object') throw new RequestRefusal(400, `the body must be an object with "inputs", not ${kindOf(value)}`);
+  const { id, parameters = {}, inputs, outputs, ...others } = value as Record<string, unknown>;
+  const [unknown] = Object.keys(others);
+  if (unknown !== undefined)
+    throw new RequestRefusal(400, `unknown field ${JSON.stringify(unknown)}; the fields are id, parameters, inputs and outputs`);
+  if (id !== undefined && typeof id !== 'string') throw new RequestRefusal(400, `"id" must be a string, not ${kindOf(id)}`);
+  if (kindOf(parameters) !== 'an object') throw new RequestRefusal(400, `"parameters" must be an object, not ${kindOf(parameters)}`);
+  const tensors = objectsOf('inputs', inputs);
+  if (outputs !== undefined) {
+    const requested = objectsOf('outputs', outputs);
+    for (const { name, parameters } of requested)
+      if (parameters !== undefined && Object.keys(parameters as object).length > 0)
+        throw new RequestRefusal(400, `the parameters of the output ${JSON.stringify(name)} are not supported; outputs are JSON`);
+    return {
+      ...(id !== undefined && { id }),
+      parameters: parameters as {},
+      inputs: tensors,
+      outputs: requested.map(({ name }) => String(name)),
+    };
+  }
+  return { ...(id !== undefined && { id }), parameters: parameters as {}, inputs: tensors };
+}
+
+function objectsOf(field: string, value: unknown): Record<string, unknown>[] {
+  if (value === undefined) throw new RequestRefusal(400, `the field "${field}" is missing; it is a list of tensors`);
+  if (!Array.isArray(value)) throw new RequestRefusal(400, `"${field}" must be a list of tensors, not ${kindOf(value)}`);
+  const odd = value.findIndex((each) => kindOf(each) !== 'an object');
+  if (odd >= 0) throw new RequestRefusal(400, `"${field}[${odd}]" must be an object, not ${kindOf(value[odd])}`);
+  return value;
+}
+
+/** The rows of the tensors. */
+function rowsOf(given: Record<string, unknown>[], expected: (TensorMetadata & { optional?: boolean })[]): Input[] {
+  const columns = new Map<string, string[]>();
+  for (const [i, tensor] of given.entries()) {
+    const name = tensor.name;
+    if (!expected.some((each) => each.name === name))
+      throw new RequestRefusal(
+        400,
+        `"inputs[${i}]" has the name ${JSON.stringify(name)}; the inputs are ${expected.map((each) => each.name).join(', ')}`,
+      );
+    if (columns.has(name as string)) throw new RequestRefusal(400, `the input "${name}" is given twice`);
+    columns.set(name as string, textsOf(tensor));
+  }
+  const missing = expected.find(({ name, optional }) => !optional && !columns.has(name));
+  if (missing) throw new RequestRefusal(400, `the input "${missing.name}" is missing`);
+  const [first] = columns.values();
+  for (const [name, texts] of columns)
+    if (texts.length !== first!.length)
+      throw new RequestRefusal(
+        400,
+        `the input "${name}" has ${texts.length} elements, but "${[...columns.keys()][0]}" has ${first!.length}`,
+      );
+  return first!.map((_, row) => Object.fromEntries([...columns].map(([name, texts]) => [name, texts[row]!])));
+}
+
+/** The elements of a tensor of texts: of any shape with one element per row. */
+function textsOf({ name, datatype, shape, data, parameters = {}, ...others }: Record<string, unknown>): string[] {
+  const refuse = (problem: string) => new RequestRefusal(400, `the input "${name}" ${problem}`);
+  const [unknown] = Object.keys(others);
+  if (unknown !== undefined) throw refuse(`has an unknown field ${JSON.stringify(unknown)}`);
+  if (datatype !== 'BYTES') throw refuse(`has the datatype ${JSON.stringify(datatype)}, but must have BYTES`);
+  // MLServer's clients say that the bytes are text.
+  const { content_type: content, ...more } = parameters as Record<string, unknown>;
+  const odd = content !== undefined && content !== 'str' ? 'content_type' : Object.keys(more)[0];
+  if (odd !== undefined)
+    throw refuse(
+      `has the parameter ${JSON.stringify(odd)}, which is not supported${odd === 'binary_data_size' ? '; send the data as JSON' : ''}`,
+    );
+  if (!Array.isArray(shape) || shape.length === 0 || shape.some((size) => !Number.isSafeInteger(size) || size < 0))
+    throw refuse(`has the shape ${JSON.stringify(shape)}, but must have a list of sizes, such as [2]`);
+  if (shape.slice(1).some((size) => size !== 1))
+    throw refuse(`has the shape ${JSON.stringify(shape)}, but must have one element per row, such as [2] or [2, 1]`);
+  if (!Array.isArray(data)) throw refuse(`needs a list "data", not ${kindOf(data)}`);
+  const flat = data.flat(shape.length - 1);
+  if (flat.length !== shape[0]) throw refuse(`has ${flat.length} elements, but the shape ${JSON.stringify(shape)}`);
+  const place = flat.findIndex((each) => typeof each !== 'string');
+  if (place >= 0) throw refuse(`has ${kindOf(flat[place])} as element ${place}, but must have strings`);
+  return flat as string[];
+}

@@ -1,0 +1,268 @@
+/** OpenAI's completions, for models that write. */
+import { randomInt, randomUUID } from 'node:crypto';
+import { StepError } from '../../engine/contract/step.ts';
+import { checkOptions, type GenerationOptions, generationOptions } from '../ml/generation/options.ts';
+import { isGenerating } from '../ml/models/config.ts';
+import { eventStream } from './event-stream.ts';
+import { generationWithin } from './generation-limits.ts';
+import { jsonOf, kindOf, RequestRefusal } from './limits.ts';
+import { json, refusals } from './openapi.ts';
+import type { Protocol, ProtocolRequest, ProtocolRoute } from './protocol.ts';
+import type { ServedModel, WrittenText } from './served-model.ts';
+
+export const openai: Protocol = {
+  name: 'openai',
+  description: "OpenAI's POST /v1/completions and GET /v1/models, for models that write text.",
+  routes(model) {
+    if (!isGenerating(model.bundle.task))
+      throw new StepError(
+        `--api openai: a model for ${model.bundle.task} writes no text`,
+        'Completions need a model for causal-lm or seq2seq. Leave openai out.',
+      );
+    return routes(model);
+  },
+  errors: {
+    below: '/v1',
+    body: (status, message) => ({
+      error: {
+        message,
+        type:
+          status === 401
+            ? 'authentication_error'
+            : status === 429
+              ? 'rate_limit_error'
+              : status >= 500
+                ? 'server_error'
+                : 'invalid_request_error',
+        param: null,
+        code: null,
+      },
+    }),
+  },
+};
+
+function routes(model: ServedModel): ProtocolRoute[] {
+  const created = Math.floor(Date.now() / 1000);
+  const own = { id: model.bundle.name, object: 'model', created, owned_by: 'tunesmith' };
+  const described = { description: "As OpenAI's API answers.", content: json({ type: 'object' }) };
+  return [
+    {
+      path: '/v1/models',
+      method: 'GET',
+      answer: ({ c }) => c.json({ object: 'list', data: [own] }),
+      operation: { operationId: 'openaiModels', summary: 'The model of this server', responses: { 200: described } },
+    },
+    {
+      path: '/v1/models/:name',
+      method: 'GET',
+      answer({ c }) {
+        checkModel(model, c.req.param('name'));
+        return c.json(own);
+      },
+      operation: {
+        operationId: 'openaiModel',
+        summary: 'The model of this server',
+        parameters: [{ name: 'name', in: 'path', required: true, schema: { type: 'string' } }],
+        responses: { 200: described },
+      },
+    },
+    {
+      path: '/v1/completions',
+      method: 'POST',
+      answer: (request) => complete(model, request),
+      operation: {
+        operationId: 'openaiCompletions',
+        summary: 'Continue one prompt or several',
+        requestBody: {
+          required: true,
+          content: json({ type: 'object', required: ['prompt'] }, { model: own.id, prompt: 'Once', max_tokens: 20 }),
+        },
+        responses: {
+          200: described,
+          ...refusals(
+            'The body is invalid; the message names the field.',
+            'The body or a prompt is too large, or too many texts are requested.',
+          ),
+        },
+      },
+    },
+  ];
+}
+
+/** Clients for a single endpoint send its URL as the name of the model. */
+function checkModel({ bundle }: ServedModel, name: unknown): void {
+  if (name === undefined || name === bundle.name || (typeof name === 'string' && /^https?:\/\//.test(name))) return;
+  throw new RequestRefusal(404, `there is no model ${JSON.stringify(name)}; this server has ${bundle.name}`);
+}
+
+/** What a request asks for. */
+interface Completion {
+  prompts: string[];
+  stop: string[];
+  echo: boolean;
+  stream: boolean;
+  usage: boolean;
+  options: GenerationOptions;
+}
+
+async function complete(model: ServedModel, { body, c, ticket }: ProtocolRequest): Promise<Response> {
+  const completion = completionOf(model, body);
+  const { prompts, stop, echo, stream, options } = completion;
+  const writing = generationWithin(
+    { prompts, stream, options },
+    model.limits,
+    (i) => (prompts.length === 1 ? '"prompt"' : `"prompt[${i}]"`),
+    (option) => (option === 'max_new_tokens' ? '"max_tokens"' : `"${option}"`),
+  );
+  const head = { id: `cmpl-${randomUUID()}`, object: 'text_completion', created: Math.floor(Date.now() / 1000), model: model.bundle.name };
+  const each = options.num_return_sequences ?? 1;
+  const echoed = (index: number) => (echo ? prompts[Math.floor(index / each)]! : '');
+  if (!stream) {
+    const texts = await model.generate(writing, { signal: c.req.raw.signal, ticket });
+    const choices = texts.map(({ text, finish }, index) => ({
+      text: echoed(index) + untilStop(text, stop),
+      index,
+      logprobs: null,
+      finish_reason: reasonOf(finish),
+    }));
+    return c.json({ ...head, choices, usage: usageOf(texts, each) });
+  }
+  return eventStream(c, model, {
+    async work(send, signal) {
+      const chunk = (index: number, text: string, finish_reason: string | null = null) =>
+        send(
+          JSON.stringify({
+            ...head,
+            choices: [{ text, index, logprobs: null, finish_reason }],
+            ...(completion.usage && { usage: null }),
+          }),
+        );
+      const held = Array.from({ length: prompts.length * each }, () => new HeldBack(stop));
+      if (echo) for (const index of held.keys()) chunk(index, echoed(index));
+      const onPiece = (index: number, piece: string) => {
+        const text = held[index]!.push(piece);
+        if (text !== '') chunk(index, text);
+      };
+      const texts = await model.generate(writing, { signal, ticket, onPiece });
+      for (const [index, { finish }] of texts.entries()) chunk(index, held[index]!.end(), reasonOf(finish));
+      if (completion.usage) send(JSON.stringify({ ...head, choices: [], usage: usageOf(texts, each) }));
+      send('[DONE]');
+    },
+    fail: (send, message) => send(JSON.stringify(openai.errors!.body(message.startsWith('internal') ? 500 : 400, message))),
+  });
+}
+
+const reasonOf = (finish: WrittenText['finish']): string => (finish === 'eos_token' || finish === 'stop_string' ? 'stop' : 'length');
+
+/** The tokens of a prompt count once, however many texts continue it. */
+function usageOf(texts: WrittenText[], each: number) {
+  const prompt_tokens = texts.filter((_, i) => i % each === 0).reduce((sum, { promptTokens }) => sum + promptTokens, 0);
+  const completion_tokens = texts.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  return { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens };
+}
+
+/** The text before the first stop string: OpenAI leaves it out, transformers does not. */
+function untilStop(text: string, stop: readonly string[]): string {
+  const places = stop.map((one) => text.indexOf(one)).filter((place) => place >= 0);
+  return places.length === 0 ? text : text.slice(0, Math.min(...places));
+}
+
+/** Holds back the end of a streamed text, which may be the beginning of a stop string. */
+class HeldBack {
+  #text = '';
+  #sent = 0;
+
+  constructor(private readonly stop: readonly string[]) {}
+
+  push(piece: string): string {
+    this.#text += piece;
+    return this.#upTo(this.#text.length - Math.max(0, ...this.stop.map((one) => one.length - 1)));
+  }
+
+  end(): string {
+    return this.#upTo(this.#text.length);
+  }
+
+  #upTo(place: number): string {
+    const whole = untilStop(this.#text, this.stop);
+    const text = whole.slice(this.#sent, Math.max(this.#sent, Math.min(place, whole.length)));
+    this.#sent += text.length;
+    return text;
+  }
+}
+
+/* The fields of a request. */
+
+/** Fields without an effect here, each with the values that ask for nothing. */
+const WITHOUT_EFFECT: Record<string, (value: any) => boolean> = {
+  suffix: (value) => value === '',
+  logprobs: () => false,
+  best_of: () => false,
+  frequency_penalty: (value) => value === 0,
+  presence_penalty: (value) => value === 0,
+  logit_bias: (value) => kindOf(value) === 'an object' && Object.keys(value).length === 0,
+  user: (value) => typeof value === 'string',
+};
+
+function completionOf(model: ServedModel, body: Buffer): Completion {
+  const value = jsonOf(body);
+  if (kindOf(value) !== 'an object')
+    throw new RequestRefusal(400, `the body must be an object such as {"prompt": "…"}, not ${kindOf(value)}`);
+  const given = Object.fromEntries(Object.entries(value as object).filter(([, each]) => each !== null));
+  const { model: name, prompt, max_tokens = 16, temperature = 1, top_p = 1, n = 1, stop = [], seed, ...more } = given;
+  const { stream = false, stream_options = {}, return_full_text = false, echo = return_full_text, ...others } = more;
+  checkModel(model, name);
+  for (const [field, empty] of Object.entries(WITHOUT_EFFECT)) {
+    if (others[field] === undefined) continue;
+    // A best of as many as are wanted is all of them.
+    if (!empty(others[field]) && !(field === 'best_of' && others[field] === n))
+      throw new RequestRefusal(400, `"${field}" is not supported by this server; leave it out`);
+    delete others[field];
+  }
+  for (const [field, each] of Object.entries({ stream, echo }))
+    if (typeof each !== 'boolean') throw new RequestRefusal(400, `"${field}" must be true or false, not ${kindOf(each)}`);
+  if (typeof temperature !== 'number' || temperature < 0 || temperature > 2)
+    throw new RequestRefusal(400, `"temperature" is ${JSON.stringify(temperature)}, but must be a number from 0 to 2`);
+  const stops = typeof stop === 'string' ? [stop] : stop;
+  if (!Array.isArray(stops) || stops.length > 4 || stops.some((one) => typeof one !== 'string' || one === ''))
+    throw new RequestRefusal(400, '"stop" must be a string that is not empty, or a list of at most 4 of them');
+  if (temperature === 0 && n !== 1)
+    throw new RequestRefusal(400, `"n" is ${JSON.stringify(n)}, but must be 1 with "temperature" 0, where all texts would be the same`);
+  const options = {
+    ...others,
+    max_new_tokens: max_tokens,
+    num_return_sequences: n,
+    ...(temperature === 0
+      ? { do_sample: false }
+      : { do_sample: true, temperature, top_p, top_k: others.top_k ?? 0, seed: seed ?? randomInt(2 ** 32) }),
+    ...(stops.length > 0 && { stop_strings: stops }),
+    ...(others.do_sample === false && { do_sample: false }),
+  };
+  checkFields(options);
+  return {
+    prompts: promptsOf(prompt),
+    stop: stops,
+    echo,
+    stream,
+    usage: (stream_options as { include_usage?: unknown }).include_usage === true,
+    options: options as GenerationOptions,
+  };
+}
+
+const OPENAI_NAMES: Record<string, string> = { max_new_tokens: 'max_tokens', num_return_sequences: 'n', stop_strings: 'stop' };
+
+/** The generation options of tunesmith are accepted too, as other servers accept their own. */
+function checkFields(options: Record<string, unknown>): void {
+  const unknown = Object.keys(options).find((field) => !Object.hasOwn(generationOptions, field));
+  if (unknown !== undefined) throw new RequestRefusal(400, `unknown field "${unknown}"`);
+  checkOptions(options, (field) => `"${OPENAI_NAMES[field] ?? field}"`);
+}
+
+function promptsOf(prompt: unknown): string[] {
+  if (prompt === undefined) throw new RequestRefusal(400, 'the field "prompt" is missing; it is a string or a list of strings');
+  const prompts = Array.isArray(prompt) ? prompt : [prompt];
+  if (prompts.length === 0) throw new RequestRefusal(400, '"prompt" is an empty list');
+  const odd = prompts.findIndex((each) => typeof each !== 'string');
+  if (odd >= 0) throw new RequestRefusal(400, `"prompt" must be a string or a list of strings; lists of tokens are not supported`);
+  return prompts;
+}

@@ -1,0 +1,253 @@
+/** The protocols of other servers: requests and answers as their clients send and read them. */
+import { cpSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { saveModel, startModel } from '../../../steps/ml/models/model-folder.ts';
+import { type RunningServer, startServer } from '../../../steps/serving/serve.ts';
+import { temporary } from '../rig.ts';
+import { smallGpt2, smallT5 } from '../writers.ts';
+import { makeBundle, makeModel, remove } from './bundle.ts';
+
+const golden = join(import.meta.dirname, '../../golden');
+const servers = new Map<string, RunningServer>();
+let model: string;
+let bundle: string;
+
+beforeAll(async () => {
+  model = await makeModel();
+  bundle = await makeBundle(model);
+  const open = async (name: string, folder: string, api: string[]) =>
+    servers.set(name, await startServer(folder, { port: 0, api, limits: { newTokens: 40, texts: 8 } }));
+  await open('classify', bundle, ['huggingface', 'kserve']);
+  const gpt2 = temporary();
+  smallGpt2(gpt2, { initializer_range: 0.6 });
+  await saveModel(gpt2, await startModel(gpt2, { task: 'causal-lm', labels: [], seed: 3, say: () => {} }));
+  await open('gpt2', gpt2, ['huggingface', 'kserve', 'openai']);
+  const t5 = temporary();
+  smallT5(t5, ['the', 'cat', 'sat', 'on', 'mat']);
+  await saveModel(t5, await startModel(t5, { task: 'seq2seq', labels: [], seed: 3, say: () => {} }));
+  await open('t5', t5, ['huggingface']);
+});
+
+afterAll(async () => {
+  await Promise.all([...servers.values()].map((server) => server.close()));
+  remove(model, bundle);
+});
+
+async function ask(server: string, path: string, body?: unknown): Promise<{ status: number; body: any }> {
+  const post = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
+  const response = await fetch(servers.get(server)!.url + path, body === undefined ? {} : post);
+  return { status: response.status, body: await response.json() };
+}
+
+describe("Hugging Face's inference payload", () => {
+  const answers = JSON.parse(readFileSync(join(golden, 'pipelines/answers.json'), 'utf8')) as any[];
+
+  test.each(['classify', 'tag', 'tag-roberta', 'fill'])('%s: the answers of the pipeline', async (name) => {
+    const own = answers.filter((each) => each.model === name);
+    const folder = temporary();
+    cpSync(join(golden, 'tokenizer', own[0].tokenizer), folder, { recursive: true });
+    cpSync(join(golden, 'pipelines', name), folder, { recursive: true });
+    const server = await startServer(folder, { port: 0, api: ['huggingface'] });
+    servers.set(name === 'classify' ? 'golden' : name, server);
+    for (const { text, parameters, answer } of own) {
+      const { status, body } = await ask(name === 'classify' ? 'golden' : name, '/', { inputs: text, parameters });
+      expect([status, close(body)]).toEqual([200, close(name === 'classify' ? [answer] : answer)]);
+    }
+  });
+
+  test('one text and several, the name of the model, pairs and unknown parameters', async () => {
+    const one = await ask('classify', '/', { inputs: 'hello' });
+    expect(one).toMatchObject({ status: 200, body: [[{ label: expect.any(String) }, { label: expect.any(String) }]] });
+    const two = await ask('classify', '/models/tiny', { inputs: ['hello', 'hello'], parameters: { top_k: 1 } });
+    expect(two.body).toEqual([[one.body[0][0]], [one.body[0][0]]]);
+    expect(await ask('classify', '/models/other', { inputs: 'hello' })).toMatchObject({ status: 404, body: { status: 404 } });
+    for (const [body, message] of [
+      [{ inputs: 'a', parameters: { temperature: 1 } }, '"parameters.temperature" is not supported for text-classification'],
+      [{ inputs: 'a', parameters: { function_to_apply: 'exp' } }, 'must be softmax, sigmoid, none'],
+      [{ inputs: 'a', parameters: { top_k: 0 } }, '"parameters.top_k" is 0'],
+      [{ inputs: ['a', 1] }, '"inputs[1]" must be a string, not a number'],
+      [{ inputs: 'a', stream: true }, 'unknown field "stream"'],
+    ] as const)
+      expect(await ask('classify', '/', body)).toMatchObject({ status: 400, body: { detail: expect.stringContaining(message) } });
+    expect(await (await fetch(`${servers.get('classify')!.url}/`)).text()).toContain('<h1>tiny</h1>');
+  });
+
+  test('texts are continued with their prompt or without; seq2seq answers in the form of each pipeline', async () => {
+    const { body } = await ask('gpt2', '/', { inputs: 'Hello', parameters: { max_new_tokens: 5 } });
+    expect(body[0].generated_text).toMatch(/^Hello./s);
+    const parameters = { max_new_tokens: 5, return_full_text: false };
+    const [[alone], [other]] = (await ask('gpt2', '/', { inputs: ['Hello', 'a'], parameters })).body;
+    expect(`Hello${alone.generated_text}`).toBe(body[0].generated_text);
+    expect(other.generated_text).toEqual(expect.any(String));
+    const summary = await ask('t5', '/pipeline/summarization', { inputs: 'the cat', parameters: { max_new_tokens: 4 } });
+    const [text] = (await ask('t5', '/', { inputs: 'the cat', parameters: { max_new_tokens: 4 } })).body;
+    expect(summary.body).toEqual([{ summary_text: text.generated_text }]);
+    expect((await ask('gpt2', '/', { inputs: 'a', parameters: { max_new_tokens: 41 } })).status).toBe(400);
+    expect((await ask('gpt2', '/', { inputs: 'a', parameters: { watermark: true } })).body.detail).toContain('"parameters.watermark"');
+  });
+});
+
+/** Scores have seven digits. */
+function close(value: any): any {
+  if (typeof value === 'number') return Number.isInteger(value) ? value : Number(value.toFixed(4));
+  if (Array.isArray(value)) return value.map(close);
+  if (value === null || typeof value !== 'object') return value;
+  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, close(each)]));
+}
+
+describe("KServe's Open Inference Protocol", () => {
+  test('the server, its health and the metadata of the model', async () => {
+    expect((await ask('classify', '/v2')).body).toEqual({ name: 'tunesmith', version: '2', extensions: [] });
+    expect((await ask('classify', '/v2/health/live')).body).toEqual({ live: true });
+    expect((await ask('classify', '/v2/health/ready')).body).toEqual({ ready: true });
+    expect((await ask('classify', '/v2/models/tiny/ready')).body).toEqual({ name: 'tiny', ready: true });
+    expect((await ask('classify', '/v2/models/tiny')).body).toEqual({
+      name: 'tiny',
+      versions: ['1'],
+      platform: 'tunesmith',
+      inputs: [{ name: 'text', datatype: 'BYTES', shape: [-1] }],
+      outputs: [
+        { name: 'label', datatype: 'BYTES', shape: [-1] },
+        { name: 'scores', datatype: 'FP64', shape: [-1, 2] },
+      ],
+    });
+    expect(await ask('classify', '/v2/models/other')).toEqual({
+      status: 404,
+      body: { error: expect.stringContaining('there is no model "other"') },
+    });
+  });
+
+  const tensor = (data: unknown, shape: unknown = [2], more: object = {}) => ({ name: 'text', datatype: 'BYTES', shape, data, ...more });
+
+  test('tensors of texts are answered by named outputs', async () => {
+    const own = (await ask('classify', '/predict', { inputs: ['a', 'b'] })).body.predictions;
+    const { body } = await ask('classify', '/v2/models/tiny/infer', { id: '7', inputs: [tensor(['a', 'b'])] });
+    expect(body).toEqual({
+      model_name: 'tiny',
+      model_version: '1',
+      id: '7',
+      parameters: { labels: '["ham","spam"]' },
+      outputs: [
+        { name: 'label', datatype: 'BYTES', shape: [2], data: own.map((each: any) => each.label) },
+        { name: 'scores', datatype: 'FP64', shape: [2, 2], data: own.flatMap((each: any) => [each.scores.ham, each.scores.spam]) },
+      ],
+    });
+    const nested = { inputs: [tensor([['a'], ['b']], [2, 1], { parameters: { content_type: 'str' } })], outputs: [{ name: 'label' }] };
+    expect((await ask('classify', '/v2/models/tiny/infer', nested)).body.outputs).toEqual([body.outputs[0]]);
+    const written = await ask('gpt2', `/v2/models/${servers.get('gpt2')!.name}/infer`, {
+      inputs: [tensor(['a', 'b'])],
+      parameters: { max_new_tokens: 3 },
+    });
+    expect(written.body.outputs).toMatchObject([
+      { name: 'text', shape: [2] },
+      { name: 'finish', data: ['length', 'length'] },
+    ]);
+  });
+
+  test.each([
+    [{ inputs: [tensor(['a'])] }, 'the input "text" has 1 elements, but the shape [2]'],
+    [{ inputs: [tensor(['a', 1])] }, 'has a number as element 1'],
+    [{ inputs: [tensor(['a', 'b'], [1, 2])] }, 'must have one element per row'],
+    [{ inputs: [tensor(['a'], [-1])] }, 'the shape [-1]'],
+    [{ inputs: [{ ...tensor(['a'], [1]), datatype: 'FP32' }] }, 'must have BYTES'],
+    [{ inputs: [{ ...tensor(['a'], [1]), name: 'x' }] }, '"inputs[0]" has the name "x"'],
+    [{ inputs: [tensor(['a'], [1]), tensor(['a'], [1])] }, 'is given twice'],
+    [{ inputs: [] }, 'the input "text" is missing'],
+    [{ inputs: [tensor(undefined, [1], { parameters: { binary_data_size: 5 } })] }, '"binary_data_size", which is not supported'],
+    [{ inputs: [tensor(['a'], [1])], outputs: [{ name: 'x' }] }, 'there is no output "x"'],
+    [{ inputs: [tensor(['a'], [1])], parameters: { priority: 1 } }, '"parameters.priority" is not supported'],
+    [{}, 'the field "inputs" is missing'],
+    [[], 'the body must be an object'],
+  ])('%.60j is refused in the form of the protocol', async (body, message) => {
+    expect(await ask('classify', '/v2/models/tiny/infer', body)).toEqual({
+      status: 400,
+      body: { error: expect.stringContaining(message) },
+    });
+  });
+});
+
+describe("OpenAI's completions", () => {
+  const complete = async (body: object) => (await ask('gpt2', '/v1/completions', body)).body;
+
+  test('a prompt, several texts, echo, stop and the count of tokens', async () => {
+    const greedy = { prompt: 'Hello', max_tokens: 6, temperature: 0 };
+    const answer = await complete(greedy);
+    expect(answer).toMatchObject({
+      id: expect.stringMatching(/^cmpl-/),
+      object: 'text_completion',
+      choices: [{ index: 0, logprobs: null, finish_reason: 'length' }],
+      usage: { completion_tokens: 6 },
+    });
+    const { prompt_tokens, total_tokens } = answer.usage;
+    expect([prompt_tokens > 0, total_tokens]).toEqual([true, prompt_tokens + 6]);
+    const [{ text }] = answer.choices;
+    expect((await complete({ ...greedy, echo: true })).choices[0].text).toBe(`Hello${text}`);
+    const stop = text.slice(1, 3);
+    const stopped = (await complete({ ...greedy, stop })).choices[0];
+    expect(stopped).toMatchObject({ text: text.slice(0, text.indexOf(stop)), finish_reason: 'stop' });
+    const several = await complete({ prompt: ['Hello', 'a'], n: 2, max_tokens: 3, seed: 1 });
+    expect(several.choices.map(({ index }: any) => index)).toEqual([0, 1, 2, 3]);
+    expect(several.usage.completion_tokens).toBe(12);
+    expect((await complete({ prompt: ['Hello', 'a'], n: 2, max_tokens: 3, seed: 1 })).choices).toEqual(several.choices);
+  });
+
+  test('a stream has the same text, and ends with the usage and [DONE]', async () => {
+    const body = { prompt: 'Hello', max_tokens: 12, temperature: 0 };
+    const { choices, usage } = await complete(body);
+    const whole = choices[0].text as string;
+    for (const stop of [[], [whole.slice(4, 7)]]) {
+      const response = await fetch(`${servers.get('gpt2')!.url}/v1/completions`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ ...body, stop, stream: true, stream_options: { include_usage: true } }),
+      });
+      expect(response.headers.get('content-type')).toContain('text/event-stream');
+      const events = (await response.text())
+        .trimEnd()
+        .split('\n\n')
+        .map((event) => event.replace(/^data: /, ''));
+      expect(events.pop()).toBe('[DONE]');
+      const chunks = events.map((event) => JSON.parse(event));
+      expect(chunks.pop()).toMatchObject({ choices: [], usage: stop.length > 0 ? {} : usage });
+      const text = chunks.map((chunk) => chunk.choices[0].text).join('');
+      expect(text).toBe(stop.length > 0 ? whole.slice(0, whole.indexOf(stop[0]!)) : whole);
+      expect(chunks.at(-1).choices[0].finish_reason).toBe(stop.length > 0 ? 'stop' : 'length');
+    }
+  });
+
+  test.each([
+    [{}, 'the field "prompt" is missing'],
+    [{ prompt: [1, 2] }, 'lists of tokens are not supported'],
+    [{ prompt: 'a', max_tokens: 41 }, '"max_tokens" is 41, but must be at most 40'],
+    [{ prompt: 'a', max_tokens: 0 }, '"max_tokens" is 0'],
+    [{ prompt: 'a', temperature: 3 }, '"temperature" is 3'],
+    [{ prompt: 'a', top_p: 2 }, '"top_p" is 2'],
+    [{ prompt: 'a', logprobs: 1 }, '"logprobs" is not supported'],
+    [{ prompt: 'a', presence_penalty: 1 }, '"presence_penalty" is not supported'],
+    [{ prompt: 'a', n: 2, temperature: 0 }, '"n" is 2'],
+    [{ prompt: 'a', stop: [''] }, '"stop" must be'],
+    [{ prompt: 'a', top: 1 }, 'unknown field "top"'],
+  ])('%j is refused in the form of the protocol', async (body, message) => {
+    const { status, body: answer } = await ask('gpt2', '/v1/completions', body);
+    expect([status, answer]).toEqual([
+      400,
+      { error: { message: expect.stringContaining(message), type: 'invalid_request_error', param: null, code: null } },
+    ]);
+  });
+
+  test('the model, and another one', async () => {
+    const { name } = servers.get('gpt2')!;
+    expect((await ask('gpt2', '/v1/models')).body).toMatchObject({ object: 'list', data: [{ id: name, object: 'model' }] });
+    expect((await ask('gpt2', `/v1/models/${name}`)).body.id).toBe(name);
+    expect(await ask('gpt2', '/v1/models/other')).toMatchObject({ status: 404, body: { error: { type: 'invalid_request_error' } } });
+    expect((await ask('gpt2', '/v1/completions', { model: 'other', prompt: 'a' })).status).toBe(404);
+  });
+});
+
+test('a protocol that cannot express a task is refused', async () => {
+  await expect(startServer(bundle, { port: 0, api: ['openai'] })).rejects.toThrow(
+    '--api openai: a model for text-classification writes no text',
+  );
+  await expect(startServer(bundle, { port: 0, api: ['grpc'] })).rejects.toThrow('--api grpc: there is no such protocol');
+});
