@@ -8,10 +8,11 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { Command, Option } from 'commander';
 import { escaped } from '../../cache/content.ts';
-import { generationSchema, PROTOCOL_NAMES } from '../../steps/registry.ts';
+import { generationSchema } from '../../steps/registry.ts';
 import { usage } from '../contract/errors.ts';
 import { atHome, expandPaths, folderVariables, makeFoldersAbsolute, otherHome, unexpanded } from '../files/paths.ts';
-import { age, count, names, number, numbers, oneOf, port, share, size, texts, time } from './option-values.ts';
+import { age, count, names, number, numbers, oneOf, size, texts, time } from './option-values.ts';
+import { addServingOptions } from './serving-options.ts';
 
 const { version } = createRequire(import.meta.url)('tunesmith/package.json') as { version: string };
 
@@ -282,31 +283,7 @@ const generate = readingOptions(
   .addHelpText('after', otherModels('MODEL'))
   .usage('MODEL "PROMPT" | --file FILE [options]');
 
-command('serve <bundle>', 'serve a bundle over HTTP', () => import('./model.ts'), 'serve')
-  .addOption(new Option('--host <host>', 'address to listen on').default('127.0.0.1'))
-  .addOption(new Option('--port <port>', 'port to listen on; 0 selects a free port').argParser(port).default(8080))
-  .option(
-    '--allow-host <name>',
-    'also accept requests for this host name (repeatable). Loopback names are always accepted. If --host is not a loopback address and this option is not given, every name is accepted',
-    texts,
-  )
-  .option('--allow-origin <origin>', 'allow web pages of this origin to send requests (repeatable)', texts)
-  .addOption(
-    new Option(
-      '--api <names>',
-      `protocols to serve besides tunesmith, separated by commas (repeatable): ${PROTOCOL_NAMES.filter((name) => name !== 'tunesmith').join(', ')}`,
-    ).argParser(names),
-  )
-  .addOption(new Option('--max-characters <n>', 'maximum length of an input or a prompt, in characters').argParser(count).default(100_000))
-  .addOption(new Option('--max-new-tokens <n>', 'maximum number of tokens to generate for each text').argParser(count).default(1024))
-  .addOption(new Option('--max-time <seconds>', 'maximum time of a generation request, in seconds').argParser(count).default(60))
-  .addOption(
-    new Option('--shutdown-seconds <n>', 'after SIGTERM, maximum time to finish the current requests, in seconds')
-      .argParser(count)
-      .default(25),
-  )
-  .option('--record <dir>', 'record requests and answers in this folder, as JSON lines in one file a day. They may be personal data')
-  .addOption(new Option('--record-share <x>', 'share of the requests to record, such as 0.1 (default: 1)').argParser(share))
+addServingOptions(command('serve <bundle>', 'serve a bundle over HTTP', () => import('./model.ts'), 'serve'))
   .addHelpText(
     'after',
     `${otherModels('BUNDLE')}\nRequests: POST /predict {"inputs": [INPUT, …]}, or for a generative model POST /generate {"prompt": "PROMPT"}.`,

@@ -10,6 +10,7 @@ import { RemoteSources } from '../fetch/fetch.ts';
 import type { FetchProgress } from '../fetch/fetched-store.ts';
 import { inJsonLines, printable, printLines, resultOutput } from '../format/terminal-text.ts';
 import { bytes as bytesOf } from '../format/text.ts';
+import type { ServeFlags } from './serving-options.ts';
 
 export async function modelFolder(given: string): Promise<string> {
   const address = readAddress(given);
@@ -60,26 +61,15 @@ function say(message: string): void {
 
 /* `tunesmith serve BUNDLE`: answers HTTP requests until a signal stops it. */
 
-interface ServeFlags {
-  host: string;
-  port: number;
-  allowHost?: string[];
-  allowOrigin?: string[];
-  api?: string[];
-  maxCharacters: number;
-  maxNewTokens: number;
-  maxTime: number;
-  shutdownSeconds: number;
-  record?: string;
-  recordShare?: number;
-}
-
 export async function serve(bundle: string, { maxCharacters, maxNewTokens, maxTime, ...options }: ServeFlags): Promise<void> {
   if (options.recordShare !== undefined && options.record === undefined)
     throw usage('--record-share applies only with --record', 'Give the folder for the records: --record DIR');
+  if (options.shadowShare !== undefined && options.shadow === undefined)
+    throw usage('--shadow-share applies only with --shadow', 'Give the second bundle: --shadow BUNDLE');
   const { serve } = await serving();
   const limits = { characters: maxCharacters, newTokens: maxNewTokens, seconds: maxTime };
-  await serve(await modelFolder(bundle), { ...options, limits, say: (line, stream) => printLines([line], stream) });
+  const shadow = options.shadow === undefined ? {} : { shadow: await modelFolder(options.shadow) };
+  await serve(await modelFolder(bundle), { ...options, ...shadow, limits, say: (line, stream) => printLines([line], stream) });
 }
 
 /* `tunesmith predict BUNDLE FILE`: prints one line for each input, in order. */

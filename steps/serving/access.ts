@@ -7,6 +7,8 @@
 
 import { isIP } from 'node:net';
 import { StepError } from '../../engine/contract/step.ts';
+import type { ApiKeys } from './api-keys.ts';
+import type { RateLimit } from './rate-limit.ts';
 
 export interface Access {
   /** Names besides localhost's that are served; `.example.org` means all names below it, `*` any. */
@@ -15,6 +17,10 @@ export interface Access {
   origins: readonly string[];
   /** Whether only this machine reaches the server. */
   loopback: boolean;
+  /** One of these keys is needed for all but health checks. */
+  keys?: ApiKeys | undefined;
+  /** For each key, or for each address if there are no keys. */
+  rate?: RateLimit | undefined;
 }
 
 /** @throws StepError for an option that can match nothing */

@@ -5,12 +5,14 @@ import { cors } from 'hono/cors';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { StepError } from '../../engine/contract/step.ts';
 import { type Access, isAllowed, refusal } from './access.ts';
+import { keyIn } from './api-keys.ts';
 import { checkContentType, discardBody, RequestRefusal, type Room, readBody } from './limits.ts';
 import type { Measurements } from './measurements.ts';
 import { openApi } from './openapi.ts';
 import { page } from './page.ts';
 import { PROBLEM, problemOf } from './problem.ts';
 import type { Protocol, ProtocolRoute } from './protocol.ts';
+import { infoOf } from './request-info.ts';
 import type { ServedModel } from './served-model.ts';
 
 export interface Served {
@@ -35,8 +37,10 @@ export function createApp(served: Served): Hono<Bound> {
     c.set('protocols', served.protocols);
     return next();
   });
-  measureRequests(app, served, [...methods.keys()]);
+  const pathOf = pathFinder([...methods.keys()]);
+  measureRequests(app, served, pathOf);
   checkOrigins(app, served.access);
+  checkClient(app, served.access, new Set(['/health', ...routes.flatMap(({ path, open }) => (open ? [path] : []))]), pathOf);
   for (const route of routes) addRoute(app, route, served);
   addPages(app, served, routes);
   for (const [path, allowed] of methods)
@@ -45,7 +49,7 @@ export function createApp(served: Served): Hono<Bound> {
       return refuse(c, 405, `${path} supports ${allowed.join(' and ')}, not ${c.req.method}`);
     });
   app.notFound((c) => refuse(c, 404, `there is no ${c.req.path}; the paths are ${[...methods.keys()].join(', ')}`));
-  app.onError((error, c) => refuseError(error, c, served.model.report));
+  app.onError((error, c) => refuseError(error, c, served.model));
   return app;
 }
 
@@ -58,8 +62,7 @@ function methodsByPath(routes: readonly ProtocolRoute[]): Map<string, string[]> 
   return methods;
 }
 
-function measureRequests(app: Hono<Bound>, { measurements, draining }: Served, paths: string[]): void {
-  const pathOf = pathFinder(paths);
+function measureRequests(app: Hono<Bound>, { measurements, draining }: Served, pathOf: (path: string) => string): void {
   app.use(async (c, next) => {
     const start = performance.now();
     await next();
@@ -88,11 +91,32 @@ function checkOrigins(app: Hono<Bound>, access: Access): void {
     cors({
       origin: (origin) => (isAllowed(origin, access) ? origin : null),
       allowMethods: ['GET', 'HEAD', 'POST'],
-      allowHeaders: ['content-type'],
-      exposeHeaders: ['retry-after'],
+      allowHeaders: ['content-type', 'authorization', 'x-api-key', 'x-request-id'],
+      exposeHeaders: ['retry-after', 'x-request-id'],
       maxAge: 600,
     }),
   );
+}
+
+/** Checks the API key and the rate. `open`: paths that anyone may request at any time. */
+function checkClient(app: Hono<Bound>, access: Access, open: ReadonlySet<string>, pathOf: (path: string) => string): void {
+  app.use(async (c, next) => {
+    const { keys, rate } = access;
+    if ((!keys && !rate) || open.has(pathOf(c.req.path))) return next();
+    const key = keyIn(c.req.header('authorization'), c.req.header('x-api-key'));
+    const name = key === undefined ? undefined : keys?.nameOf(key);
+    if (name !== undefined) infoOf(c.env.incoming).key = name;
+    const wait = rate?.take(name ?? `address ${c.env.incoming.socket.remoteAddress}`);
+    if (wait !== undefined) {
+      c.header('retry-after', String(Math.ceil(wait)));
+      return refuse(c, 429, 'too many requests; the header Retry-After says when to try again');
+    }
+    if (keys && name === undefined) {
+      c.header('www-authenticate', `Bearer realm="tunesmith"${key === undefined ? '' : ', error="invalid_token"'}`);
+      return refuse(c, 401, key === undefined ? 'an API key is needed: Authorization: Bearer KEY' : 'the API key is not valid');
+    }
+    return next();
+  });
 }
 
 function addRoute(app: Hono<Bound>, { path, method, accepts, answer }: ProtocolRoute, { room, model: { limits }, late }: Served): void {
@@ -146,7 +170,7 @@ function addPages(app: Hono<Bound>, { model, protocols, room, measurements }: Se
   });
 }
 
-function refuseError(error: Error, c: Context<Bound>, report: ServedModel['report']) {
+function refuseError(error: Error, c: Context<Bound>, model: ServedModel) {
   if (c.req.raw.signal.aborted) return refuse(c, 499 as ContentfulStatusCode, 'the client has disconnected');
   if (error instanceof RequestRefusal) {
     if (error.status === 503) c.header('retry-after', '1');
@@ -156,7 +180,7 @@ function refuseError(error: Error, c: Context<Bound>, report: ServedModel['repor
   }
   // An input that the model cannot read, such as a question as long as a book.
   if (error instanceof StepError) return refuse(c, 400, error.message);
-  report(error);
+  model.report(error, infoOf(c.env.incoming).id);
   return refuse(c, 500, 'internal error; see the log of the server');
 }
 

@@ -12,26 +12,37 @@ import {
   type ServerResponse,
   STATUS_CODES,
 } from 'node:http';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { SecureContextOptions } from 'node:tls';
 import { PROBLEM, problemOf } from './problem.ts';
 
 /** How long a client may take to send its headers, and its whole request, in milliseconds. */
 const patience = { headersTimeout: 20_000, requestTimeout: 60_000, connectionsCheckingInterval: 5_000 };
 
 export class Connections {
-  readonly server: Server;
+  readonly server: Server | TlsServer;
   readonly #draining = new AbortController();
   readonly #late = new AbortController();
+  /** The connections whose TLS handshake is not complete, by their address and port. */
+  readonly #shaking = new Map<string, Socket>();
   /** The unanswered requests of each connection, in the order of their answers. */
   readonly #pending = new Map<Socket, Set<ServerResponse>>();
 
-  constructor() {
+  constructor(tls?: SecureContextOptions) {
     // Node refuses a request without a Host header with an empty body; `listener` refuses it with a message.
-    this.server = createServer({ ...patience, requireHostHeader: false });
+    const options = { ...patience, requireHostHeader: false };
+    this.server = tls ? createTlsServer({ ...options, ...tls, handshakeTimeout: patience.headersTimeout }) : createServer(options);
     // Undocumented; without it Node closes a connection as soon as the client has closed its side.
     (this.server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true;
-    this.server.on('connection', (socket) => this.#watch(socket));
+    if (tls) {
+      this.server.on('connection', (socket) => this.#awaitHandshake(socket));
+      this.server.on('secureConnection', (socket) => {
+        this.#shaking.delete(addressOf(socket));
+        this.#watch(socket);
+      });
+    } else this.server.on('connection', (socket) => this.#watch(socket));
     this.server.on('request', (request, response) => this.#follow(request, response));
     this.server.on('clientError', (error, socket) => this.#refuseInvalid(error, socket as Socket));
     this.server.on('connect', (_, socket) => refuse(socket, 405, 'CONNECT is not supported'));
@@ -71,6 +82,12 @@ export class Connections {
     clearTimeout(late);
     clearTimeout(end);
     return dropped;
+  }
+
+  #awaitHandshake(socket: Socket): void {
+    const address = addressOf(socket);
+    this.#shaking.set(address, socket);
+    socket.once('close', () => this.#shaking.get(address) === socket && this.#shaking.delete(address));
   }
 
   #watch(socket: Socket): void {
@@ -114,9 +131,12 @@ export class Connections {
 
   #refuseLate(): void {
     this.#late.abort();
+    for (const socket of this.#shaking.values()) socket.destroy();
     for (const [socket, responses] of this.#pending) if (responses.size === 0) socket.destroySoon();
   }
 }
+
+const addressOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`;
 
 const interval = 1000;
 

@@ -2,6 +2,7 @@
 import type { Context } from 'hono';
 import { StepError } from '../../engine/contract/step.ts';
 import { RequestRefusal } from './limits.ts';
+import { infoOf } from './request-info.ts';
 import type { ServedModel } from './served-model.ts';
 
 interface EventWork {
@@ -27,7 +28,7 @@ export function eventStream(c: Context, model: Pick<ServedModel, 'report'>, { wo
         await work(send, gone.signal);
       } catch (error) {
         const mistake = error instanceof StepError || error instanceof RequestRefusal;
-        if (!mistake && !gone.signal.aborted) model.report(error as Error);
+        if (!mistake && !gone.signal.aborted) model.report(error as Error, infoOf(c.env.incoming).id);
         fail(send, mistake ? error.message : 'internal error; see the log of the server');
       }
       if (!gone.signal.aborted) controller.close();

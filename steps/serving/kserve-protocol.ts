@@ -189,12 +189,12 @@ function requestOf(body: Buffer): InferenceRequest {
         throw new RequestRefusal(400, `the parameters of the output ${JSON.stringify(name)} are not supported; outputs are JSON`);
     return {
       ...(id !== undefined && { id }),
-      parameters: parameters as {},
+      parameters: parameters as Record<string, unknown>,
       inputs: tensors,
       outputs: requested.map(({ name }) => String(name)),
     };
   }
-  return { ...(id !== undefined && { id }), parameters: parameters as {}, inputs: tensors };
+  return { ...(id !== undefined && { id }), parameters: parameters as Record<string, unknown>, inputs: tensors };
 }
 
 function objectsOf(field: string, value: unknown): Record<string, unknown>[] {

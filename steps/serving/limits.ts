@@ -33,7 +33,7 @@ export const defaultLimits: Limits = {
 /** An error that rejects a request, with the reason. */
 export class RequestRefusal extends Error {
   constructor(
-    readonly status: 400 | 401 | 404 | 413 | 415 | 503,
+    readonly status: 400 | 404 | 413 | 415 | 503,
     message: string,
   ) {
     super(message);

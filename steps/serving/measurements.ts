@@ -5,6 +5,8 @@ export type Measurements = ReturnType<typeof openMeasurements>;
 export function openMeasurements() {
   const requests = new Map<string, number>();
   let records: Record<'written' | 'lost', number> | undefined;
+  const reloads = { changed: 0, failed: 0 };
+  let shadows: Record<ShadowOutcome, number> | undefined;
   const seconds = histogram([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]);
   const batches = histogram([1, 2, 4, 8, 16, 32, 64]);
 
@@ -20,6 +22,14 @@ export function openMeasurements() {
     record(outcome: 'written' | 'lost', count: number) {
       records ??= { written: 0, lost: 0 };
       records[outcome] += count;
+    },
+    reload(outcome: keyof typeof reloads) {
+      reloads[outcome]++;
+    },
+    /** Answers of the shadow; called at least once if there is one. */
+    shadow(outcome: ShadowOutcome, count = 1) {
+      shadows ??= { same: 0, different: 0, failed: 0, skipped: 0 };
+      shadows[outcome] += count;
     },
     /** The page of /metrics. `queued`: inputs that no thread has yet. `waitingBytes`: of all requests, at most `mostWaitingBytes`. */
     text({ queued, waitingBytes, mostWaitingBytes }: Record<'queued' | 'waitingBytes' | 'mostWaitingBytes', number>) {
@@ -40,12 +50,28 @@ export function openMeasurements() {
           ? heading('tunesmith_records_total', 'counter', 'Inputs and answers that were recorded, or lost because of the disk.')
           : []),
         ...Object.entries(records ?? {}).map(([outcome, count]) => `tunesmith_records_total{outcome="${outcome}"} ${count}`),
+        ...heading('tunesmith_reloads_total', 'counter', 'New bundles that were opened, or could not be used.'),
+        ...Object.entries(reloads).map(([outcome, count]) => `tunesmith_reloads_total{outcome="${outcome}"} ${count}`),
+        ...(shadows ? shadowLines(shadows) : []),
         ...heading('process_resident_memory_bytes', 'gauge', 'Resident memory size in bytes.'),
         `process_resident_memory_bytes ${process.memoryUsage.rss()}`,
         '',
       ].join('\n');
     },
   };
+}
+
+/** `skipped`: the shadow was busy. */
+type ShadowOutcome = 'same' | 'different' | 'failed' | 'skipped';
+
+function shadowLines(shadows: Record<ShadowOutcome, number>): string[] {
+  const compared = shadows.same + shadows.different;
+  return [
+    ...heading('tunesmith_shadow_total', 'counter', 'Answers of the shadow bundle, and requests that it did not answer.'),
+    ...Object.entries(shadows).map(([outcome, count]) => `tunesmith_shadow_total{outcome="${outcome}"} ${count}`),
+    ...heading('tunesmith_shadow_different_share', 'gauge', 'Share of the compared answers that differ; NaN before the first.'),
+    `tunesmith_shadow_different_share ${compared === 0 ? 'NaN' : shadows.different / compared}`,
+  ];
 }
 
 function heading(name: string, type: string, help: string): string[] {

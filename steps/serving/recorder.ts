@@ -137,7 +137,7 @@ export function recorded(model: ServedModel, recorder: Recorder): ServedModel {
     get waiting() {
       return model.waiting;
     },
-    report: (error) => model.report(error),
+    report: (error, request) => model.report(error, request),
     async predict(inputs, options) {
       const answers = await model.predict(inputs, options);
       recorder.add(inputs.map(asGiven(model)), answers);
@@ -153,10 +153,7 @@ export function recorded(model: ServedModel, recorder: Recorder): ServedModel {
       );
       return texts;
     },
-    async close() {
-      await model.close();
-      await recorder.close();
-    },
+    close: () => model.close(),
   };
 }
 

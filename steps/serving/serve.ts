@@ -1,20 +1,27 @@
 /** `tunesmith serve`: serves a bundle over HTTP until it is stopped. */
-import type { Server } from 'node:http';
+import type { Server as TlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { inspect } from 'node:util';
 import { getRequestListener, RequestError } from '@hono/node-server';
 import { StepError } from '../../engine/contract/step.ts';
-import { openBundle } from '../ml/answering/bundle.ts';
+import { type Bundle, openBundle } from '../ml/answering/bundle.ts';
 import { currentBundle } from '../ml/models/pointer.ts';
 import { type Access, checkAccess, isLoopback } from './access.ts';
-import { createApp } from './app.ts';
+import { AccessLog } from './access-log.ts';
+import { readApiKeys } from './api-keys.ts';
 import { Connections } from './connections.ts';
 import { defaultLimits, type Limits, Room } from './limits.ts';
+import { listen, urlOf } from './listen.ts';
+import { LiveBundle } from './live-bundle.ts';
 import { type Measurements, openMeasurements } from './measurements.ts';
 import { PROBLEM, problemOf } from './problem.ts';
 import { protocolsOf } from './protocols.ts';
+import { RateLimit } from './rate-limit.ts';
 import { openRecorder, type Recorder, type RecordOptions, recorded } from './recorder.ts';
-import { openServedModel } from './served-model.ts';
+import { infoOf } from './request-info.ts';
+import { openServedModel, type ServedModel, type ServingParts } from './served-model.ts';
+import { checkShadow, Shadow } from './shadow.ts';
+import { readTls, tlsFilesOf } from './tls.ts';
 import { usable } from './usable.ts';
 
 export interface ServeOptions {
@@ -27,6 +34,21 @@ export interface ServeOptions {
   allowOrigin?: string[];
   /** Protocols besides our own. */
   api?: string[];
+  /** A file with API keys (api-keys.ts). By default none is needed. */
+  apiKeyFile?: string;
+  /** Requests a second of each key, or of each address. */
+  rateLimit?: number;
+  /** A certificate and its key, in PEM. */
+  tlsCert?: string;
+  tlsKey?: string;
+  /** A file for the access log; - for standard output. */
+  accessLog?: string;
+  /** Reload the bundle whenever it changes. */
+  watch?: boolean;
+  /** A second bundle, whose answers are only compared. */
+  shadow?: string;
+  /** The share of the requests that it answers too. Default: 1. */
+  shadowShare?: number;
   limits?: Partial<Limits>;
   /** How long received requests are answered after a signal; the others are then dropped. Default: 25. */
   shutdownSeconds?: number;
@@ -38,9 +60,14 @@ export interface ServeOptions {
   say?: (line: string, stream?: NodeJS.WriteStream) => void;
 }
 
-/** Serves until SIGTERM, SIGINT or SIGHUP, then answers running requests and returns. A second signal ends it immediately. */
+/**
+ * Serves until SIGTERM, SIGINT or SIGHUP, then answers running requests and returns. A second signal ends it immediately. SIGUSR2 reloads
+ * the bundle, the API keys and the certificate.
+ */
 export async function serve(bundle: string, options: ServeOptions = {}): Promise<void> {
   const server = await startServer(bundle, options);
+  const reload = () => void server.reload();
+  process.on('SIGUSR2', reload);
   (options.say ?? console.log)(`Serving ${server.name} at ${server.url} (Ctrl-C stops it)`);
   await new Promise<void>((resolve) => {
     function stop() {
@@ -50,6 +77,7 @@ export async function serve(bundle: string, options: ServeOptions = {}): Promise
     for (const signal of endings) process.on(signal, stop);
   });
   await server.close();
+  process.off('SIGUSR2', reload);
 }
 
 /** SIGHUP: the terminal was closed. */
@@ -58,60 +86,124 @@ const endings = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 export interface RunningServer {
   name: string;
   url: string;
+  /** Opens the bundle, the API keys, the certificate and the access log again. What cannot be used stays as it was. */
+  reload(): Promise<void>;
   /** Answers received requests, then stops. */
   close(): Promise<void>;
 }
 
-export async function startServer(
-  folder: string,
-  {
-    port = 8080,
-    host = '127.0.0.1',
-    allowHost: hosts = [],
-    allowOrigin: origins = [],
-    api = [],
-    limits = {},
-    shutdownSeconds = defaultShutdownSeconds,
-    record: folderOfRecords,
-    recordShare = 1,
-    say,
-  }: ServeOptions = {},
-): Promise<RunningServer> {
-  const { bundle, protocols } = await usable(async () => {
-    checkAccess({ hosts, origins });
-    const protocols = protocolsOf(api);
-    return { bundle: await openBundle(await currentBundle(folder)), protocols };
-  });
+export async function startServer(given: string, options: ServeOptions = {}): Promise<RunningServer> {
+  const { port = 8080, host = '127.0.0.1', shutdownSeconds = defaultShutdownSeconds, say } = options;
   const warn = (line: string) => (say ? say(line, process.stderr) : console.error(line));
-  const measurements = openMeasurements();
-  const parts = { measurements, limits: { ...defaultLimits, ...limits }, report: (error: Error) => warn(inspect(error)) };
-  const opened = await usable(() => openServedModel(bundle, parts));
-  const model =
-    folderOfRecords === undefined
-      ? opened
-      : recorded(opened, await recorderOf({ folder: folderOfRecords, share: recordShare }, warn, measurements));
-  const access: Access = { hosts, origins, loopback: true };
-  const connections = new Connections();
+  const report = (error: Error, request?: string) => warn(`${request === undefined ? '' : `request ${request}: `}${inspect(error)}`);
+  const parts = { measurements: openMeasurements(), limits: { ...defaultLimits, ...options.limits }, report };
+  const { access, tlsFiles, tls, protocols, log } = await usable(() => prepare(options, warn));
+  const connections = new Connections(tls);
   const { server, draining, late } = connections;
-  const app = createApp({ model, protocols, measurements, room: new Room(model.limits.waiting), access, draining, late });
-  connections.answer(getRequestListener(app.fetch, { errorHandler: refuseUnaddressed }));
+  const served = { protocols, measurements: parts.measurements, room: new Room(parts.limits.waiting), access, draining, late };
+  const { openModel, closeAll } = await modelOpener(options, parts, warn);
+  const onReload = parts.measurements.reload;
+  const live = await usable(() => LiveBundle.open({ given, openModel, served, tell: warn, onReload })).catch(async (error) => {
+    await closeAll();
+    throw error;
+  });
+  connections.answer((request, response) => {
+    response.setHeader('x-request-id', infoOf(request).id);
+    log?.follow(request, response);
+  });
+  connections.answer(getRequestListener((request, env) => live.fetch(request, env as never), { errorHandler: refuseUnaddressed }));
+  const watching = new AbortController();
+  const close = async () => {
+    watching.abort();
+    await live.close();
+    await closeAll();
+    await log?.close();
+  };
   try {
     await listen(server, port, host);
     access.loopback = isLoopback((server.address() as AddressInfo).address);
   } catch (error) {
-    await model.close();
+    await close();
     throw error;
   }
+  if (options.watch) void live.watch(watching.signal);
   return {
-    name: bundle.name,
-    url: urlOf(server, host),
+    name: live.bundle.name,
+    url: urlOf(server, host, tls ? 'https' : 'http'),
+    async reload() {
+      await reloadOr(warn, async () => {
+        if (options.apiKeyFile !== undefined) access.keys = await readApiKeys(options.apiKeyFile);
+      });
+      await reloadOr(warn, async () => {
+        if (tlsFiles) (server as TlsServer).setSecureContext(await readTls(tlsFiles));
+      });
+      await log?.reopen();
+      await live.reload();
+    },
     async close() {
       const dropped = await connections.close(1000 * shutdownSeconds);
       const requests = dropped === 1 ? '1 request was' : `${dropped} requests were`;
       if (dropped > 0) warn(`${requests} dropped without an answer after ${shutdownSeconds} s`);
-      await model.close();
+      await close();
     },
   };
+}
+
+/** What the options mean, besides the bundle. @throws StepError for an option that cannot be used */
+async function prepare(options: ServeOptions, warn: (line: string) => void) {
+  const { allowHost: hosts = [], allowOrigin: origins = [], api = [], apiKeyFile, rateLimit, tlsCert, tlsKey, accessLog } = options;
+  checkAccess({ hosts, origins });
+  const access: Access = {
+    hosts,
+    origins,
+    loopback: true,
+    keys: apiKeyFile === undefined ? undefined : await readApiKeys(apiKeyFile),
+    rate: rateLimit === undefined ? undefined : new RateLimit(rateLimit),
+  };
+  const tlsFiles = tlsFilesOf(tlsCert, tlsKey);
+  return {
+    access,
+    tlsFiles,
+    tls: tlsFiles && (await readTls(tlsFiles)),
+    protocols: protocolsOf(api),
+    log: accessLog === undefined ? undefined : await AccessLog.open(accessLog, warn),
+  };
+}
+
+/** Opens models with their shadow and the recorder, which several models use one after the other. */
+async function modelOpener(
+  { shadow: given, shadowShare = 1, record, recordShare = 1 }: ServeOptions,
+  parts: ServingParts,
+  warn: (line: string) => void,
+) {
+  const second = given === undefined ? undefined : await usable(async () => openBundle(await currentBundle(given)));
+  let shadow: Shadow | undefined;
+  let recorder: Recorder | undefined;
+  return {
+    async openModel(bundle: Bundle): Promise<ServedModel> {
+      if (second) checkShadow(bundle, second);
+      const model = await openServedModel(bundle, parts);
+      if (second && !shadow) {
+        shadow = new Shadow(await openServedModel(second, { ...parts, measurements: openMeasurements() }), shadowShare, parts.measurements);
+        parts.measurements.shadow('same', 0);
+      }
+      if (record !== undefined) recorder ??= await recorderOf({ folder: record, share: recordShare }, warn, parts.measurements);
+      const shadowed = shadow ? shadow.behind(model) : model;
+      return recorder ? recorded(shadowed, recorder) : shadowed;
+    },
+    async closeAll() {
+      await shadow?.close();
+      await recorder?.close();
+    },
+  };
+}
+
+async function reloadOr(warn: (line: string) => void, reload: () => Promise<void>): Promise<void> {
+  try {
+    await reload();
+  } catch (error) {
+    warn(`${error instanceof StepError ? error.message : inspect(error)}; what was read before stays in use`);
+  }
 }
 
 async function recorderOf(
@@ -133,29 +225,4 @@ function refuseUnaddressed(error: unknown): Response {
   if (!(error instanceof RequestError)) return new Response(null, { status: 499 });
   const message = error.message.replace(/^[A-Z]/, (first) => first.toLowerCase());
   return Response.json(problemOf(400, `the request has no valid URL: ${message}`), { status: 400, headers: { 'content-type': PROBLEM } });
-}
-
-function listen(server: Server, port: number, host: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      const place = `port ${port} on ${host}`;
-      const known: Record<string, StepError> = {
-        EADDRINUSE: new StepError(`${place} is in use`, 'Choose another with --port, or --port 0 for any free one.'),
-        EACCES: new StepError(`${place} needs more privileges than this user has`, 'Choose a port of at least 1024.'),
-        EADDRNOTAVAIL: new StepError(
-          `${host} is not an address of this machine`,
-          'Choose another with --host: 127.0.0.1, or 0.0.0.0 for all.',
-        ),
-        ENOTFOUND: new StepError(`${host} is not a known host`, 'Choose another with --host: 127.0.0.1, or 0.0.0.0 for all.'),
-      };
-      reject(known[error.code ?? ''] ?? error);
-    });
-    server.listen(port, host, resolve);
-  });
-}
-
-function urlOf(server: Server, host: string): string {
-  const { port } = server.address() as AddressInfo;
-  const reachable = host === '0.0.0.0' || host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host;
-  return `http://${reachable}:${port}`;
 }

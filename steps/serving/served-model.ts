@@ -15,8 +15,8 @@ import { ModelThread, startWorkers } from './workers.ts';
 export interface ServedModel {
   readonly bundle: Bundle;
   readonly limits: Limits;
-  /** Called for errors that are not the client's fault. */
-  report(error: Error): void;
+  /** Called for errors that are not the client's fault, with the id of the request. */
+  report(error: Error, request?: string): void;
   /**
    * Answers inputs in their order.
    * @throws RequestRefusal if one cannot be read or there are too many; other errors if the model failed, or generates texts
@@ -54,7 +54,7 @@ export interface GenerationCallOptions {
 export interface ServingParts {
   measurements: Measurements;
   limits: Limits;
-  report(error: Error): void;
+  report(error: Error, request?: string): void;
 }
 
 export function openServedModel(bundle: Bundle, parts: ServingParts): Promise<ServedModel> {

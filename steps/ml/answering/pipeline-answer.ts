@@ -6,7 +6,7 @@
 import { type Json, StepError } from '../../../engine/contract/step.ts';
 import { mean } from '../metrics/counts.ts';
 import { calibratedLogits } from '../models/calibration.ts';
-import type { Sequence } from '../models/tokenizer.ts';
+import type { Sequence, Tokenizer } from '../models/tokenizer.ts';
 import type { EncodedInput } from '../tasks/encoder.ts';
 import type { Filled } from '../tasks/masked-lm.ts';
 import { taskKind } from '../tasks/registry.ts';
@@ -79,7 +79,7 @@ const SCORES: Record<(typeof FUNCTIONS)[number], (logits: ArrayLike<number>) => 
 
 /** A token, or a word of several, with the probabilities of its labels. */
 interface Tagged {
-  ids: number[];
+  pieces: Piece[];
   scores: Float64Array;
   start: number;
   end: number;
@@ -88,10 +88,16 @@ interface Tagged {
   continues: boolean;
 }
 
+/** A token; `text` if the vocabulary cannot write it. */
+interface Piece {
+  id: number;
+  text?: string;
+}
+
 interface Entity {
   label: string;
   score: number;
-  ids: number[];
+  pieces: Piece[];
   start: number;
   end: number;
   index: number;
@@ -106,7 +112,7 @@ async function entities(
   const text = input.text!;
   const place = codePoints(text);
   const found = sequences.flatMap((sequence, w) => {
-    const tokens = tokensOf(sequence, results[w]!, labels.length, { text, prefixed: tokenizer.prefixed === true });
+    const tokens = tokensOf(sequence, results[w]!, labels.length, { text, tokenizer });
     if (aggregation_strategy === 'none' || aggregation_strategy === 'simple') return tokens.map((token) => entityOf(token, labels));
     return wordsOf(tokens).map((word) => entityOfWord(word, aggregation_strategy, labels));
   });
@@ -114,8 +120,8 @@ async function entities(
     return Promise.all(
       found
         .filter(({ label }) => !ignore_labels.includes(label))
-        .map(async ({ label, score, ids, start, end, index }) => {
-          const word = tokenizer.tokenOf(ids[0]!);
+        .map(({ label, score, pieces: [piece], start, end, index }) => {
+          const word = piece!.text ?? tokenizer.tokenOf(piece!.id);
           return { entity: label, score: rounded(score), index, word, start: place(start), end: place(end) };
         }),
     );
@@ -124,7 +130,10 @@ async function entities(
     groups.map(async (group) => ({
       entity_group: typeOf(group[0]!.label),
       score: rounded(mean(group.map(({ score }) => score))),
-      word: await tokenizer.decode(group.flatMap(({ ids }) => ids)),
+      word: await written(
+        group.flatMap(({ pieces }) => pieces),
+        tokenizer,
+      ),
       start: place(group[0]!.start),
       end: place(group.at(-1)!.end),
     })),
@@ -135,19 +144,42 @@ function tokensOf(
   { ids, spans, sequenceIds, wordIds }: Sequence,
   logits: Float32Array,
   width: number,
-  { text, prefixed }: { text: string; prefixed: boolean },
+  { text, tokenizer: { prefixed, unknownId } }: { text: string; tokenizer: Tokenizer },
 ): Tagged[] {
   return ids.flatMap((id, index) => {
     if (sequenceIds[index] === null) return [];
     const [start, end] = spans[index]!;
     // Without a mark of tokens inside words, transformers takes all that no space separates for one word.
-    const continues = prefixed
-      ? wordIds[index] !== null && wordIds[index] === wordIds[index - 1]
-      : start > 0 && !text.slice(start - 1, start + 1).includes(' ');
+    const unknown = id === unknownId;
+    const continues = unknown
+      ? false
+      : prefixed
+        ? wordIds[index] !== null && wordIds[index] === wordIds[index - 1]
+        : start > 0 && !text.slice(start - 1, start + 1).includes(' ');
     return [
-      { ids: [id], scores: logSoftmax(logits.subarray(index * width, (index + 1) * width)).map(Math.exp), start, end, index, continues },
+      {
+        pieces: [{ id, ...(unknown && { text: text.slice(start, end) }) }],
+        scores: logSoftmax(logits.subarray(index * width, (index + 1) * width)).map(Math.exp),
+        start,
+        end,
+        index,
+        continues,
+      },
     ];
   });
+}
+
+/** The text of tokens, with the original text of those that the vocabulary cannot write. */
+async function written(pieces: Piece[], tokenizer: Tokenizer): Promise<string> {
+  const parts: string[] = [];
+  for (let i = 0; i < pieces.length; ) {
+    const end = pieces.findIndex(({ text }, k) => k >= i && text !== undefined);
+    const known = pieces.slice(i, end < 0 ? pieces.length : end);
+    if (known.length > 0) parts.push(await tokenizer.decode(known.map(({ id }) => id)));
+    if (end >= 0) parts.push(pieces[end]!.text!);
+    i += known.length + (end < 0 ? 0 : 1);
+  }
+  return parts.length === 1 ? parts[0]! : parts.join(' ').replaceAll(/ (?=[.?!,])/g, '');
 }
 
 function wordsOf(tokens: Tagged[]): Tagged[][] {
@@ -172,7 +204,7 @@ function entityOfWord(tokens: Tagged[], strategy: 'first' | 'average' | 'max', l
       : strategy === 'max'
         ? tokens.reduce((most, token) => (highest(token) > highest(most) ? token : most)).scores
         : Float64Array.from(labels, (_, i) => mean(tokens.map((token) => token.scores[i]!)));
-  return entityOf({ ...tokens[0]!, ids: tokens.flatMap(({ ids }) => ids), scores, end: tokens.at(-1)!.end }, labels);
+  return entityOf({ ...tokens[0]!, pieces: tokens.flatMap(({ pieces }) => pieces), scores, end: tokens.at(-1)!.end }, labels);
 }
 
 /** Adjacent entities of one type are one, unless the next begins with B-. */

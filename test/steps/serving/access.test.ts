@@ -138,7 +138,7 @@ test('an allowed origin passes the preflight, and can read answers and errors', 
   expect(preflight.status).toBe(204);
   expect(Object.fromEntries(preflight.headers)).toMatchObject({
     'access-control-allow-origin': origin,
-    'access-control-allow-headers': 'content-type',
+    'access-control-allow-headers': 'content-type,authorization,x-api-key,x-request-id',
     'access-control-allow-methods': expect.stringContaining('POST'),
   });
   for (const body of ['{"inputs":"hello"}', '{}']) {

@@ -1,5 +1,6 @@
 /** The protocols of other servers: requests and answers as their clients send and read them. */
-import { cpSync, readFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { saveModel, startModel } from '../../../steps/ml/models/model-folder.ts';
@@ -11,7 +12,14 @@ import { makeBundle, makeModel, remove } from './bundle.ts';
 const golden = join(import.meta.dirname, '../../golden');
 const servers = new Map<string, RunningServer>();
 let model: string;
+const folders: string[] = [];
 let bundle: string;
+
+/** Of a model that all tests use. */
+function folder(name: string): string {
+  folders.push(mkdtempSync(join(tmpdir(), `tunesmith-${name}-`)));
+  return folders.at(-1)!;
+}
 
 beforeAll(async () => {
   model = await makeModel();
@@ -19,11 +27,11 @@ beforeAll(async () => {
   const open = async (name: string, folder: string, api: string[]) =>
     servers.set(name, await startServer(folder, { port: 0, api, limits: { newTokens: 40, texts: 8 } }));
   await open('classify', bundle, ['huggingface', 'kserve']);
-  const gpt2 = temporary();
+  const gpt2 = folder('gpt2');
   smallGpt2(gpt2, { initializer_range: 0.6 });
   await saveModel(gpt2, await startModel(gpt2, { task: 'causal-lm', labels: [], seed: 3, say: () => {} }));
   await open('gpt2', gpt2, ['huggingface', 'kserve', 'openai']);
-  const t5 = temporary();
+  const t5 = folder('t5');
   smallT5(t5, ['the', 'cat', 'sat', 'on', 'mat']);
   await saveModel(t5, await startModel(t5, { task: 'seq2seq', labels: [], seed: 3, say: () => {} }));
   await open('t5', t5, ['huggingface']);
@@ -31,7 +39,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await Promise.all([...servers.values()].map((server) => server.close()));
-  remove(model, bundle);
+  remove(model, bundle, ...folders);
 });
 
 async function ask(server: string, path: string, body?: unknown): Promise<{ status: number; body: any }> {
@@ -49,11 +57,14 @@ describe("Hugging Face's inference payload", () => {
     cpSync(join(golden, 'tokenizer', own[0].tokenizer), folder, { recursive: true });
     cpSync(join(golden, 'pipelines', name), folder, { recursive: true });
     const server = await startServer(folder, { port: 0, api: ['huggingface'] });
-    servers.set(name === 'classify' ? 'golden' : name, server);
+    const key = `golden ${name}`;
+    servers.set(key, server);
     for (const { text, parameters, answer } of own) {
-      const { status, body } = await ask(name === 'classify' ? 'golden' : name, '/', { inputs: text, parameters });
+      const { status, body } = await ask(key, '/', { inputs: text, parameters });
       expect([status, close(body)]).toEqual([200, close(name === 'classify' ? [answer] : answer)]);
     }
+    await server.close();
+    servers.delete(key);
   });
 
   test('one text and several, the name of the model, pairs and unknown parameters', async () => {
