@@ -185,6 +185,6 @@ function refuseError(error: Error, c: Context<Bound>, model: ServedModel) {
 }
 
 function refuse(c: Context<Bound>, status: ContentfulStatusCode, message: string) {
-  const own = c.get('protocols').find(({ errors }) => errors && `${c.req.path}/`.startsWith(`${errors.below}/`))?.errors;
-  return own ? c.json(own.body(status, message), status) : c.json(problemOf(status, message), status, { 'content-type': PROBLEM });
+  const own = c.get('protocols').find(({ errors }) => errors?.paths.test(c.req.path))?.errors;
+  return c.json(own ? own.body(status, message) : problemOf(status, message), status, { 'content-type': own?.media ?? PROBLEM });
 }

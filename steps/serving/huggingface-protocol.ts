@@ -7,6 +7,7 @@ import type { Input } from '../ml/tasks/task.ts';
 import { generationWithin } from './generation-limits.ts';
 import { jsonOf, kindOf, RequestRefusal } from './limits.ts';
 import { json, refusals } from './openapi.ts';
+import { PROBLEM, problemOf } from './problem.ts';
 import type { Protocol, ProtocolRequest, ProtocolRoute } from './protocol.ts';
 import type { ServedModel } from './served-model.ts';
 import { inputOf } from './tunesmith-protocol.ts';
@@ -14,6 +15,12 @@ import { inputOf } from './tunesmith-protocol.ts';
 export const huggingface: Protocol = {
   name: 'huggingface',
   description: "Hugging Face's inference payload, for @huggingface/inference and code that was written for Inference Endpoints.",
+  // A problem document whose `error` is a string, as its clients show it.
+  errors: {
+    paths: /^\/(models\/|pipeline\/|$)/,
+    media: PROBLEM,
+    body: (status, message) => ({ ...problemOf(status, message), error: message }),
+  },
   routes(model) {
     const paths = ['/', '/models/:name', '/pipeline/:task', '/models/:name/pipeline/:task'];
     return paths.map(

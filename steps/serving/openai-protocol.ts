@@ -22,7 +22,8 @@ export const openai: Protocol = {
     return routes(model);
   },
   errors: {
-    below: '/v1',
+    paths: /^\/v1(\/|$)/,
+    media: 'application/json',
     body: (status, message) => ({
       error: {
         message,

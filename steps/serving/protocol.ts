@@ -13,8 +13,8 @@ export interface Protocol {
   routes(model: ServedModel): ProtocolRoute[];
   /** Schemas below `components` of the OpenAPI document, to which its routes refer. */
   schemas?(model: ServedModel): Record<string, object>;
-  /** Its own form of errors, for all paths that begin with `below`. Default: problem documents (problem.ts). */
-  errors?: { below: string; body(status: number, message: string): object };
+  /** Its own form of errors, for its paths. Default: problem documents (problem.ts). */
+  errors?: { paths: RegExp; media: string; body(status: number, message: string): object };
 }
 
 export interface ProtocolRoute {

@@ -1,0 +1,127 @@
+/**
+ * The server's protocols through the clients of their owners: @huggingface/inference and openai, installed into an empty folder. Needs
+ * the npm registry.
+ */
+import { execFileSync } from 'node:child_process';
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { saveModel, startModel } from '../../steps/ml/models/model-folder.ts';
+import { type RunningServer, startServer } from '../../steps/serving/serve.ts';
+import { makeBundle, makeModel } from '../steps/serving/bundle.ts';
+import { smallGpt2, smallT5 } from '../steps/writers.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'tunesmith-clients-'));
+const golden = join(import.meta.dirname, '../golden');
+const servers: Record<string, RunningServer> = {};
+const KEY = 'a-key-of-the-test';
+let hub: any;
+let OpenAI: any;
+
+beforeAll(async () => {
+  writeFileSync(join(folder, 'package.json'), '{"private": true, "type": "module"}');
+  const packages = ['@huggingface/inference@4.13.30', 'openai@7.59.0'];
+  execFileSync('npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', ...packages], { cwd: folder, stdio: 'pipe' });
+  // Not resolved from this file: the packages are there and nowhere else.
+  writeFileSync(
+    join(folder, 'load.js'),
+    "export { InferenceClient } from '@huggingface/inference';\nexport { default as OpenAI } from 'openai';\n",
+  );
+  const clients = await import(/* @vite-ignore */ pathToFileURL(join(folder, 'load.js')).href);
+  hub = new clients.InferenceClient(KEY, { retry_on_error: false });
+  OpenAI = clients.OpenAI;
+  writeFileSync(join(folder, 'keys'), `test:${KEY}\n`);
+  const model = (name: string) => join(folder, name);
+  const pipeline = (name: string) => {
+    cpSync(join(golden, 'tokenizer/bert-uncased'), model(name), { recursive: true });
+    cpSync(join(golden, 'pipelines', name), model(name), { recursive: true });
+    return model(name);
+  };
+  cpSync(await makeBundle(await makeModel()), model('classify'), { recursive: true });
+  const write = async (name: string, task: 'causal-lm' | 'seq2seq', make: (folder: string) => void) => {
+    make(model(name));
+    await saveModel(model(name), await startModel(model(name), { task, labels: [], seed: 3, say: () => {} }));
+    return model(name);
+  };
+  const start = async (name: string, given: string, api: string[]) => {
+    servers[name] = await startServer(given, { port: 0, api, apiKeyFile: join(folder, 'keys') });
+  };
+  await start('classify', model('classify'), ['huggingface']);
+  await start('tag', pipeline('tag'), ['huggingface']);
+  await start('fill', pipeline('fill'), ['huggingface']);
+  await start('gpt2', await write('gpt2', 'causal-lm', (at) => smallGpt2(at, { initializer_range: 0.6 })), ['huggingface', 'openai']);
+  await start('t5', await write('t5', 'seq2seq', (at) => smallT5(at, ['the', 'cat'])), ['huggingface']);
+});
+
+afterAll(async () => {
+  await Promise.all(Object.values(servers).map((server) => server.close()));
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const at = (name: string, path = '') => `${servers[name]!.url}${path}`;
+
+describe('@huggingface/inference', () => {
+  test('classifies, tags and fills in', async () => {
+    const labels = await hub.textClassification({ endpointUrl: at('classify'), inputs: 'hello' });
+    expect(labels.map(({ label }: any) => label).sort()).toEqual(['ham', 'spam']);
+    expect(labels[0].score).toBeGreaterThanOrEqual(labels[1].score);
+    const one = await hub.textClassification({
+      endpointUrl: at('classify'),
+      inputs: 'hello',
+      parameters: { top_k: 1, function_to_apply: 'none' },
+    });
+    expect(one).toHaveLength(1);
+    const entities = await hub.tokenClassification({
+      endpointUrl: at('tag'),
+      inputs: 'the cat sat',
+      parameters: { aggregation_strategy: 'first' },
+    });
+    expect(entities[0]).toMatchObject({ entity_group: expect.any(String), word: expect.any(String), start: expect.any(Number) });
+    const filled = await hub.fillMask({ endpointUrl: at('fill'), inputs: 'the [MASK] sat' });
+    expect(filled).toHaveLength(5);
+  });
+
+  test('writes, whole and streamed, and summarizes', async () => {
+    const parameters = { max_new_tokens: 6, do_sample: false };
+    const { generated_text } = await hub.textGeneration({ endpointUrl: at('gpt2'), inputs: 'Hello', parameters });
+    expect(generated_text).toEqual(expect.any(String));
+    let text = '';
+    for await (const chunk of hub.textGenerationStream({ endpointUrl: at('gpt2'), inputs: 'Hello', parameters }))
+      text += chunk.choices[0].text;
+    expect(text).toBe(generated_text);
+    const { summary_text } = await hub.summarization({ endpointUrl: at('t5', '/pipeline/summarization'), inputs: 'the cat' });
+    expect(summary_text).toEqual(expect.any(String));
+  });
+
+  test('shows the reason of an error', async () => {
+    const wrong = hub.textClassification({ endpointUrl: at('classify'), inputs: 'a', parameters: { top_k: 0 } });
+    await expect(wrong).rejects.toThrow('"parameters.top_k" is 0');
+  });
+});
+
+describe('openai', () => {
+  const open = (apiKey = KEY) => new OpenAI({ baseURL: at('gpt2', '/v1'), apiKey, maxRetries: 0 });
+
+  test('lists the model, completes, and streams the same text', async () => {
+    const client = open();
+    const models = await client.models.list();
+    expect(models.data.map(({ id }: any) => id)).toEqual(['gpt2']);
+    const request = { model: 'gpt2', prompt: 'Hello', max_tokens: 12, temperature: 0 };
+    const { choices, usage } = await client.completions.create(request);
+    expect([choices[0].finish_reason, usage.completion_tokens]).toEqual(['length', 12]);
+    let text = '';
+    for await (const chunk of await client.completions.create({ ...request, stream: true })) text += chunk.choices[0].text;
+    expect(text).toBe(choices[0].text);
+    const several = await client.completions.create({ ...request, temperature: 1, n: 2, seed: 1 });
+    expect(several.choices).toHaveLength(2);
+  });
+
+  test('maps refusals to its own errors', async () => {
+    await expect(open('another').models.list()).rejects.toMatchObject({ status: 401, type: 'authentication_error' });
+    await expect(open().completions.create({ model: 'other', prompt: 'a' })).rejects.toMatchObject({ status: 404 });
+    const wrong = open().completions.create({ model: 'gpt2', prompt: 'a', logprobs: 2 });
+    await expect(wrong).rejects.toMatchObject({ status: 400, message: expect.stringContaining('"logprobs" is not supported') });
+  });
+});
