@@ -150,6 +150,11 @@ export interface StepDeclaration<
    * its settings and its memory until the process ends. Does not enter the fingerprint. For built-in steps only.
    */
   reusableProcess?: boolean;
+  /**
+   * What the step reads or changes besides its inputs and outputs, such as `a pointer`. `verify` does not execute such a step. Does
+   * not enter the fingerprint. For built-in steps only.
+   */
+  outside?: string;
   /** Checks what a schema cannot express, such as options that exclude each other. Pure and fast. For built-in steps only. */
   check?(options: OptionsOf<O>): OptionProblem[];
   /**

@@ -79,19 +79,22 @@ async function known(pipeline: Pipeline, project: Project): Promise<Lockfile> {
   return lock;
 }
 
-/** The given cells, or a random choice by the seed without cells with `cache: false`, which need not be deterministic. */
+/** The given cells, or a random choice by the seed without those that need not be deterministic, such as with `cache: false`. */
 function chosen(pipeline: Pipeline, lock: Lockfile, { words, count, seed }: VerifyOptions): Cell[] {
   const named = words.map((word) => ({ word, cells: cellsNamed(pipeline, word) }));
   const unknown = named.filter(({ cells }) => cells.length === 0);
   if (unknown.length > 0) throw new InvalidError(unknown.map(({ word }) => unknownCell(pipeline, word)));
   if (words.length > 0) return [...new Set(named.flatMap(({ cells }) => cells))];
   const drawn = pipeline.cells
-    .filter(({ name, enabled, cache }) => enabled && cache && lock.has(name))
+    .filter((cell) => cell.enabled && cell.cache && lock.has(cell.name) && outsideOf(cell) === undefined)
     .map((cell) => ({ cell, lot: sha256(`${seed} ${cell.name}`) }))
     .sort((a, b) => (a.lot < b.lot ? -1 : 1))
     .slice(0, count);
   return pipeline.cells.filter((cell) => drawn.some((one) => one.cell === cell));
 }
+
+/** What the cell reads or changes besides its inputs and outputs: executing it again could give another result, or change it. */
+const outsideOf = ({ action }: Cell): string | undefined => (action.kind === 'step' ? action.definition.outside : undefined);
 
 type Verdict = Omit<Verified, 'cell' | 'seconds'>;
 
@@ -126,6 +129,8 @@ class Verifier {
     const entry = this.setup.lock.get(cell.name);
     if (!cell.enabled) return { state: 'unknown', why: 'its `when` is false' };
     if (!entry) return { state: 'unknown', why: 'it has no result yet; run it first' };
+    const outside = outsideOf(cell);
+    if (outside !== undefined) return { state: 'unknown', why: `it depends on ${outside} outside of its inputs and outputs` };
     const root = join(this.setup.base, String(++this.#folders));
     const moved = movedTo(root, this.setup.pipeline);
     const project = this.#openMoved(moved);

@@ -33,4 +33,5 @@ export default declareStep({
     },
   },
   reusableProcess: true,
+  outside: 'a pointer',
 });

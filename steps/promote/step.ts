@@ -22,4 +22,5 @@ export default declareStep({
     },
   },
   outputs: { receipt: { kind: 'file', description: 'The promotion and the one before it, as JSON.' } },
+  outside: 'a pointer',
 });

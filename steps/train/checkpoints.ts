@@ -18,7 +18,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type StepContext, StepError } from '../../engine/contract/step.ts';
-import { flush, sha256 } from '../ml/data/whole-files.ts';
+import { flush, hashOfFile } from '../ml/data/whole-files.ts';
 import { labelsOf } from '../ml/models/config.ts';
 import { poolerParameters } from '../ml/models/family.ts';
 import { readJson, shown } from '../ml/models/json.ts';
@@ -165,7 +165,7 @@ export class Checkpoints {
     const { format, files } = JSON.parse(await readFile(path.join(folder, 'checkpoint.json'), 'utf8'));
     if (format !== FORMAT) throw new Error(`it has the format ${format}, and this version reads ${FORMAT}`);
     for (const [file, written] of Object.entries(files))
-      if ((await sha256(path.join(folder, file))) !== written) throw new Error(`${file} is damaged`);
+      if ((await hashOfFile(path.join(folder, file))) !== written) throw new Error(`${file} is damaged`);
     const state: State = JSON.parse(await readFile(path.join(folder, 'state.json'), 'utf8'));
     const here = describe(runtime);
     if (state.runtime !== here)

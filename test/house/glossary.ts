@@ -91,6 +91,11 @@ export const glossary: readonly { word: string; meaning: string; module: string 
   { word: 'Encoding', meaning: 'the options of tokenizing that a model carries along', module: 'steps/ml/models/token-dataset.ts' },
   { word: 'Family', meaning: 'an architecture: its config, weights and computations', module: 'steps/ml/models/family.ts' },
   { word: 'Model', meaning: 'the weights of a family with its config, in memory', module: 'steps/ml/models/model-folder.ts' },
+  {
+    word: 'Promotion',
+    meaning: 'an entry in the history of a pointer: which bundle is deployed from then on',
+    module: 'steps/ml/models/pointer.ts',
+  },
   { word: 'Tokenizer', meaning: 'turns texts into token ids', module: 'steps/ml/models/tokenizer.ts' },
   {
     word: 'TokensInfo',

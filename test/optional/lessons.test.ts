@@ -6,6 +6,8 @@ import { cpSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
+import { Database } from '../../steps/ml/data/database.ts';
+import { tableOf } from '../../steps/ml/data/table.ts';
 import { betterOf } from '../../steps/ml/tasks/metrics.ts';
 import { project, root } from '../rig.ts';
 import { modelOf, wordsOf } from '../steps/small.ts';
@@ -87,6 +89,75 @@ test('bias.yaml: the model learns the bias, and each mitigation reduces it', asy
   // The slice by department, which the bias does not depend on, is no discovered slice; the women are one.
   const report = JSON.parse(p.read('pipelines/.tunesmith/outputs/bias/test_plain/metrics'));
   expect(report.discovered.slices[0].where).toEqual({ gender: 'woman' });
+});
+
+test('incremental.yaml: a better model is promoted once; without new data nothing runs; a model that is not better is not promoted', async () => {
+  const p = withPipelines();
+  const start = performance.now();
+  const { code, screen } = await p.run('run', 'pipelines/incremental.yaml', '--plain');
+  const seconds = (performance.now() - start) / 1000;
+  expect(code, screen).toBe(0);
+  console.log(`incremental: ${seconds.toFixed(0)} s`);
+  expect(seconds).toBeLessThan(180);
+  const pointer = 'pipelines/incremental/deployed';
+  const outputs = 'pipelines/.tunesmith/outputs/incremental';
+  const current = async () => (await p.run('promote', pointer, '--history', '--json')).events.at(-1);
+  const promoted = await current();
+  expect(promoted).toMatchObject({ number: 1, name: 'messages' });
+  // The records differ from the training data, and the new model is better on the new test set.
+  const { metrics } = JSON.parse(p.read(`${outputs}/drift/metrics`));
+  expect(metrics['two_sample.p']).toBeLessThan(0.001);
+  expect(JSON.parse(p.read(`${outputs}/better/verdict`)).better_than).toMatchObject({ passed: true });
+  // No row of the old test set is learned from, although some arrived again.
+  const database = await Database.open();
+  try {
+    const [first, lots] = ['first_split', 'lots'].map((step) => tableOf(p.path(`${outputs}/${step}/data`)));
+    const { leaked, again } = await database.row<{ leaked: number; again: number }>(
+      `SELECT count(*) FILTER (WHERE lots.split = 'train') AS leaked, count(*) AS again
+       FROM ${first} AS first JOIN ${lots} AS lots USING (text) WHERE first.split = 'test'`,
+    );
+    expect(again).toBeGreaterThan(50);
+    expect(leaked).toBe(0);
+  } finally {
+    database.close();
+  }
+
+  const fresh = async (...args: string[]) => {
+    const { cells } = await p.states('pipelines/incremental.yaml', ...args);
+    expect(new Set(Object.values(cells))).toEqual(new Set(['fresh']));
+  };
+  await fresh('--locked');
+  // Neither a promotion nor a rollback makes a step run.
+  await p.run('promote', `${outputs}/first/bundle`, pointer);
+  await fresh('--locked');
+  await p.run('promote', pointer, '--rollback');
+  await fresh('--locked');
+  expect((await current()).bundle).toBe(promoted.bundle);
+
+  // The next lot has nothing new, so the model that learns from it is not better.
+  const rows = p
+    .read('pipelines/incremental/first.jsonl')
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  const next = rows.slice(0, 120).map(({ text, label }, i) => ({ id: `n${i}`, text: `${text} Bye.`, label }));
+  p.write('pipelines/incremental/labels-2.jsonl', next.map((row) => `${JSON.stringify(row)}\n`).join(''));
+  p.write(
+    'pipelines/incremental/records-2.jsonl',
+    next.map(({ id, text }) => `${JSON.stringify({ time: '2026-02-01', id, input: { text }, answer: {} })}\n`).join(''),
+  );
+  const second = await p.run(
+    'run',
+    'pipelines/incremental.yaml',
+    '--plain',
+    ...['records=incremental/records-2.jsonl', 'labels=incremental/labels-2.jsonl'].flatMap((one) => ['-p', one]),
+    '-p',
+    'known=[incremental/first.jsonl, incremental/labels.jsonl]',
+  );
+  expect(second.code, second.screen).toBe(1);
+  expect(second.screen).toContain('the model is not better than deployed');
+  expect(JSON.parse(p.read(`${outputs}/deployed/promotion`)).bundle).toBe(promoted.bundle);
+  expect((await current()).number).toBe(3);
 });
 
 const SMALL = [

@@ -4,7 +4,8 @@ import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 
-export async function sha256(file: string): Promise<string> {
+/** SHA-256. */
+export async function hashOfFile(file: string): Promise<string> {
   const read = createHash('sha256');
   await pipeline(createReadStream(file), read);
   return read.digest('hex');

@@ -11,7 +11,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StepError } from '../../../engine/contract/step.ts';
-import { sha256 } from '../data/whole-files.ts';
+import { hashOfFile } from '../data/whole-files.ts';
 
 export interface Promotion {
   /** 1 for the first promotion. */
@@ -111,7 +111,7 @@ export async function currentBundle(given: string): Promise<string> {
 /** The hash of a folder: of the names of its files and of their content. Links count as what they point to. */
 export async function contentHash(folder: string): Promise<string> {
   const all = createHash('sha256');
-  for (const file of await filesIn(folder)) all.update(`${file}\0${await sha256(join(folder, file))}\n`);
+  for (const file of await filesIn(folder)) all.update(`${file}\0${await hashOfFile(join(folder, file))}\n`);
   return all.digest('hex');
 }
 
