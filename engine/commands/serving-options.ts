@@ -14,6 +14,7 @@ export interface ServeFlags {
   tlsCert?: string;
   tlsKey?: string;
   accessLog?: string;
+  traceEndpoint?: string;
   watch?: boolean;
   shadow?: string;
   shadowShare?: number;
@@ -49,6 +50,7 @@ export function addServingOptions(command: Command): Command {
     .option('--tls-cert <file>', 'serve HTTPS with this certificate, in PEM')
     .option('--tls-key <file>', 'private key of the certificate, in PEM')
     .option('--access-log <file>', 'write one line of JSON for each request to this file; - for stdout')
+    .option('--trace-endpoint <url>', 'send OpenTelemetry traces to this collector (OTLP over HTTP), such as http://localhost:4318')
     .option('--watch', 'reload the bundle whenever the pointer or a file of the bundle changes')
     .option('--shadow <bundle>', 'let a second bundle answer too, and only count how many of its answers differ')
     .addOption(new Option('--shadow-share <x>', 'share of the requests for the second bundle, such as 0.1 (default: 1)').argParser(share))

@@ -65,8 +65,9 @@ function methodsByPath(routes: readonly ProtocolRoute[]): Map<string, string[]> 
 function measureRequests(app: Hono<Bound>, { measurements, draining }: Served, pathOf: (path: string) => string): void {
   app.use(async (c, next) => {
     const start = performance.now();
-    await next();
     const path = pathOf(c.req.path);
+    infoOf(c.env.incoming).route = path;
+    await next();
     measurements.request(path, methods.has(c.req.method) ? c.req.method : 'other', c.res.status, (performance.now() - start) / 1000);
     if (draining.aborted) c.header('connection', 'close');
   });

@@ -1,5 +1,5 @@
 /** Hugging Face's inference payload, as @huggingface/inference and Inference Endpoints send it: {"inputs": …, "parameters": {…}}. */
-import { FUNCTIONS, PARAMETERS, type PipelineParameters, STRATEGIES } from '../ml/answering/pipeline-answer.ts';
+import { FUNCTIONS, PARAMETERS, type PipelineParameters, STRATEGIES, TOKENS_OF_MASK } from '../ml/answering/pipeline-answer.ts';
 import { checkOptions, type GenerationOptions, generationOptions } from '../ml/generation/options.ts';
 import { isGenerating } from '../ml/models/config.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
@@ -102,15 +102,16 @@ async function predict(model: ServedModel, { inputs, parameters }: Payload, { c,
     if (typeof object === 'string') throw new RequestRefusal(400, object);
     return object;
   });
-  ticket.take(read.length * bytesOf(model, pipeline));
+  if (task === 'masked-lm') ticket.take(read.reduce((sum, { text }) => sum + bytesOfFilled(text!, pipeline), 0));
   const answers = await model.predict(read, { signal: c.req.raw.signal, ticket, nameOf, pipeline });
   // The API has always answered a single text to classify with a list of one list.
   return c.json(list || task === 'text-classification' ? answers : answers[0]!);
 }
 
-/** Memory of an answer: a filled text for each token of a mask. */
-function bytesOf({ bundle: { task }, limits }: ServedModel, { top_k = 0 }: PipelineParameters): number {
-  return task === 'masked-lm' ? top_k * Math.min(2048, limits.characters) : 0;
+/** Memory of an answer: a filled text for each token of a mask. Most tokenizers write their masks like this. */
+function bytesOfFilled(text: string, { top_k = TOKENS_OF_MASK }: PipelineParameters): number {
+  const masks = text.match(/\[MASK\]|<mask>/gi)?.length ?? 1;
+  return top_k * masks * Math.min(4096, 2 * text.length);
 }
 
 function parametersOf({ bundle: { task, labels } }: ServedModel, given: Record<string, unknown>): PipelineParameters {

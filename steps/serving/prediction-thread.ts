@@ -41,7 +41,7 @@ class Inputs {
 
   async encode({ id, input, pipeline }: Numbered): Promise<WorkerReport> {
     try {
-      const encoded = await this.model.encode(input);
+      const encoded = await this.model.encode(input, pipeline);
       if (encoded.sequences.length === 0) return { id, prediction: await this.model.conclude(encoded, [], pipeline) };
       this.#held.set(id, { encoded, results: [], missing: encoded.sequences.length, pipeline });
       return { id, lengths: encoded.sequences.map(({ ids }) => ids.length) };

@@ -7,6 +7,8 @@ export interface RequestInfo {
   id: string;
   /** The name of its API key. */
   key?: string;
+  /** The path of its route, such as /models/:name. */
+  route?: string;
   /** Milliseconds since 1970. */
   time: number;
   /** Of performance.now(). */

@@ -22,6 +22,7 @@ import { infoOf } from './request-info.ts';
 import { openServedModel, type ServedModel, type ServingParts } from './served-model.ts';
 import { checkShadow, Shadow } from './shadow.ts';
 import { readTls, tlsFilesOf } from './tls.ts';
+import { Tracing } from './tracing.ts';
 import { usable } from './usable.ts';
 
 export interface ServeOptions {
@@ -43,6 +44,8 @@ export interface ServeOptions {
   tlsKey?: string;
   /** A file for the access log; - for standard output. */
   accessLog?: string;
+  /** The collector that takes OpenTelemetry traces. By default there are none. */
+  traceEndpoint?: string;
   /** Reload the bundle whenever it changes. */
   watch?: boolean;
   /** A second bundle, whose answers are only compared. */
@@ -65,9 +68,11 @@ export interface ServeOptions {
  * the bundle, the API keys and the certificate.
  */
 export async function serve(bundle: string, options: ServeOptions = {}): Promise<void> {
-  const server = await startServer(bundle, options);
-  const reload = () => void server.reload();
+  let server: RunningServer | undefined;
+  // Without a listener the signal ends the process, also during the start.
+  const reload = () => void server?.reload();
   process.on('SIGUSR2', reload);
+  server = await startServer(bundle, options);
   (options.say ?? console.log)(`Serving ${server.name} at ${server.url} (Ctrl-C stops it)`);
   await new Promise<void>((resolve) => {
     function stop() {
@@ -97,7 +102,7 @@ export async function startServer(given: string, options: ServeOptions = {}): Pr
   const warn = (line: string) => (say ? say(line, process.stderr) : console.error(line));
   const report = (error: Error, request?: string) => warn(`${request === undefined ? '' : `request ${request}: `}${inspect(error)}`);
   const parts = { measurements: openMeasurements(), limits: { ...defaultLimits, ...options.limits }, report };
-  const { access, tlsFiles, tls, protocols, log } = await usable(() => prepare(options, warn));
+  const { access, tlsFiles, tls, protocols, log, tracing } = await usable(() => prepare(options, warn));
   const connections = new Connections(tls);
   const { server, draining, late } = connections;
   const served = { protocols, measurements: parts.measurements, room: new Room(parts.limits.waiting), access, draining, late };
@@ -110,6 +115,7 @@ export async function startServer(given: string, options: ServeOptions = {}): Pr
   connections.answer((request, response) => {
     response.setHeader('x-request-id', infoOf(request).id);
     log?.follow(request, response);
+    tracing?.follow(request, response);
   });
   connections.answer(getRequestListener((request, env) => live.fetch(request, env as never), { errorHandler: refuseUnaddressed }));
   const watching = new AbortController();
@@ -118,6 +124,7 @@ export async function startServer(given: string, options: ServeOptions = {}): Pr
     await live.close();
     await closeAll();
     await log?.close();
+    await tracing?.close();
   };
   try {
     await listen(server, port, host);
@@ -151,7 +158,17 @@ export async function startServer(given: string, options: ServeOptions = {}): Pr
 
 /** What the options mean, besides the bundle. @throws StepError for an option that cannot be used */
 async function prepare(options: ServeOptions, warn: (line: string) => void) {
-  const { allowHost: hosts = [], allowOrigin: origins = [], api = [], apiKeyFile, rateLimit, tlsCert, tlsKey, accessLog } = options;
+  const {
+    allowHost: hosts = [],
+    allowOrigin: origins = [],
+    api = [],
+    apiKeyFile,
+    rateLimit,
+    tlsCert,
+    tlsKey,
+    accessLog,
+    traceEndpoint: endpoint,
+  } = options;
   checkAccess({ hosts, origins });
   const access: Access = {
     hosts,
@@ -166,6 +183,7 @@ async function prepare(options: ServeOptions, warn: (line: string) => void) {
     tlsFiles,
     tls: tlsFiles && (await readTls(tlsFiles)),
     protocols: protocolsOf(api),
+    tracing: endpoint === undefined ? undefined : new Tracing({ endpoint, warn }),
     log: accessLog === undefined ? undefined : await AccessLog.open(accessLog, warn),
   };
 }

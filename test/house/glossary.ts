@@ -13,6 +13,15 @@ export const glossary: readonly { word: string; meaning: string; module: string 
   { word: 'removeResults', meaning: 'removes results with the objects that no other result needs', module: 'cache/gc.ts' },
   { word: 'sha256', meaning: 'the SHA-256 of a text or of bytes in memory', module: 'cache/digest.ts' },
   { word: 'CacheError', meaning: 'a fault of the disk or of the cache, with what to do', module: 'cache/error.ts' },
+  // serving
+  {
+    word: 'LiveBundle',
+    meaning: 'the bundle that a server answers with, and its exchange for a new one',
+    module: 'steps/serving/live-bundle.ts',
+  },
+  { word: 'Shadow', meaning: 'a second bundle, whose answers are only compared', module: 'steps/serving/shadow.ts' },
+  { word: 'ApiKeys', meaning: 'the hashes of API keys, with their names', module: 'steps/serving/api-keys.ts' },
+  { word: 'PipelineParameters', meaning: "the parameters of transformers' pipelines", module: 'steps/ml/answering/pipeline-answer.ts' },
   // the contracts of the engine
   { word: 'StepDefinition', meaning: 'what a step declares: options, inputs, outputs, and its code', module: 'engine/contract/step.ts' },
   {

@@ -11,7 +11,7 @@ import { type EncodedInput, openEncoder } from '../tasks/encoder.ts';
 import { taskKind } from '../tasks/registry.ts';
 import type { Answering, Input, Outputs } from '../tasks/task.ts';
 import { type Bundle, notTaken } from './bundle.ts';
-import { type PipelineParameters, pipelineAnswer } from './pipeline-answer.ts';
+import { checkFilled, type PipelineParameters, pipelineAnswer } from './pipeline-answer.ts';
 
 export type Answer = Awaited<ReturnType<typeof openAnswer>>;
 
@@ -27,7 +27,7 @@ export async function openAnswer(bundle: Bundle, threads: number) {
 
   const answer = {
     /** @throws StepError for an input that the model cannot read */
-    async encode(given: Input): Promise<EncodedInput> {
+    async encode(given: Input, pipeline?: PipelineParameters): Promise<EncodedInput> {
       const odd = Object.keys(given).find(
         (name) => !bundle.fields.some((field) => field.name === name || (field.words && name === 'words')),
       );
@@ -35,6 +35,7 @@ export async function openAnswer(bundle: Bundle, threads: number) {
       const part = (ofGroups: boolean): Input =>
         Object.fromEntries(Object.entries(given).filter(([name]) => groups.includes(name) === ofGroups));
       const { input, sequences } = await encoder.encode(part(false));
+      if (pipeline && encoder.mask) checkFilled(sequences, encoder.mask.id, pipeline);
       return { input: { ...input, ...part(true) }, sequences };
     },
 

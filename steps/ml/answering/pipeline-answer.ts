@@ -36,6 +36,17 @@ export const PARAMETERS: Partial<Record<Bundle['task'], readonly (keyof Pipeline
 /** The default of the pipeline for masks. */
 export const TOKENS_OF_MASK = 5;
 
+/** Each token of each mask is answered with a filled text. @throws StepError if these are too many */
+export function checkFilled(sequences: readonly Sequence[], mask: number, { top_k = TOKENS_OF_MASK }: PipelineParameters): void {
+  const masks = sequences.reduce((sum, { ids }) => sum + ids.filter((id) => id === mask).length, 0);
+  if (masks * top_k > mostFilled)
+    throw new StepError(
+      `the text has ${masks} masks, and ${top_k} tokens for each make ${masks * top_k} filled texts, but at most ${mostFilled} are allowed: send fewer masks, or lower top_k`,
+    );
+}
+
+const mostFilled = 500;
+
 export async function pipelineAnswer(
   task: Bundle['task'],
   encoded: EncodedInput,

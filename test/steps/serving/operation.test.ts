@@ -1,8 +1,9 @@
 /** How a server is operated: API keys, rate limits, TLS, request ids, the access log, reloading and shadow traffic. */
 import { createHash } from 'node:crypto';
 import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { request } from 'node:https';
-import { connect } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { ApiKeys } from '../../../steps/serving/api-keys.ts';
@@ -179,6 +180,48 @@ test('request ids, and the access log without texts', async () => {
     { method: 'POST', path: '/predict', status: 401 },
   ]);
   expect(Object.keys(lines[1])).toEqual(['time', 'id', 'method', 'path', 'status', 'seconds', 'bytes']);
+});
+
+test('a span for each request goes on with the trace of the client; without a collector, requests are answered', async () => {
+  const received: any[] = [];
+  const collector = createServer((request, response) => {
+    let body = '';
+    request.setEncoding('utf8').on('data', (part) => {
+      body += part;
+    });
+    request.on('end', () => {
+      received.push([request.url, request.headers.authorization, JSON.parse(body)]);
+      response.end('{}');
+    });
+  });
+  await new Promise<void>((resolve) => collector.listen(0, '127.0.0.1', resolve));
+  const { port } = collector.address() as AddressInfo;
+  vi.stubEnv('OTEL_EXPORTER_OTLP_HEADERS', 'authorization=Bearer%20abc');
+  const [trace, span] = ['4bf92f3577b34da6a3ce929d0e0e4736', '00f067aa0ba902b7'];
+  await withServer({ traceEndpoint: `http://127.0.0.1:${port}`, api: ['kserve'] }, async (url) => {
+    await (await post(url, { traceparent: `00-${trace}-${span}-01`, 'x-request-id': 'r1' }, 'a secret text')).text();
+    await (await fetch(`${url}/v2/models/tiny`, { headers: { traceparent: `00-${trace}-${span}-00` } })).text();
+    await (await fetch(`${url}/v2/models/tiny`)).text();
+  });
+  vi.unstubAllEnvs();
+  collector.close();
+  expect(JSON.stringify(received)).not.toContain('secret');
+  expect(received.map(([path, authorization]) => [path, authorization])).toContainEqual(['/v1/traces', 'Bearer abc']);
+  const spans = received.flatMap(([, , { resourceSpans }]) => resourceSpans.flatMap((each: any) => each.scopeSpans[0].spans));
+  expect(spans).toMatchObject([
+    { traceId: trace, parentSpanId: span, name: 'POST /predict', kind: 2, status: {} },
+    { traceId: expect.stringMatching(/^[0-9a-f]{32}$/), name: 'GET /v2/models/:name' },
+  ]);
+  expect(BigInt(spans[0].endTimeUnixNano)).toBeGreaterThan(BigInt(spans[0].startTimeUnixNano));
+  let lines: string[] = [];
+  await withServer({ traceEndpoint: 'http://127.0.0.1:1' }, async (url, said) => {
+    lines = said;
+    expect((await post(url)).status).toBe(200);
+  });
+  expect(lines).toEqual([expect.stringContaining('traces are lost, because http://127.0.0.1:1/v1/traces does not take them: ')]);
+  await expect(startServer(bundle, { port: 0, traceEndpoint: 'localhost:4318' })).rejects.toThrow(
+    '--trace-endpoint localhost:4318: not a URL',
+  );
 });
 
 /** The label of the answer, or what was refused. */

@@ -63,6 +63,11 @@ describe("Hugging Face's inference payload", () => {
       const { status, body } = await ask(key, '/', { inputs: text, parameters });
       expect([status, close(body)]).toEqual([200, close(name === 'classify' ? [answer] : answer)]);
     }
+    if (name === 'fill')
+      expect(await ask(key, '/', { inputs: '[MASK] '.repeat(60), parameters: { top_k: 10 } })).toMatchObject({
+        status: 400,
+        body: { error: expect.stringMatching(/^the text has 60 masks, and 10 tokens for each make 600 filled texts, but at most 500/) },
+      });
     await server.close();
     servers.delete(key);
   });
