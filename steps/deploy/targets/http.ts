@@ -12,7 +12,6 @@ export const http: Target = {
       Dockerfile: dockerfile(served.packed, {
         command: [...CLI, 'serve', 'bundle', '--host', '0.0.0.0', '--port', String(PORT)],
         port: PORT,
-        health: '/health',
       }),
       '.dockerignore': dockerignore(served.packed),
       'compose.yaml': compose(served),
@@ -137,8 +136,10 @@ spec:
     matchLabels: { app.kubernetes.io/name: ${name} }
 `;
 
-const readme = ({ title, name, bundle, example }: ServedBundle): string => {
-  const path = isGenerating(bundle.task) ? 'generate' : 'predict';
+const readme = ({ title, name, bundle, records }: ServedBundle): string => {
+  const [path, example] = isGenerating(bundle.task)
+    ? ['generate', { prompt: records[0], max_new_tokens: 20 }]
+    : ['predict', { inputs: records }];
   const ask = `curl http://127.0.0.1:${PORT}/${path} -H 'content-type: application/json' -d '${JSON.stringify(example)}'`;
   return `# ${title} in a container
 

@@ -20,6 +20,6 @@ export interface ServedBundle {
   packed: string;
   /** MiB that a container needs. */
   memory: number;
-  /** A request body for our own /predict or /generate. */
-  example: Record<string, unknown>;
+  /** Records that the model can read, for examples. */
+  records: unknown[];
 }

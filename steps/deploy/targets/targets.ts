@@ -3,11 +3,14 @@ import { mkdir, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type Bundle, openBundle } from '../../ml/answering/bundle.ts';
 import { isGenerating } from '../../ml/models/config.ts';
+import { azureml } from './azureml.ts';
 import { http } from './http.ts';
 import { writePackage } from './package.ts';
+import { sagemaker } from './sagemaker.ts';
 import type { ServedBundle, Target } from './target.ts';
+import { vertex } from './vertex.ts';
 
-const TARGETS = { http } satisfies Record<string, Target>;
+const TARGETS = { http, sagemaker, vertex, azureml } satisfies Record<string, Target>;
 
 export type TargetName = 'bundle' | keyof typeof TARGETS;
 
@@ -26,7 +29,7 @@ export async function writeTarget(output: string, name: TargetName): Promise<voi
     name: containerName(bundle.name),
     bundle,
     memory: await memoryOf(folder),
-    example: exampleOf(bundle),
+    records: recordsOf(bundle),
     packed: target.contents ? await writePackage(output, target.contents) : '',
   };
   for (const [file, content] of Object.entries(target.files(served))) {
@@ -52,11 +55,11 @@ async function memoryOf(folder: string): Promise<number> {
   return 256 * Math.ceil((512 + (4 * size) / 2 ** 20) / 256);
 }
 
-function exampleOf({ task, fields }: Bundle): Record<string, unknown> {
-  if (isGenerating(task)) return { prompt: 'Once upon a time', max_new_tokens: 20 };
-  const words: Record<string, string> = { question: 'Who wrote it?', context: 'Ada wrote it.' };
-  const given = fields.filter(({ optional }) => !optional);
-  const text = task === 'masked-lm' ? 'This is a [MASK] text.' : 'This is a text.';
-  const values = Object.fromEntries(given.map(({ name, group }) => [name, group ? null : (words[name] ?? text)]));
-  return { inputs: [given.length === 1 ? text : values] };
+/** Two records that the model can read. */
+function recordsOf({ task, fields }: Bundle): unknown[] {
+  if (isGenerating(task)) return ['Once upon a time', 'The'];
+  const required = fields.filter(({ optional }) => !optional);
+  const texts = task === 'masked-lm' ? ['A [MASK] text.', 'Another [MASK].'] : ['A text.', 'Another text.'];
+  if (required.length === 1) return texts;
+  return texts.map((text) => Object.fromEntries(required.map(({ name, group }) => [name, group ? null : text])));
 }
