@@ -7,6 +7,7 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import deploy from '../../steps/deploy/step.ts';
 import { openRuntime } from '../../steps/ml/device/open.ts';
 import { EventFile } from '../../steps/ml/metrics/tensorboard.ts';
 import { type BertConfig, encode, positions } from '../../steps/ml/models/bert.ts';
@@ -19,8 +20,10 @@ import type { Program } from '../../steps/ml/runtime/runtime.ts';
 import reduce from '../../steps/reduce/step.ts';
 import { KEY_BIAS, KEY_BIAS_WITHIN, SHIFT_OF_ALL } from '../golden/zero.ts';
 import { MAIL_STEPS, mails, smallModel } from '../mails.ts';
+import { outputsOf } from '../onnx.ts';
 import { project, root } from '../rig.ts';
 import { ranStep, table } from '../steps/rig.ts';
+import { folderOf, small } from '../steps/serving/bundle.ts';
 import { allRows, readRows } from '../table.ts';
 
 const PACKAGES = [
@@ -138,6 +141,25 @@ test('transformers and onnxruntime load a bundle without warnings and compute th
     expect(relative(onnx_scores, scores)).toBeLessThan(1e-5);
   }
   await inference.dispose();
+});
+
+test.each([
+  ['int8', 0.1],
+  ['fp16', 2e-3],
+] as const)('onnxruntime computes the same with a bundle in %s, and transformers loads it', async (quantize, within) => {
+  const bundles: string[] = [];
+  for (const model_type of ['bert', 'roberta', 'albert', 'electra']) {
+    const config = { ...small, model_type, initializer_range: 0.2 };
+    const model = await folderOf({ config, tokenizer: 'bert-uncased', start: { task: 'text-classification', labels: ['no', 'yes'] } });
+    bundles.push((await ranStep(deploy, { quantize }, { model })).outputs.bundle!);
+  }
+  for (const { file, ids, loading, torch, onnx } of JSON.parse(runPython(join(root, 'test/optional/quantized.py'), ...bundles))) {
+    for (const [what, names] of Object.entries(loading)) expect(names, what).toEqual([]);
+    expect(relative(onnx, await outputsOf(readFileSync(file), { input_ids: ids, attention_mask: ids.map(() => 1) })), file).toBeLessThan(
+      1e-4,
+    );
+    expect(relative(onnx, torch), file).toBeLessThan(within);
+  }
 });
 
 /** The prefixes of class names in transformers, for families that do not generate. */

@@ -10,6 +10,7 @@ import * as ort from '../../../../steps/ml/runtime/onnx/library.ts';
 import * as ops from '../../../../steps/ml/runtime/ops.ts';
 import type { HostTensor, Program } from '../../../../steps/ml/runtime/runtime.ts';
 import { tf } from '../../../../steps/ml/runtime/tfjs.ts';
+import { outputsOf } from '../../../onnx.ts';
 import { temporary } from '../../rig.ts';
 
 const root = join(import.meta.dirname, '../../../..');
@@ -62,7 +63,7 @@ test('fp16 differs only by the rounding of the weights; other constants keep the
   const [plain, halves] = [modelOnnx(model), modelOnnx(model, 'fp16')];
   expect(halves.byteLength / plain.byteLength).toBeLessThan(0.75); // most of such a small model is its graph
   const [before, after] = await Promise.all(
-    [plain, halves].map((onnx) => outputsFor(onnx, { input_ids: [5, 6, 7, 8], attention_mask: [1, 1, 1, 1] })),
+    [plain, halves].map((onnx) => outputsOf(onnx, { input_ids: [5, 6, 7, 8], attention_mask: [1, 1, 1, 1] })),
   );
   expect(relative(after!, before!)).toBeGreaterThan(0);
   expect(relative(after!, before!)).toBeLessThan(2e-3);
@@ -120,19 +121,8 @@ describe('products', () => {
     const files = (['int8', undefined] as const).map((quantize) =>
       exportOnnx(program, weights, { inputs: { ids: ['batch', 'length'] }, outputs: ['y'], quantize }),
     );
-    const [after, before] = await Promise.all(files.map((onnx) => outputsFor(onnx, { ids })));
+    const [after, before] = await Promise.all(files.map((onnx) => outputsOf(onnx, { ids })));
     expect(after).toHaveLength(before!.length);
     expect(relative(after!, before!)).toBeLessThan(0.01);
   });
 });
-
-async function outputsFor(onnx: Uint8Array, inputs: Record<string, number[]>): Promise<number[]> {
-  const session = await ort.InferenceSession.create(onnx, { logSeverityLevel: 3 });
-  const feeds = Object.entries(inputs).map(([name, values]) => [
-    name,
-    new ort.Tensor('int64', BigInt64Array.from(values, BigInt), [1, values.length]),
-  ]);
-  const outputs = await session.run(Object.fromEntries(feeds));
-  await session.release();
-  return [...(outputs[session.outputNames[0]!]!.data as Float32Array)];
-}

@@ -1,0 +1,74 @@
+/** Bundles in transformers.js, which reads the ONNX file that `config.json` names. Needs the npm registry. */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import deploy from '../../steps/deploy/step.ts';
+import { answerAll } from '../../steps/ml/answering/answer-all.ts';
+import { openBundle } from '../../steps/ml/answering/bundle.ts';
+import { ranStep } from '../steps/rig.ts';
+import { folderOf, small } from '../steps/serving/bundle.ts';
+
+const work = mkdtempSync(join(tmpdir(), 'tunesmith-transformers-js-'));
+afterAll(() => rmSync(work, { recursive: true, force: true }));
+
+beforeAll(() => {
+  writeFileSync(join(work, 'package.json'), '{"type": "module"}');
+  writeFileSync(join(work, 'scores.js'), SCORES);
+  // Its scripts would fetch libraries for GPUs.
+  const flags = ['--ignore-scripts', '--no-audit', '--no-fund'];
+  execFileSync('npm', ['install', ...flags, '@huggingface/transformers@4.3.2'], { cwd: work, stdio: 'pipe' });
+});
+
+const SCORES = `
+import { env, pipeline } from '@huggingface/transformers';
+env.allowRemoteModels = false;
+const answers = [];
+for (const { folder, options, text } of JSON.parse(process.argv[2])) {
+  const model = await pipeline('text-classification', folder, options);
+  answers.push(Object.fromEntries((await model(text, { top_k: null })).map(({ label, score }) => [label, score])));
+}
+console.log(JSON.stringify(answers));`;
+
+/** With `dtype` and without it, when config.json decides. */
+const FILES = [
+  { quantize: 'int8', options: [{}, { dtype: 'q8' }] },
+  { quantize: 'fp16', options: [{}, { dtype: 'fp16' }] },
+  { quantize: undefined, options: [{ dtype: 'fp32' }] },
+];
+
+const MODELS = {
+  bert: { tokenizer: 'bert-uncased', config: small },
+  roberta: { tokenizer: 'roberta', config: small },
+  distilbert: { tokenizer: 'bert-cased', config: { dim: 12, n_layers: 2, n_heads: 3, hidden_dim: 20, max_position_embeddings: 20 } },
+  electra: { tokenizer: 'electra', config: small },
+};
+
+const text = 'The cat sat on the mat.';
+
+test.each(Object.entries(MODELS))('%s gives the same scores from every file', async (model_type, { tokenizer, config }) => {
+  const labels = ['a', 'b', 'c'];
+  const model = await folderOf({
+    config: { ...config, model_type },
+    tokenizer,
+    start: { task: 'text-classification', labels },
+    files: { 'tokenizer_config.json': { tokenizer_class: 'PreTrainedTokenizerFast' } },
+  });
+  const asked: { folder: string; options: object; text: string }[] = [];
+  const expected: Record<string, number>[] = [];
+  for (const { quantize, options } of FILES) {
+    const { outputs } = await ranStep(deploy, { quantize }, { model });
+    const answers = answerAll(await openBundle(outputs.bundle!), [[{ text }]], { threads: 1, signal: new AbortController().signal });
+    for await (const [answer] of answers)
+      for (const option of options) {
+        asked.push({ folder: outputs.bundle!, options: option, text });
+        expected.push((answer as { scores: Record<string, number> }).scores);
+      }
+  }
+  const found = JSON.parse(
+    execFileSync(process.execPath, ['scores.js', JSON.stringify(asked)], { cwd: work, encoding: 'utf8', stdio: 'pipe' }),
+  );
+  for (const [i, scores] of expected.entries())
+    for (const label of labels) expect(found[i][label], `${model_type} ${JSON.stringify(asked[i])}`).toBeCloseTo(scores[label]!, 5);
+});
