@@ -20,15 +20,18 @@ export function openLoad(tools: string) {
   const autocannon = createRequire(join(tools, 'package.json'))('autocannon') as Autocannon;
   /** Each of the connections sends its next request when the one before is answered. */
   return async (url: string, bodies: string[], { connections, seconds }: { connections: number; seconds: number }): Promise<Measured> => {
-    const send = async (duration: number) => {
+    // By a number of requests: after a given time, autocannon would leave requests that the servers still work on.
+    const send = async (amount: number) => {
       const times: number[] = [];
       const requests = bodies.map((body) => ({ method: 'POST', headers: { 'content-type': 'application/json' }, body }));
       let clients = 0;
+      let end = 0;
+      const start = performance.now();
       const run = autocannon({
         url,
         connections,
-        duration,
-        timeout: 60,
+        amount,
+        timeout: 600,
         requests,
         // Otherwise all would send the same text at the same time.
         setupClient(client: { setRequests(requests: object[]): void }) {
@@ -39,15 +42,15 @@ export function openLoad(tools: string) {
       run.on('response', (_client, status, _bytes, milliseconds) => {
         if (status !== 200) throw new Error(`${url} answered ${status}`);
         times.push(milliseconds);
+        end = performance.now();
       });
-      const start = performance.now();
       await run;
-      return { times: times.sort((a, b) => a - b), seconds: (performance.now() - start) / 1000 };
+      return { times: times.sort((a, b) => a - b), requestsPerSecond: (1000 * amount) / (end - start) };
     };
-    await send(Math.min(1, seconds)); // warm-up
-    const measured = await send(seconds);
-    const at = (share: number) => percentile(measured.times, share);
-    return { requestsPerSecond: measured.times.length / measured.seconds, p50: at(0.5), p95: at(0.95), p99: at(0.99) };
+    const warmUp = await send(Math.max(8, 2 * connections));
+    const { times, requestsPerSecond } = await send(Math.max(2 * connections, Math.round(warmUp.requestsPerSecond * seconds)));
+    const at = (share: number) => percentile(times, share);
+    return { requestsPerSecond, p50: at(0.5), p95: at(0.95), p99: at(0.99) };
   };
 }
 

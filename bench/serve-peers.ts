@@ -44,7 +44,7 @@ export function peers(bundle: string, tools: string): Contender[] {
       command: (port) => ({
         file: python,
         args: [join(import.meta.dirname, 'serve-fastapi.py'), bundle, String(port)],
-        env: { PYTHONPATH: packages, HF_HUB_OFFLINE: '1' },
+        env: { PYTHONPATH: packages, HF_HUB_OFFLINE: '1', TQDM_DISABLE: '1' },
       }),
     },
     { name: 'transformers.js', command: (port) => ({ file: process.execPath, args: [script, bundle, String(port)] }) },
@@ -73,8 +73,9 @@ const NODE_PACKAGES = ['autocannon@9.0.0', '@huggingface/transformers@4.3.2'];
 
 function install(registry: string, file: string, args: string[], env: NodeJS.ProcessEnv = {}): void {
   try {
-    execFileSync(file, args, { stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, ...env } });
-  } catch {
+    execFileSync(file, args, { stdio: 'pipe', env: { ...process.env, ...env } });
+  } catch (error) {
+    console.error((error as { stderr?: Buffer }).stderr?.toString());
     console.error(`The benchmark could not install its packages: ${registry} does not answer, or a package is missing there.`);
     console.error('Try again with a network, or measure only our server: npm run bench:serve -- --only ours');
     process.exit(1);
@@ -87,7 +88,12 @@ export async function start({ name, path = '/predict', command }: Contender, bod
   const begun = performance.now();
   const child = spawn(file, args, { stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, ...env } });
   const url = `http://127.0.0.1:${port}${path}`;
-  await firstAnswer(name, child, url, body);
+  try {
+    await firstAnswer(name, child, url, body);
+  } catch (error) {
+    child.kill('SIGKILL');
+    throw error;
+  }
   return {
     name,
     url,

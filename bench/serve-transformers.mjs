@@ -7,7 +7,6 @@ const [folder, port] = process.argv.slice(2);
 env.allowRemoteModels = false;
 env.localModelPath = dirname(folder);
 const classify = await pipeline('text-classification', basename(folder), { dtype: 'fp32' });
-classify.tokenizer.model_max_length = 128;
 
 createServer(async (request, response) => {
   try {

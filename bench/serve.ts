@@ -33,6 +33,7 @@ const { values } = parseArgs({
 });
 const TOKENS = 128;
 const CONCURRENCY = [1, 8, 64];
+const WORDS = 'please find the report of last monday and let me know when we can meet about prices for new house near water'.split(' ');
 const work = mkdtempSync(join(tmpdir(), 'tunesmith-serve-'));
 const machine = `${cpus()[0]!.model}, ${availableParallelism()} cores`;
 
@@ -91,7 +92,9 @@ async function contenders(tools: string): Promise<Contender[]> {
   return [...own, ...others.filter(({ name }) => chosen.some((one) => name.toLowerCase().startsWith(one)))];
 }
 
-const bodyOf = (inputs: string): string => JSON.stringify({ inputs });
+function bodyOf(inputs: string): string {
+  return JSON.stringify({ inputs });
+}
 
 /** Texts of common words, each of which is one token: short ones, ones that are cut, and all lengths between. */
 function textsOf(): Record<string, string[]> {
@@ -104,8 +107,6 @@ function textsOf(): Record<string, string[]> {
     long: texts(() => 130 + Math.floor(100 * uniform())),
   };
 }
-
-const WORDS = 'please find the report of last monday and let me know when we can meet about prices for new house near water'.split(' ');
 
 /** Prints the lines, and puts them between the markers of docs/performance.md. */
 function report(name: string, lines: string[]): void {
