@@ -8,7 +8,7 @@ import type step from './step.ts';
 
 type Context = ContextOf<typeof step>;
 
-export interface Side {
+export interface SampledTable {
   ids: string[];
   /** For each row the texts of its columns. */
   texts: string[][];
@@ -19,8 +19,8 @@ export interface Side {
 }
 
 export interface SampledRows {
-  reference: Side;
-  current: Side;
+  reference: SampledTable;
+  current: SampledTable;
   columns: string[];
   /** The preprocessing of the reference, and now of the new texts too. */
   preprocessing: Preprocessing;
@@ -64,7 +64,7 @@ async function readSide(
   database: Database,
   { table, condition, name, columns, label }: Wanted,
   { sample, seed, split }: Context['options'],
-): Promise<Side> {
+): Promise<SampledTable> {
   const { rows } = await database.row<{ rows: number }>(`SELECT count(*) AS rows FROM ${table} WHERE ${condition}`);
   if (rows === 0)
     throw new StepError(

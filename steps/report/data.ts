@@ -73,8 +73,9 @@ function droppedRows(cards: readonly JsonFile[]): Block[] {
   ];
 }
 
-/** Only `check` counts near-duplicates. */
-function nearDuplicates(checks: readonly JsonFile[]): Block[] {
+/** Only `check` counts near-duplicates; `drift` has limits and figures in the same form, and none of these. */
+function nearDuplicates(all: readonly JsonFile[]): Block[] {
+  const checks = all.filter(({ file }) => !('two_sample.p' in fieldsOf(file.metrics)));
   if (checks.length === 0)
     return [note('Near-duplicates across splits: n/a (the step “check”, which counts them, is not part of this report).')];
   return checks.map(({ name, file }) => {

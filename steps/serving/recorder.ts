@@ -19,7 +19,7 @@ export interface RecordOptions {
   onRecords(outcome: 'written' | 'lost', count: number): void;
 }
 
-export type Recorder = ReturnType<typeof openRecorder>;
+export type RequestRecorder = ReturnType<typeof openRecorder>;
 
 export function openRecorder({ folder, share, warn, onRecords }: RecordOptions) {
   const waiting: { lines: string; count: number; day: string }[] = [];
@@ -126,7 +126,7 @@ async function appendLines(file: FileHandle, lines: string): Promise<void> {
 }
 
 /** The model, with a recorder of what it answers. */
-export function recorded(model: ServedModel, recorder: Recorder): ServedModel {
+export function recorded(model: ServedModel, recorder: RequestRecorder): ServedModel {
   return {
     get bundle() {
       return model.bundle;

@@ -17,7 +17,7 @@ import { type Measurements, openMeasurements } from './measurements.ts';
 import { PROBLEM, problemOf } from './problem.ts';
 import { protocolsOf } from './protocols.ts';
 import { RateLimit } from './rate-limit.ts';
-import { openRecorder, type Recorder, type RecordOptions, recorded } from './recorder.ts';
+import { openRecorder, type RecordOptions, type RequestRecorder, recorded } from './recorder.ts';
 import { infoOf } from './request-info.ts';
 import { openServedModel, type ServedModel, type ServingParts } from './served-model.ts';
 import { checkShadow, Shadow } from './shadow.ts';
@@ -196,7 +196,7 @@ async function modelOpener(
 ) {
   const second = given === undefined ? undefined : await usable(async () => openBundle(await currentBundle(given)));
   let shadow: Shadow | undefined;
-  let recorder: Recorder | undefined;
+  let recorder: RequestRecorder | undefined;
   return {
     async openModel(bundle: Bundle): Promise<ServedModel> {
       if (second) checkShadow(bundle, second);
@@ -228,7 +228,7 @@ async function recorderOf(
   { folder, share }: Pick<RecordOptions, 'folder' | 'share'>,
   warn: (line: string) => void,
   { record }: Measurements,
-): Promise<Recorder> {
+): Promise<RequestRecorder> {
   record('written', 0);
   const recorder = openRecorder({ folder, share, warn, onRecords: record });
   await recorder.check();

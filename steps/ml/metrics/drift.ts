@@ -43,13 +43,13 @@ export function binned(values: Float64Array, bounds: readonly number[]): number[
   return counts;
 }
 
-export interface TestResult {
+export interface DistributionTest {
   statistic: number;
   p: number;
 }
 
 /** The two-sided test whether two samples have the same distribution. With ties, the p-value is an upper bound. */
-export function kolmogorovSmirnov(first: Float64Array, second: Float64Array): TestResult {
+export function kolmogorovSmirnov(first: Float64Array, second: Float64Array): DistributionTest {
   const [a, b] = [first.toSorted(), second.toSorted()];
   const [n, m] = [a.length, b.length];
   let [i, j, statistic] = [0, 0, 0];
@@ -85,7 +85,7 @@ function exactTail(statistic: number, n: number, m: number): number {
   return passed[m]!;
 }
 
-export interface Homogeneity extends TestResult {
+export interface Homogeneity extends DistributionTest {
   degrees: number;
   /** The smallest expected count. Below 5, the p-value is not exact. */
   expected: number;

@@ -1,5 +1,6 @@
 /** drift: what it finds, what it does not find, and what it says about few rows and undefined figures. */
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import clean from '../../../steps/clean/step.ts';
 import drift from '../../../steps/drift/step.ts';
@@ -7,6 +8,7 @@ import { testEmbeddings, testTexts } from '../../../steps/drift/two-sample.ts';
 import { fairCoinCdf } from '../../../steps/ml/metrics/distributions.ts';
 import { figuresIn } from '../../../steps/ml/metrics/metrics-file.ts';
 import { normal, random } from '../../../steps/ml/models/random.ts';
+import report from '../../../steps/report/step.ts';
 import { ranStep, table } from '../rig.ts';
 import { makeModel } from '../serving/bundle.ts';
 
@@ -151,4 +153,23 @@ test('with a model: its tokens, its predictions and its embeddings; the new rows
   expect(metrics['unknown_tokens.current']).toBe(0);
   expect(unknown).toEqual({});
   expect(ran.metrics).toMatchObject({ 'two_sample.accuracy': metrics['two_sample.accuracy'] });
+});
+
+test('a limit of a figure that does not exist is an error of the pipeline, with the figure that is meant', () => {
+  expect(drift.check!({ limits: { 'two_sample.P': '>= 0.01' } } as never)).toEqual([
+    {
+      option: 'limits.two_sample.P',
+      message: 'drift has no figure `two_sample.P`',
+      hint: expect.stringMatching(/^Did you mean two_sample\.p\? The figures are characters\.psi, /),
+    },
+  ]);
+});
+
+test('a report has the figures of drift and its missed limits, and no near-duplicates of it', async () => {
+  const uniform = random('report', 1);
+  const { outputs } = await drifted({}, rowsOf(textsOf(30, uniform), 'old'), rowsOf(textsOf(30, uniform, 0.9), 'new'));
+  const made = await ranStep(report, { format: 'md' }, { checks: [outputs.metrics!] });
+  const text = readFileSync(join(made.outputs.report!, 'report.md'), 'utf8');
+  expect(text).toContain('| two&#95;sample.p |');
+  expect(text).not.toContain('it was not measured');
 });
