@@ -4,7 +4,7 @@
  * file is the hash of its schema (engine/pipeline/schema-check.ts).
  */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Ajv } from 'ajv';
 import standalone from 'ajv/dist/standalone/index.js';
@@ -22,6 +22,8 @@ for (const config of ['tsconfig.build.json', 'tsconfig.types.json']) compile(con
 await bundle(dist);
 await buildSchemas();
 writeVersions();
+// The server in Python that `deploy` writes.
+cpSync(join(import.meta.dirname, 'steps/deploy/targets/fastapi'), join(dist, 'steps/deploy/targets/fastapi'), { recursive: true });
 chmodSync(join(dist, 'engine/cli.js'), 0o755);
 // The tests build again only if a source is newer than this file. A source that changed during the build counts as newer.
 writeFileSync(join(dist, '.built'), '');

@@ -30,10 +30,10 @@ export default declareStep({
   options: {
     target: {
       type: 'string',
-      enum: ['bundle', 'http', 'sagemaker', 'vertex', 'azureml'],
+      enum: ['bundle', 'http', 'sagemaker', 'vertex', 'azureml', 'fastapi'],
       default: 'bundle',
       description:
-        'What to make. `bundle` is a folder with everything that `tunesmith serve` and `tunesmith predict` need. The others contain this folder as `bundle/`, and what builds an image of it: `http` for Docker and Kubernetes, `sagemaker` for Amazon SageMaker, `vertex` for Vertex AI, `azureml` for Azure Machine Learning.',
+        'What to make. `bundle` is a folder with everything that `tunesmith serve` and `tunesmith predict` need. The others contain this folder as `bundle/`, and what builds an image of it: `http` for Docker and Kubernetes, `sagemaker` for Amazon SageMaker, `vertex` for Vertex AI, `azureml` for Azure Machine Learning, `fastapi` for a server in Python.',
     },
     name: {
       type: 'string',

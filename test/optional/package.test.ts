@@ -48,6 +48,7 @@ test('the package contains code, docs and a model, no mails and no tests, and is
     'README.md',
     'dist/cache',
     'dist/engine',
+    'dist/package-lock.json',
     'dist/steps',
     'docs',
     'package.json',

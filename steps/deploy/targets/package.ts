@@ -26,7 +26,13 @@ const SERVING = [
 ];
 
 /** Documentation and pre-trained models stay out: a target needs neither. */
-const CODE = ['dist/{engine,cache,steps}/**/*.{js,cjs,py}', 'dist/engine/*.licenses.txt', 'dist/package-lock.json', 'NOTICE', 'LICENSE'];
+const CODE = [
+  'dist/{engine,cache,steps}/**/*.{js,cjs,py,txt}',
+  'dist/engine/*.licenses.txt',
+  'dist/package-lock.json',
+  'NOTICE',
+  'LICENSE',
+];
 
 /** Writes the packed package, and the package.json and package-lock.json that install it. Returns the name of the packed file. */
 export async function writePackage(folder: string, contents: PackageContents): Promise<string> {

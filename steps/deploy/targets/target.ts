@@ -7,7 +7,7 @@ export interface Target {
   contents?: PackageContents;
   /** @throws StepError if the target cannot serve this bundle, which is checked before anything is written */
   check?(bundle: Bundle): void;
-  files(served: ServedBundle): Record<string, string>;
+  files(served: ServedBundle): Record<string, string> | Promise<Record<string, string>>;
 }
 
 export interface ServedBundle {

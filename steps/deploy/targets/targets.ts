@@ -4,13 +4,14 @@ import path from 'node:path';
 import { type Bundle, openBundle } from '../../ml/answering/bundle.ts';
 import { isGenerating } from '../../ml/models/config.ts';
 import { azureml } from './azureml.ts';
+import { fastapi } from './fastapi.ts';
 import { http } from './http.ts';
 import { writePackage } from './package.ts';
 import { sagemaker } from './sagemaker.ts';
 import type { ServedBundle, Target } from './target.ts';
 import { vertex } from './vertex.ts';
 
-const TARGETS = { http, sagemaker, vertex, azureml } satisfies Record<string, Target>;
+const TARGETS = { http, sagemaker, vertex, azureml, fastapi } satisfies Record<string, Target>;
 
 export type TargetName = 'bundle' | keyof typeof TARGETS;
 
@@ -32,7 +33,7 @@ export async function writeTarget(output: string, name: TargetName): Promise<voi
     records: recordsOf(bundle),
     packed: target.contents ? await writePackage(output, target.contents) : '',
   };
-  for (const [file, content] of Object.entries(target.files(served))) {
+  for (const [file, content] of Object.entries(await target.files(served))) {
     await mkdir(path.dirname(path.join(output, file)), { recursive: true });
     await writeFile(path.join(output, file), content);
   }

@@ -209,3 +209,6 @@ const named = new Map<string, string>([
   ...latin1.split(/\s+/).map((name, i) => [name, String.fromCharCode(160 + i)] as const),
   ...Array.from(others.matchAll(/(\w+) (.)/gsu), ([, name, character]) => [name!, character!] as const),
 ]);
+
+/** What a reader in another language needs, so that it removes the same. */
+export const MARKUP = { entities: Object.fromEntries(named), breaking: [...breaking], windows1252 };

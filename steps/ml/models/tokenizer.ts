@@ -157,7 +157,8 @@ const MARGIN = 1.3;
 /** The side on which texts are truncated. */
 export type Side = 'left' | 'right';
 
-async function truncationSide(folder: string): Promise<Side> {
+/** `truncation_side` of tokenizer_config.json. */
+export async function truncationSide(folder: string): Promise<Side> {
   const file = path.join(folder, 'tokenizer_config.json');
   return existsSync(file) && (await readJson(file)).truncation_side === 'left' ? 'left' : 'right';
 }
