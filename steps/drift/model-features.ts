@@ -92,7 +92,12 @@ export async function embed(
 ): Promise<Float32Array[] | string> {
   if (bundle.task !== 'text-classification' && bundle.task !== 'masked-lm')
     return `the embeddings of a model for ${bundle.task} are not read`;
-  const model = await loadModel(bundle.folder);
+  const model = await loadModel(bundle.folder).catch((error: Error) => {
+    // A folder from elsewhere may have an ONNX model and no weights.
+    if (error instanceof StepError) return error.message;
+    throw error;
+  });
+  if (typeof model === 'string') return model;
   const encoder = await openEncoder({ ...bundle, encoding: { max_length: model.family.maxLength(model.config), ...bundle.encoding } });
   const read = (await encoder.read([...inputs])).map((own) => (own instanceof StepError ? undefined : own[0]));
   const unread = read.filter((sequence) => sequence === undefined).length;

@@ -31,7 +31,8 @@ export interface SampledRows {
 export async function readSides(database: Database, { inputs, options, warn }: Context): Promise<SampledRows> {
   const tables = { reference: tableOf(inputs.reference), current: tableOf(inputs.data) };
   const available = { reference: await database.columns(tables.reference), current: await database.columns(tables.current) };
-  const columns = [options.text ?? (await namesOf(inputs.reference)).text ?? 'text'].flat();
+  const pairs = Object.values(available).every((side) => side.some(({ name }) => name === 'text_pair'));
+  const columns = [options.text ?? (await namesOf(inputs.reference)).text ?? (pairs ? ['text', 'text_pair'] : 'text')].flat();
   for (const side of Object.values(available)) for (const name of columns) requireColumn(side, name, 'text');
   const has = (side: TableColumn[], name: string) => side.some((column) => column.name === name && !column.type.endsWith('[]'));
   const wanted = options.label ?? (inputs.model === undefined ? 'label' : undefined);

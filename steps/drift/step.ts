@@ -51,7 +51,7 @@ export default declareStep({
         { type: 'array', items: { type: 'string', minLength: 1 }, minItems: 1, maxItems: 2, uniqueItems: true },
       ],
       description:
-        'The column of texts, or the two columns of text pairs, in both tables. Default: the column that `text` of collect names for the reference, otherwise `text`.',
+        'The column of texts, or the two columns of text pairs, in both tables. Default: the column that `text` of collect names for the reference, otherwise `text`, with `text_pair` if both tables have it.',
     },
     label: {
       type: 'string',

@@ -68,6 +68,10 @@ print(
                 categories("many labels", rng.integers(5, 60, size=40).tolist(), rng.integers(5, 60, size=40).tolist()),
             ],
             "chi_squared": [[x, d, float(stats.chi2.sf(x, d))] for d in (1, 2, 3, 4, 7, 50, 999) for x in (0.0, 0.01, 1.0, d, 3.0 * d, 300.0)],
+            "coin": [
+                [k, n, float(stats.binomtest(k, n, 0.5, alternative="greater").pvalue)]
+                for k, n in ((0, 1), (5, 10), (9, 10), (60, 100), (520, 1000), (640, 1000))
+            ],
             "kolmogorov": [[x, float(special.kolmogorov(x))] for x in (0.05, 0.2, 0.4, 0.7, 0.9, 0.999, 1.0, 1.3, 2.0, 4.0)],
         },
         indent=1,

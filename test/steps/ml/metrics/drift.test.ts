@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { chiSquaredTail, kolmogorovTail } from '../../../../steps/ml/metrics/distributions.ts';
+import { chiSquaredTail, fairCoinCdf, kolmogorovTail } from '../../../../steps/ml/metrics/distributions.ts';
 import { binned, binsOf, chiSquared, kolmogorovSmirnov, stabilityIndex } from '../../../../steps/ml/metrics/drift.ts';
 
 const golden = JSON.parse(readFileSync(join(import.meta.dirname, '../../../golden/drift.json'), 'utf8'));
@@ -46,7 +46,8 @@ test('a single category cannot be tested', () => {
   expect(chiSquared([5, 0], [7, 0])).toBeUndefined();
 });
 
-test('tails of the chi-squared and of the Kolmogorov distribution', () => {
+test('tails of the chi-squared and the Kolmogorov distribution, and of tosses of a coin', () => {
   for (const [x, degrees, p] of golden.chi_squared) expectClose(chiSquaredTail(x, degrees), p, 1e-8);
+  for (const [k, n, p] of golden.coin) expectClose(fairCoinCdf(n - k, n), p, 1e-8);
   for (const [x, p] of golden.kolmogorov) expectClose(kolmogorovTail(x), p, 1e-8);
 });
