@@ -286,7 +286,7 @@ const generate = readingOptions(
 addServingOptions(command('serve <bundle>', 'serve a bundle over HTTP', () => import('./model.ts'), 'serve'))
   .addHelpText(
     'after',
-    `${otherModels('BUNDLE')}\nRequests: POST /predict {"inputs": [INPUT, …]}, or for a generative model POST /generate {"prompt": "PROMPT"}.`,
+    `${otherModels('BUNDLE')}\nRequests: POST /predict {"inputs": [INPUT, …]}, or for a generative model POST /generate {"prompt": "PROMPT"}.\nSIGUSR2 reloads the bundle, the API keys, the certificate and the access log. SIGTERM ends the server.`,
   )
   .usage('BUNDLE [options]');
 

@@ -40,7 +40,7 @@ export function createApp(served: Served): Hono<Bound> {
   const pathOf = pathFinder([...methods.keys()]);
   measureRequests(app, served, pathOf);
   checkOrigins(app, served.access);
-  checkClient(app, served.access, new Set(['/health', ...routes.flatMap(({ path, open }) => (open ? [path] : []))]), pathOf);
+  checkClient(app, served, new Set(['/health', ...routes.flatMap(({ path, open }) => (open ? [path] : []))]), pathOf);
   for (const route of routes) addRoute(app, route, served);
   addPages(app, served, routes);
   for (const [path, allowed] of methods)
@@ -100,7 +100,12 @@ function checkOrigins(app: Hono<Bound>, access: Access): void {
 }
 
 /** Checks the API key and the rate. `open`: paths that anyone may request at any time. */
-function checkClient(app: Hono<Bound>, access: Access, open: ReadonlySet<string>, pathOf: (path: string) => string): void {
+function checkClient(
+  app: Hono<Bound>,
+  { access, model: { limits }, late }: Served,
+  open: ReadonlySet<string>,
+  pathOf: (path: string) => string,
+): void {
   app.use(async (c, next) => {
     const { keys, rate } = access;
     if ((!keys && !rate) || open.has(pathOf(c.req.path))) return next();
@@ -108,6 +113,7 @@ function checkClient(app: Hono<Bound>, access: Access, open: ReadonlySet<string>
     const name = key === undefined ? undefined : keys?.nameOf(key);
     if (name !== undefined) infoOf(c.env.incoming).key = name;
     const wait = rate?.take(name ?? `address ${c.env.incoming.socket.remoteAddress}`);
+    if (wait !== undefined || (keys && name === undefined)) await discardBody(c.env.incoming, limits.waiting, late);
     if (wait !== undefined) {
       c.header('retry-after', String(Math.ceil(wait)));
       return refuse(c, 429, 'too many requests; the header Retry-After says when to try again');
@@ -187,5 +193,7 @@ function refuseError(error: Error, c: Context<Bound>, model: ServedModel) {
 
 function refuse(c: Context<Bound>, status: ContentfulStatusCode, message: string) {
   const own = c.get('protocols').find(({ errors }) => errors?.paths.test(c.req.path))?.errors;
-  return c.json(own ? own.body(status, message) : problemOf(status, message), status, { 'content-type': own?.media ?? PROBLEM });
+  return c.json(own ? own.body(status, message) : problemOf(status, message, infoOf(c.env.incoming).id), status, {
+    'content-type': own?.media ?? PROBLEM,
+  });
 }

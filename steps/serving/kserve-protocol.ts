@@ -24,14 +24,14 @@ function routes(model: ServedModel): ProtocolRoute[] {
     method: 'GET',
     ...(open && { open }),
     answer({ c }) {
-      checkName(model, c.req.param('name'));
+      checkName(model, c.req.param() as ModelPath);
       return c.json(answer());
     },
     operation: operation(path, summary),
   });
   const metadata = () => ({
     name,
-    versions: ['1'],
+    versions: [VERSION],
     platform: 'tunesmith',
     inputs: inputsOf(model.bundle) as unknown as Json,
     outputs: outputsOf(model.bundle),
@@ -40,19 +40,26 @@ function routes(model: ServedModel): ProtocolRoute[] {
     get('/v2', 'The server', () => ({ name: 'tunesmith', version: '2', extensions: [] })),
     get('/v2/health/live', 'Liveness', () => ({ live: true }), true),
     get('/v2/health/ready', 'Readiness', () => ({ ready: true }), true),
-    get('/v2/models/:name', "The model's tensors", metadata),
-    get('/v2/models/:name/ready', "The model's readiness", () => ({ name, ready: true }), true),
-    {
-      path: '/v2/models/:name/infer',
-      method: 'POST',
-      answer: (request) => infer(model, request),
-      operation: operation('/v2/models/:name/infer', 'Inference'),
-    },
+    ...['/v2/models/:name', '/v2/models/:name/versions/:version'].flatMap((path): ProtocolRoute[] => [
+      get(path, "The model's tensors", metadata),
+      get(`${path}/ready`, "The model's readiness", () => ({ name, ready: true }), true),
+      {
+        path: `${path}/infer`,
+        method: 'POST',
+        // Triton's client sends no type. Browsers do so only with the header Origin, which is checked before.
+        accepts: [''],
+        answer: (request) => infer(model, request),
+        operation: operation(`${path}/infer`, 'Inference'),
+      },
+    ]),
   ];
 }
 
+/** A server has one version of its model. */
+const VERSION = '1';
+
 function operation(path: string, summary: string): object {
-  const names = path.includes(':name') ? [{ name: 'name', in: 'path', required: true, schema: { type: 'string' } }] : [];
+  const names = [...path.matchAll(/:(\w+)/g)].map(([, name]) => ({ name, in: 'path', required: true, schema: { type: 'string' } }));
   const body = { requestBody: { required: true, content: json({ type: 'object', required: ['inputs'] }) } };
   return {
     operationId: `kserve${path.replaceAll(/\W+(\w)/g, (_, letter) => letter.toUpperCase())}`,
@@ -63,9 +70,14 @@ function operation(path: string, summary: string): object {
   };
 }
 
-function checkName({ bundle }: ServedModel, name: string | undefined): void {
-  if (name !== undefined && name !== bundle.name)
-    throw new RequestRefusal(404, `there is no model ${JSON.stringify(name)}; this server has ${bundle.name}`);
+interface ModelPath {
+  name?: string;
+  version?: string;
+}
+
+function checkName({ bundle }: ServedModel, { name = bundle.name, version = VERSION }: ModelPath): void {
+  if (name !== bundle.name) throw new RequestRefusal(404, `there is no model ${JSON.stringify(name)}; this server has ${bundle.name}`);
+  if (version !== VERSION) throw new RequestRefusal(404, `there is no version ${JSON.stringify(version)} of ${name}; it has ${VERSION}`);
 }
 
 interface TensorMetadata {
@@ -120,7 +132,7 @@ const outputsOf = (bundle: Bundle): Json => tensorsOf(bundle).map(({ name, datat
 
 async function infer(model: ServedModel, { body, c, ticket }: ProtocolRequest): Promise<Response> {
   const { bundle, limits } = model;
-  checkName(model, c.req.param('name'));
+  checkName(model, c.req.param() as ModelPath);
   const { id, parameters, inputs, outputs } = requestOf(body);
   const tensors = tensorsOf(bundle);
   const wanted = outputs === undefined ? tensors : outputs.map((name) => named(tensors, name));
@@ -141,7 +153,7 @@ async function infer(model: ServedModel, { body, c, ticket }: ProtocolRequest): 
   }
   return c.json({
     model_name: bundle.name,
-    model_version: '1',
+    model_version: VERSION,
     ...(id !== undefined && { id }),
     // Of the columns of scores, in their order. The protocol has no place for a list.
     ...(bundle.labels.length > 0 && { parameters: { labels: JSON.stringify(bundle.labels) } }),
@@ -184,17 +196,25 @@ function requestOf(body: Buffer): InferenceRequest {
   const tensors = objectsOf('inputs', inputs);
   if (outputs !== undefined) {
     const requested = objectsOf('outputs', outputs);
-    for (const { name, parameters } of requested)
-      if (parameters !== undefined && Object.keys(parameters as object).length > 0)
-        throw new RequestRefusal(400, `the parameters of the output ${JSON.stringify(name)} are not supported; outputs are JSON`);
+    for (const { name, parameters = {} } of requested) {
+      const [odd] = Object.keys(withoutBinary(parameters as Record<string, unknown>));
+      if (odd !== undefined) throw new RequestRefusal(400, `the parameter "${odd}" of the output ${JSON.stringify(name)} is not supported`);
+    }
     return {
       ...(id !== undefined && { id }),
-      parameters: parameters as Record<string, unknown>,
+      parameters: withoutBinary(parameters as Record<string, unknown>),
       inputs: tensors,
       outputs: requested.map(({ name }) => String(name)),
     };
   }
-  return { ...(id !== undefined && { id }), parameters: parameters as Record<string, unknown>, inputs: tensors };
+  return { ...(id !== undefined && { id }), parameters: withoutBinary(parameters as Record<string, unknown>), inputs: tensors };
+}
+
+/** The parameters without the one that says that the answer shall not be binary. */
+function withoutBinary({ binary_data, binary_data_output = binary_data, ...others }: Record<string, unknown>): Record<string, unknown> {
+  if (binary_data_output !== undefined && binary_data_output !== false)
+    throw new RequestRefusal(400, '"binary_data" must be false: this server has no binary tensors, and answers in JSON');
+  return others;
 }
 
 function objectsOf(field: string, value: unknown): Record<string, unknown>[] {

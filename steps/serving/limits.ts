@@ -82,14 +82,14 @@ export class Room {
 
 export type Ticket = ReturnType<Room['enter']>;
 
-/** Only JSON and `accepts`: pages of other origins may post `text/plain` and forms without permission, so these must not be in it. */
+/** Only JSON and `accepts`, where '' is a missing type: pages of other origins may post `text/plain` and forms without permission, so these must not be in it. */
 export function checkContentType(type: string | undefined, encoding: string | undefined, accepts: readonly string[] = []): void {
   const [media = '', ...parameters] = (type ?? '').toLowerCase().split(';');
   const charset = parameters.map((one) => /^\s*charset\s*=\s*"?([^"\s]*)"?\s*$/.exec(one)?.[1]).find((one) => one !== undefined);
   if (!/^application\/([\w.+-]+\+)?json$/.test(media.trim()) && !accepts.includes(media.trim()))
     throw new RequestRefusal(
       415,
-      `the content-type must be ${['application/json', ...accepts].join(' or ')}, not ${type ? JSON.stringify(type) : 'missing'}`,
+      `the content-type must be ${['application/json', ...accepts].filter((one) => one !== '').join(' or ')}, not ${type ? JSON.stringify(type) : 'missing'}`,
     );
   if (charset !== undefined && charset !== 'utf-8' && charset !== 'utf8')
     throw new RequestRefusal(415, `the body must be UTF-8, not ${JSON.stringify(charset)}`);

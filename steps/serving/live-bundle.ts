@@ -37,6 +37,7 @@ export class LiveBundle {
   /** Another reload was requested during one. */
   #again = false;
   readonly #closing = new Set<Promise<void>>();
+  #closed = false;
 
   private constructor(
     private readonly options: LiveOptions,
@@ -66,6 +67,7 @@ export class LiveBundle {
 
   /** Opens the bundle again. If it cannot be used, the old one stays. */
   reload(): Promise<void> {
+    if (this.#closed) return Promise.resolve();
     if (this.#reloading) this.#again = true;
     this.#reloading ??= this.#reload().finally(async () => {
       this.#reloading = undefined;
@@ -114,7 +116,7 @@ export class LiveBundle {
   }
 
   async close(): Promise<void> {
-    this.#again = false;
+    this.#closed = true;
     await this.#reloading;
     await Promise.all([...this.#closing, this.#version.model.close()]);
   }

@@ -54,6 +54,7 @@ export function openApi(model: ServedModel, protocols: readonly Protocol[], rout
             title: { type: 'string' },
             status: { type: 'integer' },
             detail: { type: 'string', description: 'What is wrong, and where.' },
+            request_id: { type: 'string', description: 'As the header X-Request-Id.' },
             error: { type: 'object', required: ['message'], properties: { message: { type: 'string', description: 'As detail.' } } },
           },
         },
@@ -65,9 +66,11 @@ export function openApi(model: ServedModel, protocols: readonly Protocol[], rout
 /** The responses to refused requests. */
 export const refusals = (invalid: string, tooLarge: string) => ({
   400: error(invalid),
+  401: error('The server needs an API key.'),
   403: error('The Host or Origin header is not allowed.'),
   413: error(tooLarge),
   415: error('The body is not JSON.'),
+  429: error('The client has sent too many requests in a second.'),
   503: {
     ...error('The server is overloaded or is shutting down; try again later.'),
     headers: { 'Retry-After': { description: 'Seconds.', schema: { type: 'integer' } } },

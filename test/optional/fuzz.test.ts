@@ -16,15 +16,19 @@ beforeAll(async () => {
 
 afterAll(() => remove(model, bundle));
 
-async function started(...options: string[]) {
+async function started(options: string[] = [], env: Record<string, string> = {}) {
   const p = project();
+  Object.assign(p.env, env);
   const server = p.start('serve', bundle, '--port', '0', ...options);
   await p.until(() => server.output().includes('http://'));
   return { server, url: /http:\/\/\S+/.exec(server.output())![0] };
 }
 
 test('20,000 requests, most of them hostile: no leak of paths or of memory', async () => {
-  const { server, url } = await started('--api', 'huggingface,kserve');
+  const { server, url } = await started(['--api', 'huggingface,kserve'], {
+    // Otherwise garbage may take memory until there is little left, and looks like a leak.
+    NODE_OPTIONS: '--max-old-space-size=96 --max-semi-space-size=4',
+  });
   const random = randomOf(20);
   const secrets = [root, bundle, model, homedir(), 'node_modules', '.ts:', '.js:', 'file://'].filter((secret) => secret.length > 2);
   const good = Buffer.from(
@@ -35,8 +39,11 @@ test('20,000 requests, most of them hostile: no leak of paths or of memory', asy
   const megabytes: number[] = [];
   for (let sent = 0; sent < 20_000; sent += 50) {
     const requests = Array.from({ length: 50 }, (_, i) => (i % 5 === 0 ? good : hostileRequest(random)));
-    const answers = await Promise.all(requests.map((request) => exchange(url, request)));
-    for (const [i, answer] of answers.entries()) checkAnswer(requests[i]!, answer, secrets);
+    const answers = await Promise.all(requests.map((request) => exchange(url, request, request === good ? 30_000 : 300)));
+    for (const [i, answer] of answers.entries()) {
+      checkAnswer(requests[i]!, answer, secrets);
+      if (requests[i] === good) expect(answer).toMatch(/^HTTP\/1\.1 200 [\s\S]*"predictions"/);
+    }
     if (sent % 2500 === 0) megabytes.push(await memory());
   }
   megabytes.push(await memory());

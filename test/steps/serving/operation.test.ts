@@ -117,6 +117,8 @@ test('a key is needed for all but health checks, and each key has its rate', asy
     const wrong = await post(url, { authorization: 'Bearer one' });
     expect([wrong.status, wrong.headers.get('www-authenticate')]).toEqual([401, 'Bearer realm="tunesmith", error="invalid_token"']);
     expect((await fetch(`${url}/metrics`)).status).toBe(401);
+    // The client sees the refusal of a body that it is still sending.
+    expect((await post(url, {}, 'x'.repeat(5_000_000))).status).toBe(401);
     const preflight = await fetch(`${url}/predict`, { method: 'OPTIONS' });
     expect(preflight.status).not.toBe(200);
   });
@@ -165,7 +167,7 @@ test('request ids, and the access log without texts', async () => {
     await made.text();
     const refused = await post(url);
     expect(refused.headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
-    await refused.text();
+    expect(((await refused.json()) as any).request_id).toBe(refused.headers.get('x-request-id'));
     await vi.waitFor(() => expect(readFileSync(file, 'utf8').trimEnd().split('\n')).toHaveLength(3), 10_000);
   });
   const text = readFileSync(file, 'utf8');

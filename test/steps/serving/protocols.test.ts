@@ -149,6 +149,15 @@ describe("KServe's Open Inference Protocol", () => {
         { name: 'scores', datatype: 'FP64', shape: [2, 2], data: own.flatMap((each: any) => [each.scores.ham, each.scores.spam]) },
       ],
     });
+    expect((await ask('classify', '/v2/models/tiny/versions/1/infer', { id: '7', inputs: [tensor(['a', 'b'])] })).body).toEqual(body);
+    expect((await ask('classify', '/v2/models/tiny/versions/2')).status).toBe(404);
+    // Triton's client sends no type, and says that it wants no binary data.
+    const outputs = [{ name: 'label', parameters: { binary_data: false } }];
+    const bare = await fetch(`${servers.get('classify')!.url}/v2/models/tiny/infer`, {
+      method: 'POST',
+      body: Buffer.from(JSON.stringify({ inputs: [tensor(['a', 'b'])], outputs })),
+    });
+    expect(((await bare.json()) as any).outputs).toEqual([body.outputs[0]]);
     const nested = { inputs: [tensor([['a'], ['b']], [2, 1], { parameters: { content_type: 'str' } })], outputs: [{ name: 'label' }] };
     expect((await ask('classify', '/v2/models/tiny/infer', nested)).body.outputs).toEqual([body.outputs[0]]);
     const written = await ask('gpt2', `/v2/models/${servers.get('gpt2')!.name}/infer`, {
@@ -172,6 +181,7 @@ describe("KServe's Open Inference Protocol", () => {
     [{ inputs: [] }, 'the input "text" is missing'],
     [{ inputs: [tensor(undefined, [1], { parameters: { binary_data_size: 5 } })] }, '"binary_data_size", which is not supported'],
     [{ inputs: [tensor(['a'], [1])], outputs: [{ name: 'x' }] }, 'there is no output "x"'],
+    [{ inputs: [tensor(['a'], [1])], parameters: { binary_data_output: true } }, '"binary_data" must be false'],
     [{ inputs: [tensor(['a'], [1])], parameters: { priority: 1 } }, '"parameters.priority" is not supported'],
     [{}, 'the field "inputs" is missing'],
     [[], 'the body must be an object'],

@@ -125,7 +125,7 @@ test.runIf(process.platform === 'linux')('a full disk loses records, and no requ
     own,
   );
   for (let i = 0; i < 3; i++) expect(await model.predict([{ text: 'a' }], {} as never)).toEqual(['answer']);
-  await model.close();
+  await own.close();
   expect(own.counts).toEqual({ written: 0, lost: 3 });
   expect(own.warnings).toEqual([expect.stringContaining('ENOSPC')]);
 });
