@@ -99,19 +99,7 @@ export async function generatorOf(
       return { prompts: prompts.length, prompt, rows: prompts.length * Math.max(config.num_beams, config.num_return_sequences), tokens };
     },
 
-    /**
-     * The maximum memory of several calls of `generate` at the same time, in bytes, as estimated: keys and values of all tokens, in
-     * as many slots for each row as the longest needs, and the attention of the prompts.
-     */
-    memory(needs: readonly GenerationNeed[]): number {
-      const { layers, heads, width } = decodingOf(model)!.cache;
-      const read = model.task === 'seq2seq';
-      const most = (of: (need: GenerationNeed) => number) => Math.max(...needs.map(of));
-      const rows = needs.reduce((sum, need) => sum + need.rows, 0);
-      const slots = mostSlots(most(({ tokens }) => tokens)) + (read ? mostSlots(most(({ prompt }) => prompt)) : 0);
-      const attention = most(({ prompts, prompt }) => prompts * heads * prompt * (read ? prompt : readAtOnce(prompts)));
-      return 4 * (rows * slots * layers * 2 * heads * width + attention);
-    },
+    memory: (needs: readonly GenerationNeed[]) => memoryOf(model, needs),
 
     /** Generates texts for encoded prompts, `num_return_sequences` for each, in one batch with all calls at the same time. */
     async generate(
@@ -141,6 +129,20 @@ export async function generatorOf(
 
     close: () => decoder.close(),
   };
+}
+
+/**
+ * The maximum memory of several calls of `generate` at the same time, in bytes, as estimated: keys and values of all tokens, in as
+ * many slots for each row as the longest needs, and the attention of the prompts.
+ */
+function memoryOf(model: Model, needs: readonly GenerationNeed[]): number {
+  const { layers, heads, width } = decodingOf(model)!.cache;
+  const read = model.task === 'seq2seq';
+  const most = (of: (need: GenerationNeed) => number) => Math.max(...needs.map(of));
+  const rows = needs.reduce((sum, need) => sum + need.rows, 0);
+  const slots = mostSlots(most(({ tokens }) => tokens)) + (read ? mostSlots(most(({ prompt }) => prompt)) : 0);
+  const attention = most(({ prompts, prompt }) => prompts * heads * prompt * (read ? prompt : readAtOnce(prompts)));
+  return 4 * (rows * slots * layers * 2 * heads * width + attention);
 }
 
 async function readCleaned(encoder: Encoder, input: { text: string }): Promise<EncodedInput> {

@@ -13,7 +13,7 @@ import { smallGpt2, smallT5 } from '../../steps/writers.ts';
 async function withModel(
   write: (folder: string) => void,
   task: 'causal-lm' | 'seq2seq',
-  use: (model: Model, folder: string) => Promise<void>,
+  use: (model: Model, folder: string) => Promise<unknown>,
 ) {
   const folder = mkdtempSync(join(tmpdir(), 'tunesmith-together-'));
   try {

@@ -27,8 +27,10 @@ beforeAll(async () => {
 });
 
 for (const kind of ['gpt2', 't5'] as const)
-  test(`${kind}: requests that join and leave have the tokens that they have alone`, () =>
-    sameTogether(models[kind]!, join(root, kind), runtime, 12));
+  test(`${kind}: requests that join and leave have the tokens that they have alone`, async () => {
+    const finishes = await sameTogether(models[kind]!, join(root, kind), runtime, 12);
+    expect(finishes.size).toBeGreaterThan(1);
+  });
 
 /** A decoder whose model counts its runs, and fails for a token. */
 function watched() {

@@ -6,8 +6,8 @@ import type { Model } from '../../../../steps/ml/models/model-folder.ts';
 import { random } from '../../../../steps/ml/models/random.ts';
 import type { Runtime } from '../../../../steps/ml/runtime/runtime.ts';
 
-/** Requests that join at random times, and leave, have the tokens that they have alone. */
-export async function sameTogether(model: Model, folder: string, runtime: Runtime, count: number): Promise<void> {
+/** Requests that join at random times, and leave, have the tokens that they have alone. Returns what ended the texts. */
+export async function sameTogether(model: Model, folder: string, runtime: Runtime, count: number): Promise<Set<string>> {
   const generator = await generatorOf(model, { own: folder, tokenizer: folder }, runtime, { packed: true });
   const all = requests(count);
   const alone = [];
@@ -20,8 +20,8 @@ export async function sameTogether(model: Model, folder: string, runtime: Runtim
     }),
   );
   expect(together).toEqual(alone);
-  expect(new Set(alone.flat().map(({ finish }) => finish)).size).toBeGreaterThan(1);
   await generator.close();
+  return new Set(alone.flat().map(({ finish }) => finish));
 }
 
 /** Random prompts of many lengths, and options of all kinds. */
