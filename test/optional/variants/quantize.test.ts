@@ -1,8 +1,11 @@
 /** Every task with a quantized bundle: its main metric, and evaluate on the bundle. */
 import { mkdirSync } from 'node:fs';
 import { beforeAll, expect, test } from 'vitest';
+import deploy from '../../../steps/deploy/step.ts';
 import { entities, every, linesOf, type Options, questions, SMALL, steps } from '../../contract/task-steps.ts';
 import { sharedProject } from '../../rig.ts';
+import { spoilt } from '../../steps/deploy/spoilt.ts';
+import { ranStep } from '../../steps/rig.ts';
 import { modelOf, wordsOf } from '../../steps/small.ts';
 import { smallGpt2, smallT5 } from '../../steps/writers.ts';
 
@@ -85,4 +88,14 @@ test.each(Object.entries(TASKS))('%s: the change of the main metric is that of e
   for (const [key, value] of Object.entries(change.after)) expect(value, key).toBeCloseTo(metrics[key], 5);
   // The others count rows.
   if (['mse', 'perplexity'].includes(metric)) expect(change.before[metric]).not.toBe(change.after[metric]);
+});
+
+test('of a metric whose lower values are better, `max_loss` limits the rise', async () => {
+  const outputs = p.path('.tunesmith/outputs/p');
+  const inputs = { model: await spoilt(`${outputs}/train-regression/model`), tokens: `${outputs}/tokenize-regression/tokens` };
+  await expect(ranStep(deploy, { quantize: 'int8', max_loss: 0.05 }, inputs)).rejects.toThrow(
+    /^`quantize: int8` raises mse on validation from/,
+  );
+  const { log } = await ranStep(deploy, { quantize: 'int8', max_loss: 1e6 }, inputs);
+  expect(log.join('\n')).toMatch(/int8: mse [\d.]+ → [\d.]+ \(\+[\d.]+\) on \d+ rows of validation/);
 });
