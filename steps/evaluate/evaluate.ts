@@ -3,10 +3,11 @@
  * texts if a metric needs them.
  */
 
+import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type ContextOf, type Json, StepError } from '../../engine/contract/step.ts';
-import { servedFile } from '../ml/answering/bundle.ts';
+import { quantizationOf } from '../ml/answering/bundle.ts';
 import { readPreprocessing } from '../ml/data/preprocessing.ts';
 import { openRuntime } from '../ml/device/open.ts';
 import { type GeneratedTexts, writtenTexts } from '../ml/generation/evaluate-generated.ts';
@@ -17,11 +18,12 @@ import { positiveClass } from '../ml/metrics/text-classification.ts';
 import { whyUndefined } from '../ml/metrics/undefined-metrics.ts';
 import { calibrationInWords, type ModelCalibration, readCalibration } from '../ml/models/calibration.ts';
 import { oneLabel } from '../ml/models/config.ts';
+import { modelOnnx } from '../ml/models/family.ts';
 import { loadModel, type Model } from '../ml/models/model-folder.ts';
 import { openSplit, readTokensInfo, type Split, type TokensInfo } from '../ml/models/token-dataset.ts';
 import { openModelFile } from '../ml/runtime/onnx/model-file.ts';
 import { ONNX_FILES } from '../ml/runtime/quantization.ts';
-import type { Runtime } from '../ml/runtime/runtime.ts';
+import type { Inference, Runtime } from '../ml/runtime/runtime.ts';
 import { cleaningOf, readEncoding } from '../ml/tasks/encoder.ts';
 import { evaluateSplit } from '../ml/tasks/evaluation.ts';
 import { checkFit, intoModel } from '../ml/tasks/fit.ts';
@@ -164,13 +166,9 @@ const generatedTexts = (
 
 /** Runs the model over the split and writes the predictions. */
 async function measured(context: Context, subject: Subject, runtime: Runtime, generated: GeneratedTexts | undefined): Promise<Evaluation> {
-  const { options, inputs, outputs, signal, log, warn, progress } = context;
+  const { options, inputs, outputs, signal, warn, progress } = context;
   const { info, split, model, names } = subject;
-  const file = servedFile(inputs.model) === 'int8' ? ONNX_FILES.int8 : undefined;
-  if (file) log(`${file} answers, as in predict and serve`);
-  const inference = file
-    ? await openModelFile(path.join(inputs.model, file), context.threads)
-    : runtime.inference(model.program, model.weights, model.axes);
+  const inference = await inferenceOf(context, subject, runtime);
   const predictions = await Predictions.open(outputs.predictions!);
   const texts = generated && columnsOfTexts(generated);
   let row = 0;
@@ -195,6 +193,14 @@ async function measured(context: Context, subject: Subject, runtime: Runtime, ge
     await predictions.close();
     await inference.dispose();
   }
+}
+
+/** A bundle in int8 is evaluated as predict and serve answer. The other weights in a bundle are the numbers of its ONNX model. */
+async function inferenceOf({ inputs, threads, log }: Context, { model }: Subject, runtime: Runtime): Promise<Inference> {
+  if ((await quantizationOf(inputs.model)) !== 'int8') return runtime.inference(model.program, model.weights, model.axes);
+  log('the int8 model answers, as in predict and serve');
+  const file = path.join(inputs.model, ONNX_FILES.int8);
+  return openModelFile(existsSync(file) ? file : modelOnnx(model, 'int8'), threads);
 }
 
 /** The columns of generated texts. `metrics`: those of each text. */

@@ -9,7 +9,7 @@ import { type ConfigFile, isGenerating, labelsOf, type ProblemType, problemOf, t
 import { isPointer, unresolvedPointer } from '../models/pointer.ts';
 import type { Encoding } from '../models/token-dataset.ts';
 import { tokenizerJson } from '../models/tokenizer-json.ts';
-import { ONNX_FILES, type Quantization } from '../runtime/quantization.ts';
+import { ONNX_FILES, QUANTIZATIONS, type Quantization } from '../runtime/quantization.ts';
 import { readEncoding } from '../tasks/encoder.ts';
 import { taskKind } from '../tasks/registry.ts';
 import type { Field, TaskKind } from '../tasks/task.ts';
@@ -68,8 +68,9 @@ export async function openBundle(given: string): Promise<Bundle> {
   const encoding = await readEncoding(folder);
   const problem = problemOf(config, labels);
   const calibration = await readCalibration(folder, { task, problem, labels });
-  const served = isGenerating(task) ? undefined : servedFile(folder);
-  const model = isGenerating(task) ? '' : served ? path.join(folder, ONNX_FILES[served]) : await exportModel(folder);
+  const quantization = isGenerating(task) ? undefined : await quantizationOf(folder);
+  const file = servedFile(folder);
+  const model = isGenerating(task) ? '' : file ? path.join(folder, ONNX_FILES[file]) : await exportModel(folder, quantization);
   return {
     folder,
     name: typeof training?.name === 'string' ? training.name : path.basename(folder),
@@ -83,8 +84,8 @@ export async function openBundle(given: string): Promise<Bundle> {
     vocabulary: typeof config.vocab_size === 'number' ? config.vocab_size : undefined,
     padTokenId: typeof config.pad_token_id === 'number' ? config.pad_token_id : 0,
     model,
-    modelBytes: await bytesInMemory(model, served),
-    quantization: served === 'fp32' ? undefined : served,
+    modelBytes: await bytesInMemory(model, quantization),
+    quantization,
   };
 }
 
@@ -95,13 +96,21 @@ function bundleIn(folder: string): string {
 }
 
 /** Which ONNX model of the folder answers; undefined if it has none. A bundle has one of them. */
-export const servedFile = (folder: string): keyof typeof ONNX_FILES | undefined =>
+const servedFile = (folder: string): keyof typeof ONNX_FILES | undefined =>
   (['fp32', 'int8', 'fp16'] as const).find((type) => existsSync(path.join(folder, ONNX_FILES[type])));
 
+/** Without an ONNX model, as in a folder from a hub, quantization.json says how the model was deployed. */
+export async function quantizationOf(folder: string): Promise<Quantization | undefined> {
+  const file = servedFile(folder);
+  if (file) return file === 'fp32' ? undefined : file;
+  const quantize = (await readJson(folder, 'quantization.json'))?.quantize;
+  return QUANTIZATIONS.find((name) => name === quantize);
+}
+
 /** onnxruntime converts weights in float16 to float32. */
-async function bytesInMemory(model: string | Uint8Array, type: keyof typeof ONNX_FILES | undefined): Promise<number> {
+async function bytesInMemory(model: string | Uint8Array, quantization: Quantization | undefined): Promise<number> {
   const bytes = typeof model === 'string' ? (model === '' ? 0 : (await stat(model)).size) : model.byteLength;
-  return type === 'fp16' ? 2 * bytes : bytes;
+  return quantization === 'fp16' ? 2 * bytes : bytes;
 }
 
 /** The optional files of the folder; damage is detected before the first request. */
@@ -159,11 +168,11 @@ async function maxLengthOf(folder: string, config: ConfigFile, encoding: Partial
 }
 
 /** Exports the weights of a folder without an ONNX model, as `deploy` does. */
-async function exportModel(folder: string): Promise<Uint8Array> {
+async function exportModel(folder: string, quantize: Quantization | undefined): Promise<Uint8Array> {
   // Imported only here, so that a bundle with an ONNX model is served without a tensor library.
   const { loadModel } = await import('../models/model-folder.ts');
   const { modelOnnx } = await import('../models/family.ts');
-  return modelOnnx(await loadModel(folder));
+  return modelOnnx(await loadModel(folder), quantize);
 }
 
 async function readJson(folder: string, name: string): Promise<Record<string, unknown> | undefined> {

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import deploy from '../../../steps/deploy/step.ts';
@@ -56,6 +56,12 @@ test('a quantized bundle: its file, what it changes, the limit, and the same ans
       for await (const [answer] of answerAll(opened, [inputs], { threads: 1, signal: new AbortController().signal }))
         expect(Object.values((answer as any).scores)).toEqual(Object.values(scores).map((score) => expect.closeTo(score as number, 6)));
     }
+    // A folder from a hub has no ONNX model: it is made again.
+    const stored = readFileSync(join(bundle, file));
+    rmSync(join(bundle, 'onnx'), { recursive: true });
+    const again = await openBundle(bundle);
+    expect(again.quantization).toBe(quantize);
+    expect(stored.equals(again.model as Uint8Array)).toBe(true);
   }
 
   const broken = await spoilt(model);
