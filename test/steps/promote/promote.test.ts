@@ -8,22 +8,12 @@ import { promote, rollBack } from '../../../steps/ml/answering/promote.ts';
 import { contentHash, currentBundle, currentOf, isPointer, promotionsOf } from '../../../steps/ml/models/pointer.ts';
 import { project, root } from '../../rig.ts';
 import { temporary } from '../rig.ts';
-import { smallModel } from '../small.ts';
-
-const CLASSIFIER = { architectures: ['BertForSequenceClassification'], id2label: { 0: 'bad', 1: 'good' }, label2id: { bad: 0, good: 1 } };
-
-/** Its ONNX model is not opened before it answers. */
-function bundle(name: string, folder = join(temporary(), name)): string {
-  cpSync(smallModel(CLASSIFIER), folder, { recursive: true });
-  cpSync(join(root, 'pipelines/models/bert-tiny/config.json'), join(folder, 'onnx/model.onnx'));
-  writeFileSync(join(folder, 'training.json'), JSON.stringify({ name }));
-  return folder;
-}
+import { promotable } from './bundles.ts';
 
 test('the command promotes, lists the history and goes back', async () => {
   const p = project();
-  bundle('a', p.path('a'));
-  bundle('b', p.path('b'));
+  promotable('a', p.path('a'));
+  promotable('b', p.path('b'));
   expect((await p.run('promote', 'a', 'models/spam')).stdout).toMatch(/^models\/spam now names [0-9a-f]{12} \(a\)\n$/);
   const second = await p.run('promote', 'b', 'models/spam', '--json');
   const { bundle: b, before, changed, path } = JSON.parse(second.stdout);
@@ -47,7 +37,7 @@ test('the command promotes, lists the history and goes back', async () => {
 
 test('mistakes in the arguments are explained', async () => {
   const p = project();
-  const a = bundle('a', p.path('a'));
+  const a = promotable('a', p.path('a'));
   const pointer = p.path('pointer');
   const said = async (...args: string[]) => {
     const { code, screen } = await p.run('promote', ...args);
@@ -65,11 +55,11 @@ test('mistakes in the arguments are explained', async () => {
 
 test('promoting the current bundle again changes nothing, also with the expectation of the first time', async () => {
   const pointer = join(temporary(), 'pointer');
-  const a = bundle('a');
+  const a = promotable('a');
   await promote(a, pointer, { expect: 'none' });
   expect(await promote(a, pointer, { expect: 'none' })).toMatchObject({ changed: false, promotion: { number: 1 } });
-  await promote(bundle('b'), pointer, { expect: (await contentHash(a)).slice(0, 8) });
-  await expect(promote(bundle('c'), pointer, { expect: await contentHash(a) })).rejects.toThrow(
+  await promote(promotable('b'), pointer, { expect: (await contentHash(a)).slice(0, 8) });
+  await expect(promote(promotable('c'), pointer, { expect: await contentHash(a) })).rejects.toThrow(
     /names \w{12} \(promotion 2, .*\), but \w{12} was expected/,
   );
   expect(await currentOf(pointer)).toMatchObject({ number: 2, name: 'b' });
@@ -77,7 +67,7 @@ test('promoting the current bundle again changes nothing, also with the expectat
 
 test('a pointer in place of a bundle means its current bundle', async () => {
   const [staging, production] = [join(temporary(), 'staging'), join(temporary(), 'production')];
-  const a = bundle('a');
+  const a = promotable('a');
   await promote(a, staging);
   await promote(staging, production);
   expect(await contentHash(await currentBundle(production))).toBe(await contentHash(a));
@@ -87,21 +77,21 @@ test('a pointer in place of a bundle means its current bundle', async () => {
 
 test('each rollback goes back one more promotion', async () => {
   const pointer = join(temporary(), 'pointer');
-  for (const name of ['a', 'b', 'c']) await promote(bundle(name), pointer);
+  for (const name of ['a', 'b', 'c']) await promote(promotable(name), pointer);
   expect((await rollBack(pointer)).promotion.name).toBe('b');
   expect((await rollBack(pointer)).promotion.name).toBe('a');
-  await promote(bundle('d'), pointer);
+  await promote(promotable('d'), pointer);
   expect((await rollBack(pointer)).promotion.name).toBe('a');
   expect((await promotionsOf(pointer)).map(({ name }) => name)).toEqual(['a', 'b', 'c', 'b', 'a', 'd', 'a']);
 });
 
 test('of several promotions at once, each counts, or its error names the one that came first', async () => {
   const pointer = join(temporary(), 'pointer');
-  const start = bundle('start');
+  const start = promotable('start');
   await promote(start, pointer);
   const expect_ = await contentHash(start);
   const names = ['a', 'b', 'c', 'd'];
-  const ended = await Promise.allSettled(names.map((name) => promote(bundle(name), pointer, { expect: expect_ })));
+  const ended = await Promise.allSettled(names.map((name) => promote(promotable(name), pointer, { expect: expect_ })));
   const won = ended.filter(({ status }) => status === 'fulfilled');
   expect(won).toHaveLength(1);
   for (const one of ended) if (one.status === 'rejected') expect(one.reason.message).toMatch(/now names|was expected/);
@@ -110,7 +100,7 @@ test('of several promotions at once, each counts, or its error names the one tha
 
 test('a bundle that was changed in the pointer is refused', async () => {
   const pointer = join(temporary(), 'pointer');
-  const [a, b] = [bundle('a'), bundle('b')];
+  const [a, b] = [promotable('a'), promotable('b')];
   await promote(a, pointer);
   writeFileSync(join(await currentBundle(pointer), 'training.json'), '{"name": "x"}');
   await promote(b, pointer);
@@ -121,7 +111,7 @@ test('a bundle that was changed in the pointer is refused', async () => {
 test('a kill at any moment leaves the old promotion or the new one, and the bundle is whole', async () => {
   const p = project();
   const pointer = p.path('pointer');
-  const bundles = [bundle('a', p.path('a')), bundle('b', p.path('b'))];
+  const bundles = [promotable('a', p.path('a')), promotable('b', p.path('b'))];
   const hashes = await Promise.all(bundles.map(contentHash));
   await promote(bundles[0]!, pointer);
   const script = `import { promote } from ${JSON.stringify(join(root, 'dist/steps/ml/answering/promote.js'))};
@@ -158,7 +148,7 @@ steps:
   const nothing = await p.run('run', 'p.yaml', '--plain');
   expect(nothing.code).toBe(1);
   expect(nothing.screen).toContain('nothing has been promoted to models/spam');
-  const [a, b] = [bundle('a'), bundle('b')];
+  const [a, b] = [promotable('a'), promotable('b')];
   const pointer = p.path('models/spam');
   await promote(a, pointer);
   expect((await p.states('p.yaml')).cells).toEqual({ deployed: 'ran', name: 'ran' });
@@ -183,7 +173,7 @@ steps:
   promote: { uses: promote, with: { pointer: spam, bundle: new, expect: "\${{ steps.deployed.promotion }}" } }
 `,
   });
-  const [a, b, c] = ['a', 'b', 'c'].map((name) => bundle(name, p.path(name)));
+  const [a, b, c] = ['a', 'b', 'c'].map((name) => promotable(name, p.path(name)));
   cpSync(b!, p.path('new'), { recursive: true });
   expect((await p.states('p.yaml')).cells).toEqual({ deployed: 'ran', promote: 'ran' });
   expect(await currentOf(p.path('spam'))).toMatchObject({ number: 1, name: 'b' });
