@@ -193,7 +193,8 @@ function refuseError(error: Error, c: Context<Bound>, model: ServedModel) {
 
 function refuse(c: Context<Bound>, status: ContentfulStatusCode, message: string) {
   const own = c.get('protocols').find(({ errors }) => errors?.paths.test(c.req.path))?.errors;
-  return c.json(own ? own.body(status, message) : problemOf(status, message, infoOf(c.env.incoming).id), status, {
+  const { id } = infoOf(c.env.incoming);
+  return c.json(own ? own.body(status, message, id) : problemOf(status, message, id), status, {
     'content-type': own?.media ?? PROBLEM,
   });
 }

@@ -19,7 +19,7 @@ export const huggingface: Protocol = {
   errors: {
     paths: /^\/(models\/|pipeline\/|$)/,
     media: PROBLEM,
-    body: (status, message) => ({ ...problemOf(status, message), error: message }),
+    body: (status, message, request) => ({ ...problemOf(status, message, request), error: message }),
   },
   routes(model) {
     const paths = ['/', '/models/:name', '/pipeline/:task', '/models/:name/pipeline/:task'];
