@@ -43,7 +43,7 @@ const inLines = (value: object): string => `${JSON.stringify(value, null, 2)}\n`
 
 /** All that the answers depend on besides the files of the model. */
 async function settingsOf(bundle: Bundle): Promise<object> {
-  const { name, folder, model, labels, problem, fields, encoding, calibration, padTokenId } = bundle;
+  const { name, folder, model, labels, problem, fields, encoding, calibration, padTokenId, quantization } = bundle;
   const texts = fields.filter(({ group }) => !group);
   const cleaning = texts.map((field) => [
     field.name,
@@ -52,6 +52,8 @@ async function settingsOf(bundle: Bundle): Promise<object> {
   return {
     name,
     model: path.relative(folder, model as string),
+    // In int8, the answer would depend on the other texts of a batch.
+    batch: quantization === 'int8' ? 1 : 16,
     labels,
     problem,
     fields,

@@ -23,7 +23,7 @@ SETTINGS = json.loads((HERE / "settings.json").read_text("utf-8"))
 LABELS = SETTINGS["labels"]
 CALIBRATION = SETTINGS["calibration"] or {}
 MAX_BYTES, MAX_INPUTS, MAX_CHARACTERS = 10 * 2**20, 1000, 100_000
-BATCH = 16
+BATCH = SETTINGS["batch"]
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 
 
