@@ -192,7 +192,7 @@ test('property names of JavaScript objects are ordinary names', async () => {
     p.yaml:1:76: error: there is no step "constructor"
       1 | steps: { a: { run: "echo \${{ params.toString }}", valueOf: 1 }, b: { uses: constructor } }
         |                                                                            ^^^^^^^^^^^
-      = steps: collect, clean, split, check, reduce, tokenize, train, calibrate, evaluate, behavior, select, baseline, … (15)
+      = steps: collect, clean, split, check, drift, reduce, tokenize, train, calibrate, evaluate, behavior, select, … (18)
         Write a custom step as ./my-step.ts. A package must be installed.
     "
   `);

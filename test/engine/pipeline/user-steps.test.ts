@@ -249,7 +249,7 @@ test('errors of a module are reported at `uses`', async () => {
     p.yaml:24:16: error: there is no step "@scope/none"
       24 |   s22: { uses: "@scope/none" }
          |                ^^^^^^^^^^^^^
-      = steps: collect, clean, split, check, reduce, tokenize, train, calibrate, evaluate, behavior, select, baseline, … (15)
+      = steps: collect, clean, split, check, drift, reduce, tokenize, train, calibrate, evaluate, behavior, select, … (18)
         Write a custom step as ./my-step.ts. A package must be installed.
 
     p.yaml:25:16: error: there is no step "trian"
