@@ -291,7 +291,7 @@ addServingOptions(command('serve <bundle>', 'serve a bundle over HTTP', () => im
   .usage('BUNDLE [options]');
 
 command(
-  'promote <words...>',
+  'promote [path...]',
   'make a bundle the deployed one, go back to the one before, or list the history',
   () => import('./promote.ts'),
 )
