@@ -63,8 +63,9 @@ test('the package contains code, docs and a model, no mails and no tests, and is
   expect(packed.size).toBeLessThan(26_000_000);
   const model = packed.files.filter(({ path }) => dirname(path) === 'pipelines/models/tunesmith-small');
   const compressed = model.map(({ path }) => gzipSync(readFileSync(join(root, path))).length).reduce((sum, size) => sum + size, 0);
-  // A quarter of a megabyte are DuckDB and TensorFlow.js, each in one file, so that a step starts in half the time.
-  expect(packed.size - compressed).toBeLessThan(1_600_000);
+  // A quarter of a megabyte are DuckDB and TensorFlow.js, each in one file, so that a step starts in half the time. 0.1 are the targets of
+  // `deploy`, the protocols of the server, and the versions that a target installs.
+  expect(packed.size - compressed).toBeLessThan(1_800_000);
 });
 
 test('the package contains exactly the declarations that the types of `tunesmith` reach', () => {
