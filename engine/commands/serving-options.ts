@@ -1,29 +1,15 @@
 /** The options of `tunesmith serve`. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { PROTOCOL_NAMES } from '../../steps/registry.ts';
+import { PROTOCOL_NAMES, type serving } from '../../steps/registry.ts';
 import { count, names, number, port, share, texts } from './option-values.ts';
 
-export interface ServeFlags {
-  host: string;
-  port: number;
-  allowHost?: string[];
-  allowOrigin?: string[];
-  api?: string[];
-  apiKeyFile?: string;
-  rateLimit?: number;
-  tlsCert?: string;
-  tlsKey?: string;
-  accessLog?: string;
-  traceEndpoint?: string;
-  watch?: boolean;
-  shadow?: string;
-  shadowShare?: number;
+type ServeOptions = NonNullable<Parameters<Awaited<ReturnType<typeof serving>>['serve']>[1]>;
+
+/** The limits have flags of their own. */
+export interface ServeFlags extends Omit<ServeOptions, 'limits' | 'say'> {
   maxCharacters: number;
   maxNewTokens: number;
   maxTime: number;
-  shutdownSeconds: number;
-  record?: string;
-  recordShare?: number;
 }
 
 export function addServingOptions(command: Command): Command {
