@@ -92,7 +92,9 @@ export class LiveBundle {
     this.#version = next;
     onReload('changed');
     tell(`Serving the new bundle at ${given} (${next.model.bundle.name})`);
-    const closing = drained(old).then(() => old.model.close());
+    const closing = drained(old)
+      .then(() => old.model.close())
+      .catch((error: Error) => tell(`The old bundle could not be closed: ${error.message}`));
     this.#closing.add(closing);
     void closing.finally(() => this.#closing.delete(closing));
   }
