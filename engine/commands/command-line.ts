@@ -290,11 +290,7 @@ addServingOptions(command('serve <bundle>', 'serve a bundle over HTTP', () => im
   )
   .usage('BUNDLE [options]');
 
-command(
-  'promote [path...]',
-  'make a bundle the deployed one, go back to the one before, or list the history',
-  () => import('./promote.ts'),
-)
+command('promote [path...]', 'make a bundle the deployed one, go back to the one before, or list the history', () => import('./promote.ts'))
   .option('--rollback', 'make the bundle current that was so before')
   .addOption(new Option('--history', 'list all promotions').conflicts('rollback'))
   .addOption(

@@ -3,7 +3,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { expect, onTestFinished, test } from 'vitest';
 import { project, root } from '../../rig.ts';
 
-const SLOW = `steps: { a: { run: "echo half > \${{ outputs.o }}; echo $$ > step; until [ -e go ]; do sleep 0.05; done; echo whole > \${{ outputs.o }}", outputs: { o: out/o } } }`;
+const SLOW = `steps: { a: { run: "echo half > \${{ outputs.o }}; echo $$ > step.new; mv step.new step; until [ -e go ]; do sleep 0.05; done; echo whole > \${{ outputs.o }}", outputs: { o: out/o } } }`;
 
 const isAlive = (pid: number) => spawnSync('kill', ['-0', String(pid)]).status === 0;
 
@@ -28,7 +28,7 @@ test.skipIf(spawnSync('script', ['--version']).status !== 0)('closing the termin
   onTestFinished(() => void terminal.kill('SIGKILL'));
   await p.until(() => p.exists('step'));
   terminal.kill('SIGKILL');
-  await p.until(() => p.read('out/o') === 'mine');
+  await p.until(() => p.exists('out/o') && p.read('out/o') === 'mine');
   await p.until(() => !isAlive(Number(p.read('step'))));
   await p.until(() => p.find('.tunesmith/work', { all: true }).length === 0);
   // The engine writes the record of the run last.
@@ -46,7 +46,7 @@ test('an engine that is stopped and continued uses what its step made in between
   const other = p.start('run', 'p.yaml', '--json');
   await p.until(() => other.output().includes('"type":"waiting"'));
   p.write('go', '');
-  await p.until(() => p.read('out/o') === 'whole\n');
+  await p.until(() => p.exists('out/o') && p.read('out/o') === 'whole\n');
   run.kill('SIGCONT');
   expect(await run.done).toMatchObject({ code: 0, screen: expect.stringContaining('a: ran') });
   expect(await other.done).toMatchObject({ code: 0, screen: expect.not.stringContaining('"ran":1') });
