@@ -24,6 +24,7 @@ export async function work(): Promise<void> {
       async answer(request: PredictionRequest) {
         if ('encode' in request) return Promise.all(request.encode.map((each) => inputs.encode(each)));
         if ('run' in request) return inputs.run(request.run);
+        if ('answer' in request) return inputs.answer(request.answer);
         return inputs.drop(request.drop);
       },
     };
@@ -49,6 +50,14 @@ class Inputs {
       const failure = failureOf(error);
       return failure.ofUser ? { id, refused: failure } : { id, failed: failure };
     }
+  }
+
+  /** The answer, unless the input has several sequences. */
+  async answer(input: Numbered): Promise<WorkerReport> {
+    const report = await this.encode(input);
+    if (!('lengths' in report) || report.lengths.length > 1) return report;
+    const [answered] = await this.run([{ id: input.id, sequence: 0 }]);
+    return answered!;
   }
 
   /** Returns the inputs that are complete. A failed run is repeated one by one, so that the error belongs to the input that caused it. */

@@ -6,7 +6,7 @@
 import type { Json } from '../../engine/contract/step.ts';
 import type { PipelineParameters } from '../ml/answering/pipeline-answer.ts';
 import type { Input } from '../ml/tasks/task.ts';
-import { errorOf, type ModelWorker, type Thread, type WorkerReport } from './workers.ts';
+import { errorOf, type ModelWorker, type Numbered, type Thread, type WorkerReport } from './workers.ts';
 
 /** The outcome of an input. `refused`: the model cannot read it. `failed`: the model or its thread failed. */
 export type QueueOutcome = { prediction: Json } | { refused: Error } | { failed: Error };
@@ -91,54 +91,35 @@ export class Queue {
     this.#busy = false;
   }
 
-  /** The thread encodes new inputs and runs the model once: at the same time if that makes no new request wait longer. */
+  /** The thread encodes new inputs, and then runs the model once. */
   async #takeTurn(): Promise<void> {
-    if (this.#thread && !this.#thread.alive) this.#handleDeath(new Set(), new Error('the worker thread has ended'));
-    const fresh = this.#takeToEncode();
-    const working = new Set(fresh);
-    const work = async (items: Item[], done: Promise<void>) => {
-      for (const item of items) working.add(item);
-      await done;
-      for (const item of items) working.delete(item);
-    };
+    if (this.#thread && !this.#thread.alive) this.#handleDeath([], new Error('the worker thread has ended'));
+    let working = this.#takeToEncode();
     try {
       this.#thread ??= await this.worker.start();
-      const thread = this.#thread;
-      const overlaps = this.#overlaps(fresh);
-      const encoding = fresh.length > 0 ? work(fresh, this.#encode(thread, fresh, overlaps)) : undefined;
-      if (!overlaps) await encoding;
+      const isAlone = working.length === 1 && this.#waiting.size === 0 && this.#held.size === 0;
+      if (isAlone) return await this.#answerAlone(this.#thread, working[0]!);
+      if (working.length > 0) await this.#encode(this.#thread, working);
       const parts = this.#takeToRun();
-      const items = parts.map(({ item }) => item);
-      const running = parts.length > 0 ? work(items, this.#run(thread, parts)) : undefined;
-      // The thread is asked for nothing else before both have ended.
-      const failed = (await Promise.allSettled([encoding, running])).find((one) => one.status === 'rejected');
-      if (failed) throw failed.reason;
+      working = parts.map(({ item }) => item);
+      if (parts.length > 0) await this.#run(this.#thread, parts);
     } catch (error) {
       this.#handleDeath(working, error as Error);
     }
   }
 
-  /**
-   * Whether the next run is full without the inputs that are about to be encoded. A request that is new among them would not be
-   * in that run anyway if requests that were not served just before fill it.
-   */
-  #overlaps(fresh: Item[]): boolean {
-    const newcomers = fresh.some(({ request }) => !this.#held.has(request));
-    let tokens = 0;
-    for (const [request, lane] of this.#held) {
-      if (lane.some(({ suspect }) => suspect)) return false;
-      if (newcomers && this.#served.has(request)) continue;
-      for (const { lengths, next } of newcomers ? lane.slice(0, 1) : lane) tokens += lengths[next]!;
-    }
-    return tokens > 0 && tokens >= this.#tokensOfRun() && !fresh[0]?.suspect;
+  /** Saves the way back and forth between encoding and running. */
+  async #answerAlone(thread: Thread, item: Item): Promise<void> {
+    const report = await thread.answer(numbered(item));
+    if ('prediction' in report) this.options.onRun?.(1);
+    this.#receive([item], report);
   }
 
-  /** `beside`: at the same time as a run, so that its time says nothing. */
-  async #encode(thread: Thread, items: Item[], beside: boolean): Promise<void> {
+  async #encode(thread: Thread, items: Item[]): Promise<void> {
     const start = performance.now();
-    const reports = await thread.encode(items.map(({ id, input, pipeline }) => ({ id, input, pipeline })));
+    const reports = await thread.encode(items.map(numbered));
     const work = items.reduce((sum, item) => sum + workOf(item), 0);
-    if (!beside) this.#encodeSpeed.add(work, performance.now() - start);
+    this.#encodeSpeed.add(work, performance.now() - start);
     for (const report of reports) this.#receive(items, report);
   }
 
@@ -259,9 +240,9 @@ export class Queue {
   }
 
   /** When the thread dies, the items that it kept wait again; those that it worked on are run one by one, so that only one fails. */
-  #handleDeath(lost: ReadonlySet<Item>, error: Error): void {
-    const kept = [...this.#held.values()].flat().filter((item) => !lost.has(item));
-    const fails = this.#thread === undefined || lost.size === 1;
+  #handleDeath(lost: readonly Item[], error: Error): void {
+    const kept = [...this.#held.values()].flat().filter((item) => !lost.includes(item));
+    const fails = this.#thread === undefined || lost.length === 1;
     if (this.#thread?.alive) void this.#thread.end();
     this.#thread = undefined;
     this.#held.clear();
@@ -270,11 +251,11 @@ export class Queue {
     for (const item of [...lost, ...kept]) {
       this.#release(item);
       if (item.request.over) continue;
-      if (fails && lost.has(item)) {
+      if (fails && lost.includes(item)) {
         this.#record(item, { failed: error });
         continue;
       }
-      item.suspect ||= lost.has(item);
+      item.suspect ||= lost.includes(item);
       item.next = 0;
       append(this.#waiting, item);
       this.#waitingCount++;
@@ -367,6 +348,8 @@ class Speed {
     return this.#milliseconds > 0 ? (milliseconds * this.#done) / this.#milliseconds : 0;
   }
 }
+
+const numbered = ({ id, input, pipeline }: Item): Numbered => ({ id, input, pipeline });
 
 /** For encoding an input: a short text takes a minimum time, and most of a long text is usually not read. */
 const workOf = ({ characters }: Item): number => 100 + Math.min(characters, 4000);

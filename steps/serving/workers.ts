@@ -17,13 +17,15 @@ export interface ModelWorker {
   start(): Promise<Thread>;
 }
 
-/** It runs the model once at a time, and can encode meanwhile. Its promises reject only if the thread dies, for example for lack of memory. */
+/** It does one thing at a time: ONNX Runtime computes in the thread that calls it. Its promises reject only if the thread dies, for example for lack of memory. */
 export interface Thread {
   readonly alive: boolean;
   /** Keeps each input until it is answered or dropped. */
   encode(inputs: Numbered[]): Promise<WorkerReport[]>;
   /** One run of the model. Returns the inputs that are complete with it. */
   run(parts: InputChunk[]): Promise<WorkerReport[]>;
+  /** Encodes an input. If it has one sequence, runs the model on it and returns the answer. */
+  answer(input: Numbered): Promise<WorkerReport>;
   drop(ids: number[]): void;
   end(): Promise<void>;
 }
@@ -56,7 +58,7 @@ export interface PredictionData {
   threads: number;
 }
 
-export type PredictionRequest = { encode: Numbered[] } | { run: InputChunk[] } | { drop: number[] };
+export type PredictionRequest = { encode: Numbered[] } | { run: InputChunk[] } | { answer: Numbered } | { drop: number[] };
 
 /** Starts the thread that predicts, with all cores: so a single request is answered fast, and the weights are in memory once. */
 export async function startWorkers(bundle: Bundle, threads = availableParallelism()): Promise<ModelWorker> {
@@ -66,13 +68,14 @@ export async function startWorkers(bundle: Bundle, threads = availableParallelis
 
 async function startThread(data: PredictionData): Promise<Thread> {
   const thread = await ModelThread.start('worker', data);
-  const ask = (request: PredictionRequest) => thread.call<WorkerReport[]>(request);
+  const ask = <R = WorkerReport[]>(request: PredictionRequest) => thread.call<R>(request);
   return {
     get alive() {
       return thread.alive;
     },
     encode: (inputs) => ask({ encode: inputs }),
     run: (parts) => ask({ run: parts }),
+    answer: (input) => ask<WorkerReport>({ answer: input }),
     drop: (ids) => void ask({ drop: ids }).catch(() => {}), // a dead thread has dropped all
     end: () => thread.end(),
   };

@@ -103,8 +103,6 @@ async function openSession({ model, folder, labels, task, quantization }: Bundle
     // A memory plan for each shape would not pay off, because every batch has its own shape.
     enableMemPattern: false,
     logSeverityLevel: 3,
-    // Threads that wait for each other soon leave the cores to those that read, write and encode, or to other programs.
-    extra: { session: { intra_op: { spin_duration_us: '100' } } },
   };
   let session: ort.InferenceSession;
   try {

@@ -9,8 +9,8 @@ import type { ModelWorker, Numbered, Thread, WorkerReport } from '../../../steps
 interface Counted {
   /** The texts of each run, in the order of the runs. */
   runs: string[][];
-  /** Inputs that were encoded while the model ran. */
-  beside: number;
+  /** The texts that were encoded and run in one call. */
+  alone: string[];
   dropped: number[];
   started: number;
 }
@@ -18,19 +18,17 @@ interface Counted {
 /** `bomb` ends the thread that runs it. `pause`: what a token takes, in milliseconds. */
 function worker(pause = 0): ModelWorker & { seen: Counted } {
   const texts = new Map<number, string>();
-  const seen: Counted = { runs: [], beside: 0, dropped: [], started: 0 };
+  const seen: Counted = { runs: [], alone: [], dropped: [], started: 0 };
   const thread = (): Thread => {
     seen.started++;
     const left = new Map<number, number>();
     let alive = true;
-    let running = false;
-    return {
+    const thread: Thread = {
       get alive() {
         return alive;
       },
       async encode(inputs: Numbered[]) {
         await tick();
-        if (running) seen.beside += inputs.length;
         return inputs.map(({ id, input: { text } }): WorkerReport => {
           if (text === 'unreadable') return { id, refused: { message: 'unreadable', ofUser: true } };
           texts.set(id, text!);
@@ -39,10 +37,8 @@ function worker(pause = 0): ModelWorker & { seen: Counted } {
         });
       },
       async run(parts) {
-        running = true;
         await tick();
         await tick();
-        running = false;
         if (pause > 0) await new Promise((resolve) => setTimeout(resolve, 10 * parts.length * pause));
         seen.runs.push(parts.map(({ id }) => texts.get(id)!));
         if (seen.runs.at(-1)!.includes('bomb')) {
@@ -52,11 +48,19 @@ function worker(pause = 0): ModelWorker & { seen: Counted } {
         for (const { id } of parts) left.set(id, left.get(id)! - 1);
         return parts.flatMap(({ id }) => (left.get(id) === 0 ? [{ id, prediction: texts.get(id)! }] : []));
       },
+      async answer(input) {
+        const [report] = await thread.encode([input]);
+        if (!('lengths' in report!) || report.lengths.length > 1) return report!;
+        seen.alone.push(input.input.text!);
+        const [answered] = await thread.run([{ id: input.id, sequence: 0 }]);
+        return answered!;
+      },
       drop: (ids) => void seen.dropped.push(...ids),
       async end() {
         alive = false;
       },
     };
+    return thread;
   };
   return { thread: thread(), start: async () => thread(), seen };
 }
@@ -168,22 +172,17 @@ test('sequences of similar lengths share a run, and one of an unusual length wai
   expect(lengths.findIndex((run) => run.includes(50))).toBeLessThan(6);
 });
 
-test('inputs are encoded while the model runs others, but a new request does not wait longer for that', async () => {
+test('an input with one sequence that is alone is answered in one call, and others not', async () => {
   const { seen, ...model } = worker();
   const queue = new Queue(model, { tokens: 40 });
-  await Promise.all(Array.from({ length: 200 }, () => queue.answer(inputs('1'))));
-  expect(seen.beside).toBeGreaterThan(60);
-  const many = queue.answer(inputs(...new Array(1000).fill('1 of many')));
-  for (let i = 0; i < 10; i++) {
-    while (seen.runs.length < 60 + 7 * i) await tick();
-    const before = seen.runs.length;
-    await queue.answer(inputs(`1 short ${i}`));
-    expect(seen.runs.findIndex((run) => run.includes(`1 short ${i}`)) - before).toBeLessThanOrEqual(2);
-  }
-  await many;
+  for (const text of ['1 a', '2 b', '1 c', 'unreadable', '0']) await queue.answer(inputs(text));
+  expect(seen.alone).toEqual(['1 a', '1 c', '0']);
+  expect(await queue.answer(inputs('1 d', '1 e'))).toEqual([{ prediction: '1 d' }, { prediction: '1 e' }]);
+  expect(seen.runs).toEqual([['1 a'], ['2 b', '2 b'], ['1 c'], ['0'], ['1 d', '1 e']]);
+  expect(await queue.answer(inputs('bomb'))).toEqual([{ failed: expect.objectContaining({ message: 'the thread ended' }) }]);
 });
 
-test('a thread that ends while it encodes and runs answers nothing twice', async () => {
+test('a thread that ends while it runs answers nothing twice', async () => {
   const { seen, ...model } = worker();
   const queue = new Queue(model, { tokens: 20 });
   const texts = Array.from({ length: 150 }, (_, i) => (i % 50 === 49 ? 'bomb' : `1 as ${i}`));
