@@ -194,7 +194,12 @@ function refuseError(error: Error, c: Context<Bound>, model: ServedModel) {
 function refuse(c: Context<Bound>, status: ContentfulStatusCode, message: string) {
   const own = c.get('protocols').find(({ errors }) => errors?.paths.test(c.req.path))?.errors;
   const { id } = infoOf(c.env.incoming);
-  return c.json(own ? own.body(status, message, id) : problemOf(status, message, id), status, {
+  // Messages show values of the request, which may be as long as the body.
+  const short = message.length > longestMessage ? `${message.slice(0, longestMessage)} …` : message;
+  return c.json(own ? own.body(status, short, id) : problemOf(status, short, id), status, {
     'content-type': own?.media ?? PROBLEM,
   });
 }
+
+/** Characters of a message in a response. */
+const longestMessage = 2000;

@@ -50,10 +50,12 @@ function recordsOf(given: unknown, name: string): unknown[] {
   const { columns, data, index: _, ...others } = given as Record<string, unknown>;
   refuseOthers(others, ['columns', 'index', 'data']);
   const names = listOf(columns, `${name}.columns`);
+  const odd = names.findIndex((column) => typeof column !== 'string');
+  if (odd >= 0) throw new RequestRefusal(400, `"${name}.columns[${odd}]" must be a string, not ${kindOf(names[odd])}`);
   return listOf(data, `${name}.data`).map((row, i) => {
     const cells = listOf(row, `${name}.data[${i}]`);
     if (cells.length !== names.length)
       throw new RequestRefusal(400, `"${name}.data[${i}]" has ${cells.length} values instead of ${names.length}`);
-    return Object.fromEntries(names.map((column, k) => [String(column), cells[k]]));
+    return Object.fromEntries(names.map((column, k) => [column as string, cells[k]]));
   });
 }

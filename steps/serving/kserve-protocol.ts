@@ -187,27 +187,37 @@ interface InferenceRequest {
 function requestOf(body: Buffer): InferenceRequest {
   const value = jsonOf(body);
   if (kindOf(value) !== 'an object') throw new RequestRefusal(400, `the body must be an object with "inputs", not ${kindOf(value)}`);
-  const { id, parameters = {}, inputs, outputs, ...others } = value as Record<string, unknown>;
+  // Clients in Python write null for what is not set.
+  const { id: given, parameters, inputs, outputs, ...others } = value as Record<string, unknown>;
+  const id = given ?? undefined;
   const [unknown] = Object.keys(others);
   if (unknown !== undefined)
     throw new RequestRefusal(400, `unknown field ${JSON.stringify(unknown)}; the fields are id, parameters, inputs and outputs`);
   if (id !== undefined && typeof id !== 'string') throw new RequestRefusal(400, `"id" must be a string, not ${kindOf(id)}`);
-  if (kindOf(parameters) !== 'an object') throw new RequestRefusal(400, `"parameters" must be an object, not ${kindOf(parameters)}`);
-  const tensors = objectsOf('inputs', inputs);
-  if (outputs !== undefined) {
-    const requested = objectsOf('outputs', outputs);
-    for (const { name, parameters = {} } of requested) {
-      const [odd] = Object.keys(withoutBinary(parameters as Record<string, unknown>));
-      if (odd !== undefined) throw new RequestRefusal(400, `the parameter "${odd}" of the output ${JSON.stringify(name)} is not supported`);
-    }
-    return {
-      ...(id !== undefined && { id }),
-      parameters: withoutBinary(parameters as Record<string, unknown>),
-      inputs: tensors,
-      outputs: requested.map(({ name }) => String(name)),
-    };
-  }
-  return { ...(id !== undefined && { id }), parameters: withoutBinary(parameters as Record<string, unknown>), inputs: tensors };
+  const requested = (outputs ?? undefined) === undefined ? undefined : objectsOf('outputs', outputs).map(outputOf);
+  return {
+    ...(id !== undefined && { id }),
+    parameters: withoutBinary(objectOf('"parameters"', parameters)),
+    inputs: objectsOf('inputs', inputs),
+    ...(requested && { outputs: requested }),
+  };
+}
+
+/** The name of a requested output. */
+function outputOf({ name, parameters, ...others }: Record<string, unknown>, i: number): string {
+  const place = `"outputs[${i}]"`;
+  if (typeof name !== 'string') throw new RequestRefusal(400, `"name" of ${place} must be a string, not ${kindOf(name)}`);
+  const [unknown] = Object.keys(others);
+  if (unknown !== undefined) throw new RequestRefusal(400, `${place} has an unknown field ${JSON.stringify(unknown)}`);
+  const [odd] = Object.keys(withoutBinary(objectOf(`"parameters" of ${place}`, parameters)));
+  if (odd !== undefined) throw new RequestRefusal(400, `the parameter "${odd}" of the output ${JSON.stringify(name)} is not supported`);
+  return name;
+}
+
+function objectOf(name: string, value: unknown): Record<string, unknown> {
+  if (value === undefined || value === null) return {};
+  if (kindOf(value) !== 'an object') throw new RequestRefusal(400, `${name} must be an object, not ${kindOf(value)}`);
+  return value as Record<string, unknown>;
 }
 
 /** The parameters without the one that says that the answer shall not be binary. */
@@ -251,13 +261,13 @@ function rowsOf(given: Record<string, unknown>[], expected: (TensorMetadata & { 
 }
 
 /** The elements of a tensor of texts: of any shape with one element per row. */
-function textsOf({ name, datatype, shape, data, parameters = {}, ...others }: Record<string, unknown>): string[] {
+function textsOf({ name, datatype, shape, data, parameters, ...others }: Record<string, unknown>): string[] {
   const refuse = (problem: string) => new RequestRefusal(400, `the input "${name}" ${problem}`);
   const [unknown] = Object.keys(others);
   if (unknown !== undefined) throw refuse(`has an unknown field ${JSON.stringify(unknown)}`);
   if (datatype !== 'BYTES') throw refuse(`has the datatype ${JSON.stringify(datatype)}, but must have BYTES`);
   // MLServer's clients say that the bytes are text.
-  const { content_type: content, ...more } = parameters as Record<string, unknown>;
+  const { content_type: content, ...more } = objectOf(`"parameters" of the input ${JSON.stringify(name)}`, parameters);
   const odd = content !== undefined && content !== 'str' ? 'content_type' : Object.keys(more)[0];
   if (odd !== undefined)
     throw refuse(

@@ -153,15 +153,28 @@ export async function discardBody(incoming: IncomingMessage, mostBytes: number, 
 
 const pauseMilliseconds = 5000;
 
-/** @throws RequestRefusal if it is invalid */
+/** @throws RequestRefusal if it is invalid, or nested so deeply that code which follows it could exhaust the stack */
 export function jsonOf(body: Buffer): unknown {
   if (!isUtf8(body)) throw new RequestRefusal(400, 'the body is not UTF-8');
+  let value: unknown;
   try {
-    return JSON.parse(body.toString());
+    value = JSON.parse(body.toString());
   } catch (error) {
     throw new RequestRefusal(400, `the body is not JSON: ${body.length === 0 ? 'it is empty' : (error as Error).message}`);
   }
+  // Level by level: a walk that called itself would exhaust the stack here.
+  let level = typeof value === 'object' && value !== null ? [value] : [];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > mostLevels) throw new RequestRefusal(400, `the body has lists or objects nested more than ${mostLevels} levels deep`);
+    const next: object[] = [];
+    for (const each of level) for (const inner of Object.values(each)) if (typeof inner === 'object' && inner !== null) next.push(inner);
+    level = next;
+  }
+  return value;
 }
+
+/** No protocol needs more than six. */
+const mostLevels = 64;
 
 export function kindOf(value: unknown): string {
   if (value === null) return 'null';

@@ -220,7 +220,11 @@ function completionOf(model: ServedModel, body: Buffer): Completion {
       throw new RequestRefusal(400, `"${field}" is not supported by this server; leave it out`);
     delete others[field];
   }
-  for (const [field, each] of Object.entries({ stream, echo }))
+  if (kindOf(stream_options) !== 'an object')
+    throw new RequestRefusal(400, `"stream_options" must be an object, not ${kindOf(stream_options)}`);
+  const { include_usage: usage = false, ...odd } = stream_options as Record<string, unknown>;
+  for (const field of Object.keys(odd)) throw new RequestRefusal(400, `"stream_options.${field}" is not supported; leave it out`);
+  for (const [field, each] of Object.entries({ stream, echo, 'stream_options.include_usage': usage }))
     if (typeof each !== 'boolean') throw new RequestRefusal(400, `"${field}" must be true or false, not ${kindOf(each)}`);
   if (typeof temperature !== 'number' || temperature < 0 || temperature > 2)
     throw new RequestRefusal(400, `"temperature" is ${JSON.stringify(temperature)}, but must be a number from 0 to 2`);
@@ -245,7 +249,7 @@ function completionOf(model: ServedModel, body: Buffer): Completion {
     stop: stops,
     echo,
     stream,
-    usage: (stream_options as { include_usage?: unknown }).include_usage === true,
+    usage: usage as boolean,
     options: options as GenerationOptions,
   };
 }

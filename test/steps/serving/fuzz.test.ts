@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type RunningServer, startServer } from '../../../steps/serving/serve.ts';
 import { root } from '../../rig.ts';
 import { makeBundle, makeModel, remove } from './bundle.ts';
-import { checkAnswer, exchange, hostileRequest, randomOf } from './hostile.ts';
+import { checkAnswer, exchange, hostileRequest, oddBodies, randomOf } from './hostile.ts';
 
 let model: string;
 let bundle: string;
@@ -16,7 +16,8 @@ beforeAll(async () => {
   model = await makeModel();
   bundle = await makeBundle(model);
   const say = (line: string) => said.push(line);
-  server = await startServer(bundle, { port: 0, api: ['huggingface', 'kserve'], limits: { waiting: 2 ** 24 }, say });
+  const api = ['huggingface', 'kserve', 'sagemaker', 'vertex', 'azureml'];
+  server = await startServer(bundle, { port: 0, api, limits: { waiting: 2 ** 24 }, say });
 });
 
 afterAll(async () => {
@@ -96,4 +97,41 @@ test('slow and half-open connections neither hold memory nor delay others', asyn
   expect(performance.now() - start).toBeLessThan(10_000);
   for (const socket of sockets) socket.destroy();
   await vi.waitFor(async () => expect(await metric('tunesmith_waiting_bytes')).toBe(0), { timeout: 20_000, interval: 50 });
+});
+
+const tensor = { name: 'text', datatype: 'BYTES', shape: [2, 1], data: [['a'], ['b']], parameters: { content_type: 'str' } };
+
+test.each<[string, unknown]>([
+  ['/predict', { inputs: ['a', { text: 'b' }] }],
+  ['/', { inputs: ['a', { text: 'b' }], parameters: { top_k: 1, function_to_apply: 'softmax' }, options: { use_cache: true } }],
+  [
+    '/v2/models/tiny/infer',
+    {
+      id: '1',
+      parameters: { binary_data_output: false },
+      inputs: [tensor],
+      outputs: [{ name: 'label', parameters: { binary_data: false } }],
+    },
+  ],
+  ['/invocations', { instances: ['a', { text: 'b' }], parameters: {} }],
+  ['/vertex/predict', { instances: ['a', { text: 'b' }], parameters: {} }],
+  ['/score', { input_data: ['a', { text: 'b' }], params: {} }],
+  ['/score', { input_data: { columns: ['text'], index: [0], data: [['a']] } }],
+])('%s: whatever a value of the body is, the answer is a result or a refusal in the form of the protocol', async (path, valid) => {
+  const before = said.length;
+  expect((await json(JSON.stringify(valid), path)).status).toBe(200);
+  for (const { place, text } of oddBodies(valid)) {
+    const answer = await json(text, path);
+    const body = (await answer.json()) as any;
+    expect([place, answer.status]).toEqual([place, expect.toBeOneOf([200, 400, 404, 413])]);
+    if (answer.status === 200) continue;
+    if (path.startsWith('/v2')) expect(body).toEqual({ error: expect.any(String) });
+    else
+      expect([place, body]).toEqual([
+        place,
+        expect.objectContaining({ type: 'about:blank', status: answer.status, detail: expect.any(String) }),
+      ]);
+    expect(JSON.stringify(body).length).toBeLessThan(10_000);
+  }
+  expect(said.slice(before)).toEqual([]);
 });

@@ -153,3 +153,47 @@ export function checkAnswer(request: Buffer, answer: string, secrets: readonly s
 }
 
 const unchunked = (body: string): string => body.replaceAll(/(^|\r\n)[0-9a-f]+\r\n/g, '').replace(/\r\n$/, '');
+
+/**
+ * Bodies of careless clients: a valid body in which one value is another, or is missing. Each comes with the path of that value, and as
+ * text, because lists may be too deep for JSON.stringify.
+ */
+export function oddBodies(valid: unknown): { place: string; text: string }[] {
+  return placesOf(valid).flatMap((path) => [
+    ...Object.entries(ODD).map(([kind, value]) => ({ place: `${path.join('.')} is ${kind}`, text: withValue(valid, path, value) })),
+    ...(path.length === 0 ? [] : [{ place: `${path.join('.')} is missing`, text: withValue(valid, path, undefined) }]),
+  ]);
+}
+
+const ODD: Record<string, string> = {
+  null: 'null',
+  true: 'true',
+  'a number': '-1.5',
+  'a large number': '1e308',
+  'a string': '"x"',
+  'an empty list': '[]',
+  'a list': '[null, 1, "x", [], {}]',
+  'an object': '{"toString": null, "valueOf": 1, "length": -1, "__proto__": null, "constructor": null, "then": 1, "toJSON": 1}',
+  'a deep list': `${'['.repeat(20_000)}1${']'.repeat(20_000)}`,
+  'a deep object': `${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}`,
+  'a long list': `[${'1,'.repeat(3000)}1]`,
+};
+
+type Place = (string | number)[];
+
+function placesOf(value: unknown, at: Place = []): Place[] {
+  const inner = typeof value === 'object' && value !== null ? Object.entries(value) : [];
+  return [at, ...inner.flatMap(([key, each]) => placesOf(each, [...at, Array.isArray(value) ? Number(key) : key]))];
+}
+
+/** `text`: JSON of the value. */
+function withValue(valid: unknown, path: Place, text: string | undefined): string {
+  if (path.length === 0) return text!;
+  const copy = structuredClone(valid) as any;
+  const last = path.at(-1)!;
+  const parent = path.slice(0, -1).reduce((value: any, key) => value[key], copy);
+  if (text !== undefined) parent[last] = '%odd%';
+  else if (Array.isArray(parent)) parent.splice(last as number, 1);
+  else delete parent[last];
+  return JSON.stringify(copy).replace('"%odd%"', () => text!);
+}

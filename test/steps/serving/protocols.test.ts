@@ -8,6 +8,7 @@ import { type RunningServer, startServer } from '../../../steps/serving/serve.ts
 import { temporary } from '../rig.ts';
 import { smallGpt2, smallT5 } from '../writers.ts';
 import { makeBundle, makeModel, remove } from './bundle.ts';
+import { oddBodies } from './hostile.ts';
 
 const golden = join(import.meta.dirname, '../../golden');
 const servers = new Map<string, RunningServer>();
@@ -30,7 +31,7 @@ beforeAll(async () => {
   const gpt2 = folder('gpt2');
   smallGpt2(gpt2, { initializer_range: 0.6 });
   await saveModel(gpt2, await startModel(gpt2, { task: 'causal-lm', labels: [], seed: 3, say: () => {} }));
-  await open('gpt2', gpt2, ['huggingface', 'kserve', 'openai']);
+  await open('gpt2', gpt2, ['huggingface', 'kserve', 'openai', 'vertex']);
   const t5 = folder('t5');
   smallT5(t5, ['the', 'cat', 'sat', 'on', 'mat']);
   await saveModel(t5, await startModel(t5, { task: 'seq2seq', labels: [], seed: 3, say: () => {} }));
@@ -269,6 +270,35 @@ describe("OpenAI's completions", () => {
     expect(await ask('gpt2', '/v1/models/other')).toMatchObject({ status: 404, body: { error: { type: 'invalid_request_error' } } });
     expect((await ask('gpt2', '/v1/completions', { model: 'other', prompt: 'a' })).status).toBe(404);
   });
+});
+
+const short = { max_new_tokens: 2, do_sample: false, top_k: 3, temperature: 0.5, stop_strings: ['x'], eos_token_id: [1] };
+const row = { name: 'text', datatype: 'BYTES', shape: [1], data: ['a'] };
+
+test.each<[string, unknown]>([
+  ['/generate', { prompt: ['a'], ...short }],
+  ['/', { inputs: ['a'], parameters: { max_new_tokens: 2, return_full_text: false, stop: ['x'], do_sample: true }, options: {} }],
+  ['/v2/models/NAME/infer', { inputs: [row], parameters: short, outputs: [{ name: 'text' }] }],
+  [
+    '/v1/completions',
+    { model: 'NAME', prompt: ['a'], max_tokens: 2, n: 1, stop: ['x'], seed: 1, echo: false, stream_options: { include_usage: true } },
+  ],
+  ['/vertex/predict', { instances: ['a', { prompt: 'b' }], parameters: short }],
+])('%s: whatever a value of a request to write is, the answer is a result or a refusal', async (path, valid) => {
+  const { name, url } = servers.get('gpt2')!;
+  const called = (text: string) => text.replaceAll('NAME', name);
+  const send = (body: string) =>
+    fetch(url + called(path), { method: 'POST', headers: { 'content-type': 'application/json' }, body: called(body) });
+  expect((await send(JSON.stringify(valid))).status).toBe(200);
+  for (const { place, text } of oddBodies(valid)) {
+    const answer = await send(text);
+    const body = (await answer.json()) as any;
+    expect([place, answer.status]).toEqual([place, expect.toBeOneOf([200, 400, 404, 413])]);
+    if (answer.status === 200) continue;
+    if (path.startsWith('/v2')) expect(body).toEqual({ error: expect.any(String) });
+    else if (path.startsWith('/v1')) expect(body.error).toMatchObject({ message: expect.any(String), type: 'invalid_request_error' });
+    else expect(body).toMatchObject({ type: 'about:blank', detail: expect.any(String) });
+  }
 });
 
 test('a protocol that cannot express a task is refused', async () => {
