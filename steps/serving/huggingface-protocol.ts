@@ -1,4 +1,5 @@
 /** Hugging Face's inference payload, as @huggingface/inference and Inference Endpoints send it: {"inputs": …, "parameters": {…}}. */
+import type { Bundle } from '../ml/answering/bundle.ts';
 import { FUNCTIONS, PARAMETERS, type PipelineParameters, STRATEGIES, TOKENS_OF_MASK } from '../ml/answering/pipeline-answer.ts';
 import { checkOptions, type GenerationOptions, generationOptions } from '../ml/generation/options.ts';
 import { isGenerating } from '../ml/models/config.ts';
@@ -114,7 +115,8 @@ function bytesOfFilled(text: string, { top_k = TOKENS_OF_MASK }: PipelineParamet
   return top_k * masks * Math.min(4096, 2 * text.length);
 }
 
-function parametersOf({ bundle: { task, labels } }: ServedModel, given: Record<string, unknown>): PipelineParameters {
+function parametersOf({ bundle }: ServedModel, given: Record<string, unknown>): PipelineParameters {
+  const { task } = bundle;
   const known: readonly string[] = PARAMETERS[task]!;
   const unknown = Object.keys(given).find((name) => !known.includes(name));
   if (unknown !== undefined)
@@ -122,19 +124,44 @@ function parametersOf({ bundle: { task, labels } }: ServedModel, given: Record<s
       400,
       `"parameters.${unknown}" is not supported for ${task}; ${known.length === 0 ? 'it has no parameters' : `its parameters are ${known.join(', ')}`}`,
     );
-  const { top_k, function_to_apply: apply, aggregation_strategy: strategy, ignore_labels: ignored } = given;
-  const must = (name: string, what: string) =>
-    new RequestRefusal(400, `"parameters.${name}" is ${shown(given[name])}, but must be ${what}`);
-  if (
-    top_k !== undefined &&
-    !(Number.isInteger(top_k) && (top_k as number) >= 1 && (task !== 'masked-lm' || (top_k as number) <= mostTokens))
-  )
-    throw must('top_k', `a whole number of at least 1${task === 'masked-lm' ? ` and at most ${mostTokens}` : ''}`);
-  if (apply !== undefined && !FUNCTIONS.includes(apply as never)) throw must('function_to_apply', FUNCTIONS.join(', '));
-  if (strategy !== undefined && !STRATEGIES.includes(strategy as never)) throw must('aggregation_strategy', STRATEGIES.join(', '));
-  if (ignored !== undefined && !(Array.isArray(ignored) && ignored.every((label) => typeof label === 'string')))
-    throw must('ignore_labels', `a list of labels, such as ${JSON.stringify(labels.slice(0, 1))}`);
+  for (const [name, value] of Object.entries(given)) {
+    const { fits, what } = RULES[name as keyof PipelineParameters](value, bundle);
+    if (!fits) throw new RequestRefusal(400, `"parameters.${name}" is ${shown(value)}, but must be ${what}`);
+  }
+  const { doc_stride, max_seq_len } = given as PipelineParameters;
+  if (doc_stride !== undefined && max_seq_len !== undefined && doc_stride >= max_seq_len)
+    throw new RequestRefusal(400, `"parameters.doc_stride" is ${doc_stride}, but must be below "parameters.max_seq_len": ${max_seq_len}`);
   return given as PipelineParameters;
+}
+
+/** What a value must be, and whether it is. */
+const RULES: Record<keyof PipelineParameters, (value: unknown, bundle: Bundle) => { fits: boolean; what: string }> = {
+  top_k: (value, { task }) => within(value, 1, task === 'masked-lm' || task === 'question-answering' ? mostTokens : undefined),
+  function_to_apply: (value) => oneOf(value, FUNCTIONS),
+  aggregation_strategy: (value) => oneOf(value, STRATEGIES),
+  ignore_labels: (value, { labels }) => ({
+    fits: Array.isArray(value) && value.every((label) => typeof label === 'string'),
+    what: `a list of labels, such as ${JSON.stringify(labels.slice(0, 1))}`,
+  }),
+  max_seq_len: (value, { encoding }) => within(value, 4, encoding.max_length),
+  doc_stride: (value) => within(value, 0),
+  max_question_len: (value) => within(value, 1),
+  max_answer_len: (value) => within(value, 1),
+  handle_impossible_answer: trueOrFalse,
+  align_to_words: trueOrFalse,
+};
+
+function within(value: unknown, least: number, most = Number.MAX_SAFE_INTEGER): { fits: boolean; what: string } {
+  return {
+    fits: Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most,
+    what: `a whole number of at least ${least}${most === Number.MAX_SAFE_INTEGER ? '' : ` and at most ${most}`}`,
+  };
+}
+
+const oneOf = (value: unknown, values: readonly string[]) => ({ fits: values.includes(value as string), what: values.join(', ') });
+
+function trueOrFalse(value: unknown): { fits: boolean; what: string } {
+  return { fits: typeof value === 'boolean', what: 'true or false' };
 }
 
 const mostTokens = 100;

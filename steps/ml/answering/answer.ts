@@ -12,6 +12,7 @@ import { taskKind } from '../tasks/registry.ts';
 import type { Answering, Input, Outputs } from '../tasks/task.ts';
 import { type Bundle, notTaken } from './bundle.ts';
 import { checkFilled, type PipelineParameters, pipelineAnswer } from './pipeline-answer.ts';
+import { windowsAsked } from './pipeline-question.ts';
 
 export type Answer = Awaited<ReturnType<typeof openAnswer>>;
 
@@ -34,7 +35,9 @@ export async function openAnswer(bundle: Bundle, threads: number) {
       if (odd !== undefined) throw new StepError(notTaken(odd));
       const part = (ofGroups: boolean): Input =>
         Object.fromEntries(Object.entries(given).filter(([name]) => groups.includes(name) === ofGroups));
-      const { input, sequences } = await encoder.encode(part(false));
+      const asked = pipeline && bundle.task === 'question-answering' ? windowsAsked(pipeline, bundle.encoding.max_length!) : undefined;
+      const { input, sequences } = await encoder.encode(part(false), asked);
+      if (asked && input.context!.trim() === '') throw new StepError('the context is empty, so it contains no answer');
       if (pipeline && encoder.mask) checkFilled(sequences, encoder.mask.id, pipeline);
       return { input: { ...input, ...part(true) }, sequences };
     },

@@ -9,13 +9,15 @@ import { calibratedLogits } from '../models/calibration.ts';
 import type { Sequence, Tokenizer } from '../models/tokenizer.ts';
 import type { EncodedInput } from '../tasks/encoder.ts';
 import type { Filled } from '../tasks/masked-lm.ts';
+import type { Ends } from '../tasks/question-answering.ts';
 import { taskKind } from '../tasks/registry.ts';
 import { type Answering, best, logSoftmax, rounded } from '../tasks/task.ts';
 import type { Bundle } from './bundle.ts';
+import { foundAnswers, type QuestionParameters } from './pipeline-question.ts';
 
 /** The parameters of all pipelines, as their names are there. */
-export interface PipelineParameters {
-  /** How many labels or tokens are answered. */
+export interface PipelineParameters extends QuestionParameters {
+  /** How many labels, tokens or answers are given. */
   top_k?: number;
   function_to_apply?: (typeof FUNCTIONS)[number];
   aggregation_strategy?: (typeof STRATEGIES)[number];
@@ -29,7 +31,15 @@ export const STRATEGIES = ['none', 'simple', 'first', 'average', 'max'] as const
 export const PARAMETERS: Partial<Record<Bundle['task'], readonly (keyof PipelineParameters)[]>> = {
   'text-classification': ['function_to_apply', 'top_k'],
   'token-classification': ['aggregation_strategy', 'ignore_labels'],
-  'question-answering': [],
+  'question-answering': [
+    'top_k',
+    'doc_stride',
+    'max_answer_len',
+    'max_seq_len',
+    'max_question_len',
+    'handle_impossible_answer',
+    'align_to_words',
+  ],
   'masked-lm': ['top_k'],
 };
 
@@ -57,7 +67,7 @@ export async function pipelineAnswer(
   if (task === 'text-classification') return classified(encoded, results as Float32Array[], answering, parameters);
   if (task === 'token-classification') return entities(encoded, results as Float32Array[], answering, parameters);
   if (task === 'masked-lm') return filled(encoded, results as Filled[][][], answering);
-  if (task === 'question-answering') return answered(encoded, results, answering);
+  if (task === 'question-answering') return foundAnswers(encoded, results as Ends[], parameters, codePoints(encoded.input.context!));
   throw new StepError(`a model for ${task} has no such answer`);
 }
 
@@ -251,17 +261,6 @@ async function filled({ sequences }: EncodedInput, results: Filled[][][], { toke
     ),
   );
   return alone ? masks[0]! : masks;
-}
-
-async function answered({ input, sequences }: EncodedInput, results: unknown[], answering: Answering): Promise<Json> {
-  const { answer, start, end, score } = (await taskKind('question-answering').answer(input, sequences, results, answering)) as {
-    answer: string;
-    start: number;
-    end: number;
-    score: number;
-  };
-  const place = codePoints(input.context!);
-  return { score, start: place(start), end: place(end), answer };
 }
 
 /** Converts positions in UTF-16 code units to positions in characters. */

@@ -14,7 +14,7 @@ import { readJson, shown } from '../models/json.ts';
 import type { Encoding } from '../models/token-dataset.ts';
 import { maskToken, openTokenizer, type Sequence, type SpecialToken, type Tokenizer } from '../models/tokenizer.ts';
 import { taskKind } from './registry.ts';
-import type { Input } from './task.ts';
+import type { AskedWindows, Input } from './task.ts';
 
 interface EncoderOptions {
   /** The folder of the tokenizer. */
@@ -38,7 +38,7 @@ export interface Encoder {
   /** For masked-lm. */
   readonly mask?: SpecialToken;
   /** For a raw input. @throws StepError for an input that the model cannot read */
-  encode(raw: Input): Promise<EncodedInput>;
+  encode(raw: Input, asked?: AskedWindows): Promise<EncodedInput>;
   /** For inputs that are cleaned already, such as the rows of a table: the sequences of each, or the error for it. */
   read(cleaned: Input[]): Promise<(Sequence[] | StepError)[]>;
 }
@@ -73,8 +73,8 @@ export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
       if (sequence) return { input: Object.fromEntries(fields.map((name, k) => [name, texts[k]!.text])), sequences: [sequence] };
     }
   };
-  const sequencesOf = async (inputs: Input[]): Promise<Sequence[][]> => {
-    const all = await kind.encode(inputs, { tokenizer, encoding });
+  const sequencesOf = async (inputs: Input[], asked?: AskedWindows): Promise<Sequence[][]> => {
+    const all = await kind.encode(inputs, { tokenizer, encoding, ...(asked && { asked }) });
     return isGenerating(task) ? all : all.map((own) => own.map((sequence) => (sequence.ids.length > 0 ? sequence : padding(padTokenId))));
   };
   const alone = async (input: Input): Promise<Sequence[] | StepError> => {
@@ -89,11 +89,11 @@ export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
     tokenizer,
     ...(mask && { mask }),
 
-    async encode(raw) {
+    async encode(raw, asked) {
       const begun = await encodeBeginning(raw);
       if (begun) return begun;
       const input = await clean(raw);
-      const [sequences] = await sequencesOf([input]);
+      const [sequences] = await sequencesOf([input], asked);
       if (mask && !sequences!.some(({ ids }) => ids.includes(mask.id))) throw noMask(raw, mask.token);
       return { input, sequences: sequences! };
     },

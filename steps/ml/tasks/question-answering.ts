@@ -11,10 +11,11 @@ import { quote } from '../data/sql.ts';
 import { requireColumn } from '../data/table.ts';
 import { ANSWERS, answerMetrics } from '../metrics/answers.ts';
 import { PerExample } from '../metrics/per-example.ts';
-import { type Sequence, type Windowing, windowsOf } from '../models/tokenizer.ts';
+import { type Sequence, type Windowing, windowAt, windowsOf } from '../models/tokenizer.ts';
 import { metricNames } from './metrics.ts';
 import { openScorer } from './scorer.ts';
 import {
+  type AskedWindows,
   type BaselineRequest,
   type BaselineResult,
   logSoftmax,
@@ -33,7 +34,7 @@ import {
 } from './task.ts';
 
 /** Logits of a window's tokens as the first and the last token of the answer. */
-interface Ends {
+export interface Ends {
   starts: Float32Array;
   ends: Float32Array;
 }
@@ -44,8 +45,9 @@ export const questionAnswering: TaskKind<Ends> = {
   prepare,
   tokenizing: () => ({}),
 
-  async encode(inputs, { tokenizer, encoding }) {
+  async encode(inputs, { tokenizer, encoding, asked }) {
     const whole = await tokenizer.encodePairs(inputs.map(({ question, context }) => [question!, context!]));
+    if (asked) return whole.map((sequence) => askedWindows(sequence, asked, tokenizer.truncationSide));
     const { max_length, stride = defaultStride(max_length!) } = encoding;
     const windowing = { maxLength: max_length!, stride, truncationSide: tokenizer.truncationSide };
     return whole.map((sequence) => questionWindows(sequence, windowing));
@@ -257,8 +259,37 @@ function questionWindows(whole: Sequence, windowing: Windowing): Sequence[] {
   return windowsOf(whole, windowing);
 }
 
+/** As the pipeline of transformers makes them. */
+function askedWindows(
+  given: Sequence,
+  { maxLength, stride, question }: AskedWindows,
+  truncationSide: Windowing['truncationSide'],
+): Sequence[] {
+  const kept = [...given.ids.keys()].filter(
+    (i) => given.sequenceIds[i] !== 0 || question === undefined || i < question + firstOf(given, 0),
+  );
+  const whole = windowAt(given, kept);
+  const context = whole.sequenceIds.filter((id) => id === 1).length;
+  const room = maxLength - (whole.ids.length - context);
+  if (context > room && stride !== undefined && stride >= room)
+    throw new StepError(
+      `"parameters.doc_stride" is ${stride}, but must be below ${room}: so many tokens of the context fit into a sequence`,
+    );
+  const step = room - (stride ?? 0);
+  if (stride !== undefined && context > room && context / step > mostWindows)
+    throw new StepError(
+      `the context would be split into ${Math.ceil(context / step)} sequences, but at most ${mostWindows} are allowed`,
+      'Lower doc_stride, or raise max_seq_len.',
+    );
+  return questionWindows(whole, { maxLength, stride: stride ?? Math.min(128, Math.floor(maxLength / 2)), truncationSide });
+}
+
+const firstOf = ({ sequenceIds }: Sequence, text: number): number => sequenceIds.indexOf(text);
+
+const mostWindows = 1000;
+
 /** The position of each token in the context; undefined for all other tokens. */
-function contextSpans({ spans, sequenceIds }: Sequence): ([begin: number, end: number] | undefined)[] {
+export function contextSpans({ spans, sequenceIds }: Sequence): ([begin: number, end: number] | undefined)[] {
   return spans.map((span, i) => (sequenceIds[i] === 1 && span[0] < span[1] ? span : undefined));
 }
 

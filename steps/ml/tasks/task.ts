@@ -59,6 +59,17 @@ export interface Answering {
 interface Reading {
   tokenizer: Tokenizer;
   encoding: Partial<Encoding>;
+  asked?: AskedWindows;
+}
+
+/** How a request wants a question and its context to be split, instead of as in training. */
+export interface AskedWindows {
+  /** Tokens of a sequence. */
+  maxLength: number;
+  /** Tokens of the context that neighbours share. Default: half a sequence, and at most 128. */
+  stride?: number;
+  /** Tokens of the question, the first ones. */
+  question?: number;
 }
 
 /** All that a task does, in the order of a model's life. `R` is the part of a model's outputs that is kept for one sequence. */

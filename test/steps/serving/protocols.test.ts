@@ -73,6 +73,38 @@ describe("Hugging Face's inference payload", () => {
     servers.delete(key);
   });
 
+  test('answer: the answers of the pipeline of transformers 4, and refused parameters', async () => {
+    const folder = temporary();
+    for (const part of ['tokenizer/bert-uncased', 'pipelines/answer']) cpSync(join(golden, part), folder, { recursive: true });
+    const server = await startServer(folder, { port: 0, api: ['huggingface'] });
+    servers.set('answer', server);
+    const questions = JSON.parse(readFileSync(join(golden, 'pipelines/questions.json'), 'utf8')) as any[];
+    for (const { inputs, parameters, answer } of questions) {
+      const { status, body } = await ask('answer', '/', { inputs, parameters });
+      expect([inputs.context, parameters, status, close(body)]).toEqual([inputs.context, parameters, 200, close(answer)]);
+    }
+    const { inputs, answer } = questions[0];
+    expect((await ask('answer', '/', { inputs: [inputs, inputs] })).body).toEqual(
+      [close(answer), close(answer)].map(() => expect.objectContaining({ start: answer.start })),
+    );
+    for (const [parameters, message] of [
+      [{ top_k: 0 }, '"parameters.top_k" is 0'],
+      [{ max_seq_len: 65 }, '"parameters.max_seq_len" is 65, but must be a whole number of at least 4 and at most 64'],
+      [{ max_seq_len: 8 }, 'leaves no room for its context'],
+      [{ max_seq_len: 20, doc_stride: 20 }, '"parameters.doc_stride" is 20, but must be below "parameters.max_seq_len": 20'],
+      [{ max_seq_len: 20, doc_stride: 15 }, '"parameters.doc_stride" is 15, but must be below'],
+      [{ padding: 'longest' }, '"parameters.padding" is not supported for question-answering'],
+      [{ align_to_words: 'yes' }, '"parameters.align_to_words" is "yes", but must be true or false'],
+    ] as const)
+      expect(await ask('answer', '/', { inputs, parameters })).toMatchObject({
+        status: 400,
+        body: { error: expect.stringContaining(message) },
+      });
+    expect(await ask('answer', '/', { inputs: { ...inputs, context: ' ' } })).toMatchObject({ status: 400 });
+    await server.close();
+    servers.delete('answer');
+  });
+
   test('one text and several, the name of the model, pairs and unknown parameters', async () => {
     const one = await ask('classify', '/', { inputs: 'hello' });
     expect(one).toMatchObject({ status: 200, body: [[{ label: expect.any(String) }, { label: expect.any(String) }]] });
