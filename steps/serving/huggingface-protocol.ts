@@ -143,6 +143,13 @@ const RULES: Record<keyof PipelineParameters, (value: unknown, bundle: Bundle) =
     fits: Array.isArray(value) && value.every((label) => typeof label === 'string'),
     what: `a list of labels, such as ${JSON.stringify(labels.slice(0, 1))}`,
   }),
+  targets: (value) => {
+    const list = [value].flat();
+    return {
+      fits: list.length > 0 && list.length <= mostTokens && list.every((target) => typeof target === 'string' && target !== ''),
+      what: `a word, or a list of at most ${mostTokens} words`,
+    };
+  },
   max_seq_len: (value, { encoding }) => within(value, 4, encoding.max_length),
   doc_stride: (value) => within(value, 0),
   max_question_len: (value) => within(value, 1),

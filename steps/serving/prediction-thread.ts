@@ -3,7 +3,7 @@
  * an answer once all sequences of its input were run. No answer or error depends on other inputs.
  */
 import { type Answer, openAnswer } from '../ml/answering/answer.ts';
-import { type PipelineParameters, TOKENS_OF_MASK } from '../ml/answering/pipeline-answer.ts';
+import type { PipelineParameters } from '../ml/answering/pipeline-answer.ts';
 import type { EncodedInput } from '../ml/tasks/encoder.ts';
 import {
   answerCalls,
@@ -68,7 +68,7 @@ class Inputs {
       const held = present.map(({ id }) => this.#held.get(id)!);
       const results = await this.model.run(
         present.map(({ sequence }, i) => held[i]!.encoded.sequences[sequence]!),
-        held.map(({ pipeline }) => (pipeline ? (pipeline.top_k ?? TOKENS_OF_MASK) : 1)),
+        held.map(({ pipeline }) => pipeline),
       );
       const reports = await Promise.all(present.map((part, i) => this.#take(part, results[i])));
       return reports.filter((report) => report !== undefined);

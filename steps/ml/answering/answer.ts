@@ -11,7 +11,7 @@ import { type EncodedInput, openEncoder } from '../tasks/encoder.ts';
 import { taskKind } from '../tasks/registry.ts';
 import type { Answering, Input, Outputs } from '../tasks/task.ts';
 import { type Bundle, notTaken } from './bundle.ts';
-import { checkFilled, type PipelineParameters, pipelineAnswer } from './pipeline-answer.ts';
+import { checkFilled, fillingOf, type PipelineParameters, pipelineAnswer, targetsOf } from './pipeline-answer.ts';
 import { windowsAsked } from './pipeline-question.ts';
 
 export type Answer = Awaited<ReturnType<typeof openAnswer>>;
@@ -38,18 +38,22 @@ export async function openAnswer(bundle: Bundle, threads: number) {
       const asked = pipeline && bundle.task === 'question-answering' ? windowsAsked(pipeline, bundle.encoding.max_length!) : undefined;
       const { input, sequences } = await encoder.encode(part(false), asked);
       if (asked && input.context!.trim() === '') throw new StepError('the context is empty, so it contains no answer');
-      if (pipeline && encoder.mask) checkFilled(sequences, encoder.mask.id, pipeline);
+      if (pipeline && encoder.mask) {
+        checkFilled(sequences, encoder.mask.id, pipeline);
+        await targetsOf(pipeline, encoder.tokenizer);
+      }
       return { input: { ...input, ...part(true) }, sequences };
     },
 
-    /** The outputs of the model for these sequences, of one input or of several, in one run. `fillings`: how many tokens of each mask of a sequence. */
-    async run(sequences: readonly Sequence[], fillings: readonly number[] = []): Promise<unknown[]> {
+    /** The outputs of the model for these sequences, of one input or of several, in one run. `pipelines`: the parameters of each sequence's input. */
+    async run(sequences: readonly Sequence[], pipelines: readonly (PipelineParameters | undefined)[] = []): Promise<unknown[]> {
       // Dynamic quantization takes the scale of all numbers of a run: other sequences would change the answer.
       const runs = bundle.quantization === 'int8' ? sequences.map((sequence) => [sequence]) : [sequences];
+      const fillings = await Promise.all(sequences.map((_, i) => encoder.mask && fillingOf(pipelines[i], encoder.tokenizer)));
       const results: unknown[] = [];
       for (const run of runs) {
         const outputs = await runModel(session, run, bundle);
-        const kept = (row: number) => ({ ...answering, fillings: fillings[results.length + row] ?? 1 });
+        const kept = (row: number) => ({ ...answering, ...fillings[results.length + row] });
         results.push(...run.map((sequence, row) => kind.read(outputs, row, sequence, kept(row))));
       }
       return results;

@@ -22,6 +22,8 @@ export interface PipelineParameters extends QuestionParameters {
   function_to_apply?: (typeof FUNCTIONS)[number];
   aggregation_strategy?: (typeof STRATEGIES)[number];
   ignore_labels?: string[];
+  /** The only tokens that may replace a mask. */
+  targets?: string | string[];
 }
 
 export const FUNCTIONS = ['softmax', 'sigmoid', 'none'] as const;
@@ -40,7 +42,7 @@ export const PARAMETERS: Partial<Record<Bundle['task'], readonly (keyof Pipeline
     'handle_impossible_answer',
     'align_to_words',
   ],
-  'masked-lm': ['top_k'],
+  'masked-lm': ['top_k', 'targets'],
 };
 
 /** The default of the pipeline for masks. */
@@ -56,6 +58,32 @@ export function checkFilled(sequences: readonly Sequence[], mask: number, { top_
 }
 
 const mostFilled = 500;
+
+/** How many tokens of a mask are answered, and of which. */
+export async function fillingOf(
+  pipeline: PipelineParameters | undefined,
+  tokenizer: Tokenizer,
+): Promise<{ fillings: number; targets?: number[] }> {
+  if (!pipeline) return { fillings: 1 };
+  const targets = await targetsOf(pipeline, tokenizer);
+  return { fillings: pipeline.top_k ?? TOKENS_OF_MASK, ...(targets && { targets }) };
+}
+
+/** The tokens of the targets. A target that is no token is its first token, as in transformers. @throws StepError if none has a token */
+export async function targetsOf({ targets }: PipelineParameters, tokenizer: Tokenizer): Promise<number[] | undefined> {
+  if (targets === undefined) return undefined;
+  const ids = await Promise.all(
+    [targets].flat().map(async (target) => {
+      const known = tokenizer.idOf(target);
+      if (known !== undefined) return known;
+      const [{ ids, sequenceIds }] = (await tokenizer.encode([target])) as [Sequence];
+      return ids.find((_, i) => sequenceIds[i] !== null);
+    }),
+  );
+  const found = [...new Set(ids.filter((id) => id !== undefined))];
+  if (found.length === 0) throw new StepError('"parameters.targets" contains no token of the vocabulary');
+  return found;
+}
 
 export async function pipelineAnswer(
   task: Bundle['task'],

@@ -58,13 +58,20 @@ export const maskedLm: TaskKind<Filled[][]> = {
   masks: true,
   lossInputs: maskTokens,
 
-  read({ logits }, row, { ids }, { mask, fillings = 1 }) {
+  read({ logits }, row, { ids }, { mask, fillings = 1, targets }) {
     const places = [...ids.keys()].filter((i) => ids[i] === mask!.id);
     return places.map((i) => {
       const own = logitsAt(logits!, row * logits!.shape[1]! + i);
       const first = best(own);
       const logs = logSoftmax(own);
-      const tokens = fillings === 1 ? [first] : highest(logs, fillings);
+      const tokens = targets
+        ? highest(
+            targets.map((id) => logs[id]!),
+            fillings,
+          ).map((t) => targets[t]!)
+        : fillings === 1
+          ? [first]
+          : highest(logs, fillings);
       return tokens.map((id) => ({ id, score: rounded(Math.exp(logs[id]!)) }));
     });
   },

@@ -54,6 +54,8 @@ export interface Answering {
   mask?: { token: string; id: number };
   /** For masked-lm: how many tokens of each mask are kept, the best first. */
   fillings?: number;
+  /** The only tokens that may fill a mask. */
+  targets?: readonly number[];
 }
 
 interface Reading {
