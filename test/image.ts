@@ -64,10 +64,14 @@ export function buildImage(context: string, map: (words: string[]) => string[] =
       stage!.workdir = join(stage!.folder, rest);
       mkdirSync(stage!.workdir, { recursive: true });
     } else if (name === 'ENV')
-      for (const [, key, value] of rest.matchAll(/(\w+)=("[^"]*"|\S+)/g)) stage!.environment[key!] = value!.replaceAll('"', '');
+      for (const [, key, value] of rest.matchAll(/(\w+)=("[^"]*"|\S+)/g))
+        stage!.environment[key!] = within(stage!, value!.replaceAll('"', ''));
     else if (name === 'COPY') copy(rest, stage!, { context, stages, ignored });
-    else if (name === 'RUN') execFileSync('sh', ['-c', rest], { ...asNobody(stage!, base), cwd: stage!.workdir, stdio: 'pipe' });
-    else if (name === 'ENTRYPOINT') image.entryPoint = JSON.parse(rest);
+    else if (name === 'RUN') {
+      // Never those of this machine.
+      const command = rest.replaceAll(' /', ` ${stage!.folder}/`);
+      execFileSync('sh', ['-c', command], { ...asNobody(stage!, base), cwd: stage!.workdir, stdio: 'pipe' });
+    } else if (name === 'ENTRYPOINT') image.entryPoint = JSON.parse(rest);
     else if (name === 'CMD') image.command = JSON.parse(rest);
     else if (name === 'HEALTHCHECK') image.health = JSON.parse(rest.slice(rest.indexOf('CMD ') + 4));
   }
@@ -120,6 +124,10 @@ export function instructionsOf(text: string): Instruction[] {
   const lines = text.replaceAll(/^\s*#.*\n/gm, '').replaceAll(/\\\n\s*/g, '');
   return [...lines.matchAll(/^([A-Z]+)\s+(.*)$/gm)].map(([, name, rest]) => ({ name: name!, rest: rest! }));
 }
+
+/** A path of the image, if it is one. */
+const within = ({ folder }: Stage, value: string): string =>
+  value.startsWith('/') && existsSync(join(folder, value)) ? join(folder, value) : value;
 
 function copy(
   rest: string,

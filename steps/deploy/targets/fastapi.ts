@@ -2,17 +2,23 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { StepError } from '../../../engine/contract/step.ts';
-import type { Bundle } from '../../ml/answering/bundle.ts';
 import { MARKUP } from '../../ml/data/html.ts';
-import { truncationSide } from '../../ml/models/tokenizer.ts';
+import { isGenerating, outputsOf } from '../../ml/models/config.ts';
+import { maskToken, openTokenizer } from '../../ml/models/tokenizer.ts';
 import { cleaningOf } from '../../ml/tasks/encoder.ts';
+import { defaultStride } from '../../ml/tasks/question-answering.ts';
+import { taskKind } from '../../ml/tasks/registry.ts';
 import type { ServedBundle, Target } from './target.ts';
 
 export const fastapi: Target = {
   check(bundle) {
     const hint = 'Use the target http, which answers with tunesmith itself.';
-    if (bundle.task !== 'text-classification')
-      throw new StepError(`the target fastapi serves only text-classification, and this model is for ${bundle.task}`, hint, ['target']);
+    if (isGenerating(bundle.task))
+      throw new StepError(
+        `the target fastapi runs ONNX models, and a model for ${bundle.task}, which generates text, has none in its bundle`,
+        hint,
+        ['target'],
+      );
     if (bundle.preprocessing.some((step) => 'decode' in step))
       throw new StepError(
         'the target fastapi cannot decode mails, as the training data of this model were decoded',
@@ -23,56 +29,69 @@ export const fastapi: Target = {
   },
 
   async files(served) {
-    const source = (name: string) => readFile(path.join(import.meta.dirname, 'fastapi', name), 'utf8');
+    const sources = PYTHON.map(async (name) => [name, await readFile(path.join(import.meta.dirname, 'fastapi', name), 'utf8')]);
     return {
       Dockerfile: DOCKERFILE,
       '.dockerignore': `${['*', ...['bundle', ...FILES].map((name) => `!${name}`)].join('\n')}\n`,
-      'app.py': await source('app.py'),
-      'cleaning.py': await source('cleaning.py'),
-      'requirements.txt': await source('requirements.txt'),
+      ...Object.fromEntries(await Promise.all(sources)),
       'markup.json': inLines(MARKUP),
-      'settings.json': inLines(await settingsOf(served.bundle)),
+      'settings.json': inLines(await settingsOf(served)),
       'README.md': readme(served),
     };
   },
 };
 
-const FILES = ['app.py', 'cleaning.py', 'markup.json', 'settings.json', 'requirements.txt'];
+const PYTHON = ['app.py', 'model.py', 'answers.py', 'cleaning.py', 'requirements.txt'];
+const FILES = [...PYTHON, 'markup.json', 'settings.json'];
 
 const inLines = (value: object): string => `${JSON.stringify(value, null, 2)}\n`;
 
 /** All that the answers depend on besides the files of the model. */
-async function settingsOf(bundle: Bundle): Promise<object> {
-  const { name, folder, model, labels, problem, fields, encoding, calibration, padTokenId, quantization } = bundle;
+async function settingsOf({ bundle, records }: ServedBundle): Promise<object> {
+  const { name, task, folder, model, labels, problem, fields, encoding, calibration, padTokenId, quantization, vocabulary = 0 } = bundle;
   const texts = fields.filter(({ group }) => !group);
   const cleaning = texts.map((field) => [
     field.name,
     cleaningOf(field.name, bundle).flatMap((step) => ('clean' in step ? [step.clean] : [])),
   ]);
+  const tokenizer = await openTokenizer(folder, {});
   return {
     name,
+    task,
+    example: records[0],
     model: path.relative(folder, model as string),
+    outputs: outputsOf(task),
     // In int8, the answer would depend on the other texts of a batch.
     batch: quantization === 'int8' ? 1 : 16,
+    // Numbers for each token.
+    width: task === 'masked-lm' ? vocabulary : 1,
     labels,
     problem,
     fields,
     max_length: encoding.max_length,
     truncation: encoding.truncation ?? 'longest_first',
-    truncation_side: await truncationSide(folder),
+    truncation_side: tokenizer.truncationSide,
+    stride: task === 'question-answering' ? (encoding.stride ?? defaultStride(encoding.max_length!)) : 0,
+    templates: tokenizer.templates,
     pad_token_id: padTokenId,
+    mask: (taskKind(task).masks && (await maskToken(folder, tokenizer))) ?? null,
     cleaning: Object.fromEntries(cleaning),
     calibration: calibration ?? null,
   };
 }
 
+/** Exact: it is in the list of Docker's official images, library/python of github.com/docker-library/official-images. */
+const BASE = 'python:3.13.9-slim-bookworm';
+
 const DOCKERFILE = `# Installs the packages. Nothing of this stage but its result is in the image.
-FROM python:3.13.9-slim-bookworm AS install
+FROM ${BASE} AS install
 WORKDIR /app
 COPY requirements.txt ./
 RUN python3 -m pip install --no-cache-dir --no-compile --target packages --requirement requirements.txt
 
-FROM python:3.13.9-slim-bookworm
+# The image: Python itself without pip, the packages and the bundle. The base has no compiler.
+FROM ${BASE}
+RUN rm -rf /usr/local/lib/python3.13/site-packages /usr/local/lib/python3.13/ensurepip /usr/local/bin/pip /usr/local/bin/pip3 /usr/local/bin/pip3.13
 WORKDIR /app
 COPY --from=install /app/packages ./packages
 COPY ${FILES.filter((name) => name !== 'requirements.txt').join(' ')} ./
@@ -88,8 +107,15 @@ CMD ["python3", "-m", "uvicorn", "app:app", "--host", "0.0.0.0", "--port", "8080
 
 const readme = ({ title, name, records }: ServedBundle): string => `# ${title} with FastAPI
 
-\`app.py\` serves the model in \`bundle/\` with FastAPI, onnxruntime and tokenizers. \`settings.json\` and \`cleaning.py\` contain what
-happens between a raw text and its scores: cleaning, truncation, calibration and thresholds. It answers as \`tunesmith serve\` does.
+This folder serves the model in \`bundle/\` with FastAPI, onnxruntime and tokenizers. It answers as \`tunesmith serve\` does.
+
+| file | content |
+|---|---|
+| \`app.py\` | the routes: limits, checks and errors |
+| \`cleaning.py\` | cleans a text as the training texts were cleaned |
+| \`model.py\` | tokens, windows of long texts, and runs of the ONNX model |
+| \`answers.py\` | from outputs to answers: labels, thresholds, entities, spans, masks |
+| \`settings.json\` | the values of this model for all of these |
 
 \`\`\`sh
 python3 -m venv venv && venv/bin/pip install --requirement requirements.txt
@@ -104,5 +130,6 @@ docker build --tag ${name}:1 .
 docker run --rm --read-only --tmpfs /tmp --publish 127.0.0.1:8080:8080 ${name}:1
 \`\`\`
 
-\`GET /health\` is answered with 200 once the model is ready, and \`/docs\` describes the API. The variable THREADS limits the cores.
+\`GET /health\` is answered with 200 once the model is ready, and \`/docs\` describes the API. Errors are problem documents (RFC 9457).
+The server uses all cores of its container; the variable THREADS sets their number.
 `;

@@ -3,6 +3,8 @@ import { mkdir, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type Bundle, openBundle } from '../../ml/answering/bundle.ts';
 import { isGenerating } from '../../ml/models/config.ts';
+import { maskToken, openTokenizer } from '../../ml/models/tokenizer.ts';
+import { taskKind } from '../../ml/tasks/registry.ts';
 import { azureml } from './azureml.ts';
 import { fastapi } from './fastapi.ts';
 import { http } from './http.ts';
@@ -30,7 +32,7 @@ export async function writeTarget(output: string, name: TargetName): Promise<voi
     name: containerName(bundle.name),
     bundle,
     memory: await memoryOf(folder),
-    records: recordsOf(bundle),
+    records: await recordsOf(bundle),
     packed: target.contents ? await writePackage(output, target.contents) : '',
   };
   for (const [file, content] of Object.entries(await target.files(served))) {
@@ -57,10 +59,11 @@ async function memoryOf(folder: string): Promise<number> {
 }
 
 /** Two records that the model can read. */
-function recordsOf({ task, fields }: Bundle): unknown[] {
+async function recordsOf({ task, fields, folder }: Bundle): Promise<unknown[]> {
   if (isGenerating(task)) return ['Once upon a time', 'The'];
   const required = fields.filter(({ optional }) => !optional);
-  const texts = task === 'masked-lm' ? ['A [MASK] text.', 'Another [MASK].'] : ['A text.', 'Another text.'];
+  const mask = taskKind(task).masks && (await maskToken(folder, await openTokenizer(folder, {})))?.token;
+  const texts = mask ? [`A ${mask} text.`, `Another ${mask}.`] : ['A text.', 'Another text.'];
   if (required.length === 1) return texts;
   return texts.map((text) => Object.fromEntries(required.map(({ name, group }) => [name, group ? null : text])));
 }

@@ -36,6 +36,8 @@ export interface Tokenizer {
   readonly unknownId?: number;
   /** The side on which texts are truncated: `truncation_side` of tokenizer_config.json. */
   readonly truncationSide: Side;
+  /** What it puts around one text, and around a pair. */
+  readonly templates: readonly [single: TokenTemplate, pair: TokenTemplate];
   /** With the special tokens that the model expects, in the order of the texts. `maxLength` replaces the tokenizer's own. */
   encode(texts: string[], maxLength?: number): Promise<Sequence[]>;
   encodePairs(pairs: (readonly [text: string, pair: string])[]): Promise<Sequence[]>;
@@ -83,6 +85,7 @@ export async function openTokenizer(folder: string, options: TokenizerOptions): 
     size: sizeOf(parsed.model.vocab, added),
     ...(unknownId !== null && { unknownId }),
     truncationSide: side,
+    templates: [single, paired],
     specialIds: added.filter(({ special }) => special).map(({ id }) => id),
     encode: (texts, maxLength = options.maxLength) =>
       encodeAll(
@@ -158,7 +161,7 @@ const MARGIN = 1.3;
 export type Side = 'left' | 'right';
 
 /** `truncation_side` of tokenizer_config.json. */
-export async function truncationSide(folder: string): Promise<Side> {
+async function truncationSide(folder: string): Promise<Side> {
   const file = path.join(folder, 'tokenizer_config.json');
   return existsSync(file) && (await readJson(file)).truncation_side === 'left' ? 'left' : 'right';
 }

@@ -245,7 +245,7 @@ function valuesOf(sequence: Sequence, answer: GoldAnswer | undefined) {
 /* Sequences: windows of the context, each after the whole question. */
 
 /** transformers' default of doc_stride, or less if windows are short. */
-const defaultStride = (maxLength: number): number => Math.min(128, Math.floor(maxLength / 4));
+export const defaultStride = (maxLength: number): number => Math.min(128, Math.floor(maxLength / 4));
 
 function questionWindows(whole: Sequence, windowing: Windowing): Sequence[] {
   const question = whole.sequenceIds.filter((id) => id === 0).length;

@@ -1,205 +1,170 @@
-"""Serves the bundle with FastAPI, onnxruntime and tokenizers: POST /predict, GET /health.
+"""Serves the bundle with FastAPI: POST /predict, GET /health. model.py runs the model, answers.py interprets its outputs."""
 
-settings.json and cleaning.py say what happens between a raw text and its scores, as in the training of the model.
-"""
-
+import asyncio
 import json
-import math
-import os
-import re
-from pathlib import Path
+from http import HTTPStatus
 from typing import Any
 
-import numpy as np
-import onnxruntime
-from cleaning import clean
-from fastapi import FastAPI, HTTPException, Request
-from fastapi.responses import JSONResponse
-from starlette.concurrency import run_in_threadpool
-from tokenizers import Tokenizer
+import anyio
+from answers import answers_to
+from fastapi import FastAPI, Request, Response
+from model import SETTINGS, Refused, as_units
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-HERE = Path(__file__).parent
-SETTINGS = json.loads((HERE / "settings.json").read_text("utf-8"))
-LABELS = SETTINGS["labels"]
-CALIBRATION = SETTINGS["calibration"] or {}
 MAX_BYTES, MAX_INPUTS, MAX_CHARACTERS = 10 * 2**20, 1000, 100_000
-BATCH = SETTINGS["batch"]
-NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
+# Of the bodies of all requests that are read, wait or are answered.
+MAX_BYTES_HELD, MAX_WAITING = 64 * 2**20, 256
+SECONDS_FOR_BODY = 30
 
+FIELDS = SETTINGS["fields"]
+REQUIRED = [field["name"] for field in FIELDS if not field.get("optional")]
+ONE = "a string" if len(REQUIRED) == 1 else "an object with " + " and ".join(REQUIRED)
+EXAMPLE = {"inputs": SETTINGS["example"]}
 
-def open_tokenizer() -> Tokenizer:
-    tokenizer = Tokenizer.from_file(str(HERE / "bundle/tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(
-        SETTINGS["max_length"], strategy=SETTINGS["truncation"], direction=SETTINGS["truncation_side"]
-    )
-    return tokenizer
-
-
-def open_session() -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(os.environ.get("THREADS", "0"))
-    return onnxruntime.InferenceSession(
-        str(HERE / "bundle" / SETTINGS["model"]), options, providers=["CPUExecutionProvider"]
-    )
-
-
-tokenizer = open_tokenizer()
-session = open_session()
-app = FastAPI(title=SETTINGS["name"])
-
-
-class Refused(Exception):
-    """A mistake of the client."""
-
-    def __init__(self, message: str, status: int = 400):
-        super().__init__(message)
-        self.status = status
-
-
-@app.exception_handler(Refused)
-async def refuse(_: Request, error: Refused) -> JSONResponse:
-    return JSONResponse({"error": {"message": str(error)}}, error.status)
+app = FastAPI(title=SETTINGS["name"], redoc_url=None)
+# One request computes at a time, with all cores; the others wait in their order.
+turn = anyio.CapacityLimiter(1)
+held = 0
 
 
 @app.get("/health")
 async def health() -> dict[str, Any]:
-    return {"status": "ok", "model": SETTINGS["name"], "task": "text-classification", "labels": LABELS}
+    """The model was loaded before the server listens."""
+    return {"status": "ok", "model": SETTINGS["name"], "task": SETTINGS["task"], "labels": SETTINGS["labels"]}
 
 
-@app.post("/predict")
-async def predict(request: Request) -> dict[str, Any]:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise Refused(f"the body is larger than {MAX_BYTES} bytes; send fewer inputs at once", 413)
-    inputs = inputs_of(body)
-    return {"predictions": await run_in_threadpool(answers_to, inputs)}
+@app.post("/predict", openapi_extra={"requestBody": {"content": {"application/json": {"example": EXAMPLE}}}})
+async def predict(request: Request) -> Response:
+    """Predicts for one input, or for a list of inputs."""
+    global held
+    check_type(request.headers)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(SECONDS_FOR_BODY):
+            async for chunk in request.stream():
+                body += chunk
+                held += len(chunk)
+                if len(body) > MAX_BYTES:
+                    raise Refused(f"the body is larger than {MAX_BYTES} bytes; send fewer inputs at once", 413)
+                if held > MAX_BYTES_HELD or turn.statistics().tasks_waiting > MAX_WAITING:
+                    raise Refused("the server is overloaded; try again in a second", 503)
+        predictions = await anyio.to_thread.run_sync(lambda: answers_to(inputs_of(bytes(body))), limiter=turn)
+    except ClientDisconnect:
+        raise Refused("the connection ended before the body") from None
+    except TimeoutError:
+        raise Refused(f"the body did not arrive within {SECONDS_FOR_BODY} seconds", 408) from None
+    finally:
+        held -= len(body)
+    # In ASCII, because an excerpt of a text may have half of a surrogate pair.
+    return Response(json.dumps({"predictions": predictions}), media_type="application/json")
+
+
+def check_type(headers: Any) -> None:
+    """Pages of other origins may post text/plain and forms without permission, so only JSON is read."""
+    given = headers.get("content-type", "")
+    media = given.split(";")[0].strip().lower()
+    if not (media.startswith("application/") and media.endswith(("/json", "+json"))):
+        raise Refused(f"the content-type must be application/json, not {json.dumps(given) if given else 'missing'}", 415)
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise Refused("the body must not be compressed", 415)
+    if headers.get("content-length", "").isdecimal() and int(headers["content-length"][:20]) > MAX_BYTES:
+        raise Refused(f"the body is larger than {MAX_BYTES} bytes; send fewer inputs at once", 413)
 
 
 def inputs_of(body: bytes) -> list[dict[str, Any]]:
+    """The inputs of a body, each with a value for every field that it has."""
     try:
-        value = json.loads(body.decode("utf-8"))
+        value = json.loads(body.decode("utf-8"), parse_constant=not_json)
+    except RecursionError:
+        raise Refused("the body is nested too deeply") from None
     except ValueError as error:
-        raise Refused(f"the body is not JSON: {error}") from error
-    if not isinstance(value, dict) or set(value) != {"inputs"}:
-        raise Refused('the body must be an object such as {"inputs": "…"}, with no other field')
+        raise Refused(f"the body is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise Refused(f"the body must be an object such as {json.dumps(EXAMPLE)}, not {kind_of(value)}")
+    for name in value:
+        if name != "inputs":
+            raise Refused(f'unknown field {json.dumps(name)}; the only field is "inputs"')
+    if "inputs" not in value:
+        raise Refused(f'the field "inputs" is missing; it is {ONE} or a list of these')
     given = value["inputs"]
-    many = given if isinstance(given, list) else [given]
-    if len(many) > MAX_INPUTS:
-        raise Refused(f"the request has {len(many)} inputs, but at most {MAX_INPUTS} are allowed at once", 413)
-    return [input_of(each, f'"inputs[{i}]"' if isinstance(given, list) else '"inputs"') for i, each in enumerate(many)]
+    if not isinstance(given, list):
+        return [input_of(given, '"inputs"')]
+    if len(given) > MAX_INPUTS:
+        raise Refused(f"the request has {len(given)} inputs, but at most {MAX_INPUTS} are allowed at once", 413)
+    return [input_of(each, f'"inputs[{i}]"') for i, each in enumerate(given)]
+
+
+def not_json(constant: str) -> None:
+    raise ValueError(f"{constant} is not a JSON value")
 
 
 def input_of(given: Any, place: str) -> dict[str, Any]:
-    fields = SETTINGS["fields"]
-    required = [field["name"] for field in fields if not field.get("optional")]
-    if isinstance(given, str) and len(required) == 1:
-        given = {required[0]: given}
+    if isinstance(given, str) and len(REQUIRED) == 1:
+        given = {REQUIRED[0]: given}
     if not isinstance(given, dict):
-        raise Refused(f"{place} must be {'a string' if len(required) == 1 else 'an object with ' + ' and '.join(required)}")
+        raise Refused(f"{place} must be {ONE}, not {kind_of(given)}")
+    value: dict[str, Any] = {}
+    for field in FIELDS:
+        value |= part_of(field, given, place)
+    names = [field["name"] for field in FIELDS]
     for name in given:
-        if name not in [field["name"] for field in fields]:
-            raise Refused(f"{place} has the unknown field {json.dumps(name)}")
-    for field in fields:
-        name = field["name"]
-        if name not in given and not field.get("optional"):
-            raise Refused(f'{place} has no "{name}"')
-        value = given.get(name)
-        if field.get("group"):
-            if not (value is None or isinstance(value, (str, int, float))):
-                raise Refused(f'"{name}" of {place} must be a string, a number, a boolean or null')
-        elif name in given and not isinstance(value, str):
-            raise Refused(f'"{name}" of {place} must be a string')
-    if sum(len(value) for value in given.values() if isinstance(value, str)) > MAX_CHARACTERS:
-        raise Refused(f"{place} has more than {MAX_CHARACTERS} characters", 413)
-    return given
+        if name not in names:
+            raise Refused(f"{place} has the unknown field {json.dumps(name)}; the fields are {', '.join(names)}")
+    characters = sum(as_units(text) for text in value.values() if isinstance(text, str))
+    if characters > MAX_CHARACTERS:
+        raise Refused(f"{place} has {characters} characters, but at most {MAX_CHARACTERS} are allowed", 413)
+    return value
 
 
-def answers_to(inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    encoded = [encode(given) for given in inputs]
-    order = sorted(range(len(inputs)), key=lambda i: len(encoded[i][0]))
-    answers: list[dict[str, Any]] = [{}] * len(inputs)
-    for start in range(0, len(order), BATCH):
-        rows = order[start : start + BATCH]
-        for i, logits in zip(rows, run([encoded[i] for i in rows])):
-            answers[i] = answer(logits, inputs[i])
-    return answers
+def part_of(field: dict[str, Any], given: dict[str, Any], place: str) -> dict[str, Any]:
+    """The value of a field. A list of words is also a text, in which spaces separate them."""
+    name, value = field["name"], given.get(field["name"])
+    if isinstance(value, str):
+        return {name: value}
+    if field.get("group"):
+        if name in given and (value is None or isinstance(value, (bool, int, float))):
+            return {name: value}
+        allowed = "a string, a number, a boolean or null"
+    elif field.get("words"):
+        if isinstance(value, list) and all(isinstance(word, str) for word in value):
+            return {name: " ".join(value), "words": value}
+        allowed = "a string or a list of strings, its words"
+    else:
+        allowed = "a string"
+    if value is not None:
+        raise Refused(f'"{name}" of {place} must be {allowed}, not {kind_of(value)}')
+    if field.get("optional"):
+        return {}
+    raise Refused(f'{place} has no "{name}"')
 
 
-def encode(given: dict[str, Any]) -> tuple[list[int], list[int]]:
-    texts = [cleaned(name, given[name]) for name in ("text", "text_pair") if name in given]
-    try:
-        encoding = tokenizer.encode(*texts)
-    except Exception as error:  # the text to truncate is too short
-        raise Refused(f"the input cannot be truncated to {SETTINGS['max_length']} tokens: {error}") from error
-    # A text without any token becomes one padding token that is read.
-    return (encoding.ids, encoding.type_ids) if encoding.ids else ([SETTINGS["pad_token_id"]], [0])
+def kind_of(value: Any) -> str:
+    kinds = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
+    return kinds.get(type(value), "a number")
 
 
-def cleaned(name: str, text: str) -> str:
-    for options in SETTINGS["cleaning"][name]:
-        text = clean(text, options)
-    return "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in text)
+# Errors are problem documents (RFC 9457).
 
 
-def run(sequences: list[tuple[list[int], list[int]]]) -> np.ndarray:
-    width = max(len(ids) for ids, _ in sequences)
-
-    def padded(rows: list[list[int]], value: int) -> np.ndarray:
-        return np.array([row + [value] * (width - len(row)) for row in rows], dtype=np.int64)
-
-    feeds = {
-        "input_ids": padded([ids for ids, _ in sequences], SETTINGS["pad_token_id"]),
-        "attention_mask": padded([[1] * len(ids) for ids, _ in sequences], 0),
-        "token_type_ids": padded([types for _, types in sequences], 0),
-    }
-    names = [one.name for one in session.get_inputs()]
-    (logits,) = session.run(["logits"], {name: feeds[name] for name in names})
-    if np.isnan(logits).any():
-        raise HTTPException(500, "the model computed no number")
-    return logits.astype(np.float64)
+def problem(status: int, message: str, headers: Any = None) -> Response:
+    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": message}
+    content = json.dumps({**document, "error": {"message": message}})
+    return Response(content, status, headers, "application/problem+json")
 
 
-def answer(logits: np.ndarray, given: dict[str, Any]) -> dict[str, Any]:
-    if SETTINGS["problem"] == "regression":
-        return {"score": rounded(logits[0])} if len(LABELS) == 1 else {"scores": by_label(logits)}
-    logits = logits / CALIBRATION.get("temperature", 1)
-    thresholds = thresholds_for(given.get(CALIBRATION.get("group", "")))
-    if SETTINGS["problem"] == "multi_label_classification":
-        scores = 1 / (1 + np.exp(-logits))
-        flags = [score >= thresholds[label] if label in thresholds else score > 0.5 for label, score in zip(LABELS, scores)]
-        return {"labels": [label for label, flag in zip(LABELS, flags) if flag], "scores": by_label(scores)}
-    shifted = logits - logits.max()
-    scores = np.exp(shifted - math.log(np.exp(shifted).sum()))
-    predicted = int(np.argmax(scores))
-    if thresholds:
-        positive = next(k for k, label in enumerate(LABELS) if label in thresholds)
-        predicted = positive if scores[positive] >= thresholds[LABELS[positive]] else 1 - positive
-    return {"label": LABELS[predicted], "scores": by_label(scores)}
+@app.exception_handler(Refused)
+async def refuse(_: Request, error: Refused) -> Response:
+    return problem(error.status, str(error), {"retry-after": "1"} if error.status == 503 else None)
 
 
-def thresholds_for(group: Any) -> dict[str, float]:
-    groups = CALIBRATION.get("group_thresholds") or {}
-    usual = CALIBRATION.get("thresholds") or {}
-    return usual if group is None else groups.get(as_stored(group), usual)
+@app.exception_handler(HTTPException)
+async def refuse_path(request: Request, error: HTTPException) -> Response:
+    messages = {404: "there is no such path; POST /predict predicts", 405: f"the method {request.method} is not allowed here"}
+    return problem(error.status_code, messages.get(error.status_code, str(error.detail)), error.headers)
 
 
-def as_stored(group: Any) -> str:
-    """A number or a boolean as the data write it: 1.0 is 1, and True is true."""
-    value = json.dumps(group) if isinstance(group, (bool, int, float)) else group
-    kind, text = CALIBRATION.get("group_type"), value.strip()
-    if kind == "boolean":
-        return {"true": "true", "1": "true", "false": "false", "0": "false"}.get(text.lower(), value)
-    numeric = isinstance(group, float) or (kind == "number" and NUMBER.fullmatch(text))
-    number = float(text) if numeric else math.nan
-    return str(int(number)) if number.is_integer() and abs(number) < 2**53 else value
-
-
-def by_label(values: np.ndarray) -> dict[str, float]:
-    return {label: rounded(value) for label, value in zip(LABELS, values)}
-
-
-def rounded(value: float) -> float:
-    return float(f"{value:.8g}")
+@app.exception_handler(Exception)
+async def fail(_: Request, __: Exception) -> Response:
+    """The log has the reason, and the client does not."""
+    return problem(500, "the server failed to answer")

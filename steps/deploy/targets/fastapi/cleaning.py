@@ -13,6 +13,7 @@ ENTITIES, BREAKING, WINDOWS_1252 = MARKUP["entities"], set(MARKUP["breaking"]), 
 # White space of JavaScript, in which texts were cleaned for the training.
 SPACE = r"\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
 SPACES = regex.compile(f"[{SPACE}]+")
+EDGES = regex.compile(rf"\A[{SPACE}]+|[{SPACE}]+\Z")
 SPECIAL = regex.compile(rf"[^\p{{L}}\p{{M}}\p{{N}}{SPACE}]")
 INVISIBLE = regex.compile(r"(?![\t\n\v\f\r\ufeff])[\p{Cc}\p{Cf}]")
 SURROGATE = regex.compile("[\ud800-\udfff]")
@@ -45,6 +46,10 @@ def clean(text: str, options: dict) -> str:
     if "numbers" in remove:
         text = replace_each(text, DIGIT, find_number)
     return SPACES.sub(" ", text).strip(" ") if options["whitespace"] == "collapse" else text
+
+
+def strip(text: str) -> str:
+    return EDGES.sub("", text)
 
 
 def replace_each(text: str, sign: regex.Pattern, find: Find) -> str:
