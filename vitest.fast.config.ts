@@ -25,7 +25,7 @@ export default defineConfig({
       // Kills.
       'test/cache/{archive,crash,lease,turns}.test.ts',
       // Trains.
-      'test/steps/ml/models/{families,generating,lora,nn}.test.ts',
+      'test/steps/ml/models/{families,generating,generating-onnx,lora,nn}.test.ts',
       // The command, or a server, many times.
       'test/engine/pipeline/{large,pipeline-cache,user-steps}.test.ts',
       'test/engine/report/screens.test.ts',

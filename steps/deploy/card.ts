@@ -5,7 +5,7 @@ import type { Preprocessing } from '../ml/data/preprocessing.ts';
 import type { DataSources } from '../ml/data/table.ts';
 import type { IntervalEnds } from '../ml/metrics/intervals.ts';
 import type { ModelCalibration } from '../ml/models/calibration.ts';
-import { aModel, isGenerating } from '../ml/models/config.ts';
+import { aModel } from '../ml/models/config.ts';
 import type { Model } from '../ml/models/model-folder.ts';
 import type { Encoding } from '../ml/models/token-dataset.ts';
 import type { Side } from '../ml/models/tokenizer.ts';
@@ -35,6 +35,8 @@ export interface ModelCard {
   calibration?: ModelCalibration | undefined;
   metrics?: Metrics | undefined;
   quantization?: QuantizationReport | undefined;
+  /** Whether the bundle has ONNX files: only a model of more than 2 GB has none. */
+  onnx: boolean;
 }
 
 /** The report of evaluate. */
@@ -55,7 +57,7 @@ export interface Metrics {
 }
 
 export function modelCard(card: ModelCard): string {
-  const { name, model, training, sources, preprocessing, truncationSide, mask, calibration, metrics, quantization } = card;
+  const { name, model, training, sources, preprocessing, truncationSide, mask, calibration, metrics, quantization, onnx } = card;
   const encoding: Partial<Encoding> = encodingOf(training);
   const fields = Object.keys(encoding.fields ?? Object.fromEntries(taskKind(model.task).fields.map(({ name }) => [name, name])));
   const cleaning = fields.map((field) => ({ field, steps: cleaningOf(field, { task: model.task, encoding, preprocessing }) }));
@@ -67,12 +69,12 @@ export function modelCard(card: ModelCard): string {
     '## Results',
     ...results(metrics),
     ...(calibration ? aboutCalibration(model, calibration) : []),
-    ...(quantization ? aboutQuantization(quantization, { evaluated: metrics !== undefined, onnx: !isGenerating(model.task) }) : []),
+    ...(quantization ? aboutQuantization(quantization, { evaluated: metrics !== undefined }) : []),
     '## Preprocessing',
     ...whatIsDone(cleaning),
     ...whatIsRead(model, encoding, truncationSide),
     '## Use',
-    ...use(model, { cleaned, mask, calibration, quantize: quantization?.quantize, ...encoding }),
+    ...use(model, { cleaned, mask, calibration, quantize: quantization?.quantize, onnx, ...encoding }),
     '## Training data',
     ...trainingData(sources),
     '## Training',
@@ -81,7 +83,7 @@ export function modelCard(card: ModelCard): string {
   return `${parts.join('\n\n')}\n`;
 }
 
-function frontMatter({ name, license, model, sources, metrics }: ModelCard): string {
+function frontMatter({ name, license, model, sources, metrics, onnx }: ModelCard): string {
   const datasets = hubDatasets(sources);
   const { hubTask } = taskKind(model.task).card;
   const front = {
@@ -91,8 +93,8 @@ function frontMatter({ name, license, model, sources, metrics }: ModelCard): str
     tags: [
       hubTask,
       model.family.type,
-      ...(isGenerating(model.task) ? [] : ['onnx']),
-      ...(runsInTransformersJs(model) ? ['transformers.js'] : []),
+      ...(onnx ? ['onnx'] : []),
+      ...(onnx && runsInTransformersJs(model) ? ['transformers.js'] : []),
       'tunesmith',
     ],
     ...(datasets.length > 0 && { datasets }),
@@ -112,7 +114,6 @@ function hubDatasets(sources: DataSources | undefined): string[] {
 
 /** Whether transformers.js 4 has a class for the model. It reads the ONNX file, but supports only classes that it knows. */
 function runsInTransformersJs({ task, family }: Model): boolean {
-  if (isGenerating(task)) return false; // there is no ONNX file
   return !UNKNOWN_TO_TRANSFORMERS_JS.includes(`${family.type} for ${task}`);
 }
 
@@ -222,11 +223,12 @@ interface Usage extends Partial<Encoding> {
   mask: string | undefined;
   calibration: ModelCalibration | undefined;
   quantize: Quantization | undefined;
+  onnx: boolean;
 }
 
 function use(model: Model, usage: Usage): string[] {
   const { card } = taskKind(model.task);
-  if (!card.example) return useOfGenerator(card, usage);
+  if (!card.example) return useOfGenerator(model, card, usage);
   const { cleaned, mask = '[MASK]', pairs, calibration } = usage;
   const { input, answer } = { ...card.example(model, mask), ...(pairs && { input: { text: 'a text', text_pair: 'another text' } }) };
   const group = calibration?.group;
@@ -240,7 +242,9 @@ function use(model: Model, usage: Usage): string[] {
     ),
     ...(cleaned ? [PREPROCESS_FIRST] : []),
     calibration ? useCalibrated(model, calibration, input, card.pythonArguments?.(usage) ?? '') : useInPython(card, input, usage),
-    ...(runsInTransformersJs(model) ? [...(calibration ? [UNCALIBRATED] : []), useInTransformersJs(model, card, input, usage)] : []),
+    ...(usage.onnx && runsInTransformersJs(model)
+      ? [...(calibration ? [UNCALIBRATED] : []), useInTransformersJs(model, card, input, usage)]
+      : []),
   ];
 }
 
@@ -269,7 +273,7 @@ function useInTransformersJs(
   input: InputAndAnswer['input'],
   { pairs, quantize }: Usage,
 ): string {
-  const dtype = quantize ? TRANSFORMERS_JS_DTYPE[quantize] : 'fp32';
+  const dtype = dtypeOf({ quantize });
   const [text, pair] = pairs ? ['a text', "text_pair: 'another text', "] : [input, ''];
   // The pipeline of transformers.js takes only one text, and converts the output of a regression to a probability.
   return pairs || model.problem === 'regression'
@@ -279,7 +283,7 @@ function useInTransformersJs(
       )
     : fenced(
         'js',
-        `import { pipeline } from '@huggingface/transformers';\n\nconst model = await pipeline('${hubTask}', 'path/of/this/folder', { dtype: '${dtype}' });\nawait model(${
+        `${pipelineOf(hubTask, { quantize })}\nawait model(${
           typeof input === 'string'
             ? `'${input}'`
             : Object.values(input)
@@ -289,7 +293,12 @@ function useInTransformersJs(
       );
 }
 
-function useOfGenerator({ loader, pythonArguments }: TaskCard, usage: Usage): string[] {
+const pipelineOf = (hubTask: string, quantized: Pick<Usage, 'quantize'>): string =>
+  `import { pipeline } from '@huggingface/transformers';\n\nconst model = await pipeline('${hubTask}', 'path/of/this/folder', { dtype: '${dtypeOf(quantized)}' });`;
+
+const dtypeOf = ({ quantize }: Pick<Usage, 'quantize'>): string => (quantize ? TRANSFORMERS_JS_DTYPE[quantize] : 'fp32');
+
+function useOfGenerator(model: Model, { loader, pythonArguments, hubTask }: TaskCard, usage: Usage): string[] {
   const { cleaned, prefix = '', max_target_length } = usage;
   const body = { prompt: 'Once upon a time', max_new_tokens: max_target_length ?? 50 };
   const text = JSON.stringify(prefix + body.prompt);
@@ -305,6 +314,9 @@ function useOfGenerator({ loader, pythonArguments }: TaskCard, usage: Usage): st
       'python',
       `${loading(loader!)}\nids = model.generate(**tokenizer(${text}, return_tensors="pt"${pythonArguments?.(usage) ?? ''}), max_new_tokens=${body.max_new_tokens})\ntokenizer.decode(ids[0], skip_special_tokens=True)`,
     ),
+    ...(usage.onnx && runsInTransformersJs(model)
+      ? [fenced('js', `${pipelineOf(hubTask, usage)}\nawait model(${text}, { max_new_tokens: ${body.max_new_tokens} });`)]
+      : []),
   ];
 }
 

@@ -22,14 +22,8 @@ export async function checkOnnx(onnx: Uint8Array, model: Model, threads: number,
       );
       const expected = await inference.run(inputs);
       const outputs = await session.run(feeds(inputs, session.inputNames));
-      for (const name of session.outputNames) {
-        const own = expected[name]!.data as Float32Array;
-        const exported = outputs[name]!.data as Float32Array;
-        const difference = norm(own.map((value, i) => value - exported[i]!)) / norm(own);
-        // Not `>`: NaN must count as a difference too.
-        if (!(difference <= tolerance))
-          throw new Error(`the ONNX export differs from the model: ${name} of ${lengths.length} rows differ by ${difference}`);
-      }
+      for (const name of session.outputNames)
+        compare(outputs[name]!.data as Float32Array, expected[name]!.data as Float32Array, `${name} of ${lengths.length} rows`, tolerance);
     }
   } finally {
     await inference.dispose();
@@ -37,11 +31,18 @@ export async function checkOnnx(onnx: Uint8Array, model: Model, threads: number,
   }
 }
 
+/** @throws Error if two outputs differ by more than `tolerance`, as a share of their norm */
+export function compare(exported: Float32Array, own: Float32Array, what: string, tolerance: number): void {
+  const difference = norm(own.map((value, i) => value - exported[i]!)) / norm(own);
+  // Not `>`: NaN must count as a difference too.
+  if (!(difference <= tolerance)) throw new Error(`the ONNX export differs from the model: ${what} differ by ${difference}`);
+}
+
 /** Float32 sums in another order differ by less; a wrong shape or axis differs by far more. */
-const TOLERANCE = 1e-4;
+export const TOLERANCE = 1e-4;
 
 /** Rows of random ids, padded to the longest. */
-function randomBatch(lengths: number[], vocabulary: number): HostTensors {
+export function randomBatch(lengths: number[], vocabulary: number): HostTensors {
   const width = Math.max(...lengths);
   const shape = [lengths.length, width];
   const uniform = random('check', ...lengths);
@@ -57,7 +58,7 @@ function randomBatch(lengths: number[], vocabulary: number): HostTensors {
   };
 }
 
-function feeds(inputs: HostTensors, names: readonly string[]): Record<string, ort.Tensor> {
+export function feeds(inputs: HostTensors, names: readonly string[]): Record<string, ort.Tensor> {
   return Object.fromEntries(
     names.map((name) => [name, new ort.Tensor('int64', BigInt64Array.from(inputs[name]!.data as Int32Array, BigInt), inputs[name]!.shape)]),
   );

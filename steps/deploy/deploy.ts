@@ -1,28 +1,27 @@
 /** Packs a trained model, and verifies that its ONNX export computes the same. */
 
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { StepError } from '../../engine/contract/step.ts';
 import { carryPreprocessing, readPreprocessing } from '../ml/data/preprocessing.ts';
 import { carrySources, readSources } from '../ml/data/table.ts';
 import { carryCalibration, readCalibration } from '../ml/models/calibration.ts';
 import { isGenerating } from '../ml/models/config.ts';
-import { modelOnnx } from '../ml/models/family.ts';
 import { type FloatType, sharedFloatType } from '../ml/models/float-types.ts';
 import { listed } from '../ml/models/json.ts';
 import { copyGenerationConfig, loadModel, saveModel } from '../ml/models/model-folder.ts';
 import { openWeights } from '../ml/models/safetensors.ts';
 import { copyTokenizer } from '../ml/models/tokenizer.ts';
-import { ONNX_FILES } from '../ml/runtime/quantization.ts';
+import { fitsOnnx } from '../ml/runtime/onnx/export.ts';
 import { openEncoder, readEncoding } from '../ml/tasks/encoder.ts';
 import { type Metrics, modelCard } from './card.ts';
-import { checkOnnx } from './check-onnx.ts';
+import { completeConfig, exportFiles, writeFiles } from './onnx-files.ts';
 import { type DeployContext, declareDtype, prepareQuantization, quantizeBundle } from './quantized.ts';
 import { bundleIn, writeTarget } from './targets/targets.ts';
 
 export async function deploy(context: DeployContext): Promise<void> {
-  const { options, inputs, outputs, threads, log } = context;
+  const { options, inputs, outputs, threads, log, warn } = context;
   const { quantize, target = 'bundle' } = options;
   const bundle = bundleIn(outputs.bundle!, target);
   const model = await loadModel(inputs.model);
@@ -52,20 +51,14 @@ export async function deploy(context: DeployContext): Promise<void> {
   const metrics = inputs.metrics === undefined ? undefined : await readMetrics(inputs.metrics);
   if (metrics) await writeJson(path.join(bundle, 'metrics.json'), metrics);
 
-  let onnx: Uint8Array | undefined;
+  const float32 = fitsOnnx(model.weights) ? await exportFiles(model, threads) : undefined;
+  if (!float32) warn(TOO_LARGE);
+  if (float32 && !quantize) await writeFiles(bundle, float32, 'fp32');
   if (isGenerating(model.task)) {
-    // Generating models run from their weights: an ONNX export has no KV cache and would read the whole text again
-    // for each token.
     await copyGenerationConfig(inputs.model, bundle);
-  } else {
-    onnx = modelOnnx(model);
-    await checkOnnx(onnx, model, threads);
-    if (!quantize) {
-      await mkdir(path.join(bundle, 'onnx'));
-      await writeFile(path.join(bundle, ONNX_FILES.fp32), onnx);
-    }
+    await completeConfig(bundle, model);
   }
-  const quantization = quantize && (await quantizeBundle(context, bundle, { model, quantize, float32: onnx, comparison }));
+  const quantization = quantize && (await quantizeBundle(context, bundle, { model, quantize, float32, comparison }));
 
   await writeFile(
     path.join(bundle, 'README.md'),
@@ -81,14 +74,18 @@ export async function deploy(context: DeployContext): Promise<void> {
       calibration,
       metrics,
       quantization,
+      onnx: float32 !== undefined,
     }),
   );
   await writeTarget(outputs.bundle!, target);
   const { size } = await stat(path.join(bundle, 'model.safetensors'));
   log(
-    `${name}: ${model.family.type} for ${model.task}${model.labels.length > 0 ? `, labels ${listed(model.labels)}` : ''}, ${(size / 1e6).toFixed(1)} MB${isGenerating(model.task) ? '' : '; the ONNX model agrees with it'}`,
+    `${name}: ${model.family.type} for ${model.task}${model.labels.length > 0 ? `, labels ${listed(model.labels)}` : ''}, ${(size / 1e6).toFixed(1)} MB${float32 ? '; the ONNX model agrees with it' : ''}`,
   );
 }
+
+const TOO_LARGE =
+  'the bundle has no ONNX model, because an ONNX file is limited to 2 GB: `generate`, `serve` and transformers use model.safetensors';
 
 /** A model that `reduce` stored in half precision stays so: its numbers are the same, and the file has half the size. */
 async function floatTypeOf(folder: string): Promise<FloatType> {

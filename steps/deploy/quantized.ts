@@ -1,6 +1,6 @@
 /** What `quantize` does: a smaller ONNX model in the bundle, and what it changes on the validation split. */
 
-import { mkdir, stat, writeFile } from 'node:fs/promises';
+import { stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type ContextOf, StepError } from '../../engine/contract/step.ts';
 import { openRuntime } from '../ml/device/open.ts';
@@ -8,18 +8,17 @@ import { positiveClass } from '../ml/metrics/text-classification.ts';
 import { whyUndefined } from '../ml/metrics/undefined-metrics.ts';
 import { type ModelCalibration, readCalibration } from '../ml/models/calibration.ts';
 import { isGenerating, oneLabel } from '../ml/models/config.ts';
-import { modelOnnx } from '../ml/models/family.ts';
 import { loadModel, type Model, readConfig, writeConfig } from '../ml/models/model-folder.ts';
 import { openSplit, readTokensInfo, type Split, type TokensInfo } from '../ml/models/token-dataset.ts';
 import { TOO_LARGE_FOR_FLOAT16 } from '../ml/runtime/half-precision.ts';
 import { openModelFile } from '../ml/runtime/onnx/model-file.ts';
-import { ONNX_FILES, type Quantization, TRANSFORMERS_JS_DTYPE } from '../ml/runtime/quantization.ts';
+import { type OnnxFiles, type Quantization, TRANSFORMERS_JS_DTYPE } from '../ml/runtime/quantization.ts';
 import type { Inference } from '../ml/runtime/runtime.ts';
 import { evaluateSplit } from '../ml/tasks/evaluation.ts';
 import { checkFit, intoModel } from '../ml/tasks/fit.ts';
 import { groupOfExamples } from '../ml/tasks/groups.ts';
 import { betterOf, mainMetric, taskMetrics } from '../ml/tasks/metrics.ts';
-import { checkOnnx } from './check-onnx.ts';
+import { bytesOf, exportFiles, writeFiles } from './onnx-files.ts';
 import type step from './step.ts';
 import { NOT_GENERATING } from './step.ts';
 
@@ -98,10 +97,7 @@ function refuseTooLarge({ weights }: Model): void {
 export async function quantizeBundle(
   context: DeployContext,
   bundle: string,
-  {
-    comparison,
-    ...made
-  }: { model: Model; quantize: Quantization; float32: Uint8Array | undefined; comparison: ValidationRows | undefined },
+  { comparison, ...made }: { model: Model; quantize: Quantization; float32: OnnxFiles | undefined; comparison: ValidationRows | undefined },
 ): Promise<QuantizationReport> {
   const { log, warn } = context;
   const { model, quantize } = made;
@@ -117,21 +113,26 @@ export const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)}
 
 async function writeQuantized(
   bundle: string,
-  { model, quantize, float32, threads }: { model: Model; quantize: Quantization; float32: Uint8Array | undefined; threads: number },
+  { model, quantize, float32, threads }: { model: Model; quantize: Quantization; float32: OnnxFiles | undefined; threads: number },
 ): Promise<QuantizationReport> {
   if (!float32) {
     const { size } = await stat(path.join(bundle, 'model.safetensors'));
     const float32_bytes = 4 * Object.values(model.weights).reduce((sum, { data }) => sum + data.length, 0);
     return { quantize, file: 'model.safetensors', bytes: size, float32_bytes };
   }
-  const onnx = modelOnnx(model, quantize);
   // The weights in the bundle are the rounded ones for fp16. With int8, inputs are rounded, too: only the split shows by how much.
-  if (quantize === 'fp16') await checkOnnx(onnx, await loadModel(bundle), threads);
-  else await checkOnnx(onnx, model, threads, Number.POSITIVE_INFINITY);
-  const file = ONNX_FILES[quantize];
-  await mkdir(path.join(bundle, path.dirname(file)), { recursive: true });
-  await writeFile(path.join(bundle, file), onnx);
-  return { quantize, file, bytes: onnx.byteLength, float32_bytes: float32.byteLength };
+  const files = await exportFiles(model, threads, {
+    quantize,
+    ...(quantize === 'fp16' ? { reference: await loadModel(bundle) } : { tolerance: Number.POSITIVE_INFINITY }),
+  });
+  const [file, ...more] = await writeFiles(bundle, files, quantize);
+  return {
+    quantize,
+    file: file!,
+    ...(more.length > 0 && { files: [file!, ...more] }),
+    bytes: bytesOf(files),
+    float32_bytes: bytesOf(float32),
+  };
 }
 
 /** Sets the `dtype` that transformers.js uses by default. It would look for onnx/model.onnx. */

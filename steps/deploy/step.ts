@@ -24,9 +24,8 @@ export const NOT_GENERATING = {
 
 export default declareStep({
   name: 'deploy',
-  version: 5,
-  description:
-    'Packs a trained model for inference: weights, tokenizer, preprocessing, a model card and, unless the model generates text, an ONNX model.',
+  version: 6,
+  description: 'Packs a trained model for inference: weights, tokenizer, preprocessing, a model card and an ONNX model.',
   options: {
     target: {
       type: 'string',

@@ -22,7 +22,7 @@ import { modelOnnx } from '../ml/models/family.ts';
 import { loadModel, type Model } from '../ml/models/model-folder.ts';
 import { openSplit, readTokensInfo, type Split, type TokensInfo } from '../ml/models/token-dataset.ts';
 import { openModelFile } from '../ml/runtime/onnx/model-file.ts';
-import { ONNX_FILES } from '../ml/runtime/quantization.ts';
+import { onnxPath } from '../ml/runtime/quantization.ts';
 import type { Inference, Runtime } from '../ml/runtime/runtime.ts';
 import { cleaningOf, readEncoding } from '../ml/tasks/encoder.ts';
 import { evaluateSplit } from '../ml/tasks/evaluation.ts';
@@ -199,7 +199,7 @@ async function measured(context: Context, subject: Subject, runtime: Runtime, ge
 async function inferenceOf({ inputs, threads, log }: Context, { model }: Subject, runtime: Runtime): Promise<Inference> {
   if ((await quantizationOf(inputs.model)) !== 'int8') return runtime.inference(model.program, model.weights, model.axes);
   log('the int8 model answers, as in predict and serve');
-  const file = path.join(inputs.model, ONNX_FILES.int8);
+  const file = path.join(inputs.model, onnxPath('int8'));
   return openModelFile(existsSync(file) ? file : modelOnnx(model, 'int8'), threads);
 }
 

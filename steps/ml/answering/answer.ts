@@ -6,7 +6,7 @@ import { type Json, StepError } from '../../../engine/contract/step.ts';
 import { outputsOf } from '../models/config.ts';
 import { checkVocabulary, type Sequence } from '../models/tokenizer.ts';
 import * as ort from '../runtime/onnx/library.ts';
-import { ONNX_FILES } from '../runtime/quantization.ts';
+import { onnxPath } from '../runtime/quantization.ts';
 import { type EncodedInput, openEncoder } from '../tasks/encoder.ts';
 import { taskKind } from '../tasks/registry.ts';
 import type { Answering, Input, Outputs } from '../tasks/task.ts';
@@ -118,7 +118,7 @@ async function openSession({ model, folder, labels, task, quantization }: Bundle
     const reason = (error as Error).message.split('\n', 1)[0];
     throw new StepError(
       `the ONNX model of ${folder} cannot be opened: ${reason}`,
-      `${ONNX_FILES[quantization ?? 'fp32']} may be truncated: copy or deploy the bundle again.`,
+      `${onnxPath(quantization ?? 'fp32')} may be truncated: copy or deploy the bundle again.`,
     );
   }
   const unknown = session.inputNames.find((name) => !knownInputs.includes(name));
@@ -164,7 +164,7 @@ async function runModel(
   const outputs = await session.run(feeds).catch((error: Error) => {
     throw new StepError(
       `the ONNX model of ${folder} cannot read a batch of ${sequences.length} × ${width} tokens: ${error.message.split('\n', 1)[0]}`,
-      `${ONNX_FILES[quantization ?? 'fp32']}, config.json and tokenizer.json must belong to one model: deploy the bundle again.`,
+      `${onnxPath(quantization ?? 'fp32')}, config.json and tokenizer.json must belong to one model: deploy the bundle again.`,
     );
   });
   return Object.fromEntries(Object.entries(outputs).map(([name, { data, dims }]) => [name, { data: data as Float32Array, shape: dims }]));

@@ -9,7 +9,7 @@ import { type ConfigFile, isGenerating, labelsOf, type ProblemType, problemOf, t
 import { isPointer, unresolvedPointer } from '../models/pointer.ts';
 import type { Encoding } from '../models/token-dataset.ts';
 import { tokenizerJson } from '../models/tokenizer-json.ts';
-import { ONNX_FILES, QUANTIZATIONS, type Quantization } from '../runtime/quantization.ts';
+import { onnxPath, QUANTIZATIONS, type Quantization } from '../runtime/quantization.ts';
 import { readEncoding } from '../tasks/encoder.ts';
 import { taskKind } from '../tasks/registry.ts';
 import type { Field, TaskKind } from '../tasks/task.ts';
@@ -70,7 +70,7 @@ export async function openBundle(given: string): Promise<Bundle> {
   const calibration = await readCalibration(folder, { task, problem, labels });
   const quantization = isGenerating(task) ? undefined : await quantizationOf(folder);
   const file = servedFile(folder);
-  const model = isGenerating(task) ? '' : file ? path.join(folder, ONNX_FILES[file]) : await exportModel(folder, quantization);
+  const model = isGenerating(task) ? '' : file ? path.join(folder, onnxPath(file)) : await exportModel(folder, quantization);
   return {
     folder,
     name: typeof training?.name === 'string' ? training.name : path.basename(folder),
@@ -96,8 +96,8 @@ function bundleIn(folder: string): string {
 }
 
 /** Which ONNX model of the folder answers; undefined if it has none. A bundle has one of them. */
-const servedFile = (folder: string): keyof typeof ONNX_FILES | undefined =>
-  (['fp32', 'int8', 'fp16'] as const).find((type) => existsSync(path.join(folder, ONNX_FILES[type])));
+const servedFile = (folder: string): Quantization | 'fp32' | undefined =>
+  (['fp32', 'int8', 'fp16'] as const).find((type) => existsSync(path.join(folder, onnxPath(type))));
 
 /** Without an ONNX model, as in a folder from a hub, quantization.json says how the model was deployed. */
 export async function quantizationOf(folder: string): Promise<Quantization | undefined> {

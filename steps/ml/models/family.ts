@@ -136,14 +136,15 @@ export interface GeneratingHead<C extends Config = any> extends HeadWeights<C> {
  * Predicts token after token, with a KV cache that the caller holds: `slots`, of which any number are filled and, for
  * a family with position ids, in any order. Both programs work for any B, T, slots and S.
  */
-interface DecoderDefinition<C extends Config = any> {
+export interface DecoderDefinition<C extends Config = any> {
+  /** The fields of config.json with the sizes of the cache. transformers.js has no defaults for them. */
+  fields: string[];
   /** The sizes of the cache: keys and values of each layer, [B, heads, slots, width] each. */
   cache(config: C): { layers: number; heads: number; width: number };
-  /**
-   * For encoder-decoders, run once per input. `input_ids`, `attention_mask` int32 [B, S] → `cross_key.N`,
-   * `cross_value.N` [B, heads, S, width] of each layer N.
-   */
-  encode?(config: C, weights: Weights, inputs: Tensors): Tensors;
+  /** For encoder-decoders, run once per input. `input_ids`, `attention_mask` int32 [B, S] → the encoder's states [B, S, H]. */
+  encode?(config: C, weights: Weights, inputs: Tensors): tf.Tensor;
+  /** For encoder-decoders: such states → what the decoder attends to, `cross_key.N`, `cross_value.N` [B, heads, S, width] of each layer N. */
+  cross?(config: C, weights: Weights, states: tf.Tensor): Tensors;
   /**
    * The next T tokens of each row:
    *  input_ids       int32 [B, T]
@@ -151,12 +152,12 @@ interface DecoderDefinition<C extends Config = any> {
    *  position_ids    int32 [B, T], the position of each token, counted from 0 without padding
    *  past_mask       int32 [B, slots], 1 for filled slots
    *  past_key.N, past_value.N         [B, heads, slots, width]; they and past_mask are omitted while the cache is empty
-   *  cross_key.N, cross_value.N, encoder_attention_mask  from `encode`; for encoder-decoders
-   * → `logits` [B, vocabulary] at the last token of each row that is not padding, and `key.N`, `value.N` [B, heads,
-   * T, width], which the caller stores in free slots. If the family has no position_ids (T5), the slot of a token is
+   *  cross_key.N, cross_value.N, encoder_attention_mask  from `cross`; for encoder-decoders
+   * → `logits` [B, vocabulary] at the last token of each row that is not padding or, with `every`, [B, T, vocabulary]; and `key.N`,
+   * `value.N` [B, heads, T, width], which the caller stores in free slots. If the family has no position_ids (T5), the slot of a token is
    * its position.
    */
-  decode(config: C, weights: Weights, inputs: Tensors): Tensors;
+  decode(config: C, weights: Weights, inputs: Tensors, every?: boolean): Tensors;
 }
 
 /**
@@ -269,7 +270,7 @@ interface Decoding {
 export function decodingOf<C extends Config>({ family, config }: { family: Family<C>; config: C }): Decoding | undefined {
   const { decoder } = family;
   if (!decoder) return undefined;
-  const { encode } = decoder;
+  const { encode, cross } = decoder;
   const cache = decoder.cache(config);
   const { heads, layers, width } = cache;
   const tokens = ['batch', 'tokens'];
@@ -289,7 +290,10 @@ export function decodingOf<C extends Config>({ family, config }: { family: Famil
   return {
     cache,
     ...(encode && {
-      encode: { program: (weights, inputs) => encode(config, weights, inputs), axes: { input_ids: source, attention_mask: source } },
+      encode: {
+        program: (weights, inputs) => cross!(config, weights, encode(config, weights, inputs)),
+        axes: { input_ids: source, attention_mask: source },
+      },
     }),
     decode: { program: (weights, inputs) => decoder.decode(config, weights, inputs), axes },
   };

@@ -65,9 +65,11 @@ export const gpt2: Family<Gpt2Config> = {
   },
 
   decoder: {
+    fields: ['n_layer', 'n_head', 'n_embd'],
+
     cache: ({ n_layer, n_head, n_embd }) => ({ layers: n_layer, heads: n_head, width: n_embd / n_head }),
 
-    decode(config, weights, inputs) {
+    decode(config, weights, inputs, every = false) {
       const { input_ids, attention_mask, position_ids, past_mask } = inputs;
       const mask = nn.causalMask(attention_mask!); // [B, 1, T, T]
       const pastMask = past_mask && nn.additiveMask(past_mask); // [B, 1, 1, slots]
@@ -80,8 +82,8 @@ export const gpt2: Family<Gpt2Config> = {
         const past = { key: inputs[`past_key.${layer}`]!, value: inputs[`past_value.${layer}`]!, mask: pastMask };
         return attendWithPast(q, key, value, past, { mask, scale });
       });
-      const last = lastToken(hidden, attention_mask!); // [B, H]
-      return { logits: linear(last, vocabulary(config, weights)), ...outputs };
+      const predicting = every ? hidden : lastToken(hidden, attention_mask!); // [B, T, H] or [B, H]
+      return { logits: linear(predicting, vocabulary(config, weights)), ...outputs };
     },
   },
 };

@@ -57,11 +57,14 @@ export const t5: Family<T5Config> = {
   },
 
   decoder: {
+    fields: ['is_encoder_decoder', 'num_layers', 'num_decoder_layers', 'num_heads', 'd_kv'],
+
     cache: ({ num_decoder_layers, num_heads, d_kv }) => ({ layers: num_decoder_layers, heads: num_heads, width: d_kv }),
 
-    encode(config, weights, inputs) {
+    encode: (config, weights, inputs) => encode({ config, weights, dropout: none }, inputs), // [B, S, H]
+
+    cross(config, weights, encoded) {
       const pass = { config, weights, dropout: none };
-      const encoded = encode(pass, inputs); // [B, S, H]
       const outputs: Record<string, tf.Tensor> = {};
       for (let layer = 0; layer < config.num_decoder_layers; layer++) {
         const name = `decoder.block.${layer}.layer.1.EncDecAttention`;
@@ -71,7 +74,7 @@ export const t5: Family<T5Config> = {
       return outputs;
     },
 
-    decode(config, weights, inputs) {
+    decode(config, weights, inputs, every = false) {
       const pass = { config, weights, dropout: none };
       const { input_ids, attention_mask, position_ids, past_mask, encoder_attention_mask } = inputs;
       const index = tf.range(0, input_ids!.shape[1]!, 1, 'int32');
@@ -91,8 +94,8 @@ export const t5: Family<T5Config> = {
         },
         cross: (q, layer) => attend(q, inputs[`cross_key.${layer}`]!, inputs[`cross_value.${layer}`]!, { mask: sourceMask, ...PLAIN }),
       });
-      const last = lastToken(decoded, attention_mask!); // [B, H]
-      return { logits: linear(predicting(pass, last), vocabulary(pass)), ...outputs };
+      const states = every ? decoded : lastToken(decoded, attention_mask!); // [B, T, H] or [B, H]
+      return { logits: linear(predicting(pass, states), vocabulary(pass)), ...outputs };
     },
   },
 };
@@ -109,6 +112,7 @@ function configure(file: ConfigFile) {
   const pad_token_id = read.index('pad_token_id', 0);
   const config = {
     model_type: 't5',
+    is_encoder_decoder: true,
     vocab_size: read.count('vocab_size', 32128),
     d_model: read.count('d_model', 512),
     d_kv: read.count('d_kv', 64),

@@ -59,26 +59,50 @@ export function shapeOfInputs(inputs: HostTensors, axes: Axes): string {
 
 /** A free axis, with its size in the graph and in its twin. */
 export interface FreeAxis {
+  /** If the length is the sum or the difference of two other axes: `past + sequence`. */
   name: string;
   size: number;
   twinSize: number;
 }
 
-/** Traces with chosen sizes of the free axes. @throws Error if the program computes with sizes in another way than by products */
-export function traceTwins<T extends { graph: Graph }>(inputs: Specs, axes: Axes, trace: (inputs: Specs) => T) {
-  const names = [...new Set(Object.keys(inputs).flatMap((input) => axes[input] ?? []))].filter((axis) => typeof axis === 'string');
-  const sized = (sizes: number[]): Specs =>
+/** The two axes whose sum or difference an axis is, and the sign. */
+export function partsOf(axis: string): { first: string; sign: string; second: string } | undefined {
+  const [, first, sign, second] = /^(\w+) ([+-]) (\w+)$/.exec(axis) ?? [];
+  return first && sign && second ? { first, sign, second } : undefined;
+}
+
+/**
+ * Traces with chosen sizes of the free axes. `derived`: sums and differences of axes with which the program computes, beside those
+ * that are axes of inputs. @throws Error if the program computes with sizes in another way than by products
+ */
+export function traceTwins<T extends { graph: Graph }>(
+  inputs: Specs,
+  axes: Axes,
+  trace: (inputs: Specs) => T,
+  derived: readonly string[] = [],
+) {
+  const given = Object.keys(inputs).flatMap((input) => axes[input] ?? []);
+  const names = [...new Set([...given, ...derived])].filter((axis) => typeof axis === 'string');
+  const plain = names.filter((name) => !partsOf(name));
+  const sizeOf = (name: string, probes: number[]): number => {
+    const parts = partsOf(name);
+    if (!parts) return probes[plain.indexOf(name)]!;
+    const [first, second] = [sizeOf(parts.first, probes), sizeOf(parts.second, probes)];
+    return parts.sign === '+' ? first + second : first - second;
+  };
+  const sized = (probes: number[]): Specs =>
     Object.fromEntries(
       Object.entries(inputs).map(([input, { dtype, shape }]) => {
-        const own = (axes[input] ?? shape).map((axis) => (typeof axis === 'string' ? sizes[names.indexOf(axis)]! : axis));
+        const own = (axes[input] ?? shape).map((axis) => (typeof axis === 'string' ? sizeOf(axis, probes) : axis));
         return [input, { dtype, shape: own }];
       }),
     );
-  for (const [sizes, twinSizes] of PROBES) {
-    const [traced, twin] = [trace(sized(sizes)), trace(sized(twinSizes))];
+  for (const [probes, twinProbes] of PROBES) {
+    const free = names.map((name) => ({ name, size: sizeOf(name, probes), twinSize: sizeOf(name, twinProbes) }));
+    if (free.some(({ size, twinSize }) => size === twinSize || size < 2 || twinSize < 2)) continue;
+    const [traced, twin] = [trace(sized(probes)), trace(sized(twinProbes))];
     // Otherwise a size of the program happens to equal a probe.
-    if (areTwins(traced.graph, twin.graph))
-      return { traced, twin, axes: names.map((name, i) => ({ name, size: sizes[i]!, twinSize: twinSizes[i]! })) };
+    if (areTwins(traced.graph, twin.graph)) return { traced, twin, axes: free };
   }
   throw new Error(
     `The program computes with the sizes of its inputs (${names.join(', ')}) in a way that a graph with free axes cannot express.`,
@@ -88,16 +112,16 @@ export function traceTwins<T extends { graph: Graph }>(inputs: Specs, axes: Axes
 /** Sizes of the free axes in the two traces. They are small, because a model may have few positions. */
 const PROBES: [number[], number[]][] = [
   [
-    [17, 11, 7, 23],
-    [19, 13, 5, 29],
+    [17, 11, 7, 23, 3],
+    [19, 13, 5, 29, 2],
   ],
   [
-    [23, 7, 13, 19],
-    [29, 5, 11, 31],
+    [23, 7, 13, 19, 3],
+    [29, 5, 11, 31, 2],
   ],
   [
-    [31, 3, 11, 13],
-    [37, 2, 7, 17],
+    [31, 3, 13, 23, 5],
+    [37, 2, 11, 29, 7],
   ],
 ];
 

@@ -5,12 +5,15 @@ export const QUANTIZATIONS = ['int8', 'fp16'] as const;
 
 export type Quantization = (typeof QUANTIZATIONS)[number];
 
-/** The file in a bundle. */
-export const ONNX_FILES: Record<Quantization | 'fp32', string> = {
-  fp32: 'onnx/model.onnx',
-  int8: 'onnx/model_quantized.onnx',
-  fp16: 'onnx/model_fp16.onnx',
-};
+/** The ONNX files of a model: an encoder-decoder has two, every other model has `model`. */
+export type OnnxFile = 'model' | 'encoder_model' | 'decoder_model_merged';
+
+export type OnnxFiles = Partial<Record<OnnxFile, Uint8Array>>;
+
+const SUFFIXES: Record<Quantization | 'fp32', string> = { fp32: '', int8: '_quantized', fp16: '_fp16' };
+
+/** The path in a bundle. */
+export const onnxPath = (type: Quantization | 'fp32', file: OnnxFile = 'model'): string => `onnx/${file}${SUFFIXES[type]}.onnx`;
 
 /** The names of transformers.js, for its option `dtype`. */
 export const TRANSFORMERS_JS_DTYPE: Record<Quantization, string> = { int8: 'q8', fp16: 'fp16' };

@@ -5,7 +5,17 @@ import { type ModelCard, modelCard } from '../../../steps/deploy/card.ts';
 
 function card(model: object, training: ModelCard['training'] = {}, sources?: ModelCard['sources'], metrics?: ModelCard['metrics']): string {
   const made = { labels: ['a', 'b'], problem: 'single_label_classification', ...model } as ModelCard['model'];
-  return modelCard({ name: 'x', model: made, training, sources, metrics, preprocessing: [], truncationSide: 'right', mask: '[MASK]' });
+  return modelCard({
+    name: 'x',
+    model: made,
+    training,
+    sources,
+    metrics,
+    preprocessing: [],
+    truncationSide: 'right',
+    mask: '[MASK]',
+    onnx: true,
+  });
 }
 
 // The classes that transformers.js 4.3 knows (MODEL_FOR_…_MAPPING_NAMES in its registry).
@@ -25,8 +35,8 @@ test.each([
   ['modernbert', 'masked-lm', true],
   ['modernbert', 'question-answering', false],
   ['gpt2', 'text-classification', false],
-  ['gpt2', 'causal-lm', false],
-  ['t5', 'seq2seq', false],
+  ['gpt2', 'causal-lm', true],
+  ['t5', 'seq2seq', true],
 ])('%s for %s: transformers.js is offered: %s', (type, task, offered) => {
   const text = card({ task, family: { type } });
   expect([text.includes('@huggingface/transformers'), text.includes('- transformers.js')]).toEqual([offered, offered]);

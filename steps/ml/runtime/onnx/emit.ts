@@ -6,7 +6,7 @@
  * between the two depends on free axes, and the model computes it from the shapes of its inputs.
  */
 
-import { type FreeAxis, productOf } from '../dynamic-axes.ts';
+import { type FreeAxis, partsOf, productOf } from '../dynamic-axes.ts';
 import { type Attributes, type DType, filling, type Graph, isNode, type Node, sameShape, sizeOf, type Value } from '../graph.ts';
 import { elementType, type OnnxAttribute, type OnnxElementType, type OnnxNode, type OnnxTensor, writeOnnxModel } from '../protobuf.ts';
 import type { Quantization } from '../quantization.ts';
@@ -56,12 +56,16 @@ class Emitter {
   /** The twin of the node that is being emitted, and those of its inputs. */
   #twin!: Node;
   readonly #twins = new Map<Value, Value>();
+  /** Attributes of Reshape: a size of 0 means 0 where axes may be empty, such as those of a cache; by default it copies the input's size. */
+  readonly #literal: Record<string, OnnxAttribute>;
   #count = 0;
 
   constructor(
     private readonly graph: Graph,
     private readonly options: EmitOptions,
-  ) {}
+  ) {
+    this.#literal = options.free?.axes.some(({ name }) => partsOf(name)) ? { allowzero: 1 } : {};
+  }
 
   model(): Uint8Array {
     const { nodes, inputs, outputs } = this.graph;
@@ -212,7 +216,7 @@ class Emitter {
       const scattered = this.#node('ScatterElements', [zeros[0]!, spread[0]!, rows], { axis: 0, reduction: 'add' });
       sums = this.#node('Slice', [scattered[0]!, this.#ints([0]), this.#ints([segments])]);
     }
-    return this.#node('Reshape', [sums[0]!, this.#vector(shape, twin.shape)], {}, this.#outputs(node));
+    return this.#node('Reshape', [sums[0]!, this.#vector(shape, twin.shape)], this.#literal, this.#outputs(node));
   }
 
   /** Ids below 0 become `depth`, which is out of range: in ONNX −1 is the last one. */
@@ -228,7 +232,7 @@ class Emitter {
   }
 
   #reshape(name: string, shape: number[], twin = shape): string {
-    return this.#node('Reshape', [name, this.#vector(shape, twin)])[0]!;
+    return this.#node('Reshape', [name, this.#vector(shape, twin)], this.#literal)[0]!;
   }
 
   #node(op: string, inputs: string[], attributes: Record<string, OnnxAttribute> = {}, outputs = this.#fresh(1), domain = ''): string[] {
@@ -304,10 +308,19 @@ class Emitter {
     const { factor, powers } = productOf(size, twin, axes);
     let name = this.#ints([factor]);
     for (const [i, axis] of axes.entries()) {
-      for (let power = 0; power < powers[i]!; power++) name = this.#node('Mul', [name, this.#lengths.get(axis.name)!])[0]!;
+      for (let power = 0; power < powers[i]!; power++) name = this.#node('Mul', [name, this.#axisLength(axis.name)])[0]!;
     }
     this.#products.set(key, name);
     return name;
+  }
+
+  #axisLength(axis: string): string {
+    const parts = partsOf(axis);
+    if (!this.#lengths.has(axis) && parts) {
+      const lengths = [this.#axisLength(parts.first), this.#axisLength(parts.second)];
+      this.#lengths.set(axis, this.#node(parts.sign === '+' ? 'Add' : 'Sub', lengths)[0]!);
+    }
+    return this.#lengths.get(axis)!;
   }
 
   /** How each kernel that is not one ONNX op of the same inputs is written; each returns the names of the outputs. */
@@ -348,7 +361,7 @@ class Emitter {
       const range = emitter.#node('Range', [emitter.#scalar(a.start as number, 'int64'), end, emitter.#scalar(a.step as number, 'int64')]);
       return put('Cast', range, { to: elementType(output.dtype) });
     },
-    Reshape: (emitter, { node, inputs, put }) => put('Reshape', [...inputs(), emitter.#shape('shape', node)]),
+    Reshape: (emitter, { node, inputs, put }) => put('Reshape', [...inputs(), emitter.#shape('shape', node)], emitter.#literal),
     BroadcastTo: (emitter, { node, inputs, put }) => put('Expand', [...inputs(), emitter.#shape('shape', node)]),
     Transpose: (_, { a, inputs, put }) => put('Transpose', inputs(), { perm: a.perm as number[] }),
     Tile: (emitter, { node, inputs, put }) => put('Tile', [...inputs(), emitter.#shape('reps', node)]),
@@ -391,7 +404,7 @@ class Emitter {
         axes,
         emitter.#ints(strides),
       ]);
-      return put('Reshape', [sliced[0]!, emitter.#shape('shape', node)]);
+      return put('Reshape', [sliced[0]!, emitter.#shape('shape', node)], emitter.#literal);
     },
     PadV2: (emitter, { node, a, output, inputs, put }) => {
       const pads = ({ attributes }: Node) => [0, 1].flatMap((side) => (attributes.paddings as number[][]).map((pair) => pair[side]!));

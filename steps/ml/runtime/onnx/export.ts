@@ -4,12 +4,16 @@ import { traceTwins } from '../dynamic-axes.ts';
 import type { Graph, Value } from '../graph.ts';
 import type { Quantization } from '../quantization.ts';
 import type { Axes, HostTensors, Program } from '../runtime.ts';
-import { named, traceInference } from '../trace.ts';
+import { named, type Specs, traceInference } from '../trace.ts';
 import { emitOnnx } from './emit.ts';
 
 export interface ExportOptions {
-  /** Axes of each input, all of which are ids: a string names a free axis. Inputs that the program does not read are left out. */
+  /** The axes of each input: a string names a free axis. Inputs that the program does not read are left out. */
   inputs?: Axes;
+  /** The inputs that are float32; the others are ids. */
+  floats?: ReadonlySet<string>;
+  /** Sums and differences of axes with which the program computes, such as `past + sequence`, beside the axes of its inputs. */
+  derived?: readonly string[];
   /** Outputs to keep. */
   outputs?: readonly string[];
   /** Store the weights in fewer bits. */
@@ -19,18 +23,17 @@ export interface ExportOptions {
 export function exportOnnx(
   program: Program,
   weights: HostTensors,
-  { inputs = ENCODER_INPUTS, outputs = ['logits'], quantize }: ExportOptions = {},
+  { inputs = ENCODER_INPUTS, floats, derived, outputs = ['logits'], quantize }: ExportOptions = {},
 ): Uint8Array {
-  const bytes = Object.values(weights).reduce((sum, { data }) => sum + data.byteLength, 0);
-  if (bytes > LARGEST) {
-    throw new Error(
-      `The weights take ${(bytes / 2 ** 30).toFixed(1)} GB, but an ONNX file is limited to 2 GB. Leave the ONNX export out for this model.`,
-    );
-  }
+  if (!fitsOnnx(weights)) throw new Error('The weights take more than 2 GB, to which an ONNX file is limited.');
   const specs = Object.fromEntries(
-    Object.entries(inputs).map(([name, axes]) => [name, { dtype: 'int32' as const, shape: axes.map(() => 0) }]),
+    Object.entries(inputs).map(([name, axes]) => [
+      name,
+      { dtype: floats?.has(name) ? ('float32' as const) : ('int32' as const), shape: axes.map(() => 0) },
+    ]),
   );
-  const twins = traceTwins(specs, inputs, (sized) => ({ graph: traceInference(program, weights, sized, { free: true, outputs }) }));
+  const trace = (sized: Specs) => ({ graph: traceInference(program, weights, sized, { free: true, outputs }) });
+  const twins = traceTwins(specs, inputs, trace, derived);
   const { graph } = twins.traced;
   const initializers = new Map<Value, Float32Array>();
   for (const [name, { data }] of Object.entries(weights)) {
@@ -51,6 +54,10 @@ const ENCODER_INPUTS = {
   attention_mask: ['batch', 'sequence'],
   token_type_ids: ['batch', 'sequence'],
 };
+
+/** Whether an ONNX file can contain the weights. */
+export const fitsOnnx = (weights: HostTensors): boolean =>
+  Object.values(weights).reduce((sum, { data }) => sum + data.byteLength, 0) <= LARGEST;
 
 const LARGEST = 2 ** 31 - 2 ** 20;
 
