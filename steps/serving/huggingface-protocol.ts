@@ -1,11 +1,10 @@
 /** Hugging Face's inference payload, as @huggingface/inference and Inference Endpoints send it: {"inputs": …, "parameters": {…}}. */
 import type { Bundle } from '../ml/answering/bundle.ts';
 import { FUNCTIONS, PARAMETERS, type PipelineParameters, STRATEGIES, TOKENS_OF_MASK } from '../ml/answering/pipeline-answer.ts';
-import { checkOptions, type GenerationOptions, generationOptions } from '../ml/generation/options.ts';
 import { isGenerating } from '../ml/models/config.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
 import type { Input } from '../ml/tasks/task.ts';
-import { generationWithin } from './generation-limits.ts';
+import { GENERATION_PARAMETERS, type HuggingFacePayload, writeTexts } from './huggingface-generation.ts';
 import { jsonOf, kindOf, RequestRefusal } from './limits.ts';
 import { json, refusals } from './openapi.ts';
 import { PROBLEM, problemOf } from './problem.ts';
@@ -30,11 +29,6 @@ export const huggingface: Protocol = {
   },
 };
 
-interface Payload {
-  inputs: unknown;
-  parameters: Record<string, unknown>;
-}
-
 async function answer(model: ServedModel, request: ProtocolRequest): Promise<Response> {
   const { bundle } = model;
   const { name, task } = request.c.req.param() as { name?: string; task?: string };
@@ -46,9 +40,9 @@ async function answer(model: ServedModel, request: ProtocolRequest): Promise<Res
       404,
       `there is no pipeline ${JSON.stringify(task)} of this model; it has ${Object.keys(pipelines).join(', ')}`,
     );
-  const payload = payloadOf(request.body);
+  const payload = payloadOf(model, request.body);
   return isGenerating(bundle.task)
-    ? write(model, payload, request, pipelines[task ?? Object.keys(pipelines)[0]!]!)
+    ? writeTexts(model, payload, request, pipelines[task ?? Object.keys(pipelines)[0]!]!)
     : predict(model, payload, request);
 }
 
@@ -59,14 +53,19 @@ function pipelinesOf({ bundle: { task } }: ServedModel): Record<string, string> 
   return { [taskKind(task).card.hubTask]: 'generated_text' };
 }
 
-function payloadOf(body: Buffer): Payload {
+function payloadOf({ bundle: { task } }: ServedModel, body: Buffer): HuggingFacePayload {
   const value = jsonOf(body);
   if (kindOf(value) !== 'an object')
     throw new RequestRefusal(400, `the body must be an object such as {"inputs": "…"}, not ${kindOf(value)}`);
-  const { inputs, parameters = {}, options = {}, ...others } = value as Record<string, unknown>;
+  const { inputs, parameters = {}, options = {}, stream = false, ...others } = value as Record<string, unknown>;
   const [unknown] = Object.keys(others);
   if (unknown !== undefined)
-    throw new RequestRefusal(400, `unknown field ${JSON.stringify(unknown)}; the fields are "inputs", "parameters" and "options"`);
+    throw new RequestRefusal(
+      400,
+      `unknown field ${JSON.stringify(unknown)}; the fields are "inputs", "parameters", "options" and "stream"`,
+    );
+  if (typeof stream !== 'boolean') throw new RequestRefusal(400, `"stream" must be true or false, not ${kindOf(stream)}`);
+  if (stream && !isGenerating(task)) throw new RequestRefusal(400, `"stream" must be false: a model for ${task} writes no text`);
   if (inputs === undefined) throw new RequestRefusal(400, 'the field "inputs" is missing');
   for (const [name, given] of Object.entries({ parameters, options }))
     if (kindOf(given) !== 'an object') throw new RequestRefusal(400, `"${name}" must be an object, not ${kindOf(given)}`);
@@ -76,13 +75,14 @@ function payloadOf(body: Buffer): Payload {
     throw new RequestRefusal(400, `"options.${foreign}" is not supported; use_cache, wait_for_model and use_gpu are ignored`);
   return {
     inputs,
+    stream,
     parameters: Object.fromEntries(Object.entries(parameters as object).filter(([, given]) => given !== null && given !== undefined)),
   };
 }
 
 /* Models that predict. */
 
-async function predict(model: ServedModel, { inputs, parameters }: Payload, { c, ticket }: ProtocolRequest): Promise<Response> {
+async function predict(model: ServedModel, { inputs, parameters }: HuggingFacePayload, { c, ticket }: ProtocolRequest): Promise<Response> {
   const { fields, task } = model.bundle;
   const pipeline = parametersOf(model, parameters);
   const list = Array.isArray(inputs);
@@ -175,50 +175,9 @@ const mostTokens = 100;
 
 const shown = (value: unknown): string => (JSON.stringify(value) ?? 'missing').slice(0, 80);
 
-/* Models that write. */
-
-async function write(
-  model: ServedModel,
-  { inputs, parameters }: Payload,
-  { c, ticket }: ProtocolRequest,
-  field: string,
-): Promise<Response> {
-  const { bundle, limits } = model;
-  const list = Array.isArray(inputs);
-  const prompts = list ? inputs : [inputs];
-  const odd = prompts.findIndex((prompt) => typeof prompt !== 'string');
-  if (odd >= 0) throw new RequestRefusal(400, `${list ? `"inputs[${odd}]"` : '"inputs"'} must be a string, not ${kindOf(prompts[odd])}`);
-  if (prompts.length === 0) return c.json([]);
-  const { return_full_text = bundle.task === 'causal-lm', stop, stop_sequences = stop, ...others } = parameters;
-  if (typeof return_full_text !== 'boolean') throw new RequestRefusal(400, `"parameters.return_full_text" must be true or false`);
-  if (return_full_text && bundle.task === 'seq2seq')
-    throw new RequestRefusal(
-      400,
-      '"parameters.return_full_text" must not be true: this model writes another text, and does not continue the prompt',
-    );
-  const options = { ...others, ...(stop_sequences !== undefined && { stop_strings: stop_sequences }) } as GenerationOptions;
-  const unknown = Object.keys(options).find((name) => !Object.hasOwn(generationOptions, name));
-  if (unknown !== undefined)
-    throw new RequestRefusal(
-      400,
-      `"parameters.${unknown}" is not supported; the parameters are return_full_text, stop, ${Object.keys(generationOptions).join(', ')}`,
-    );
-  checkOptions(options as Record<string, unknown>, (name) => `"parameters.${name}"`);
-  const writing = generationWithin({ prompts: prompts as string[], stream: false, options }, limits, (i) =>
-    list ? `"inputs[${i}]"` : '"inputs"',
-  );
-  const texts = await model.generate(writing, { signal: c.req.raw.signal, ticket });
-  const each = texts.length / prompts.length;
-  const answers = prompts.map((prompt, p) =>
-    texts.slice(p * each, (p + 1) * each).map(({ text }) => ({ [field]: return_full_text ? `${prompt}${text}` : text })),
-  );
-  if (!list) return c.json(answers[0]!);
-  return c.json(bundle.task === 'causal-lm' ? answers : answers.flat());
-}
-
 function operation(model: ServedModel, path: string): object {
   const { task, fields } = model.bundle;
-  const known = isGenerating(task) ? ['return_full_text', 'stop', ...Object.keys(generationOptions)] : PARAMETERS[task]!;
+  const known = isGenerating(task) ? GENERATION_PARAMETERS : PARAMETERS[task]!;
   const names = [...path.matchAll(/:(\w+)/g)].map(([, name]) => ({ name, in: 'path', required: true, schema: { type: 'string' } }));
   return {
     operationId: `huggingface${path.replaceAll(/\W+(\w)/g, (_, letter) => letter.toUpperCase()).replaceAll('/', '')}`,
@@ -232,6 +191,7 @@ function operation(model: ServedModel, path: string): object {
         properties: {
           inputs: { description: `A text, an object with ${fields.map(({ name }) => name).join(', ')}, or a list of these.` },
           parameters: { type: 'object', additionalProperties: false, properties: Object.fromEntries(known.map((name) => [name, {}])) },
+          ...(isGenerating(task) && { stream: { type: 'boolean', description: 'Answer with server-sent events.' } }),
           options: { type: 'object', description: 'use_cache, wait_for_model and use_gpu are ignored.' },
         },
       }),

@@ -148,7 +148,7 @@ export function recorded(model: ServedModel, recorder: RequestRecorder): ServedM
       const { prompts } = request;
       const each = texts.length / prompts.length;
       recorder.add(
-        texts.map((_, i) => ({ prompt: prompts[Math.floor(i / each)]! })),
+        texts.map(({ prompt }, i) => ({ prompt: prompt ?? (prompts[Math.floor(i / each)] as string) })),
         texts.map(({ text }) => ({ text })),
       );
       return texts;

@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import type { Json } from '../../engine/contract/step.ts';
 import { type Bundle, tokensOfRun } from '../ml/answering/bundle.ts';
 import type { PipelineParameters } from '../ml/answering/pipeline-answer.ts';
-import type { GeneratedText } from '../ml/generation/generator.ts';
+import type { GeneratedText, TokenDetails } from '../ml/generation/generator.ts';
 import { isGenerating } from '../ml/models/config.ts';
 import type { Input } from '../ml/tasks/task.ts';
 import type { GenerationRequest } from './generation-thread.ts';
@@ -32,8 +32,8 @@ export interface ServedModel {
   close(): Promise<void>;
 }
 
-/** A text, with the number of tokens of its prompt. */
-export type WrittenText = GeneratedText & { promptTokens: number };
+/** A text, with the number of tokens of its prompt, and the text of a prompt that was given as tokens. */
+export type WrittenText = GeneratedText & { promptTokens: number; prompt?: string };
 
 export interface PredictionRequestOptions {
   signal: AbortSignal;
@@ -48,7 +48,7 @@ export interface GenerationCallOptions {
   signal: AbortSignal;
   ticket: Ticket;
   /** Receives pieces of the texts, with the index of the text, if the request asks for a stream. */
-  onPiece?: (place: number, piece: string) => void;
+  onPiece?: (place: number, piece: string, token?: TokenDetails) => void;
 }
 
 export interface ServingParts {

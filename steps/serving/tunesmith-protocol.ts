@@ -111,8 +111,8 @@ function streamed(writing: GenerationRequest, model: ServedModel, c: Context, ti
   });
 }
 
-/** Without the count of tokens, which is for other protocols. */
-const shownText = ({ promptTokens: _, ...text }: WrittenText) => text;
+/** Without what is for other protocols. */
+const shownText = ({ text, tokens, finish }: WrittenText) => ({ text, tokens, finish });
 
 /** Validates a body against the limits. */
 function writingOf(body: Buffer, limits: Limits): GenerationRequest {

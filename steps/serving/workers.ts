@@ -9,6 +9,7 @@ import { parentPort, SHARE_ENV, Worker, type WorkerOptions, workerData } from 'n
 import { type Json, StepError } from '../../engine/contract/step.ts';
 import type { Bundle } from '../ml/answering/bundle.ts';
 import type { PipelineParameters } from '../ml/answering/pipeline-answer.ts';
+import type { TokenDetails } from '../ml/generation/generator.ts';
 import type { Input } from '../ml/tasks/task.ts';
 
 export interface ModelWorker {
@@ -190,7 +191,7 @@ export async function answerCalls<Data, Request>(open: (data: Data) => Promise<T
 }
 
 /** What comes before the result, in parts: the index of a text, and a piece of it. */
-type OnPiece = (place: number, piece: string) => void;
+type OnPiece = (place: number, piece: string, token?: TokenDetails) => void;
 
 interface Pending {
   resolve(result: unknown): void;

@@ -14,10 +14,22 @@ import { type EncodedInput, type Encoder, openEncoder, readEncoding } from '../t
 import { openDecoder, readAtOnce } from './decoder.ts';
 import { mostSlots } from './kv-cache.ts';
 import { type GenerationConfig, type GenerationOptions, generationConfig, longest, readGeneration } from './options.ts';
-import { completesStop, type GeneratedTokens, search } from './search.ts';
+import { completesStop, type GeneratedTokens, search, type TokenPrediction } from './search.ts';
 
 export interface GeneratedText extends GeneratedTokens {
   text: string;
+  /** If predictions were asked for. */
+  details?: TokenDetails[];
+}
+
+/** A token, and what the model predicted in its place. */
+export interface TokenDetails {
+  id: number;
+  /** The text that is complete with this token, often none: the texts of all tokens but special ones are the generated text. */
+  text: string;
+  special: boolean;
+  logprob: number;
+  top: { id: number; text: string; special: boolean; logprob: number }[];
 }
 
 export type Generator = Awaited<ReturnType<typeof generatorOf>>;
@@ -92,6 +104,16 @@ export async function generatorOf(
       return ids;
     },
 
+    /** A prompt that is given as tokens, with its text. @throws StepError if nothing can be generated from it */
+    async take(ids: readonly number[], options: GenerationOptions): Promise<string> {
+      const odd = ids.find((id) => !Number.isSafeInteger(id) || id < 0 || id >= model.config.vocab_size);
+      if (odd !== undefined)
+        throw new StepError(`the prompt has the token ${odd}, but the model has the tokens 0 to ${model.config.vocab_size - 1}`);
+      if (ids.length === 0) throw new StepError('the prompt has no tokens');
+      longest(configOf(options), model.task === 'seq2seq' ? 1 : ids.length, decoder.context);
+      return tokenizer.decode([...ids]);
+    },
+
     need(prompts: readonly (readonly number[])[], options: GenerationOptions, limit: number): GenerationNeed {
       const config = { ...configOf(options), limit };
       const prompt = Math.max(...prompts.map(({ length }) => length));
@@ -105,24 +127,38 @@ export async function generatorOf(
     async generate(
       prompts: readonly (readonly number[])[],
       options: GenerationOptions,
-      { onText, signal, limit = Number.POSITIVE_INFINITY }: Watching = {},
+      { onText, signal, predictions, limit = Number.POSITIVE_INFINITY }: Watching = {},
     ): Promise<GeneratedText[]> {
       const config = { ...configOf(options), limit };
-      const streams = prompts.flatMap(() => Array.from({ length: config.num_return_sequences }, () => textStream(tokenizer)));
-      const give = async (place: number, piece: string) => {
-        if (piece !== '') await onText!(place, piece);
+      const streams = prompts.flatMap(() =>
+        Array.from({ length: config.num_return_sequences }, () => ({ stream: textStream(tokenizer), details: [] as TokenDetails[] })),
+      );
+      const give = async (place: number, piece: string, token?: TokenDetails) => {
+        if (piece !== '' || token) await onText?.(place, piece, token);
+      };
+      const onToken = async (place: number, id: number, prediction: TokenPrediction | undefined) => {
+        const { stream, details } = streams[place]!;
+        const piece = await stream.push([id]);
+        const token = prediction && (await tokenDetails(id, piece, prediction, tokenizer));
+        if (token) details.push(token);
+        await give(place, piece, token);
       };
       const texts = await search(decoder, prompts, {
         config,
         stops: (tokens) => completesStop(tokens, config.stop_strings, tokenizer.decode),
-        ...(onText && { onToken: async (place, token) => give(place, await streams[place]!.push([token])) }),
+        ...((onText || predictions !== undefined) && { onToken }),
+        predictions,
         signal,
       });
       return Promise.all(
         texts.map(async ({ tokens, finish }, place) => {
           const text = await tokenizer.decode(tokens);
-          if (onText) await give(place, config.num_beams > 1 ? text : await streams[place]!.end());
-          return { text, tokens, finish };
+          const { stream, details } = streams[place]!;
+          const rest = config.num_beams > 1 ? text : await stream.end();
+          if (onText) await give(place, rest);
+          const last = details.findLast(({ special }) => !special);
+          if (last) last.text += rest;
+          return { text, tokens, finish, ...(predictions !== undefined && { details }) };
         }),
       );
     },
@@ -143,6 +179,12 @@ function memoryOf(model: Model, needs: readonly GenerationNeed[]): number {
   const slots = mostSlots(most(({ tokens }) => tokens)) + (read ? mostSlots(most(({ prompt }) => prompt)) : 0);
   const attention = most(({ prompts, prompt }) => prompts * heads * prompt * (read ? prompt : readAtOnce(prompts)));
   return 4 * (rows * slots * layers * 2 * heads * width + attention);
+}
+
+async function tokenDetails(id: number, piece: string, { logprob, top }: TokenPrediction, tokenizer: Tokenizer): Promise<TokenDetails> {
+  const isSpecial = (one: number) => tokenizer.specialIds.includes(one);
+  const others = top.map(async (other) => ({ ...other, text: await tokenizer.decodeToken(other.id), special: isSpecial(other.id) }));
+  return { id, text: isSpecial(id) ? tokenizer.tokenOf(id) : piece, special: isSpecial(id), logprob, top: await Promise.all(others) };
 }
 
 async function readCleaned(encoder: Encoder, input: { text: string }): Promise<EncodedInput> {
@@ -166,7 +208,9 @@ async function promptEncoder(model: Model, folder: string, encoding: Partial<Enc
 
 interface Watching {
   /** Receives pieces of texts as soon as they are final: never half a character. `place` is the index of the text among the results. */
-  onText?: (place: number, piece: string) => void | Promise<void>;
+  onText?: (place: number, piece: string, token?: TokenDetails) => void | Promise<void>;
+  /** Asks for the details of all tokens, each with so many likely tokens. Beam search has none. Every token is then given, also without a piece. */
+  predictions?: number | undefined;
   signal?: AbortSignal | undefined;
   /** The maximum number of new tokens, whatever the options and the model's own settings are. */
   limit?: number;

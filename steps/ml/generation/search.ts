@@ -11,6 +11,14 @@ export interface GeneratedTokens {
   finish: Finish;
 }
 
+/** What the model itself predicted for a token: no option of generation changes it. */
+export interface TokenPrediction {
+  /** The natural logarithm of its probability. */
+  logprob: number;
+  /** The most likely tokens, the most likely first. */
+  top: { id: number; logprob: number }[];
+}
+
 /** Why a text ended. */
 type Finish = 'eos_token' | 'stop_string' | 'length' | 'time';
 
@@ -19,7 +27,9 @@ interface SearchOptions {
   /** Whether the last token of a sequence completes one of the stop strings; called only if there are some. */
   stops?: (tokens: readonly number[]) => Promise<boolean>;
   /** Receives every token as it is chosen, with the index of its text. Beam search chooses only at the end, and does not call it. */
-  onToken?: (text: number, token: number) => void | Promise<void>;
+  onToken?: (text: number, token: number, prediction: TokenPrediction | undefined) => void | Promise<void>;
+  /** The number of likely tokens in predictions. Without it there are no predictions. */
+  predictions?: number | undefined;
   /** Aborts the search with the signal's reason. */
   signal?: AbortSignal | undefined;
 }
@@ -46,7 +56,7 @@ async function eachText(
   prompts: readonly (readonly number[])[],
   rows: SearchRows,
   ends: Endings,
-  { config, onToken, signal }: SearchOptions,
+  { config, onToken, predictions, signal }: SearchOptions,
 ): Promise<GeneratedTokens[]> {
   const repeats = config.num_return_sequences;
   const texts: Text[] = prompts.flatMap((prompt, row) =>
@@ -65,11 +75,13 @@ async function eachText(
     signal?.throwIfAborted();
     const going: Text[] = [];
     for (const text of alive) {
-      scores.set(rows.logits.subarray(text.row * decoder.vocabulary, (text.row + 1) * decoder.vocabulary));
+      const logits = rows.logits.subarray(text.row * decoder.vocabulary, (text.row + 1) * decoder.vocabulary);
+      scores.set(logits);
       adjust(scores, text.tokens, text.begun, config);
       const token = config.do_sample ? draw(scores, random(...text.drawn, text.tokens.length)()) : highest(scores);
+      const prediction = predictions === undefined ? undefined : predictionOf(logits, token, predictions);
       text.tokens.push(token);
-      await onToken?.(text.place, token);
+      await onToken?.(text.place, token, prediction);
       const finish = await ends(text.tokens, text.begun);
       if (finish) done[text.place] = { tokens: text.tokens.slice(text.begun), finish };
       else going.push(text);
@@ -91,6 +103,14 @@ interface Text {
   begun: number;
   /** Random numbers are a function of these and the position. */
   drawn: (string | number)[];
+}
+
+function predictionOf(logits: Float32Array, token: number, count: number): TokenPrediction {
+  const logs = logits.slice();
+  logSoftmax(logs);
+  const top: { key: number; id: number }[] = [];
+  if (count > 0) for (const [id, key] of logs.entries()) if (top.length < count || key > top.at(-1)!.key) insert(top, { key, id }, count);
+  return { logprob: logs[token]!, top: top.map(({ id, key }) => ({ id, logprob: key })) };
 }
 
 /** The first of equals. */

@@ -116,7 +116,8 @@ describe("Hugging Face's inference payload", () => {
       [{ inputs: 'a', parameters: { function_to_apply: 'exp' } }, 'must be softmax, sigmoid, none'],
       [{ inputs: 'a', parameters: { top_k: 0 } }, '"parameters.top_k" is 0'],
       [{ inputs: ['a', 1] }, '"inputs[1]" must be a string, not a number'],
-      [{ inputs: 'a', stream: true }, 'unknown field "stream"'],
+      [{ inputs: 'a', stream: true }, '"stream" must be false: a model for text-classification writes no text'],
+      [{ inputs: 'a', more: true }, 'unknown field "more"'],
     ] as const)
       expect(await ask('classify', '/', body)).toMatchObject({ status: 400, body: { detail: expect.stringContaining(message) } });
     expect(await (await fetch(`${servers.get('classify')!.url}/`)).text()).toContain('<h1>tiny</h1>');
@@ -134,6 +135,68 @@ describe("Hugging Face's inference payload", () => {
     expect(summary.body).toEqual([{ summary_text: text.generated_text }]);
     expect((await ask('gpt2', '/', { inputs: 'a', parameters: { max_new_tokens: 41 } })).status).toBe(400);
     expect((await ask('gpt2', '/', { inputs: 'a', parameters: { watermark: true } })).body.detail).toContain('"parameters.watermark"');
+  });
+});
+
+describe('text-generation-inference', () => {
+  const greedy = { max_new_tokens: 6, do_sample: false };
+  const stream = async (body: object) => {
+    const response = await fetch(`${servers.get('gpt2')!.url}/`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ ...body, stream: true }),
+    });
+    const text = await response.text();
+    if (!response.ok) return [response.status, JSON.parse(text)];
+    expect([response.headers.get('content-type'), text.endsWith('\n\n')]).toEqual([expect.stringContaining('text/event-stream'), true]);
+    return text
+      .trimEnd()
+      .split('\n\n')
+      .map((event) => JSON.parse(event.replace(/^data:/, '')));
+  };
+
+  test('details: the tokens with their log probabilities; a stream has the same tokens, and the text with the last', async () => {
+    const [{ generated_text, details }] = (
+      await ask('gpt2', '/', { inputs: 'Hello', parameters: { ...greedy, details: true, top_n_tokens: 2 } })
+    ).body;
+    expect(details).toMatchObject({ finish_reason: 'length', generated_tokens: 6, seed: null, prefill: [] });
+    expect(details.tokens.map(({ text }: any) => text).join('')).toBe(generated_text);
+    for (const [i, { id, logprob, special }] of details.tokens.entries())
+      expect([details.top_tokens[i][0].id, details.top_tokens[i][0].logprob, special]).toEqual([id, logprob, false]);
+    const events = await stream({ inputs: 'Hello', parameters: greedy });
+    expect(events.map(({ token }) => token)).toEqual(details.tokens);
+    expect(events.map(({ index }) => index)).toEqual([1, 2, 3, 4, 5, 6]);
+    for (const event of events.slice(0, -1)) expect(event).toMatchObject({ generated_text: null, details: null });
+    expect(events.at(-1)).toMatchObject({ generated_text, details: { finish_reason: 'length', generated_tokens: 6, seed: null } });
+    const whole = await stream({ inputs: 'Hello', parameters: { ...greedy, return_full_text: true, top_n_tokens: 1 } });
+    expect([whole.at(-1).generated_text, whole[0].top_tokens]).toEqual([`Hello${generated_text}`, [details.top_tokens[0][0]]]);
+  });
+
+  test('a text ends at a stop string, or at an end token, which is special', async () => {
+    const [{ details, generated_text }] = (await ask('gpt2', '/', { inputs: 'Hello', parameters: { ...greedy, details: true } })).body;
+    const stop = [generated_text.slice(1, 3)];
+    expect((await stream({ inputs: 'Hello', parameters: { ...greedy, stop } })).at(-1)).toMatchObject({
+      generated_text: generated_text.slice(0, 3),
+      details: { finish_reason: 'stop_sequence', generated_tokens: 3 },
+    });
+    const ended = await stream({ inputs: 'Hello', parameters: { ...greedy, eos_token_id: details.tokens[1].id } });
+    expect(ended.at(-1)).toMatchObject({
+      details: { finish_reason: 'eos_token', generated_tokens: 1 + details.tokens.findIndex(({ id }: any) => id === details.tokens[1].id) },
+    });
+    const sampled = await stream({ inputs: 'Hello', parameters: { ...greedy, do_sample: true, seed: 7 } });
+    expect(sampled.at(-1).details.seed).toBe(7);
+  });
+
+  test.each([
+    [{ inputs: ['a'], parameters: {} }, '"inputs" must be one string'],
+    [{ inputs: 'a', parameters: { num_beams: 2 } }, '"parameters.num_beams" is 2'],
+    [{ inputs: 'a', parameters: { num_return_sequences: 2, do_sample: true } }, '"parameters.num_return_sequences" is 2'],
+    [{ inputs: 'a', parameters: { top_n_tokens: 21 } }, '"parameters.top_n_tokens" is 21'],
+    [{ inputs: 'a', parameters: { watermark: true } }, '"parameters.watermark" is not supported'],
+    [{ inputs: 'a', parameters: { grammar: {} } }, '"parameters.grammar" is not supported'],
+    [{ inputs: 'a', parameters: { max_new_tokens: 41 } }, '"parameters.max_new_tokens" is 41'],
+  ])('%j is refused', async (body, message) => {
+    expect(await stream(body)).toEqual([400, expect.objectContaining({ error: expect.stringContaining(message) })]);
   });
 });
 

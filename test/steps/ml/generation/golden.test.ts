@@ -2,11 +2,12 @@
  * 200 prompts to each tiny generating model: token for token as in transformers, greedy and with beams, alone and in
  * batches.
  */
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { openDecoder } from '../../../../steps/ml/generation/decoder.ts';
 import { generationConfig } from '../../../../steps/ml/generation/options.ts';
-import { search } from '../../../../steps/ml/generation/search.ts';
+import { search, type TokenPrediction } from '../../../../steps/ml/generation/search.ts';
 import { loadModel } from '../../../../steps/ml/models/model-folder.ts';
 import { golden, runtime, sameTexts } from './golden.ts';
 
@@ -22,5 +23,26 @@ test('sampled tokens are the same in any batch, up to the logits’ last digits'
   const prompts = [[5, 6, 7], [9], [1, 2, 3, 4, 5, 6, 7, 8]];
   const together = await search(decoder, prompts, { config });
   for (const [i, prompt] of prompts.entries()) expect(await search(decoder, [prompt], { config })).toEqual([together[i]]);
+  await decoder.close();
+});
+
+test('what the model predicted for each token is as transformers’ logits say, whatever the options are', async () => {
+  const cases = JSON.parse(readFileSync(join(golden, 'token-predictions.json'), 'utf8')) as any[];
+  const decoder = openDecoder(await loadModel(join(golden, 'gpt2/causal-lm/checkpoint')), runtime, { startToken: 0 });
+  const config = generationConfig({}, { max_new_tokens: 8, repetition_penalty: 1.3, eos_token_id: [] }, decoder.vocabulary);
+  for (const { prompt, tokens, logprobs, top } of cases) {
+    const predictions: TokenPrediction[] = [];
+    const [text] = await search(decoder, [prompt], {
+      config,
+      predictions: 3,
+      onToken: (_, __, prediction) => void predictions.push(prediction!),
+    });
+    expect(text!.tokens).toEqual(tokens);
+    expect(predictions.map(({ top }) => top.map(({ id }) => id))).toEqual(top.map((of: any[]) => of.map(({ id }) => id)));
+    for (const [i, { logprob, top: own }] of predictions.entries()) {
+      expect(logprob).toBeCloseTo(logprobs[i], 4);
+      for (const [k, { logprob }] of own.entries()) expect(logprob).toBeCloseTo(top[i][k].logprob, 4);
+    }
+  }
   await decoder.close();
 });
