@@ -11,7 +11,7 @@ import type { Encoding } from '../models/token-dataset.ts';
 import { checkVocabulary, type Tokenizer } from '../models/tokenizer.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { type EncodedInput, type Encoder, openEncoder, readEncoding } from '../tasks/encoder.ts';
-import { openDecoder, readAtOnce } from './decoder.ts';
+import { openDecoder, readAtOnce, type SearchDecoder } from './decoder.ts';
 import { mostSlots } from './kv-cache.ts';
 import { type GenerationConfig, type GenerationOptions, generationConfig, longest, readGeneration } from './options.ts';
 import { completesStop, type GeneratedTokens, search, type TokenPrediction } from './search.ts';
@@ -124,44 +124,11 @@ export async function generatorOf(
     memory: (needs: readonly GenerationNeed[]) => memoryOf(model, needs),
 
     /** Generates texts for encoded prompts, `num_return_sequences` for each, in one batch with all calls at the same time. */
-    async generate(
+    generate: (
       prompts: readonly (readonly number[])[],
       options: GenerationOptions,
-      { onText, signal, predictions, limit = Number.POSITIVE_INFINITY }: Watching = {},
-    ): Promise<GeneratedText[]> {
-      const config = { ...configOf(options), limit };
-      const streams = prompts.flatMap(() =>
-        Array.from({ length: config.num_return_sequences }, () => ({ stream: textStream(tokenizer), details: [] as TokenDetails[] })),
-      );
-      const give = async (place: number, piece: string, token?: TokenDetails) => {
-        if (piece !== '' || token) await onText?.(place, piece, token);
-      };
-      const onToken = async (place: number, id: number, prediction: TokenPrediction | undefined) => {
-        const { stream, details } = streams[place]!;
-        const piece = await stream.push([id]);
-        const token = prediction && (await tokenDetails(id, piece, prediction, tokenizer));
-        if (token) details.push(token);
-        await give(place, piece, token);
-      };
-      const texts = await search(decoder, prompts, {
-        config,
-        stops: (tokens) => completesStop(tokens, config.stop_strings, tokenizer.decode),
-        ...((onText || predictions !== undefined) && { onToken }),
-        predictions,
-        signal,
-      });
-      return Promise.all(
-        texts.map(async ({ tokens, finish }, place) => {
-          const text = await tokenizer.decode(tokens);
-          const { stream, details } = streams[place]!;
-          const rest = config.num_beams > 1 ? text : await stream.end();
-          if (onText) await give(place, rest);
-          const last = details.findLast(({ special }) => !special);
-          if (last) last.text += rest;
-          return { text, tokens, finish, ...(predictions !== undefined && { details }) };
-        }),
-      );
-    },
+      { limit = Number.POSITIVE_INFINITY, ...watching }: Watching = {},
+    ) => generateTexts(prompts, { ...configOf(options), limit }, watching, { decoder, tokenizer }),
 
     close: () => decoder.close(),
   };
@@ -179,6 +146,45 @@ function memoryOf(model: Model, needs: readonly GenerationNeed[]): number {
   const slots = mostSlots(most(({ tokens }) => tokens)) + (read ? mostSlots(most(({ prompt }) => prompt)) : 0);
   const attention = most(({ prompts, prompt }) => prompts * heads * prompt * (read ? prompt : readAtOnce(prompts)));
   return 4 * (rows * slots * layers * 2 * heads * width + attention);
+}
+
+async function generateTexts(
+  prompts: readonly (readonly number[])[],
+  config: GenerationConfig,
+  { onText, signal, predictions }: Omit<Watching, 'limit'>,
+  { decoder, tokenizer }: { decoder: SearchDecoder; tokenizer: Tokenizer },
+): Promise<GeneratedText[]> {
+  const streams = prompts.flatMap(() =>
+    Array.from({ length: config.num_return_sequences }, () => ({ stream: textStream(tokenizer), details: [] as TokenDetails[] })),
+  );
+  const give = async (place: number, piece: string, token?: TokenDetails) => {
+    if (piece !== '' || token) await onText?.(place, piece, token);
+  };
+  const onToken = async (place: number, id: number, prediction: TokenPrediction | undefined) => {
+    const { stream, details } = streams[place]!;
+    const piece = await stream.push([id]);
+    const token = prediction && (await tokenDetails(id, piece, prediction, tokenizer));
+    if (token) details.push(token);
+    await give(place, piece, token);
+  };
+  const texts = await search(decoder, prompts, {
+    config,
+    stops: (tokens) => completesStop(tokens, config.stop_strings, tokenizer.decode),
+    ...((onText || predictions !== undefined) && { onToken }),
+    predictions,
+    signal,
+  });
+  return Promise.all(
+    texts.map(async ({ tokens, finish }, place) => {
+      const text = await tokenizer.decode(tokens);
+      const { stream, details } = streams[place]!;
+      const rest = config.num_beams > 1 ? text : await stream.end();
+      if (onText) await give(place, rest);
+      const last = details.findLast(({ special }) => !special);
+      if (last) last.text += rest;
+      return { text, tokens, finish, ...(predictions !== undefined && { details }) };
+    }),
+  );
 }
 
 async function tokenDetails(id: number, piece: string, { logprob, top }: TokenPrediction, tokenizer: Tokenizer): Promise<TokenDetails> {
