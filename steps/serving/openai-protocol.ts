@@ -1,10 +1,12 @@
 /** OpenAI's completions, for models that write. */
 import { randomInt, randomUUID } from 'node:crypto';
 import { StepError } from '../../engine/contract/step.ts';
+import type { TokenDetails } from '../ml/generation/generator.ts';
 import { checkOptions, type GenerationOptions, generationOptions } from '../ml/generation/options.ts';
 import { isGenerating } from '../ml/models/config.ts';
 import { eventStream } from './event-stream.ts';
 import { generationWithin } from './generation-limits.ts';
+import type { GenerationRequest } from './generation-thread.ts';
 import { jsonOf, kindOf, RequestRefusal } from './limits.ts';
 import { json, refusals } from './openapi.ts';
 import type { Protocol, ProtocolRequest, ProtocolRoute } from './protocol.ts';
@@ -35,12 +37,18 @@ export const openai: Protocol = {
               : status >= 500
                 ? 'server_error'
                 : 'invalid_request_error',
-        param: null,
-        code: null,
+        param: parameterIn(message),
+        code: status === 401 ? 'invalid_api_key' : status === 404 && message.startsWith('there is no model') ? 'model_not_found' : null,
       },
     }),
   },
 };
+
+/** The field that a message is about: it is in the first quotes, before anything that the client sent. */
+function parameterIn(message: string): string | null {
+  if (message.startsWith('there is no model')) return 'model';
+  return /^(?:unknown field |the field )?"([\w.]+)/.exec(message)?.[1] ?? null;
+}
 
 function routes(model: ServedModel): ProtocolRoute[] {
   const created = Math.floor(Date.now() / 1000);
@@ -98,60 +106,129 @@ function checkModel({ bundle }: ServedModel, name: unknown): void {
 
 /** What a request asks for. */
 interface Completion {
-  prompts: string[];
+  prompts: (string | number[])[];
   stop: string[];
   echo: boolean;
   stream: boolean;
   usage: boolean;
+  /** Texts of each prompt in the answer: the best ones, if more are generated. */
+  n: number;
+  /** The number of likely tokens; undefined: no log probabilities. */
+  logprobs: number | undefined;
   options: GenerationOptions;
 }
 
-async function complete(model: ServedModel, { body, c, ticket }: ProtocolRequest): Promise<Response> {
-  const completion = completionOf(model, body);
-  const { prompts, stop, echo, stream, options } = completion;
+async function complete(model: ServedModel, request: ProtocolRequest): Promise<Response> {
+  const completion = completionOf(model, request.body);
+  const { prompts, n, logprobs, stream, options } = completion;
+  const each = options.num_return_sequences ?? 1;
+  const predictions = logprobs ?? (each > n ? 0 : undefined);
   const writing = generationWithin(
-    { prompts, stream, options },
+    { prompts, stream, options, ...(predictions !== undefined && { predictions }) },
     model.limits,
     (i) => (prompts.length === 1 ? '"prompt"' : `"prompt[${i}]"`),
-    (option) => (option === 'max_new_tokens' ? '"max_tokens"' : `"${option}"`),
+    (option) => `"${OPENAI_NAMES[option] ?? option}"`,
   );
   const head = { id: `cmpl-${randomUUID()}`, object: 'text_completion', created: Math.floor(Date.now() / 1000), model: model.bundle.name };
-  const each = options.num_return_sequences ?? 1;
-  const echoed = (index: number) => (echo ? prompts[Math.floor(index / each)]! : '');
-  if (!stream) {
-    const texts = await model.generate(writing, { signal: c.req.raw.signal, ticket });
-    const choices = texts.map(({ text, finish }, index) => ({
-      text: echoed(index) + untilStop(text, stop),
+  if (stream) return streamed(model, completion, writing, request, head);
+  const { c, ticket } = request;
+  const texts = await model.generate(writing, { signal: c.req.raw.signal, ticket });
+  const chosen = prompts.flatMap((_, p) => bestOf(texts.slice(p * each, (p + 1) * each), n));
+  const choices = chosen.map((text, index) => {
+    const begin = beginOf(completion, index, text);
+    const written = untilStop(text.text, completion.stop);
+    const log = new TokenLog(begin.length);
+    const tokens = logprobs === undefined ? [] : log.add(text.details!).filter(({ offset }) => offset < begin.length + written.length);
+    return {
+      text: begin + written,
       index,
-      logprobs: null,
-      finish_reason: reasonOf(finish),
-    }));
-    return c.json({ ...head, choices, usage: usageOf(texts, each) });
-  }
+      logprobs: logprobs === undefined ? null : shownLogprobs(tokens),
+      finish_reason: reasonOf(text.finish),
+    };
+  });
+  return c.json({ ...head, choices, usage: usageOf(texts, each) });
+}
+
+/** What comes before a generated text in an answer. */
+function beginOf({ prompts, echo, n }: Completion, index: number, { prompt }: Pick<WrittenText, 'prompt'>): string {
+  if (!echo) return '';
+  const given = prompts[Math.floor(index / n)]!;
+  return typeof given === 'string' ? given : prompt!;
+}
+
+/** The texts with the highest log probability per token. */
+function bestOf(texts: WrittenText[], n: number): WrittenText[] {
+  if (texts.length === n) return texts;
+  const mean = ({ details }: WrittenText) => details!.reduce((sum, { logprob }) => sum + logprob, 0) / details!.length;
+  return texts.toSorted((a, b) => mean(b) - mean(a)).slice(0, n);
+}
+
+function streamed(
+  model: ServedModel,
+  completion: Completion,
+  writing: GenerationRequest,
+  { c, ticket }: ProtocolRequest,
+  head: object,
+): Response {
+  const { prompts, n, stop, echo, usage, logprobs } = completion;
   return eventStream(c, model, {
     async work(send, signal) {
-      const chunk = (index: number, text: string, finish_reason: string | null = null) =>
-        send(
-          JSON.stringify({
-            ...head,
-            choices: [{ text, index, logprobs: null, finish_reason }],
-            ...(completion.usage && { usage: null }),
-          }),
-        );
-      const held = Array.from({ length: prompts.length * each }, () => new HeldBack(stop));
-      if (echo) for (const index of held.keys()) chunk(index, echoed(index));
-      const onPiece = (index: number, piece: string) => {
+      const logs = Array.from({ length: prompts.length * n }, () => new TokenLog(0));
+      const held = logs.map(() => new HeldBack(stop));
+      const chunk = (index: number, text: string, finish_reason: string | null = null) => {
+        const shown = logprobs === undefined ? null : shownLogprobs(logs[index]!.until(held[index]!.sent, finish_reason !== null));
+        send(JSON.stringify({ ...head, choices: [{ text, index, logprobs: shown, finish_reason }], ...(usage && { usage: null }) }));
+      };
+      if (echo) for (const index of held.keys()) chunk(index, beginOf(completion, index, {}));
+      const onPiece = (index: number, piece: string, token?: TokenDetails) => {
+        if (token) logs[index]!.add([token]);
         const text = held[index]!.push(piece);
         if (text !== '') chunk(index, text);
       };
       const texts = await model.generate(writing, { signal, ticket, onPiece });
       for (const [index, { finish }] of texts.entries()) chunk(index, held[index]!.end(), reasonOf(finish));
-      if (completion.usage) send(JSON.stringify({ ...head, choices: [], usage: usageOf(texts, each) }));
+      if (usage) send(JSON.stringify({ ...head, choices: [], usage: usageOf(texts, n) }));
       send('[DONE]');
     },
     fail: (send, message) => send(JSON.stringify(openai.errors!.body(message.startsWith('internal') ? 500 : 400, message))),
   });
 }
+
+/** The tokens of a text with their places in it. */
+class TokenLog {
+  #tokens: (TokenDetails & { offset: number })[] = [];
+  #length: number;
+
+  constructor(begin: number) {
+    this.#length = begin;
+  }
+
+  add(tokens: readonly TokenDetails[]): (TokenDetails & { offset: number })[] {
+    for (const token of tokens) {
+      this.#tokens.push({ ...token, offset: this.#length });
+      if (!token.special) this.#length += token.text.length;
+    }
+    return this.#tokens;
+  }
+
+  /** Takes the tokens that begin before this place of the text: `ended` says that no text follows, so that the others are not in it. */
+  until(place: number, ended: boolean): (TokenDetails & { offset: number })[] {
+    const taken = this.#tokens.filter(({ offset }) => offset < place);
+    this.#tokens = ended ? [] : this.#tokens.slice(taken.length);
+    return taken;
+  }
+}
+
+/** Each token also counts among the likely ones. */
+const shownLogprobs = (tokens: readonly (TokenDetails & { offset: number })[]) => ({
+  tokens: tokens.map(({ text }) => text),
+  token_logprobs: tokens.map(({ logprob }) => logprob),
+  top_logprobs: tokens.map(({ text, logprob, top }) => ({
+    [text]: logprob,
+    ...Object.fromEntries(top.map((other) => [other.text, other.logprob])),
+  })),
+  text_offset: tokens.map(({ offset }) => offset),
+});
 
 const reasonOf = (finish: WrittenText['finish']): string => (finish === 'eos_token' || finish === 'stop_string' ? 'stop' : 'length');
 
@@ -171,7 +248,8 @@ function untilStop(text: string, stop: readonly string[]): string {
 /** Holds back the end of a streamed text, which may be the beginning of a stop string. */
 class HeldBack {
   #text = '';
-  #sent = 0;
+  /** Characters that were sent. */
+  sent = 0;
 
   constructor(private readonly stop: readonly string[]) {}
 
@@ -186,8 +264,8 @@ class HeldBack {
 
   #upTo(place: number): string {
     const whole = untilStop(this.#text, this.stop);
-    const text = whole.slice(this.#sent, Math.max(this.#sent, Math.min(place, whole.length)));
-    this.#sent += text.length;
+    const text = whole.slice(this.sent, Math.max(this.sent, Math.min(place, whole.length)));
+    this.sent += text.length;
     return text;
   }
 }
@@ -197,8 +275,6 @@ class HeldBack {
 /** Fields without an effect here, each with the values that ask for nothing. */
 const WITHOUT_EFFECT: Record<string, (value: any) => boolean> = {
   suffix: (value) => value === '',
-  logprobs: () => false,
-  best_of: () => false,
   frequency_penalty: (value) => value === 0,
   presence_penalty: (value) => value === 0,
   logit_bias: (value) => kindOf(value) === 'an object' && Object.keys(value).length === 0,
@@ -211,13 +287,11 @@ function completionOf(model: ServedModel, body: Buffer): Completion {
     throw new RequestRefusal(400, `the body must be an object such as {"prompt": "…"}, not ${kindOf(value)}`);
   const given = Object.fromEntries(Object.entries(value as object).filter(([, each]) => each !== null));
   const { model: name, prompt, max_tokens = 16, temperature = 1, top_p = 1, n = 1, stop = [], seed, ...more } = given;
-  const { stream = false, stream_options = {}, return_full_text = false, echo = return_full_text, ...others } = more;
+  const { stream = false, stream_options = {}, return_full_text = false, echo = return_full_text, logprobs, best_of = n, ...others } = more;
   checkModel(model, name);
   for (const [field, empty] of Object.entries(WITHOUT_EFFECT)) {
     if (others[field] === undefined) continue;
-    // A best of as many as are wanted is all of them.
-    if (!empty(others[field]) && !(field === 'best_of' && others[field] === n))
-      throw new RequestRefusal(400, `"${field}" is not supported by this server; leave it out`);
+    if (!empty(others[field])) throw new RequestRefusal(400, `"${field}" is not supported by this server; leave it out`);
     delete others[field];
   }
   if (kindOf(stream_options) !== 'an object')
@@ -231,12 +305,27 @@ function completionOf(model: ServedModel, body: Buffer): Completion {
   const stops = typeof stop === 'string' ? [stop] : stop;
   if (!Array.isArray(stops) || stops.length > 4 || stops.some((one) => typeof one !== 'string' || one === ''))
     throw new RequestRefusal(400, '"stop" must be a string that is not empty, or a list of at most 4 of them');
-  if (temperature === 0 && n !== 1)
-    throw new RequestRefusal(400, `"n" is ${JSON.stringify(n)}, but must be 1 with "temperature" 0, where all texts would be the same`);
+  for (const [field, count] of Object.entries({ n, best_of }))
+    if (temperature === 0 && count !== 1)
+      throw new RequestRefusal(
+        400,
+        `"${field}" is ${JSON.stringify(count)}, but must be 1 with "temperature" 0, where all texts would be the same`,
+      );
+  const refuse = (field: string, what: string) =>
+    new RequestRefusal(400, `"${field}" is ${JSON.stringify(given[field])}, but must be ${what}`);
+  if (!Number.isSafeInteger(n) || (n as number) < 1) throw refuse('n', 'a whole number of at least 1');
+  if (!Number.isSafeInteger(best_of) || (best_of as number) < (n as number)) throw refuse('best_of', 'a whole number of at least "n"');
+  if (stream && best_of !== n) throw refuse('best_of', 'the same as "n" with "stream"');
+  if (logprobs !== undefined && !(Number.isInteger(logprobs) && (logprobs as number) >= 0 && (logprobs as number) <= mostLikely))
+    throw refuse('logprobs', `a whole number from 0 to ${mostLikely}`);
+  if (logprobs !== undefined && echo)
+    throw refuse('logprobs', 'left out with "echo": the tokens of prompts have no log probabilities here');
+  if ((logprobs !== undefined || best_of !== n) && others.num_beams !== undefined && others.num_beams !== 1)
+    throw refuse('num_beams', '1 with "logprobs" or "best_of"');
   const options = {
     ...others,
     max_new_tokens: max_tokens,
-    num_return_sequences: n,
+    num_return_sequences: best_of,
     ...(temperature === 0
       ? { do_sample: false }
       : { do_sample: true, temperature, top_p, top_k: others.top_k ?? 0, seed: seed ?? randomInt(2 ** 32) }),
@@ -244,8 +333,13 @@ function completionOf(model: ServedModel, body: Buffer): Completion {
     ...(others.do_sample === false && { do_sample: false }),
   };
   checkFields(options);
+  const prompts = promptsOf(prompt);
+  if (stream && echo && prompts.some((one) => typeof one !== 'string'))
+    throw new RequestRefusal(400, '"echo" must be false with "stream" and a prompt of tokens');
   return {
-    prompts: promptsOf(prompt),
+    prompts,
+    n: n as number,
+    logprobs: logprobs as number | undefined,
     stop: stops,
     echo,
     stream,
@@ -253,6 +347,9 @@ function completionOf(model: ServedModel, body: Buffer): Completion {
     options: options as GenerationOptions,
   };
 }
+
+/** Likely tokens at most, as in OpenAI's API. */
+const mostLikely = 5;
 
 const OPENAI_NAMES: Record<string, string> = { max_new_tokens: 'max_tokens', num_return_sequences: 'n', stop_strings: 'stop' };
 
@@ -263,11 +360,17 @@ function checkFields(options: Record<string, unknown>): void {
   checkOptions(options, (field) => `"${OPENAI_NAMES[field] ?? field}"`);
 }
 
-function promptsOf(prompt: unknown): string[] {
+/** One prompt or a list of prompts; a prompt is a string or a list of tokens. */
+function promptsOf(prompt: unknown): (string | number[])[] {
   if (prompt === undefined) throw new RequestRefusal(400, 'the field "prompt" is missing; it is a string or a list of strings');
-  const prompts = Array.isArray(prompt) ? prompt : [prompt];
+  const isTokens = (value: unknown) => Array.isArray(value) && value.length > 0 && value.every((each) => Number.isSafeInteger(each));
+  const prompts = Array.isArray(prompt) && !isTokens(prompt) ? prompt : [prompt];
   if (prompts.length === 0) throw new RequestRefusal(400, '"prompt" is an empty list');
-  const odd = prompts.findIndex((each) => typeof each !== 'string');
-  if (odd >= 0) throw new RequestRefusal(400, `"prompt" must be a string or a list of strings; lists of tokens are not supported`);
+  const odd = prompts.findIndex((each) => typeof each !== 'string' && !isTokens(each));
+  if (odd >= 0)
+    throw new RequestRefusal(
+      400,
+      `"prompt" must be a string, a list of token ids, or a list of these, but ${Array.isArray(prompt) ? `item ${odd + 1}` : 'it'} is ${kindOf(prompts[odd])}`,
+    );
   return prompts;
 }

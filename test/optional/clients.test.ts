@@ -114,14 +114,23 @@ describe('openai', () => {
     let text = '';
     for await (const chunk of await client.completions.create({ ...request, stream: true })) text += chunk.choices[0].text;
     expect(text).toBe(choices[0].text);
-    const several = await client.completions.create({ ...request, temperature: 1, n: 2, seed: 1 });
-    expect(several.choices).toHaveLength(2);
+    const several = await client.completions.create({ ...request, temperature: 1, n: 2, best_of: 3, seed: 1, logprobs: 2 });
+    expect(several.choices.map(({ logprobs }: any) => logprobs.tokens.length)).toEqual([12, 12]);
+    expect((await client.models.retrieve('gpt2')).id).toBe('gpt2');
+    const stream = await client.completions.create({ ...request, stream: true, stream_options: { include_usage: true } });
+    let last: any;
+    for await (const chunk of stream) last = chunk;
+    expect(last.usage).toEqual(usage);
   });
 
   test('maps refusals to its own errors', async () => {
     await expect(open('another').models.list()).rejects.toMatchObject({ status: 401, type: 'authentication_error' });
     await expect(open().completions.create({ model: 'other', prompt: 'a' })).rejects.toMatchObject({ status: 404 });
-    const wrong = open().completions.create({ model: 'gpt2', prompt: 'a', logprobs: 2 });
-    await expect(wrong).rejects.toMatchObject({ status: 400, message: expect.stringContaining('"logprobs" is not supported') });
+    const wrong = open().completions.create({ model: 'gpt2', prompt: 'a', suffix: 'b' });
+    await expect(wrong).rejects.toMatchObject({
+      status: 400,
+      param: 'suffix',
+      message: expect.stringContaining('"suffix" is not supported'),
+    });
   });
 });

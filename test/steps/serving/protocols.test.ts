@@ -314,6 +314,40 @@ describe("OpenAI's completions", () => {
     expect((await complete({ prompt: ['Hello', 'a'], n: 2, max_tokens: 3, seed: 1 })).choices).toEqual(several.choices);
   });
 
+  test('log probabilities, the best of several texts, and prompts of tokens', async () => {
+    const greedy = { prompt: 'Hello', max_tokens: 5, temperature: 0 };
+    const { choices } = await complete({ ...greedy, logprobs: 2 });
+    const { tokens, token_logprobs, top_logprobs, text_offset } = choices[0].logprobs;
+    expect(tokens.join('')).toBe(choices[0].text);
+    expect(text_offset).toEqual(tokens.map((_: string, i: number) => tokens.slice(0, i).join('').length));
+    for (const [i, token] of tokens.entries()) {
+      expect(Object.keys(top_logprobs[i]).length).toBeGreaterThanOrEqual(1);
+      expect(top_logprobs[i][token]).toBe(token_logprobs[i]);
+      expect(Math.max(...(Object.values(top_logprobs[i]) as number[]))).toBe(token_logprobs[i]);
+    }
+    const stop = choices[0].text.slice(2, 4);
+    const cut = (await complete({ ...greedy, logprobs: 0, stop })).choices[0];
+    expect([cut.logprobs.tokens.join(''), cut.text]).toEqual([cut.text, choices[0].text.slice(0, choices[0].text.indexOf(stop))]);
+    const sampled = { prompt: 'Hello', max_tokens: 4, seed: 5, n: 4 };
+    const all = await complete({ ...sampled, logprobs: 0 });
+    const mean = ({ logprobs }: any) => logprobs.token_logprobs.reduce((a: number, b: number) => a + b, 0) / logprobs.tokens.length;
+    const best = all.choices.toSorted((a: any, b: any) => mean(b) - mean(a)).slice(0, 2);
+    const chosen = await complete({ ...sampled, n: 2, best_of: 4 });
+    expect(chosen.choices.map(({ text, index, logprobs }: any) => [text, index, logprobs])).toEqual([
+      [best[0].text, 0, null],
+      [best[1].text, 1, null],
+    ]);
+    expect(chosen.usage.completion_tokens).toBe(16);
+    const ids = (await ask('gpt2', '/generate', { prompt: 'Hello', max_new_tokens: 3 })).body.texts[0].tokens;
+    const [one, several] = [
+      await complete({ ...greedy, prompt: ids, echo: true }),
+      await complete({ ...greedy, prompt: [ids, 'Hello', ids] }),
+    ];
+    expect(several.choices.map(({ text }: any) => text)).toEqual([several.choices[2].text, choices[0].text, several.choices[0].text]);
+    expect(one.choices[0].text.endsWith(several.choices[0].text)).toBe(true);
+    expect(one.usage.prompt_tokens).toBe(3);
+  });
+
   test('a stream has the same text, and ends with the usage and [DONE]', async () => {
     const body = { prompt: 'Hello', max_tokens: 12, temperature: 0 };
     const { choices, usage } = await complete(body);
@@ -322,7 +356,7 @@ describe("OpenAI's completions", () => {
       const response = await fetch(`${servers.get('gpt2')!.url}/v1/completions`, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ ...body, stop, stream: true, stream_options: { include_usage: true } }),
+        body: JSON.stringify({ ...body, stop, logprobs: 1, stream: true, stream_options: { include_usage: true } }),
       });
       expect(response.headers.get('content-type')).toContain('text/event-stream');
       const events = (await response.text())
@@ -334,27 +368,40 @@ describe("OpenAI's completions", () => {
       expect(chunks.pop()).toMatchObject({ choices: [], usage: stop.length > 0 ? {} : usage });
       const text = chunks.map((chunk) => chunk.choices[0].text).join('');
       expect(text).toBe(stop.length > 0 ? whole.slice(0, whole.indexOf(stop[0]!)) : whole);
+      const tokens = chunks.flatMap((chunk) => chunk.choices[0].logprobs.tokens);
+      expect(tokens.join('')).toBe(text);
+      expect(chunks.flatMap((chunk) => chunk.choices[0].logprobs.text_offset)).toEqual(
+        tokens.map((_: string, i: number) => tokens.slice(0, i).join('').length),
+      );
       expect(chunks.at(-1).choices[0].finish_reason).toBe(stop.length > 0 ? 'stop' : 'length');
     }
   });
 
   test.each([
-    [{}, 'the field "prompt" is missing'],
-    [{ prompt: [1, 2] }, 'lists of tokens are not supported'],
-    [{ prompt: 'a', max_tokens: 41 }, '"max_tokens" is 41, but must be at most 40'],
-    [{ prompt: 'a', max_tokens: 0 }, '"max_tokens" is 0'],
-    [{ prompt: 'a', temperature: 3 }, '"temperature" is 3'],
-    [{ prompt: 'a', top_p: 2 }, '"top_p" is 2'],
-    [{ prompt: 'a', logprobs: 1 }, '"logprobs" is not supported'],
-    [{ prompt: 'a', presence_penalty: 1 }, '"presence_penalty" is not supported'],
-    [{ prompt: 'a', n: 2, temperature: 0 }, '"n" is 2'],
-    [{ prompt: 'a', stop: [''] }, '"stop" must be'],
-    [{ prompt: 'a', top: 1 }, 'unknown field "top"'],
-  ])('%j is refused in the form of the protocol', async (body, message) => {
+    [{}, 'the field "prompt" is missing', 'prompt'],
+    [{ prompt: [1, 'a'] }, '"prompt" must be a string, a list of token ids, or a list of these, but item 1 is a number', 'prompt'],
+    [{ prompt: [1, 9999] }, 'the prompt has the token 9999, but the model has the tokens 0 to 95', null],
+    [{ prompt: 'a', max_tokens: 41 }, '"max_tokens" is 41, but must be at most 40', 'max_tokens'],
+    [{ prompt: 'a', max_tokens: 0 }, '"max_tokens" is 0', 'max_tokens'],
+    [{ prompt: 'a', temperature: 3 }, '"temperature" is 3', 'temperature'],
+    [{ prompt: 'a', top_p: 2 }, '"top_p" is 2', 'top_p'],
+    [{ prompt: 'a', logprobs: 6 }, '"logprobs" is 6, but must be a whole number from 0 to 5', 'logprobs'],
+    [{ prompt: 'a', logprobs: 1, echo: true }, '"logprobs" is 1, but must be left out with "echo"', 'logprobs'],
+    [{ prompt: 'a', n: 3, best_of: 2 }, '"best_of" is 2', 'best_of'],
+    [{ prompt: 'a', best_of: 2, stream: true }, '"best_of" is 2, but must be the same as "n" with "stream"', 'best_of'],
+    [{ prompt: 'a', suffix: 'b' }, '"suffix" is not supported', 'suffix'],
+    [{ prompt: 'a', presence_penalty: 1 }, '"presence_penalty" is not supported', 'presence_penalty'],
+    [{ prompt: 'a', logit_bias: { 5: 1 } }, '"logit_bias" is not supported', 'logit_bias'],
+    [{ prompt: 'a', n: 2, temperature: 0 }, '"n" is 2', 'n'],
+    [{ prompt: 'a', stop: [''] }, '"stop" must be', 'stop'],
+    [{ prompt: 'a', stop: ['a', 'b', 'c', 'd', 'e'] }, '"stop" must be', 'stop'],
+    [{ prompt: 'a', stream_options: { more: 1 } }, '"stream_options.more" is not supported', 'stream_options.more'],
+    [{ prompt: 'a', top: 1 }, 'unknown field "top"', 'top'],
+  ])('%j is refused in the form of the protocol', async (body, message, param) => {
     const { status, body: answer } = await ask('gpt2', '/v1/completions', body);
     expect([status, answer]).toEqual([
       400,
-      { error: { message: expect.stringContaining(message), type: 'invalid_request_error', param: null, code: null } },
+      { error: { message: expect.stringContaining(message), type: 'invalid_request_error', param, code: null } },
     ]);
   });
 
@@ -362,7 +409,10 @@ describe("OpenAI's completions", () => {
     const { name } = servers.get('gpt2')!;
     expect((await ask('gpt2', '/v1/models')).body).toMatchObject({ object: 'list', data: [{ id: name, object: 'model' }] });
     expect((await ask('gpt2', `/v1/models/${name}`)).body.id).toBe(name);
-    expect(await ask('gpt2', '/v1/models/other')).toMatchObject({ status: 404, body: { error: { type: 'invalid_request_error' } } });
+    expect(await ask('gpt2', '/v1/models/other')).toMatchObject({
+      status: 404,
+      body: { error: { type: 'invalid_request_error', param: 'model', code: 'model_not_found' } },
+    });
     expect((await ask('gpt2', '/v1/completions', { model: 'other', prompt: 'a' })).status).toBe(404);
   });
 });
