@@ -119,6 +119,9 @@ export const serving = () => import('./serving/serve.ts');
 /** `promote`. */
 export const promotion = () => import('./ml/answering/promote.ts');
 
+/** `push`. */
+export const pushing = () => import('./ml/hub/push.ts');
+
 /** `generate`. */
 export const generation = () => import('./serving/generate.ts');
 

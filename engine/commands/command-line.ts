@@ -304,6 +304,21 @@ command('promote [path...]', 'make a bundle the deployed one, go back to the one
   )
   .usage('BUNDLE POINTER | POINTER --rollback | POINTER --history [options]');
 
+command('push <bundle> <repository>', 'upload a bundle to a model repository on the Hugging Face hub', () => import('./push.ts'))
+  .option('--private', 'create the repository as a private one; refuse a public one')
+  .option('--branch <name>', 'branch to commit to, created if there is none (default: main)')
+  .option('--tag <name>', 'tag for the commit; a tag that exists is never moved')
+  .option('--message <text>', 'message of the commit')
+  .option('--delete-others', 'delete the files of the repository that the bundle does not have')
+  .option('--json', 'print JSON')
+  .addHelpText(
+    'after',
+    `${otherModels('BUNDLE')}` +
+      '\nThe token is HF_TOKEN, or that of `hf auth login`. HF_ENDPOINT is the address of another hub.' +
+      '\nA push that ended early can be repeated: large files that have arrived are not sent again.',
+  )
+  .usage('BUNDLE OWNER/NAME [options]');
+
 command('new-step <name>', 'create a custom step and a pipeline that uses it', () => import('./init.ts'), 'newStep').usage('NAME');
 
 command('schema', 'print the JSON Schema of pipeline files, for editors', () => import('./validate.ts'), 'schema').option(

@@ -33,7 +33,7 @@ export async function modelFolder(given: string): Promise<string> {
 /** Ctrl-C ends the process. The next call resumes the download. */
 function downloadProgress(address: string): FetchProgress {
   let [done, total] = [0, 0];
-  let shown = 0;
+  const show = percentage();
   return {
     signal: new AbortController().signal,
     log: say,
@@ -43,10 +43,7 @@ function downloadProgress(address: string): FetchProgress {
     },
     onBytes(count) {
       done += count;
-      const percent = Math.floor((100 * done) / Math.max(1, total));
-      if (percent === shown || !process.stderr.isTTY) return;
-      shown = percent;
-      process.stderr.write(`\r${percent} %${done >= total ? '\r\x1b[K' : ''}`);
+      show(done, total);
     },
     onWait(pid) {
       if (pid !== process.pid) say(`waiting for process ${pid}, which is downloading the same files`);
@@ -54,8 +51,19 @@ function downloadProgress(address: string): FetchProgress {
   };
 }
 
+/** Shows how much has been transferred, on a terminal. */
+export function percentage(): (done: number, total: number) => void {
+  let shown = 0;
+  return (done, total) => {
+    const percent = Math.floor((100 * done) / Math.max(1, total));
+    if (percent === shown || !process.stderr.isTTY) return;
+    shown = percent;
+    process.stderr.write(`\r${percent} %${done >= total ? '\r\x1b[K' : ''}`);
+  };
+}
+
 /** Writes to stderr, because stdout holds the output of the command. */
-function say(message: string): void {
+export function say(message: string): void {
   printLines([message], process.stderr);
 }
 

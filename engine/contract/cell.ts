@@ -186,6 +186,13 @@ export function lockfilePath(pipelineFile: string): string {
   return `${pipelineFile.replace(/\.ya?ml$/i, '')}.lock`;
 }
 
+/** Whether the cell writes to the hub, with the account in the environment. */
+export function writesToHub({ action }: Pick<Cell, 'action'>): boolean {
+  if (action.kind !== 'step' || action.definition.writesToHub === undefined) return false;
+  const { option, value } = action.definition.writesToHub;
+  return action.options[option] === value;
+}
+
 /** The local files and folders of each input that exist, for `foresee` of a step. `folder`: the pipeline's. */
 export function presentPaths(
   cell: Cell,

@@ -8,8 +8,13 @@ import type { Json } from '../format/scalars.ts';
 /** The most similar word to a misspelt one. */
 export { nearest } from '../format/did-you-mean.ts';
 export type { Json } from '../format/scalars.ts';
+/** HTTP requests with retries. */
+export { sendRequest, Unreachable } from './http.ts';
+/** The hub and the account on it. */
+export { hubAccount, hubEndpoint } from './hub-account.ts';
 /** The memory limit of this container, otherwise the memory of this machine, in bytes. */
 export { memoryLimit } from './memory-limit.ts';
+export { StepError } from './step-error.ts';
 
 /** The kind of an input or output. */
 export type ArtifactKind = 'file' | 'folder' | 'any';
@@ -155,6 +160,11 @@ export interface StepDeclaration<
    * not enter the fingerprint. For built-in steps only.
    */
   outside?: string;
+  /**
+   * The step writes to the hub if this option has this value. It then receives the variables of the hub, fails before the run if
+   * there is no token, and is not executed by `verify`. Neither variables nor token enter the fingerprint. For built-in steps only.
+   */
+  writesToHub?: { option: string; value: string };
   /** Checks what a schema cannot express, such as options that exclude each other. Pure and fast. For built-in steps only. */
   check?(options: OptionsOf<O>): OptionProblem[];
   /**
@@ -267,23 +277,6 @@ export interface MetricNotes {
   low?: number;
   /** The upper end. */
   high?: number;
-}
-
-/**
- * An error that the user can fix. It is printed without a stack trace; the message says what is wrong and where. Any other
- * error counts as a bug in the step and is printed with the file and line that threw it and a short stack.
- */
-export class StepError extends Error {
-  override name = 'StepError';
-  constructor(
-    message: string,
-    /** What to do. */
-    readonly hint?: string,
-    /** Path of the invalid value in `with`, `['select', 'label']`. The message points to its position in the pipeline file. */
-    readonly option?: readonly string[],
-  ) {
-    super(message);
-  }
 }
 
 /** Declares a step. Returns its argument; the function only adds the types. */

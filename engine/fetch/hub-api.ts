@@ -1,12 +1,11 @@
 /** The API of a Hugging Face hub or of a mirror: requests and the meaning of responses. */
 
-import { readFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import { type HubAddress, isSafePath } from '../contract/address.ts';
-import { StepError } from '../contract/step.ts';
+import type { HttpRequest } from '../contract/http.ts';
+import { hubToken } from '../contract/hub-account.ts';
+import { hubEndpoint, StepError, sendRequest } from '../contract/step.ts';
 import { repositoryOf } from './choose-files.ts';
-import { type FileHash, type HttpRequest, sendRequest } from './download.ts';
+import type { FileHash } from './download.ts';
 
 /** A file of a commit. */
 export interface FileFacts {
@@ -38,15 +37,8 @@ export class HubRefusal extends StepError {
 type HubRequestOptions = Pick<HttpRequest, 'signal' | 'failFast' | 'log'>;
 
 export class HubApi {
-  readonly #endpoint: string;
-  #token: Promise<string | undefined> | undefined;
-
-  constructor() {
-    const endpoint = process.env.HF_ENDPOINT || 'https://huggingface.co';
-    if (!/^https?:\/\//.test(endpoint) || !URL.canParse(endpoint))
-      throw new StepError(`HF_ENDPOINT is not a URL: ${endpoint}`, 'The default is https://huggingface.co.');
-    this.#endpoint = endpoint.replace(/\/+$/, '');
-  }
+  readonly #endpoint = hubEndpoint();
+  #token: string | undefined;
 
   /** Resolves a branch, tag or abbreviated commit to a commit. */
   async commitOf(address: HubAddress, revision: string, options: HubRequestOptions): Promise<string> {
@@ -113,10 +105,9 @@ export class HubApi {
     return `${this.#endpoint}/${prefix}${name}/resolve/${encodeURIComponent(revision)}/${path.split('/').map(encodeURIComponent).join('/')}`;
   }
 
-  async authorization(): Promise<string | undefined> {
-    this.#token ??= readToken();
-    const token = await this.#token;
-    return token && `Bearer ${token}`;
+  authorization(): string | undefined {
+    this.#token ??= hubToken();
+    return this.#token && `Bearer ${this.#token}`;
   }
 
   async refused(response: Response, address: HubAddress, revision: string, name?: string): Promise<HubRefusal> {
@@ -128,7 +119,7 @@ export class HubApi {
     const { host } = new URL(this.#endpoint);
     const where = repositoryOf(address);
     const page = `${this.#endpoint}/${address.type === 'dataset' ? 'datasets/' : ''}${address.name}`;
-    const authorized = (await this.authorization()) !== undefined;
+    const authorized = this.authorization() !== undefined;
     const mayRead = `whether the account of your token may read ${page}`;
     const refused = (message: string, hint: string) => new HubRefusal(status, code, message, hint);
 
@@ -181,7 +172,7 @@ export class HubApi {
       ...options,
       method: 'HEAD',
       headers: { 'accept-encoding': 'identity' },
-      authorization: await this.authorization(),
+      authorization: this.authorization(),
       acceptRedirect: ({ headers }) => headers.has('x-linked-etag') || headers.has('x-repo-commit'),
     });
   }
@@ -189,7 +180,7 @@ export class HubApi {
   /** The fetch function for `@huggingface/hub`. It adds the token itself, because the library accepts only tokens that begin with hf_. */
   #fetch(address: HubAddress, revision: string, options: HubRequestOptions): typeof fetch {
     return async (url, init) => {
-      const authorization = new URL(String(url)).origin === new URL(this.#endpoint).origin ? await this.authorization() : undefined;
+      const authorization = new URL(String(url)).origin === new URL(this.#endpoint).origin ? this.authorization() : undefined;
       const response = await sendRequest(String(url), { ...options, headers: init?.headers as Record<string, string>, authorization });
       if (!response.ok) throw await this.refused(response, address, revision);
       return response;
@@ -215,13 +206,4 @@ const HASHES: Record<number, 'git' | 'sha256'> = { 40: 'git', 64: 'sha256' };
 
 function isCommit(word: unknown): word is string {
   return typeof word === 'string' && /^\w+$/.test(word);
-}
-
-/** The token, found as Hugging Face's libraries do. */
-async function readToken(): Promise<string | undefined> {
-  const { HF_TOKEN, HUGGING_FACE_HUB_TOKEN, HF_TOKEN_PATH, HF_HOME, XDG_CACHE_HOME } = process.env;
-  const home = HF_HOME ?? join(XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'huggingface');
-  const file = (HF_TOKEN_PATH ?? join(home, 'token')).replace(/^~(?=\/|$)/, () => homedir());
-  const token = HF_TOKEN || HUGGING_FACE_HUB_TOKEN || (await readFile(file, 'utf8').catch(() => ''));
-  return token.replace(/\s/g, '') || undefined;
 }

@@ -13,9 +13,10 @@ import { sha256 } from '../../cache/digest.ts';
 import { diskError } from '../../cache/error.ts';
 import type { FileHashCache } from '../../cache/file-hash-cache.ts';
 import { type HubAddress, isSafePath } from '../contract/address.ts';
-import { StepError } from '../contract/step.ts';
+import { isOffline } from '../contract/hub-account.ts';
+import { StepError, Unreachable } from '../contract/step.ts';
 import { chooseFiles, dataFiles, repositoryOf } from './choose-files.ts';
-import { download, hashOfFile, Unreachable } from './download.ts';
+import { download, hashOfFile } from './download.ts';
 import { type FetchedStore, type FetchProgress, withDownloadLock } from './fetched-store.ts';
 import { type FileFacts, HubApi, HubRefusal, type TreeEntry } from './hub-api.ts';
 import { type AddressProvider, type Fetched, type FetchSettings, inParallel } from './provider.ts';
@@ -149,7 +150,7 @@ export class Hub implements AddressProvider<HubAddress> {
           what: `${repositoryOf(address)}/${name}`,
           size: facts.size,
           hash: facts.hash,
-          authorization: await this.#api.authorization(),
+          authorization: this.#api.authorization(),
           refused: (response) => this.#api.refused(response, address, commit, name),
           signal,
           log,
@@ -186,10 +187,6 @@ export class Hub implements AddressProvider<HubAddress> {
 class NotCached extends StepError {}
 
 const OFFLINE_HINT = 'Run once with a network and without HF_HUB_OFFLINE.';
-
-function isOffline(): boolean {
-  return /^(1|on|yes|true)$/i.test(process.env.HF_HUB_OFFLINE || process.env.TRANSFORMERS_OFFLINE || '');
-}
 
 /** Throws if files are missing that steps need. */
 function throwIfMissing(missing: string[], address: HubAddress, commit: string, cache: HubCache): void {

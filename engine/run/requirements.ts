@@ -1,7 +1,8 @@
 /** What a cell needs in order to execute: CPU cores, GPUs, memory, and the secrets that it reads. */
 
-import type { Cell, Pipeline } from '../contract/cell.ts';
+import { type Cell, type Pipeline, type StepAction, writesToHub } from '../contract/cell.ts';
 import { type Diagnostic, InvalidError } from '../contract/errors.ts';
+import { hubAccount, StepError } from '../contract/step.ts';
 import { variableIn } from '../pipeline/environment.ts';
 import { subjectOf } from './freshness.ts';
 import type { PlannedCell } from './plan.ts';
@@ -46,7 +47,8 @@ export async function checkRequirements(
 }
 
 /** What the cell lacks on this machine and in this environment. */
-export function lacksOf({ name, resources, secrets }: Cell, machine: MachineResources, env: NodeJS.ProcessEnv = process.env): Lack[] {
+export function lacksOf(cell: Cell, machine: MachineResources, env: NodeJS.ProcessEnv = process.env): Lack[] {
+  const { name, resources, secrets } = cell;
   const wanted = [
     { key: 'cpu', wanted: resources.cpu ?? 0, has: machine.cpu, hint: 'Ask for fewer.' },
     { key: 'gpu', wanted: resources.gpu ?? 0, has: machine.gpus.length, hint: '`tunesmith doctor` lists the GPUs.' },
@@ -62,7 +64,18 @@ export function lacksOf({ name, resources, secrets }: Cell, machine: MachineReso
     const message = `the environment variable ${secret} is not set`;
     return [{ path: ['secrets', i], message, hint: `Set it before the run: export ${secret}=…` }];
   });
-  return [...tooMuch, ...unset];
+  return [...tooMuch, ...unset, ...(writesToHub(cell) ? hubLacks(cell) : [])];
+}
+
+function hubLacks({ action }: Cell): Lack[] {
+  try {
+    hubAccount();
+    return [];
+  } catch (error) {
+    if (!(error instanceof StepError)) throw error;
+    const { option } = (action as StepAction).definition.writesToHub!;
+    return [{ path: ['with', option], message: error.message, hint: error.hint! }];
+  }
 }
 
 function amount(key: string, count: number): string {

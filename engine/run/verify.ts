@@ -11,7 +11,7 @@ import { type Content, readFolder } from '../../cache/content.ts';
 import { sha256 } from '../../cache/digest.ts';
 import { MissingObjectError } from '../../cache/error.ts';
 import type { Cache } from '../../cache/open.ts';
-import { type Cell, lockfilePath, type Pipeline } from '../contract/cell.ts';
+import { type Cell, lockfilePath, type Pipeline, writesToHub } from '../contract/cell.ts';
 import { InvalidError } from '../contract/errors.ts';
 import { RemoteSources } from '../fetch/fetch.ts';
 import { type LeavingOut, leftOutOf, matches, within } from '../files/glob.ts';
@@ -94,7 +94,10 @@ function chosen(pipeline: Pipeline, lock: Lockfile, { words, count, seed }: Veri
 }
 
 /** What the cell reads or changes besides its inputs and outputs: executing it again could give another result, or change it. */
-const outsideOf = ({ action }: Cell): string | undefined => (action.kind === 'step' ? action.definition.outside : undefined);
+function outsideOf(cell: Cell): string | undefined {
+  if (writesToHub(cell)) return 'a repository on the hub';
+  return cell.action.kind === 'step' ? cell.action.definition.outside : undefined;
+}
 
 type Verdict = Omit<Verified, 'cell' | 'seconds'>;
 

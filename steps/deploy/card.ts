@@ -102,8 +102,21 @@ function frontMatter({ name, license, model, sources, metrics, onnx }: ModelCard
       metrics: Object.keys(metrics.metrics).filter((metric) => hubMetrics.has(metric) && metrics.metrics[metric] !== null),
     }),
     model_name: name,
+    ...(metrics && modelIndex(name, hubTask, metrics, datasets[0])),
   };
   return `---\n${stringify(front)}---`;
+}
+
+/** The results, as the hub shows them. It requires a data set; `unknown` is what others write for data without a page. */
+function modelIndex(name: string, task: string, { split, metrics }: Metrics, dataset: string | undefined): object {
+  const known = Object.entries(metrics).filter(([, value]) => value !== null);
+  if (known.length === 0) return {};
+  const result = {
+    task: { type: task },
+    dataset: { name: dataset ?? 'Unknown', type: dataset ?? 'unknown', split },
+    metrics: known.map(([type, value]) => ({ type, value, name: type })),
+  };
+  return { 'model-index': [{ name, results: [result] }] };
 }
 
 /** The data sets that have a page on the Hugging Face hub. */

@@ -17,6 +17,7 @@ import { fitsOnnx } from '../ml/runtime/onnx/export.ts';
 import { openEncoder, readEncoding } from '../ml/tasks/encoder.ts';
 import { type Metrics, modelCard } from './card.ts';
 import { completeConfig, exportFiles, writeFiles } from './onnx-files.ts';
+import { pushToHub } from './push-to-hub.ts';
 import { type DeployContext, declareDtype, prepareQuantization, quantizeBundle } from './quantized.ts';
 import { bundleIn, writeTarget } from './targets/targets.ts';
 
@@ -78,6 +79,7 @@ export async function deploy(context: DeployContext): Promise<void> {
     }),
   );
   await writeTarget(outputs.bundle!, target);
+  if (options.hub) await pushToHub(bundle, options.hub, context);
   const { size } = await stat(path.join(bundle, 'model.safetensors'));
   log(
     `${name}: ${model.family.type} for ${model.task}${model.labels.length > 0 ? `, labels ${listed(model.labels)}` : ''}, ${(size / 1e6).toFixed(1)} MB${float32 ? '; the ONNX model agrees with it' : ''}`,

@@ -53,6 +53,7 @@ test.each([
   ['steps/ml/tasks/', [CONTRACT, 'steps/ml/']],
   ['steps/ml/generation/', [CONTRACT, 'steps/ml/']],
   ['steps/ml/answering/', [CONTRACT, 'steps/ml/']],
+  ['steps/ml/hub/', [CONTRACT, 'steps/ml/']],
   ['steps/choose/', [CONTRACT, 'steps/ml/']],
   ['steps/preview/', [CONTRACT, 'steps/ml/']],
   ['steps/serving/', [CONTRACT, 'steps/ml/']],

@@ -8,7 +8,8 @@ import { existsSync, readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Options, Subprocess } from 'execa';
 import { statFields } from '../../../cache/process.ts';
-import type { Cell } from '../../contract/cell.ts';
+import { type Cell, writesToHub } from '../../contract/cell.ts';
+import { HUB_SECRETS, HUB_VARIABLES } from '../../contract/hub-account.ts';
 import { StepError } from '../../contract/step.ts';
 import { variableIn } from '../../pipeline/environment.ts';
 import { type Death, LIST_FILE } from './failure.ts';
@@ -204,7 +205,7 @@ export function childEnvironment(cell: Cell, gpus: string[], from: NodeJS.Proces
   }
   // A cell that does not declare GPUs sees the same ones as tunesmith.
   if (cell.resources.gpu !== undefined) environment.CUDA_VISIBLE_DEVICES = gpus.join(',');
-  for (const name of cell.secrets) {
+  for (const name of [...secretsOf(cell), ...(writesToHub(cell) ? HUB_VARIABLES : [])]) {
     const value = variableIn(from, name);
     if (value !== undefined) environment[name] = value;
   }
@@ -213,8 +214,10 @@ export function childEnvironment(cell: Cell, gpus: string[], from: NodeJS.Proces
 
 /** The values of the secrets that are set, for masking. */
 export function secretValues(cell: Cell, from: NodeJS.ProcessEnv = process.env): string[] {
-  return cell.secrets.flatMap((name) => variableIn(from, name) || []);
+  return secretsOf(cell).flatMap((name) => variableIn(from, name) || []);
 }
+
+const secretsOf = (cell: Cell): readonly string[] => (writesToHub(cell) ? [...cell.secrets, ...HUB_SECRETS] : cell.secrets);
 
 function isOfTheMachine(name: string): boolean {
   return BY_NAME.has(name) || /^(LC_|CUDA_|NVIDIA_|DYLD_)/.test(name) || /^(https?|ftp|all|no)_proxy$/i.test(name);

@@ -15,14 +15,16 @@ import { vertex } from './vertex.ts';
 
 const TARGETS = { http, sagemaker, vertex, azureml, fastapi } satisfies Record<string, Target>;
 
-export type TargetName = 'bundle' | keyof typeof TARGETS;
+export type TargetName = 'bundle' | 'hub' | keyof typeof TARGETS;
+
+const isBundle = (target: TargetName): target is 'bundle' | 'hub' => target === 'bundle' || target === 'hub';
 
 /** Where the bundle itself lies in the output. */
-export const bundleIn = (output: string, target: TargetName): string => (target === 'bundle' ? output : path.join(output, 'bundle'));
+export const bundleIn = (output: string, target: TargetName): string => (isBundle(target) ? output : path.join(output, 'bundle'));
 
 /** Adds what the target needs beside a finished bundle. @throws StepError if the target cannot serve it */
 export async function writeTarget(output: string, name: TargetName): Promise<void> {
-  if (name === 'bundle') return;
+  if (isBundle(name)) return;
   const target: Target = TARGETS[name];
   const folder = bundleIn(output, name);
   const bundle = await openBundle(folder);

@@ -1,11 +1,12 @@
 /**
- * A hub in this process: the part of the HTTP API that reading needs, with huggingface.co's responses. A second server,
- * which acts as the CDN, serves large files. Requests are recorded; `trouble` makes one fail.
+ * A hub in this process with huggingface.co's responses: here is the part of the HTTP API that reading needs, and hub-uploads.ts has
+ * the part that writes. A second server, which acts as the CDN, stores large files. Requests are recorded; `trouble` makes one fail.
  */
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { onTestFinished } from 'vitest';
+import { type HubState, HubUploads } from './hub-uploads.ts';
 
 export type RepositoryFiles = Record<string, string | Uint8Array>;
 
@@ -15,6 +16,10 @@ export interface Repository {
   commits: Record<string, RepositoryFiles>;
   gated?: boolean;
   private?: boolean;
+  /** Which of `refs` are tags; for uploads. */
+  tags?: Set<string>;
+  /** The messages of pushed commits. */
+  messages?: Record<string, string>;
 }
 
 export interface Request {
@@ -23,6 +28,8 @@ export interface Request {
   url: string;
   authorization?: string;
   range?: string;
+  /** The bytes of a large file that have arrived. */
+  received?: number;
 }
 
 /** The fault for requests whose URL contains `at`: that many times, or always. */
@@ -31,8 +38,10 @@ export interface Trouble {
   times?: number;
   status?: number;
   headers?: Record<string, string>;
-  /** Closes the connection after that many bytes of the body. */
+  /** Closes the connection after that many bytes of the body, which is that of the request if it has one. */
   cut?: number;
+  /** Makes the commit, but closes the connection instead of answering. */
+  lose?: boolean;
   /** Changes the bytes. */
   spoil?: (bytes: Buffer) => Buffer;
   /** Stops sending after that many bytes, but keeps the connection open. */
@@ -45,16 +54,33 @@ export async function startHub() {
   const repositories = new Map<string, Repository>();
   const requests: Request[] = [];
   const troubles: Trouble[] = [];
-  const tokens = new Map<string, { mayRead: string[] }>();
+  const tokens: HubState['tokens'] = new Map();
   const cdn = createServer((request, response) => {
     const trouble = hear('cdn', request);
+    if (request.method === 'PUT' || request.method === 'POST') {
+      const heard = requests.at(-1)!;
+      return void uploads.store(request, response, trouble, (bytes) => {
+        heard.received = (heard.received ?? 0) + bytes;
+      });
+    }
     const content = blobs.get(request.url!.slice(1).split('?')[0]!);
     if (!content) return void answer(response, 404, {}, '');
     send(request, response, content, {}, trouble);
   });
   const blobs = new Map<string, Buffer>();
-  /** `hashless`: listings without hashes, as on some mirrors. */
-  const state = { hashless: false };
+  /** `hashless`: listings without hashes, as on some mirrors. `partSize`: of the parts in which large files are uploaded. */
+  const state: { hashless: boolean; partSize?: number } = { hashless: false };
+  const urlOf = (server: Server) => `http://127.0.0.1:${portOf(server)}`;
+  const uploads = new HubUploads({
+    repositories,
+    blobs,
+    tokens,
+    get partSize() {
+      return state.partSize;
+    },
+    hubUrl: () => urlOf(hub),
+    cdnUrl: () => urlOf(cdn),
+  });
 
   const hear = (server: 'hub' | 'cdn', { method, url, headers }: IncomingMessage): Trouble | undefined => {
     requests.push({ server, method: method!, url: url!, authorization: headers.authorization, range: headers.range });
@@ -63,9 +89,10 @@ export async function startHub() {
     return trouble;
   };
 
-  const hub = createServer((request, response) => {
+  const hub = createServer(async (request, response) => {
     const trouble = hear('hub', request);
     if (trouble?.status !== undefined) return void answer(response, trouble.status, trouble.headers ?? {}, '');
+    if (await uploads.handle(request, response, trouble).catch(() => true)) return;
     const url = new URL(request.url!, 'http://hub');
     const api = /^\/api\/(models|datasets)\/(.+?)\/(revision|tree)\/([^/?]+)/.exec(url.pathname);
     const file = /^\/(datasets\/)?(.+?)\/resolve\/([^/]+)\/(.+)$/.exec(url.pathname);
@@ -96,7 +123,7 @@ export async function startHub() {
           _id: '0',
           id: api[2],
           sha: commit,
-          private: false,
+          private: repository!.private === true,
           gated: false,
           downloads: 1,
           likes: 0,
@@ -139,7 +166,8 @@ export async function startHub() {
         { 'x-error-message': 'Invalid credentials in Authorization header' },
         { error: 'Invalid credentials in Authorization header' },
       ];
-    const mayRead = token !== undefined && tokens.get(token)!.mayRead.includes(name ?? '');
+    const { mayRead: readable = [], mayWrite = [] } = token === undefined ? {} : tokens.get(token)!;
+    const mayRead = [...readable, ...mayWrite].some((one) => name === one || name?.startsWith(`${one}/`));
     if (!repository || (repository.private && !mayRead))
       return [
         token === undefined ? 401 : 404,
@@ -164,9 +192,10 @@ export async function startHub() {
   };
   onTestFinished(stop);
   return Object.assign(state, {
-    url: `http://127.0.0.1:${portOf(hub)}`,
+    url: urlOf(hub),
     requests,
     tokens,
+    repositories,
     stop,
     trouble: (trouble: Trouble) => void troubles.push({ times: 1, ...trouble }),
     /** Creates a repository with one or more commits on main. Returns the id of the commit. */
@@ -219,11 +248,11 @@ function answerTree(url: URL, files: RepositoryFiles, response: ServerResponse, 
 }
 
 /** As in the hub's .gitattributes. */
-function isLarge(path: string): boolean {
+export function isLarge(path: string): boolean {
   return /\.(safetensors|bin|parquet|h5|onnx|gz)$/.test(path);
 }
 
-function answer(response: ServerResponse, status: number, headers: Record<string, string>, body: unknown): void {
+export function answer(response: ServerResponse, status: number, headers: Record<string, string>, body: unknown): void {
   const text = typeof body === 'string' ? body : JSON.stringify(body);
   response.writeHead(status, { ...(typeof body === 'string' ? {} : { 'content-type': 'application/json; charset=utf-8' }), ...headers });
   response.end(text);
