@@ -22,6 +22,7 @@ export const glossary: readonly { word: string; meaning: string; module: string 
   { word: 'Shadow', meaning: 'a second bundle, whose answers are only compared', module: 'steps/serving/shadow.ts' },
   { word: 'ApiKeys', meaning: 'the hashes of API keys, with their names', module: 'steps/serving/api-keys.ts' },
   { word: 'PipelineParameters', meaning: "the parameters of transformers' pipelines", module: 'steps/ml/answering/pipeline-answer.ts' },
+  { word: 'HubRepository', meaning: 'a model repository on a hub, to which a bundle is pushed', module: 'steps/ml/hub/hub-repository.ts' },
   // the contracts of the engine
   { word: 'StepDefinition', meaning: 'what a step declares: options, inputs, outputs, and its code', module: 'engine/contract/step.ts' },
   {
@@ -30,7 +31,7 @@ export const glossary: readonly { word: string; meaning: string; module: string 
     module: 'engine/contract/step.ts',
   },
   { word: 'StepContext', meaning: 'what a step is given when it runs', module: 'engine/contract/step.ts' },
-  { word: 'StepError', meaning: 'a mistake that the user of a step can mend', module: 'engine/contract/step.ts' },
+  { word: 'StepError', meaning: 'a mistake that the user of a step can mend', module: 'engine/contract/step-error.ts' },
   { word: 'Pipeline', meaning: 'a checked pipeline file with its cells in topological order', module: 'engine/contract/cell.ts' },
   { word: 'Cell', meaning: 'one instance of a step, with concrete values', module: 'engine/contract/cell.ts' },
   { word: 'Place', meaning: 'a line and column in a file of the user', module: 'engine/contract/errors.ts' },
