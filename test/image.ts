@@ -19,6 +19,8 @@ export interface Image {
   final: Instruction[];
   /** Starts the command, or another one in its place, as `docker run IMAGE WORDS…` does. */
   start(options?: { words?: string[]; env?: Record<string, string> }): Started;
+  /** From now on its command can write nothing but the folder that is returned, which is its /tmp. */
+  makeReadOnly(): string;
   /** Runs its health check. */
   isHealthy(): boolean;
   remove(): void;
@@ -115,7 +117,21 @@ export function buildImage(context: string, map: (words: string[]) => string[] =
         return false;
       }
     },
-    remove: () => rmSync(base, { recursive: true, force: true, maxRetries: 3 }),
+    makeReadOnly() {
+      const writable = join(base, 'tmp');
+      mkdirSync(writable);
+      const root = process.getuid?.() === 0;
+      if (root) execFileSync('chown', ['-R', '0:0', base]);
+      execFileSync('chmod', ['-R', 'a-w', base]);
+      execFileSync('chmod', ['a+rwx', writable]);
+      Object.assign(environment, { HOME: writable, TMPDIR: writable });
+      return writable;
+    },
+    remove() {
+      // Folders that are read-only keep their files.
+      execFileSync('chmod', ['-R', 'u+w', base]);
+      rmSync(base, { recursive: true, force: true, maxRetries: 3 });
+    },
   };
 }
 
@@ -166,6 +182,6 @@ function asNobody({ environment }: Stage, base: string) {
       /^(npm_config_(registry|userconfig)|PIP_\w+|SSL_CERT_FILE|NODE_EXTRA_CA_CERTS)$/.test(name),
     ),
   );
-  const env = { ...registry, ...environment, HOME: base, PATH: `${dirname(process.execPath)}${delimiter}${process.env.PATH}` };
+  const env = { ...registry, HOME: base, ...environment, PATH: `${dirname(process.execPath)}${delimiter}${process.env.PATH}` };
   return root ? { env, uid: 65534, gid: 65534 } : { env };
 }

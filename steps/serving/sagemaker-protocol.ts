@@ -56,9 +56,19 @@ async function answer(model: ServedModel, request: ProtocolRequest): Promise<Res
     const message = `the answer can be ${Object.keys(TYPES).join(', ')}, but the request accepts only ${JSON.stringify(c.req.header('accept'))}`;
     return c.json(problemOf(406, message), 406, { 'content-type': PROBLEM });
   }
-  const { records, parameters, nameOf } = await READERS[format](request.body, model, given);
-  return written(await answersTo(model, { records, parameters, nameOf }, request), wanted, c);
+  const { records, parameters, nameOf } = await READERS[format](withoutMark(request.body), model, given);
+  const answers: Json[] = [];
+  // A batch transform puts as many records into a request as fit into its bytes.
+  const most = model.limits.inputs;
+  for (let begin = 0; begin === 0 || begin < records.length; begin += most) {
+    const part = { records: records.slice(begin, begin + most), parameters, nameOf: (i: number) => nameOf(begin + i) };
+    answers.push(...(await answersTo(model, part, request)));
+  }
+  return written(answers, wanted, c);
 }
+
+/** Without the byte order mark with which some programs begin a file. */
+const withoutMark = (body: Buffer): Buffer => (body.subarray(0, 3).equals(Buffer.from([0xef, 0xbb, 0xbf])) ? body.subarray(3) : body);
 
 const mediaOf = (type: string): string => type.split(';', 1)[0]!.trim().toLowerCase();
 

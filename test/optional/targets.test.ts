@@ -3,7 +3,18 @@
  * Then the test plays the platform against the command of the image. Needs the npm registry.
  */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
@@ -52,6 +63,19 @@ describe('http', () => {
     await new Promise((resolve) => setTimeout(resolve, 30));
     running.child.kill('SIGTERM');
     expect((await many).json().predictions).toHaveLength(200);
+    expect(await running.ended).toBe(0);
+  });
+
+  test('runs with a read-only root file system', async () => {
+    const written = image.makeReadOnly();
+    const running = image.start();
+    onTestFinished(() => void running.child.kill('SIGKILL'));
+    const url = `http://127.0.0.1:${port}`;
+    await ready(`${url}/health`, running);
+    expect((await post(`${url}/predict`, { inputs: TEXTS })).json()).toEqual({ predictions: expected });
+    // Node keeps compiled code there.
+    expect(readdirSync(written).filter((name) => name !== 'node-compile-cache')).toEqual([]);
+    running.child.kill('SIGTERM');
     expect(await running.ended).toBe(0);
   });
 
@@ -112,6 +136,53 @@ describe('sagemaker', () => {
     expect({ name, epochs }).toEqual({ name: 'a name', epochs: 1 });
     expect(existsSync(join(ml, 'model/onnx/model.onnx'))).toBe(true);
     expect(existsSync(join(ml, 'checkpoints/cache'))).toBe(true);
+  });
+
+  test('train continues on another instance after an interruption, from the checkpoint of the step', async () => {
+    const mails = rows({ train: 400, validation: 10, test: 10 }).map(({ text, label }) => `${text},${label}`);
+    const ml = machineLearningFolder({
+      'input/config/hyperparameters.json': JSON.stringify({ epochs: '200', save_steps: '20' }),
+      'input/data/pipeline/mails.yaml': TRAINING,
+      'input/data/mails/mails.csv': `text,label\n${mails.join('\n')}\n`,
+    });
+    cpSync(smallModel(), join(ml, 'input/data/base'), { recursive: true });
+    giveToNobody(ml);
+    const env = { TUNESMITH_SAGEMAKER_FOLDER: ml };
+    const steps = join(ml, 'checkpoints/steps');
+    const written = () => existsSync(steps) && readdirSync(steps, { recursive: true }).length > 1;
+
+    const first = image.start({ words: ['train'], env });
+    onTestFinished(() => void first.child.kill('SIGKILL'));
+    let ended = false;
+    first.ended.then(() => {
+      ended = true;
+    });
+    while (!written() && !ended) await new Promise((resolve) => setTimeout(resolve, 50));
+    const start = Date.now();
+    first.child.kill('SIGTERM');
+    expect(await first.ended, first.output()).not.toBe(0);
+    expect(Date.now() - start).toBeLessThan(30_000);
+    expect(readFileSync(join(ml, 'output/failure'), 'utf8')).not.toBe('');
+
+    // Only this folder is on the next instance; the others come from S3 again.
+    for (const name of ['model', 'output']) rmSync(join(ml, name), { recursive: true, force: true });
+    const second = image.start({ words: ['train'], env });
+    onTestFinished(() => void second.child.kill('SIGKILL'));
+    const resumed = /resumes at step (\d+)/;
+    while (!resumed.test(second.output()) && second.child.exitCode === null) await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(Number(resumed.exec(second.output())?.[1]), second.output()).toBeGreaterThanOrEqual(20);
+    second.child.kill('SIGTERM');
+    await second.ended;
+  });
+
+  test('train says before the training that it cannot write the model', async () => {
+    const ml = machineLearningFolder({ 'input/data/pipeline/mails.yaml': TRAINING, 'model/keep': '' });
+    if (process.getuid?.() === 0) execFileSync('chown', ['-R', '0:0', join(ml, 'model')]);
+    else chmodSync(join(ml, 'model'), 0o555);
+    const running = image.start({ words: ['train'], env: { TUNESMITH_SAGEMAKER_FOLDER: ml } });
+    expect(await running.ended).toBe(2);
+    expect(readFileSync(join(ml, 'output/failure'), 'utf8')).toMatch(/model cannot be written.*\n.*USER 0/);
+    expect(running.output()).not.toContain('    at ');
   });
 
   test('train writes the reason of a failure, and ends with an error code', async () => {
@@ -176,14 +247,14 @@ describe('azureml', () => {
 });
 
 const TRAINING = `
-params: { mails: none, base: none, epochs: 3, name: mails }
+params: { mails: none, base: none, epochs: 3, name: mails, save_steps: 1000 }
 steps:
   collect: { uses: collect, with: { files: "\${{ params.mails }}/*.csv" } }
   split: { uses: split, with: { data: "\${{ steps.collect.data }}", stratify: label } }
   tokenize: { uses: tokenize, with: { data: "\${{ steps.split.data }}", model: "\${{ params.base }}", max_length: 16 } }
   train:
     uses: train
-    with: { tokens: "\${{ steps.tokenize.tokens }}", model: "\${{ params.base }}", epochs: "\${{ params.epochs }}" }
+    with: { tokens: "\${{ steps.tokenize.tokens }}", model: "\${{ params.base }}", epochs: "\${{ params.epochs }}", save_steps: "\${{ params.save_steps }}" }
   deploy: { uses: deploy, with: { model: "\${{ steps.train.model }}", name: "\${{ params.name }}" } }
 `;
 

@@ -15,7 +15,7 @@ export const fastapi: Target = {
     const hint = 'Use the target http, which answers with tunesmith itself.';
     if (isGenerating(bundle.task))
       throw new StepError(
-        `the target fastapi runs ONNX models, and a model for ${bundle.task}, which generates text, has none in its bundle`,
+        `the target fastapi answers with one run of an ONNX model, and a model for ${bundle.task} generates text token by token`,
         hint,
         ['target'],
       );

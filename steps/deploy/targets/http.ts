@@ -52,7 +52,9 @@ metadata:
   name: ${name}
   labels: { app.kubernetes.io/name: ${name} }
 spec:
-  replicas: 2
+  # There is no number of replicas: the autoscaler below sets it, and applying this file again does not change it.
+  strategy:
+    rollingUpdate: { maxSurge: 1, maxUnavailable: 0 }
   selector:
     matchLabels: { app.kubernetes.io/name: ${name} }
   template:
@@ -60,6 +62,7 @@ spec:
       labels: { app.kubernetes.io/name: ${name} }
     spec:
       automountServiceAccountToken: false
+      enableServiceLinks: false
       # preStop, then the 25 seconds in which the server answers running requests.
       terminationGracePeriodSeconds: 35
       securityContext:
@@ -87,7 +90,7 @@ spec:
             failureThreshold: 6
           lifecycle:
             preStop:
-              # Until the service sends no more requests here.
+              # Until the service sends no more requests here. Kubernetes 1.30 or later.
               sleep: { seconds: 5 }
           resources:
             requests: { cpu: "1", memory: ${memory}Mi }
@@ -132,6 +135,8 @@ metadata:
   name: ${name}
 spec:
   minAvailable: 1
+  # A pod that is not ready does not hold up the draining of its node.
+  unhealthyPodEvictionPolicy: AlwaysAllow
   selector:
     matchLabels: { app.kubernetes.io/name: ${name} }
 `;

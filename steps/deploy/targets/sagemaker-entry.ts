@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
-import { cp, mkdir, mkdtemp, writeFile } from 'node:fs/promises';
+import { access, constants, cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parse } from 'yaml';
@@ -17,6 +17,9 @@ const LONGEST_FAILURE = 1024;
 /** Tests have it elsewhere. */
 const ML = process.env.TUNESMITH_SAGEMAKER_FOLDER || '/opt/ml';
 
+/** SageMaker copies /opt/ml/checkpoints to S3, and back for an instance that replaces an interrupted one. A job may have none. */
+const CHECKPOINTS = path.join(ML, 'checkpoints');
+
 const [mode = 'serve'] = process.argv.slice(2);
 if (mode === 'serve') await serveBundle(bundleOf(path.join(ML, 'model')), 'sagemaker', process.env.SAGEMAKER_BIND_TO_PORT || '8080');
 else if (mode === 'train') process.exitCode = await train();
@@ -28,16 +31,20 @@ else {
 /** SageMaker shows /opt/ml/output/failure as the reason why a job failed. */
 async function train(): Promise<number> {
   const fail = async (reason: string, code: number) => {
-    await mkdir(path.join(ML, 'output'), { recursive: true });
-    await writeFile(path.join(ML, 'output/failure'), reason);
+    try {
+      await mkdir(path.join(ML, 'output'), { recursive: true });
+      await writeFile(path.join(ML, 'output/failure'), reason.slice(0, LONGEST_FAILURE));
+    } catch (error) {
+      console.error(`the reason of the failure could not be written: ${(error as Error).message}`);
+    }
     return code;
   };
   try {
+    await requireWritable('model');
     const { folder, file, parameters, output } = await prepare();
     const { code, said } = await run(folder, ['run', file, ...parameters.flatMap((parameter) => ['-p', parameter])]);
     if (code !== 0) return await fail(said, code);
     const result = resultOf(folder, output);
-    await mkdir(path.join(ML, 'model'), { recursive: true });
     await cp(result, path.join(ML, 'model'), { recursive: true, dereference: true });
     console.log(`${path.relative(folder, result)} is in ${path.join(ML, 'model')}`);
     return 0;
@@ -46,6 +53,20 @@ async function train(): Promise<number> {
       error instanceof StepError ? `error: ${error.message}${error.hint === undefined ? '' : `\n  ${error.hint}`}\n` : String(error);
     process.stderr.write(reason);
     return fail(reason, error instanceof StepError ? 2 : 1);
+  }
+}
+
+/** Before hours of training. */
+async function requireWritable(name: string): Promise<void> {
+  const folder = path.join(ML, name);
+  try {
+    await mkdir(folder, { recursive: true });
+    await access(folder, constants.W_OK);
+  } catch (error) {
+    throw new StepError(
+      `${folder} cannot be written: ${(error as Error).message}`,
+      'The user of the image has no rights. Add `USER 0` at the end of the Dockerfile of the training image.',
+    );
   }
 }
 
@@ -60,6 +81,7 @@ async function prepare() {
     );
   const folder = await mkdtemp(path.join(tmpdir(), 'training-'));
   await cp(path.join(data, 'pipeline'), folder, { recursive: true });
+  await keepCheckpoints(folder);
   const { tunesmith_pipeline: named, tunesmith_output: output, ...given } = hyperparameters();
   const file = fileOf(folder, named);
   const declared = Object.keys(parse(readFileSync(path.join(folder, file), 'utf8'))?.params ?? {});
@@ -72,6 +94,15 @@ async function prepare() {
     );
   const parameters = { ...Object.fromEntries(others.map((channel) => [channel, path.join(data, channel)])), ...given };
   return { folder, file, output, parameters: Object.entries(parameters).map(([name, value]) => `${name}=${value}`) };
+}
+
+/** What an interrupted step has written so far is there, beside the results of the finished ones. */
+async function keepCheckpoints(folder: string): Promise<void> {
+  if (!existsSync(CHECKPOINTS)) return;
+  const own = path.join(folder, '.tunesmith');
+  await rm(path.join(own, 'checkpoints'), { recursive: true, force: true });
+  for (const made of [own, path.join(CHECKPOINTS, 'steps')]) await mkdir(made, { recursive: true });
+  await symlink(path.join(CHECKPOINTS, 'steps'), path.join(own, 'checkpoints'));
 }
 
 /** All values are strings; SageMaker's Python library writes texts as JSON. Its own parameters are left out. */
@@ -103,8 +134,7 @@ function fileOf(folder: string, named: string | undefined): string {
 
 /** Runs tunesmith. Stored results are in the folder of checkpoints if the job has one, so that an interrupted job continues. */
 function run(cwd: string, args: string[]): Promise<{ code: number; said: string }> {
-  const checkpoints = path.join(ML, 'checkpoints');
-  const env = { ...process.env, ...(existsSync(checkpoints) && { TUNESMITH_CACHE: path.join(checkpoints, 'cache') }) };
+  const env = { ...process.env, ...(existsSync(CHECKPOINTS) && { TUNESMITH_CACHE: path.join(CHECKPOINTS, 'cache') }) };
   const child = spawn(process.execPath, [CLI_FILE, ...args], { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
   let said = '';
   for (const [from, to] of [[child.stdout, process.stdout] as const, [child.stderr, process.stderr] as const])

@@ -59,6 +59,7 @@ aws sagemaker-runtime invoke-endpoint --endpoint-name ${name} --content-type app
 aws sagemaker create-transform-job --transform-job-name ${name}-1 --model-name ${name} --batch-strategy MultiRecord \\
   --transform-input 'DataSource={S3DataSource={S3DataType=S3Prefix,S3Uri=s3://BUCKET/in/}},ContentType=application/jsonlines,SplitType=Line' \\
   --transform-output 'S3OutputPath=s3://BUCKET/out/,Accept=application/jsonlines,AssembleWith=Line' \\
+  --max-payload-in-mb 1 --model-client-config InvocationsTimeoutInSeconds=600 \\
   --transform-resources InstanceType=ml.c7i.xlarge,InstanceCount=1
 \`\`\`
 
@@ -67,7 +68,8 @@ aws sagemaker create-transform-job --transform-job-name ${name}-1 --model-name $
 The channel \`pipeline\` is the folder of a pipeline. Every other channel is the parameter of the same name, whose value is the
 folder of its data. Hyperparameters are parameters, too. With several pipelines in the channel, \`tunesmith_pipeline\` chooses one;
 with several bundles, \`tunesmith_output\` names the cell. The bundle becomes the model of the job. The reason of a failure is in
-\`FailureReason\`. With \`CheckpointConfig\`, a job that was interrupted continues.
+\`FailureReason\`. With \`--checkpoint-config\`, a job on spot instances that was interrupted continues: finished steps are not
+repeated, and the training goes on from its last checkpoint.
 
 \`\`\`sh
 aws sagemaker create-training-job --training-job-name ${name}-1 --role-arn "$ROLE" \\
@@ -77,7 +79,8 @@ aws sagemaker create-training-job --training-job-name ${name}-1 --role-arn "$ROL
     {"ChannelName": "pipeline", "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://BUCKET/pipeline/"}}},
     {"ChannelName": "mails", "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://BUCKET/mails/"}}}]' \\
   --output-data-config S3OutputPath=s3://BUCKET/models/ --checkpoint-config S3Uri=s3://BUCKET/checkpoints/ \\
-  --resource-config InstanceType=ml.c7i.4xlarge,InstanceCount=1,VolumeSizeInGB=30 --stopping-condition MaxRuntimeInSeconds=86400
+  --resource-config InstanceType=ml.c7i.4xlarge,InstanceCount=1,VolumeSizeInGB=30 \\
+  --enable-managed-spot-training --stopping-condition MaxRuntimeInSeconds=43200,MaxWaitTimeInSeconds=86400
 \`\`\`
 
 The pipeline finds its base model in a channel, or downloads it from \`hf://owner/name\`. The container's user has no rights. If

@@ -27,6 +27,7 @@ describe('the image', () => {
   let running: Started;
   beforeAll(async () => {
     expect(image.isHealthy()).toBe(false);
+    image.makeReadOnly();
     running = image.start();
     await ready(`http://127.0.0.1:${port}/health`, running);
   });
@@ -280,7 +281,7 @@ test.each<[string, string, () => Promise<string>]>([
   ],
   [
     'a model that generates text',
-    'a model for causal-lm, which generates text, has none',
+    'a model for causal-lm generates text token by token',
     () =>
       folderOf({
         config: { model_type: 'gpt2', n_embd: 12, n_layer: 1, n_head: 2, n_positions: 16 },

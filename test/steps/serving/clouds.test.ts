@@ -56,6 +56,41 @@ test('SageMaker: JSON Lines and CSV, and the answer in the accepted type', async
   expect((await invoke(TEXTS, 'application/json', 'text/html, text/csv;q=0.5, application/json;q=0.1')).text).toBe(rows.text);
 });
 
+test('SageMaker: odd bodies and types', async () => {
+  const answers = async (body: string, type: string, accept?: string) => {
+    const { status, text } = await invoke(body, type, accept);
+    return status === 200 ? text.trimEnd().split('\n').length : status;
+  };
+  // Lines without a record, a byte order mark, a text with a line break and quotes.
+  expect(await answers('\ufeff\n \t\n"a"\n\r\n{"text": "b\\nc"}\n\n', 'application/x-ndjson; charset=utf-8')).toBe(2);
+  const one = await invoke(TEXTS[0], 'text/csv; header=absent');
+  expect(one.status).toBe(400);
+  const quoted = `\ufeff"${TEXTS[0]!.replaceAll('"', '""')}"\n"See you\nat 7."\n""\n`;
+  const csv = await invoke(quoted, 'TEXT/CSV; charset=utf-8', 'application/json');
+  expect(csv.json()).toEqual({ predictions: expected });
+  // Answers are in the order of the records, whatever is accepted.
+  for (const [accept, type] of [
+    ['*/*', 'text/csv'],
+    ['', 'text/csv'],
+    ['application/*', 'application/json'],
+    ['text/*;q=0.2, application/jsonlines', 'application/jsonlines'],
+    ['application/jsonlines;verbose=true', 'application/jsonlines'],
+  ])
+    expect((await invoke(quoted, 'text/csv', accept)).type, accept).toContain(type);
+  expect(await answers('"a"', 'application/jsonlines', 'application/json;q=0')).toBe(406);
+  for (const type of ['application/octet-stream', 'text/libsvm', 'multipart/form-data; boundary=x', 'nonsense'])
+    expect(await answers('a', type), type).toBe(415);
+  expect(await answers('', 'application/jsonlines')).toBe(1);
+});
+
+test('SageMaker: a batch has more records than a request for /predict', async () => {
+  const texts = Array.from({ length: 2500 }, (_, i) => TEXTS[i % 3]!);
+  const { predictions } = (await invoke(texts)).json();
+  expect(predictions).toHaveLength(2500);
+  expect(predictions.slice(1998, 2001)).toEqual([expected[0], expected[1], expected[2]]);
+  expect((await invoke([...texts, 7])).json().detail).toContain('record 2501 must be a string');
+});
+
 test('SageMaker: an invalid record is refused with its place', async () => {
   expect(await invoke(['a', 7])).toMatchObject({ status: 400 });
   expect((await invoke({ instances: ['a', 7] })).json().detail).toBe(
