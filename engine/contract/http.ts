@@ -18,6 +18,8 @@ export interface HttpRequest {
   acceptRedirect?(response: Response): boolean;
   /** There is a fallback, so give up on the host soon. */
   failFast?: boolean;
+  /** Milliseconds to wait at least for an answer, for requests on which a server works for long. */
+  patience?: number;
   /** Called with the reason for waiting. */
   log?(message: string): void;
 }
@@ -79,14 +81,14 @@ export function silenceLimit(): number {
 
 async function fetchFollowingRedirects(
   url: string,
-  { method = 'GET', headers = {}, authorization, body, signal, acceptRedirect, failFast }: HttpRequest,
+  { method = 'GET', headers = {}, authorization, body, signal, acceptRedirect, failFast, patience = 0 }: HttpRequest,
 ): Promise<Response> {
   const { origin } = new URL(url);
   let at = url;
   for (let hops = 0; hops <= 10; hops++) {
     const own = authorization !== undefined && new URL(at).origin === origin ? { authorization } : {};
     const silence = new AbortController();
-    const most = failFast ? Math.min(5_000, silenceLimit()) : silenceLimit();
+    const most = failFast ? Math.min(5_000, silenceLimit()) : Math.max(patience, silenceLimit());
     const timer = setTimeout(() => silence.abort(new Error(`no answer for ${most / 1000} s`)), most);
     let response: Response;
     try {

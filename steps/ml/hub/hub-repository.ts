@@ -217,7 +217,13 @@ export class HubRepository {
     const { signal, log } = this.progress;
     const own = new URL(url).origin === new URL(this.endpoint).origin;
     try {
-      return await sendRequest(url, { ...request, ...(own ? { authorization: this.#authorization } : {}), signal, log });
+      return await sendRequest(url, {
+        ...request,
+        ...(own ? { authorization: this.#authorization } : {}),
+        patience: PATIENCE,
+        signal,
+        log,
+      });
     } catch (error) {
       throw error instanceof Unreachable ? new StepError(error.message, RESUME) : error;
     }
@@ -255,9 +261,17 @@ export class HubRepository {
     if (status === 429) return refused(`${host} still answers 429, too many requests, after several retries`, 'Push again later.');
     if (status >= 500)
       return refused(`${host} still answers ${status} after several retries${said}`, 'The server has a problem. Push again later.');
+    if ((status === 404 || status === 405) && code === undefined)
+      return refused(
+        `${host} does not answer a request of the hub's API, HTTP status ${status}${said}`,
+        'Check that HF_ENDPOINT is the address of a hub.',
+      );
     return refused(`${host} answers ${status}${said}`, `The repository is ${this.page}`);
   }
 }
+
+/** A commit takes long, and so does the end of an upload: up to some megabytes are on their way then. */
+const PATIENCE = 300_000;
 
 interface RefEntry {
   name: string;

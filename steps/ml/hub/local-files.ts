@@ -10,6 +10,9 @@ import { filesIn } from '../models/pointer.ts';
 /** The record of a push, which is not pushed itself: it contains the commit. */
 export const PUSH_RECORD = 'pushed.json';
 
+/** The files of git, and those that Hugging Face's libraries leave in a folder. */
+const OWN_FILES = /(^|\/)\.git\/|^\.cache\/huggingface\//;
+
 export interface LocalFile {
   /** In the repository, with `/`. */
   path: string;
@@ -21,7 +24,7 @@ export interface LocalFile {
 
 /** @throws StepError if there are none */
 export async function localFiles(folder: string): Promise<LocalFile[]> {
-  const paths = (await filesIn(folder)).filter((path) => path !== PUSH_RECORD && !/(^|\/)\.git(\/|$)/.test(path));
+  const paths = (await filesIn(folder)).filter((path) => path !== PUSH_RECORD && !OWN_FILES.test(path));
   return Promise.all(
     paths.map(async (path) => {
       const file = join(folder, path);
@@ -97,7 +100,9 @@ export class FileSlice extends Blob {
     let handle: FileHandle | undefined;
     return new ReadableStream({
       async pull(controller) {
-        handle ??= await open(from.file);
+        handle ??= await open(from.file).catch(() => {
+          throw changed(from);
+        });
         const { buffer, bytesRead } = await handle.read(new Uint8Array(Math.min(CHUNK, end - at)), 0, undefined, at);
         at += bytesRead;
         // Before the last bytes leave, so that a storage never has a whole file with the wrong content.

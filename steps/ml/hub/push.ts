@@ -49,9 +49,19 @@ export async function pushBundle(given: string, options: PushOptions, progress: 
 }
 
 export async function push(folder: string, options: PushOptions, progress: PushProgress): Promise<PushOutcome> {
-  const { repo, tag, branch = 'main', private: isPrivate = false } = options;
-  const hub = new HubRepository(repo, progress);
+  const hub = new HubRepository(options.repo, progress);
   const files = await localFiles(folder);
+  try {
+    return await pushFiles(hub, files, options, progress);
+  } catch (error) {
+    // A file may have gone.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') await refuseChanged(files);
+    throw error;
+  }
+}
+
+async function pushFiles(hub: HubRepository, files: LocalFile[], options: PushOptions, progress: PushProgress): Promise<PushOutcome> {
+  const { tag, branch = 'main', private: isPrivate = false } = options;
   const card = files.find(({ path }) => path === 'README.md');
   if (!card)
     throw new StepError('the bundle has no model card, README.md', 'Make the bundle with the step `deploy`, or write a README.md.');

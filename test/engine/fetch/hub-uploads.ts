@@ -89,12 +89,12 @@ export class HubUploads {
     trouble?: Trouble,
   ): void {
     if (what === 'preupload') {
-      const files = JSON.parse(body).files.map(({ path }: Body) => ({
-        path,
-        uploadMode: isLarge(path) ? 'lfs' : 'regular',
-        shouldIgnore: false,
-        oid: null,
-      }));
+      const existing = repository.commits[repository.refs[at] ?? ''] ?? {};
+      const files = JSON.parse(body).files.map(({ path }: Body) => {
+        const bytes = Object.hasOwn(existing, path) ? Buffer.from(existing[path]!) : undefined;
+        const oid = bytes && (isLarge(path, bytes) ? sha256(bytes) : gitHash(bytes));
+        return { path, uploadMode: isLarge(path) ? 'lfs' : 'regular', shouldIgnore: false, oid: oid ?? null };
+      });
       return void answer(response, 200, {}, { files });
     }
     if (what === 'commit') return void this.#commit(repository, name, at, body, response, trouble);

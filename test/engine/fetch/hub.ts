@@ -142,7 +142,8 @@ export async function startHub() {
         'Entry not found',
       );
     const bytes = Buffer.from(content);
-    if (!isLarge(path)) return void send(request, response, bytes, { etag: `"${gitHash(bytes)}"`, 'x-repo-commit': commit }, trouble);
+    if (!isLarge(path, bytes))
+      return void send(request, response, bytes, { etag: `"${gitHash(bytes)}"`, 'x-repo-commit': commit }, trouble);
     const hash = sha256(bytes);
     blobs.set(hash, bytes);
     const location = `http://127.0.0.1:${portOf(cdn)}/${hash}?signature=secret`;
@@ -229,7 +230,7 @@ function answerTree(url: URL, files: RepositoryFiles, response: ServerResponse, 
     if (hashless) all.push({ type: 'file', size: bytes.length, path });
     else
       all.push(
-        isLarge(path)
+        isLarge(path, bytes)
           ? {
               type: 'file',
               oid: gitHash(Buffer.from('pointer')),
@@ -247,9 +248,9 @@ function answerTree(url: URL, files: RepositoryFiles, response: ServerResponse, 
   answer(response, 200, headers, all.slice(from, from + 2));
 }
 
-/** As in the hub's .gitattributes. */
-export function isLarge(path: string): boolean {
-  return /\.(safetensors|bin|parquet|h5|onnx|gz)$/.test(path);
+/** As in the hub's .gitattributes. A storage has no empty files. */
+export function isLarge(path: string, content?: Uint8Array): boolean {
+  return content?.length !== 0 && /\.(safetensors|bin|parquet|h5|onnx|gz)$/.test(path);
 }
 
 export function answer(response: ServerResponse, status: number, headers: Record<string, string>, body: unknown): void {

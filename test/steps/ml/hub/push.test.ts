@@ -222,6 +222,12 @@ test('a bundle that changes during the push is not committed', async () => {
   await vi.waitFor(() => expect(hub.requests.some(({ url }) => url.includes('batch'))).toBe(true));
   utimesSync(weights, 1, 1);
   await expect(failed).rejects.toThrow('model.safetensors changed during the push, so nothing was committed');
+  hub.trouble({ at: '/preupload/', status: 503, headers: { 'retry-after': '1' } });
+  hub.requests.length = 0;
+  const gone = pushed(folder);
+  await vi.waitFor(() => expect(hub.requests.some(({ url }) => url.includes('preupload'))).toBe(true));
+  rmSync(join(folder, 'tokenizer.json'));
+  await expect(gone).rejects.toThrow('tokenizer.json changed during the push');
   expect(head()).toBe(before);
 });
 
