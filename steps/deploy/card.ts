@@ -5,7 +5,7 @@ import type { Preprocessing } from '../ml/data/preprocessing.ts';
 import type { DataSources } from '../ml/data/table.ts';
 import type { IntervalEnds } from '../ml/metrics/intervals.ts';
 import type { ModelCalibration } from '../ml/models/calibration.ts';
-import { aModel } from '../ml/models/config.ts';
+import { aModel, isGenerating } from '../ml/models/config.ts';
 import type { Model } from '../ml/models/model-folder.ts';
 import type { Encoding } from '../ml/models/token-dataset.ts';
 import type { Side } from '../ml/models/tokenizer.ts';
@@ -69,7 +69,7 @@ export function modelCard(card: ModelCard): string {
     '## Results',
     ...results(metrics),
     ...(calibration ? aboutCalibration(model, calibration) : []),
-    ...(quantization ? aboutQuantization(quantization, { evaluated: metrics !== undefined }) : []),
+    ...(quantization ? aboutQuantization(quantization, { evaluated: metrics !== undefined, generating: isGenerating(model.task) }) : []),
     '## Preprocessing',
     ...whatIsDone(cleaning),
     ...whatIsRead(model, encoding, truncationSide),

@@ -3,14 +3,18 @@
 import { stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type ContextOf, StepError } from '../../engine/contract/step.ts';
+import { int8Files } from '../ml/answering/int8-files.ts';
 import { openRuntime } from '../ml/device/open.ts';
 import { positiveClass } from '../ml/metrics/text-classification.ts';
 import { whyUndefined } from '../ml/metrics/undefined-metrics.ts';
 import { type ModelCalibration, readCalibration } from '../ml/models/calibration.ts';
-import { isGenerating, oneLabel } from '../ml/models/config.ts';
+import { oneLabel } from '../ml/models/config.ts';
+import { listed } from '../ml/models/json.ts';
 import { loadModel, type Model, readConfig, writeConfig } from '../ml/models/model-folder.ts';
 import { openSplit, readTokensInfo, type Split, type TokensInfo } from '../ml/models/token-dataset.ts';
 import { TOO_LARGE_FOR_FLOAT16 } from '../ml/runtime/half-precision.ts';
+import { evaluationFromFiles } from '../ml/runtime/onnx/decoder-file.ts';
+import { fitsOnnx } from '../ml/runtime/onnx/export.ts';
 import { openModelFile } from '../ml/runtime/onnx/model-file.ts';
 import { type OnnxFiles, type Quantization, TRANSFORMERS_JS_DTYPE } from '../ml/runtime/quantization.ts';
 import type { Inference } from '../ml/runtime/runtime.ts';
@@ -20,7 +24,6 @@ import { groupOfExamples } from '../ml/tasks/groups.ts';
 import { betterOf, mainMetric, taskMetrics } from '../ml/tasks/metrics.ts';
 import { bytesOf, exportFiles, writeFiles } from './onnx-files.ts';
 import type step from './step.ts';
-import { NOT_GENERATING } from './step.ts';
 
 /** The part of a step's context that deploy uses. */
 export interface DeployContext
@@ -32,9 +35,11 @@ export interface DeployContext
 /** The contents of quantization.json. */
 export interface QuantizationReport {
   quantize: Quantization;
-  /** The file that answers: the ONNX model or, for a model that generates text, its weights. */
+  /** The ONNX model or, without one, the weights. */
   file: string;
-  /** Its size, and that of the same file in float32. */
+  /** All files of a model that has several. */
+  files?: string[];
+  /** Their size, and that of the same files in float32. */
   bytes: number;
   float32_bytes: number;
   /** Undefined if there were no tokens. */
@@ -66,7 +71,12 @@ export async function prepareQuantization({ options, inputs }: DeployContext, mo
   if (max_loss !== undefined && (quantize === undefined || inputs.tokens === undefined))
     throw new StepError('`max_loss` needs `quantize` and the input `tokens`', 'Give the tokens of a tokenize step.', ['max_loss']);
   if (quantize === undefined) return undefined;
-  if (quantize === 'int8' && isGenerating(model.task)) throw new StepError(NOT_GENERATING.message, NOT_GENERATING.hint, ['quantize']);
+  if (quantize === 'int8' && !fitsOnnx(model.weights))
+    throw new StepError(
+      '`quantize: int8` does not apply to a model of more than 2 GB, to which an ONNX file is limited',
+      'Use `quantize: fp16`, which halves the file of the weights.',
+      ['quantize'],
+    );
   if (quantize === 'fp16') refuseTooLarge(model);
   if (inputs.tokens === undefined) return undefined;
   const info = await readTokensInfo(inputs.tokens);
@@ -102,7 +112,7 @@ export async function quantizeBundle(
   const { log, warn } = context;
   const { model, quantize } = made;
   const report = await writeQuantized(bundle, { ...made, threads: context.threads });
-  log(`${report.file}: ${megabytes(report.bytes)}; ${megabytes(report.float32_bytes)} in float32`);
+  log(`${listed(report.files ?? [report.file])}: ${megabytes(report.bytes)}; ${megabytes(report.float32_bytes)} in float32`);
   if (comparison) report.change = await compareQuantized(context, { model, report, comparison, bundle });
   else warn(`what \`quantize: ${quantize}\` changes was not measured: give deploy the input \`tokens\`, which has a validation split`);
   await writeFile(path.join(bundle, 'quantization.json'), `${JSON.stringify(report, null, 2)}\n`);
@@ -156,7 +166,7 @@ async function compareQuantized(
   const runtime = await openRuntime('onnx', { threads });
   const smaller =
     quantize === 'int8'
-      ? await openModelFile(path.join(bundle, report.file), threads)
+      ? await openInt8(bundle, report, threads)
       : runtime.inference(model.program, (await loadModel(bundle)).weights, model.axes);
   const before = await measure(context, runtime.inference(model.program, model.weights, model.axes), { model, comparison, done: 0 });
   const after = await measure(context, smaller, { model, comparison, done: split.rows });
@@ -185,6 +195,11 @@ async function compareQuantized(
     );
   }
   return { ...change, max_loss };
+}
+
+async function openInt8(bundle: string, { file }: QuantizationReport, threads: number): Promise<Inference> {
+  const generating = await int8Files(bundle);
+  return generating ? evaluationFromFiles(generating, threads) : openModelFile(path.join(bundle, file), threads);
 }
 
 async function measure(

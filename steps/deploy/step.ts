@@ -1,7 +1,6 @@
 /** deploy: packs a trained model into a bundle for `tunesmith serve` and `tunesmith predict`. */
 import { aliasesOf, declareStep, type OptionProblem } from '../../engine/contract/step.ts';
 import { nameProblem, type PushNames } from '../ml/hub/names.ts';
-import { isGenerating } from '../ml/models/config.ts';
 import { QUANTIZATIONS } from '../ml/runtime/quantization.ts';
 import { tokensAhead } from '../ml/tasks/metrics.ts';
 
@@ -18,12 +17,6 @@ const MISSING_TOKENS = {
 };
 
 const TOKEN = 'The token is no option: set the environment variable HF_TOKEN, or log in with `hf auth login`.';
-
-/** Why a model that generates text has no int8. */
-export const NOT_GENERATING = {
-  message: '`quantize: int8` does not apply to models that generate text: they run from their weights, not from an ONNX model',
-  hint: 'Use `quantize: fp16`, which halves the file of the weights.',
-};
 
 export default declareStep({
   name: 'deploy',
@@ -140,7 +133,6 @@ export default declareStep({
       if (!given) return max_loss === undefined ? [] : [MISSING_TOKENS];
       const ahead = tokensAhead(tokens);
       if (!ahead) return [];
-      if (quantize === 'int8' && isGenerating(ahead.task)) return [{ option: 'quantize', ...NOT_GENERATING }];
       if (ahead.splits && !ahead.splits.includes('validation'))
         return [{ option: 'tokens', message: 'the tokens have no split "validation"', hint: 'Make it with `ratios` of split.' }];
       return [];

@@ -8,6 +8,7 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type ContextOf, type Json, StepError } from '../../engine/contract/step.ts';
 import { quantizationOf } from '../ml/answering/bundle.ts';
+import { int8Files } from '../ml/answering/int8-files.ts';
 import { readPreprocessing } from '../ml/data/preprocessing.ts';
 import { openRuntime } from '../ml/device/open.ts';
 import { type GeneratedTexts, writtenTexts } from '../ml/generation/evaluate-generated.ts';
@@ -17,10 +18,11 @@ import { endsOf, type Intervals, missingEnds, noteOnNarrow, notesOnIntervals } f
 import { positiveClass } from '../ml/metrics/text-classification.ts';
 import { whyUndefined } from '../ml/metrics/undefined-metrics.ts';
 import { calibrationInWords, type ModelCalibration, readCalibration } from '../ml/models/calibration.ts';
-import { oneLabel } from '../ml/models/config.ts';
+import { isGenerating, oneLabel } from '../ml/models/config.ts';
 import { modelOnnx } from '../ml/models/family.ts';
 import { loadModel, type Model } from '../ml/models/model-folder.ts';
 import { openSplit, readTokensInfo, type Split, type TokensInfo } from '../ml/models/token-dataset.ts';
+import { evaluationFromFiles } from '../ml/runtime/onnx/decoder-file.ts';
 import { openModelFile } from '../ml/runtime/onnx/model-file.ts';
 import { onnxPath } from '../ml/runtime/quantization.ts';
 import type { Inference, Runtime } from '../ml/runtime/runtime.ts';
@@ -198,7 +200,9 @@ async function measured(context: Context, subject: Subject, runtime: Runtime, ge
 /** A bundle in int8 is evaluated as predict and serve answer. The other weights in a bundle are the numbers of its ONNX model. */
 async function inferenceOf({ inputs, threads, log }: Context, { model }: Subject, runtime: Runtime): Promise<Inference> {
   if ((await quantizationOf(inputs.model)) !== 'int8') return runtime.inference(model.program, model.weights, model.axes);
-  log('the int8 model answers, as in predict and serve');
+  log(`the int8 model answers, as in ${isGenerating(model.task) ? 'generate' : 'predict'} and serve`);
+  const files = await int8Files(inputs.model);
+  if (files) return evaluationFromFiles(files, threads);
   const file = path.join(inputs.model, onnxPath('int8'));
   return openModelFile(existsSync(file) ? file : modelOnnx(model, 'int8'), threads);
 }

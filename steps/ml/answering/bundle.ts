@@ -9,7 +9,7 @@ import { type ConfigFile, isGenerating, labelsOf, type ProblemType, problemOf, t
 import { isPointer, unresolvedPointer } from '../models/pointer.ts';
 import type { Encoding } from '../models/token-dataset.ts';
 import { tokenizerJson } from '../models/tokenizer-json.ts';
-import { onnxPath, QUANTIZATIONS, type Quantization } from '../runtime/quantization.ts';
+import { ONNX_FILES, onnxPath, QUANTIZATIONS, type Quantization } from '../runtime/quantization.ts';
 import { readEncoding } from '../tasks/encoder.ts';
 import { taskKind } from '../tasks/registry.ts';
 import type { Field, TaskKind } from '../tasks/task.ts';
@@ -95,9 +95,9 @@ function bundleIn(folder: string): string {
   return !existsSync(path.join(folder, 'config.json')) && existsSync(path.join(within, 'config.json')) ? within : folder;
 }
 
-/** Which ONNX model of the folder answers; undefined if it has none. A bundle has one of them. */
+/** How the weights of the folder's ONNX model are stored; undefined if it has none. A bundle has one. */
 const servedFile = (folder: string): Quantization | 'fp32' | undefined =>
-  (['fp32', 'int8', 'fp16'] as const).find((type) => existsSync(path.join(folder, onnxPath(type))));
+  (['fp32', 'int8', 'fp16'] as const).find((type) => ONNX_FILES.some((file) => existsSync(path.join(folder, onnxPath(type, file)))));
 
 /** Without an ONNX model, as in a folder from a hub, quantization.json says how the model was deployed. */
 export async function quantizationOf(folder: string): Promise<Quantization | undefined> {

@@ -5,7 +5,7 @@
  */
 
 import { decodingOf } from '../models/family.ts';
-import type { Model } from '../models/model-folder.ts';
+import type { DescribedModel, Model } from '../models/model-folder.ts';
 import type { HostTensors, Inference, Runtime } from '../runtime/runtime.ts';
 import { type CacheRow, KeyValueCache } from './kv-cache.ts';
 
@@ -30,16 +30,29 @@ export interface SearchRows {
   end(): void;
 }
 
+/** What runs the programs of `decodingOf`. */
+interface Inferences {
+  decode: Inference;
+  encode?: Inference | undefined;
+}
+
 /** `startToken`: the first of an encoder-decoder's texts. `packed`: opens slowly, then runs faster. */
-export function openDecoder(
-  model: Model,
-  runtime: Runtime,
-  { startToken, packed = false }: { startToken: number; packed?: boolean },
+export function openDecoder(model: Model, runtime: Runtime, { startToken, packed = false }: { startToken: number; packed?: boolean }) {
+  const { encode, decode } = decodingOf(model)!;
+  const inferences = {
+    decode: runtime.inference(decode.program, model.weights, decode.axes, { packed }),
+    encode: encode && runtime.inference(encode.program, model.weights, encode.axes),
+  };
+  return decoderOf(model, inferences, startToken);
+}
+
+export function decoderOf(
+  model: DescribedModel,
+  { decode: decoding, encode: encoding }: Inferences,
+  startToken: number,
 ): SearchDecoder & { close(): Promise<void> } {
-  const { cache: sizes, encode, decode } = decodingOf(model)!;
-  const decoding = runtime.inference(decode.program, model.weights, decode.axes, { packed });
-  const encoding = encode && runtime.inference(encode.program, model.weights, encode.axes);
-  const newCache = () => new KeyValueCache({ ...sizes, source: encode !== undefined });
+  const { cache: sizes } = decodingOf(model)!;
+  const newCache = () => new KeyValueCache({ ...sizes, source: encoding !== undefined });
   const steps = new Steps(decoding, newCache());
   return {
     vocabulary: model.config.vocab_size,

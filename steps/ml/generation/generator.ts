@@ -2,16 +2,19 @@
 
 import path from 'node:path';
 import { StepError } from '../../../engine/contract/step.ts';
+import { quantizationOf } from '../answering/bundle.ts';
+import { int8Files } from '../answering/int8-files.ts';
 import { type Preprocessing, readPreprocessing } from '../data/preprocessing.ts';
 import { isGenerating } from '../models/config.ts';
 import { decodingOf } from '../models/family.ts';
 import { shown } from '../models/json.ts';
-import { loadModel, type Model } from '../models/model-folder.ts';
+import { type DescribedModel, describeModel, loadModel, type Model } from '../models/model-folder.ts';
 import type { Encoding } from '../models/token-dataset.ts';
 import { checkVocabulary, type Tokenizer } from '../models/tokenizer.ts';
+import { decodingFromFiles } from '../runtime/onnx/decoder-file.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { type EncodedInput, type Encoder, openEncoder, readEncoding } from '../tasks/encoder.ts';
-import { openDecoder, readAtOnce, type SearchDecoder } from './decoder.ts';
+import { decoderOf, openDecoder, readAtOnce, type SearchDecoder } from './decoder.ts';
 import { mostSlots } from './kv-cache.ts';
 import { type GenerationConfig, type GenerationOptions, generationConfig, longest, readGeneration } from './options.ts';
 import { completesStop, type GeneratedTokens, search, type TokenPrediction } from './search.ts';
@@ -48,9 +51,11 @@ export interface GenerationNeed {
 /** `packed`: for many texts; it opens more slowly, and then runs faster. */
 export async function openGenerator(given: string, runtime: Runtime, { packed = false } = {}) {
   const folder = path.resolve(given);
-  const model = await loadModel(folder);
-  if (!isGenerating(model.task))
-    throw new StepError(`${shown(folder)} contains a model for ${model.task}, which generates no text`, 'Use `tunesmith predict`.');
+  const described = await describeModel(folder);
+  if (!isGenerating(described.task))
+    throw new StepError(`${shown(folder)} contains a model for ${described.task}, which generates no text`, 'Use `tunesmith predict`.');
+  // A bundle in int8 is read without the weights before quantization.
+  const model = (await quantizationOf(folder)) === 'int8' ? described : await loadModel(folder);
   return generatorOf(model, { own: folder, tokenizer: folder }, runtime, { packed });
 }
 
@@ -65,7 +70,7 @@ export interface Folders {
  * `preprocessing`: of prompts; default: that of the tokenizer's folder.
  */
 export async function generatorOf(
-  model: Model,
+  model: DescribedModel | Model,
   folders: Folders,
   runtime: Runtime,
   {
@@ -78,7 +83,10 @@ export async function generatorOf(
   const encoder = await promptEncoder(model, folders.tokenizer, encoding, preprocessing ?? (await readPreprocessing(folders.tokenizer)));
   const { tokenizer } = encoder;
   const { options: own, startToken } = await readGeneration(folders.own, model);
-  const decoder = openDecoder(model, runtime, { startToken, packed });
+  const int8 = await int8Files(folders.own);
+  const decoder = int8
+    ? decoderOf(model, await decodingFromFiles(int8, runtime.threads), startToken)
+    : openDecoder('weights' in model ? model : await loadModel(folders.own), runtime, { startToken, packed });
   const usual = encoding.max_target_length ?? usualLength;
   const configOf = (options: GenerationOptions): GenerationConfig => {
     const config = generationConfig(own, options, decoder.vocabulary);
@@ -138,7 +146,7 @@ export async function generatorOf(
  * The maximum memory of several calls of `generate` at the same time, in bytes, as estimated: keys and values of all tokens, in as
  * many slots for each row as the longest needs, and the attention of the prompts.
  */
-function memoryOf(model: Model, needs: readonly GenerationNeed[]): number {
+function memoryOf(model: DescribedModel, needs: readonly GenerationNeed[]): number {
   const { layers, heads, width } = decodingOf(model)!.cache;
   const read = model.task === 'seq2seq';
   const most = (of: (need: GenerationNeed) => number) => Math.max(...needs.map(of));
@@ -199,7 +207,7 @@ async function readCleaned(encoder: Encoder, input: { text: string }): Promise<E
   return { input, sequences: sequences! };
 }
 
-async function promptEncoder(model: Model, folder: string, encoding: Partial<Encoding>, preprocessing: Preprocessing) {
+async function promptEncoder(model: DescribedModel, folder: string, encoding: Partial<Encoding>, preprocessing: Preprocessing) {
   const encoder = await openEncoder({
     folder,
     task: model.task,

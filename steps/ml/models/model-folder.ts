@@ -38,6 +38,9 @@ export interface Model {
   axes: Axes;
 }
 
+/** A model without its weights. */
+export type DescribedModel = Pick<Model, 'family' | 'task' | 'file' | 'config'>;
+
 export interface ModelStart {
   task: Task;
   /** For text-classification; default: one label of several. */
@@ -108,12 +111,16 @@ function sayFresh(fresh: string[], pooler: Parameters, say: ModelStart['say']): 
   if (identity.length > 0) say(`initialized as the identity: ${listed(identity)}`);
 }
 
-/** Opens a trained model with its head; only for `task` if one is given. */
-export async function loadModel(folder: string, wanted?: Task): Promise<Model> {
+/** Reads config.json of a trained model. */
+export async function describeModel(folder: string): Promise<DescribedModel> {
   const file = await readConfig(folder);
   const family = familyOf(file);
-  const config: Config = family.configure(file);
-  const task = taskOf(file, shown(folder));
+  return { file, family, config: family.configure(file), task: taskOf(file, shown(folder)) };
+}
+
+/** Opens a trained model with its head; only for `task` if one is given. */
+export async function loadModel(folder: string, wanted?: Task): Promise<Model> {
+  const { file, family, config, task } = await describeModel(folder);
   if (wanted !== undefined && task !== wanted)
     throw new StepError(`${shown(folder)} contains a model for ${task}, not for ${wanted}`, `Train one for ${wanted}.`);
   const named = labelsOf(file);

@@ -9,6 +9,7 @@ import { onBackend, tf } from './tfjs.ts';
 export function eagerRuntime(backend: string, description: string, device: Runtime['device'] = 'cpu'): Runtime {
   return {
     name: 'eager',
+    threads: 1,
     description,
     device,
     inference: (program, weights) => ({

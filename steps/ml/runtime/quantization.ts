@@ -6,7 +6,9 @@ export const QUANTIZATIONS = ['int8', 'fp16'] as const;
 export type Quantization = (typeof QUANTIZATIONS)[number];
 
 /** The ONNX files of a model: an encoder-decoder has two, every other model has `model`. */
-export type OnnxFile = 'model' | 'encoder_model' | 'decoder_model_merged';
+export const ONNX_FILES = ['model', 'encoder_model', 'decoder_model_merged'] as const;
+
+export type OnnxFile = (typeof ONNX_FILES)[number];
 
 export type OnnxFiles = Partial<Record<OnnxFile, Uint8Array>>;
 

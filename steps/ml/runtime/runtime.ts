@@ -82,6 +82,8 @@ export interface Runtime {
   /** The underlying library, for the records: "onnxruntime-node 1.30.0, CPU, 2 threads". */
   readonly description: string;
   readonly device: 'cpu' | 'gpu';
+  /** The threads that it may use. */
+  readonly threads: number;
   inference(program: Program, weights: HostTensors, axes?: Axes, options?: InferenceOptions): Inference;
   training(program: Program, weights: HostTensors, options: TrainingOptions): Training;
 }

@@ -39,13 +39,13 @@ const TASKS: Record<string, Quantized> = {
   entities: { rows: entities, tokenize: 'task: token-classification', train: FAST, metric: 'f1', quantize: 'int8' },
   questions: { rows: questions, tokenize: 'task: question-answering, stride: 4', train: FAST, metric: 'f1', quantize: 'int8' },
   masked: { rows: moods, tokenize: 'task: masked-lm', train: FAST, metric: 'perplexity', quantize: 'int8' },
-  texts: { rows: moods, tokenize: 'task: causal-lm', train: FAST, metric: 'perplexity', quantize: 'fp16', model: smallGpt2 },
+  texts: { rows: moods, tokenize: 'task: causal-lm', train: FAST, metric: 'perplexity', quantize: 'int8', model: smallGpt2 },
   targets: {
     rows: moods,
     tokenize: 'task: seq2seq, target: target',
     train: FAST,
     metric: 'perplexity',
-    quantize: 'fp16',
+    quantize: 'int8',
     model: (folder) => smallT5(folder, ['the', 'cat', 'sat', 'day', 'of', 'was', 'bad']),
   },
 };

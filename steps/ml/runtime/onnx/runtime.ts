@@ -24,6 +24,7 @@ export function onnxRuntime(threads: number, provider: ExecutionProvider = 'cpu'
     name: 'onnx',
     description: `onnxruntime-node ${version}, ${provider === 'cpu' ? 'CPU' : 'GPU by WebGPU'}, ${threads} thread${threads === 1 ? '' : 's'}`,
     device: provider === 'cpu' ? 'cpu' : 'gpu',
+    threads,
     inference: (program, weights, axes = {}, { packed = false } = {}) =>
       new OnnxInference(program, weights, axes, threads, provider, packed && bytesOf(weights) < LARGEST_MODEL),
     training: (program, weights, options) => new OnnxTraining(program, weights, options, threads, provider),

@@ -42,6 +42,7 @@ export function tensorflowRuntime({ binding, description, gpu }: Tensorflow, thr
   const products = precision === 'bf16' ? ', products in bf16' : '';
   return {
     name: 'tensorflow',
+    threads,
     description: `${description}, ${threads} thread${threads === 1 ? '' : 's'}${products}`,
     device: gpu ? 'gpu' : 'cpu',
     inference: (program, weights, axes = {}) => new TensorflowInference(binding, program, weights, axes, precision),
