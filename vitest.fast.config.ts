@@ -18,7 +18,7 @@ export default defineConfig({
       'test/steps/ml/*.test.ts',
       'test/steps/ml/{answering,data,generation,metrics,models}/*.test.ts',
       'test/steps/ml/tasks/{measurement,scorer}.test.ts',
-      'test/steps/serving/{admission,clouds,inputs,queue,recorder}.test.ts',
+      'test/steps/serving/{admission,binary-tensors,clouds,inputs,queue,recorder}.test.ts',
       'test/steps/ml/runtime/{kernels,ops,quantize}.test.ts',
     ],
     exclude: [

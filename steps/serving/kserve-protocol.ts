@@ -1,10 +1,22 @@
-/** KServe's Open Inference Protocol, version 2, over HTTP: tensors of texts in, tensors of answers out. */
+/** KServe's Open Inference Protocol, version 2, over HTTP: tensors of texts in, tensors of answers out, as JSON or binary. */
 import type { Json } from '../../engine/contract/step.ts';
 import type { Bundle } from '../ml/answering/bundle.ts';
 import { checkOptions, type GenerationOptions } from '../ml/generation/options.ts';
 import { isGenerating } from '../ml/models/config.ts';
 import type { Input } from '../ml/tasks/task.ts';
 import { generationWithin } from './generation-limits.ts';
+import {
+  BINARY,
+  binaryOf,
+  type Datatype,
+  type GivenTensor,
+  JSON_LENGTH,
+  objectOf,
+  objectsOf,
+  splitBody,
+  tensorsIn,
+  textsOf,
+} from './kserve-tensors.ts';
 import { jsonOf, kindOf, RequestRefusal } from './limits.ts';
 import { json } from './openapi.ts';
 import type { Protocol, ProtocolRequest, ProtocolRoute } from './protocol.ts';
@@ -37,7 +49,7 @@ function routes(model: ServedModel): ProtocolRoute[] {
     outputs: outputsOf(model.bundle),
   });
   return [
-    get('/v2', 'The server', () => ({ name: 'tunesmith', version: '2', extensions: [] })),
+    get('/v2', 'The server', () => ({ name: 'tunesmith', version: '2', extensions: ['binary_tensor_data'] })),
     get('/v2/health/live', 'Liveness', () => ({ live: true }), true),
     get('/v2/health/ready', 'Readiness', () => ({ ready: true }), true),
     ...['/v2/models/:name', '/v2/models/:name/versions/:version'].flatMap((path): ProtocolRoute[] => [
@@ -47,7 +59,7 @@ function routes(model: ServedModel): ProtocolRoute[] {
         path: `${path}/infer`,
         method: 'POST',
         // Triton's client sends no type. Browsers do so only with the header Origin, which is checked before.
-        accepts: [''],
+        accepts: ['', BINARY],
         answer: (request) => infer(model, request),
         operation: operation(`${path}/infer`, 'Inference'),
       },
@@ -82,7 +94,7 @@ function checkName({ bundle }: ServedModel, { name = bundle.name, version = VERS
 
 interface TensorMetadata {
   name: string;
-  datatype: 'BYTES' | 'FP64' | 'INT64' | 'BOOL';
+  datatype: Datatype;
   /** -1: any number. */
   shape: number[];
 }
@@ -133,9 +145,11 @@ const outputsOf = (bundle: Bundle): Json => tensorsOf(bundle).map(({ name, datat
 async function infer(model: ServedModel, { body, c, ticket }: ProtocolRequest): Promise<Response> {
   const { bundle, limits } = model;
   checkName(model, c.req.param() as ModelPath);
-  const { id, parameters, inputs, outputs } = requestOf(body);
+  const { id, parameters, inputs, outputs, binary } = requestOf(body, c.req.header(JSON_LENGTH));
   const tensors = tensorsOf(bundle);
-  const wanted = outputs === undefined ? tensors : outputs.map((name) => named(tensors, name));
+  const wanted = outputs
+    ? outputs.map((output) => ({ tensor: named(tensors, output.name), binary: output.binary ?? binary }))
+    : tensors.map((tensor) => ({ tensor, binary }));
   const rows = rowsOf(inputs, inputsOf(bundle));
   const nameOf = (i: number) => `row ${i} of the inputs`;
   let answers: Json[];
@@ -151,19 +165,25 @@ async function infer(model: ServedModel, { body, c, ticket }: ProtocolRequest): 
     if (unknown !== undefined) throw new RequestRefusal(400, `"parameters.${unknown}" is not supported: this model has no parameters`);
     answers = await model.predict(rows, { signal: c.req.raw.signal, ticket, nameOf });
   }
-  return c.json({
+  const written = wanted.map(({ tensor: { name, datatype, shape, of }, binary }) => {
+    const head = { name, datatype, shape: [answers.length, ...shape.slice(1)] };
+    const data = answers.flatMap((answer) => of(answer) as Json);
+    if (!binary) return { head: { ...head, data } };
+    const bytes = binaryOf(datatype, data);
+    return { head: { ...head, parameters: { binary_data_size: bytes.length } }, bytes };
+  });
+  const answer = {
     model_name: bundle.name,
     model_version: VERSION,
     ...(id !== undefined && { id }),
     // Of the columns of scores, in their order. The protocol has no place for a list.
     ...(bundle.labels.length > 0 && { parameters: { labels: JSON.stringify(bundle.labels) } }),
-    outputs: wanted.map(({ name, datatype, shape, of }) => ({
-      name,
-      datatype,
-      shape: [answers.length, ...shape.slice(1)],
-      data: answers.flatMap((answer) => of(answer) as Json),
-    })),
-  });
+    outputs: written.map(({ head }) => head),
+  };
+  if (!wanted.some(({ binary }) => binary)) return c.json(answer);
+  const head = Buffer.from(JSON.stringify(answer));
+  const whole = Buffer.concat([head, ...written.flatMap(({ bytes }) => bytes ?? [])]);
+  return c.body(whole, 200, { 'content-type': BINARY, [JSON_LENGTH]: String(head.length) });
 }
 
 function named<T extends { name: string }>(tensors: readonly T[], name: string): T {
@@ -179,13 +199,16 @@ function named<T extends { name: string }>(tensors: readonly T[], name: string):
 interface InferenceRequest {
   id?: string;
   parameters: Record<string, unknown>;
-  inputs: Record<string, unknown>[];
-  /** Names. */
-  outputs?: string[];
+  inputs: GivenTensor[];
+  outputs?: RequestedOutput[];
+  /** Whether outputs are binary that do not say it themselves. */
+  binary: boolean;
 }
 
-function requestOf(body: Buffer): InferenceRequest {
-  const value = jsonOf(body);
+/** @param jsonLength the header that says how many bytes of the body are JSON; tensors follow */
+function requestOf(body: Buffer, jsonLength: string | undefined): InferenceRequest {
+  const { json, binary } = splitBody(body, jsonLength);
+  const value = jsonOf(json);
   if (kindOf(value) !== 'an object') throw new RequestRefusal(400, `the body must be an object with "inputs", not ${kindOf(value)}`);
   // Clients in Python write null for what is not set.
   const { id: given, parameters, inputs, outputs, ...others } = value as Record<string, unknown>;
@@ -195,58 +218,48 @@ function requestOf(body: Buffer): InferenceRequest {
     throw new RequestRefusal(400, `unknown field ${JSON.stringify(unknown)}; the fields are id, parameters, inputs and outputs`);
   if (id !== undefined && typeof id !== 'string') throw new RequestRefusal(400, `"id" must be a string, not ${kindOf(id)}`);
   const requested = (outputs ?? undefined) === undefined ? undefined : objectsOf('outputs', outputs).map(outputOf);
+  const { binary_data_output = false, ...more } = objectOf('"parameters"', parameters);
+  if (typeof binary_data_output !== 'boolean')
+    throw new RequestRefusal(400, `"parameters.binary_data_output" must be true or false, not ${kindOf(binary_data_output)}`);
   return {
     ...(id !== undefined && { id }),
-    parameters: withoutBinary(objectOf('"parameters"', parameters)),
-    inputs: objectsOf('inputs', inputs),
+    parameters: more,
+    inputs: tensorsIn(objectsOf('inputs', inputs), binary),
     ...(requested && { outputs: requested }),
+    binary: binary_data_output,
   };
 }
 
-/** The name of a requested output. */
-function outputOf({ name, parameters, ...others }: Record<string, unknown>, i: number): string {
+interface RequestedOutput {
+  name: string;
+  binary: boolean | undefined;
+}
+
+function outputOf({ name, parameters, ...others }: Record<string, unknown>, i: number): RequestedOutput {
   const place = `"outputs[${i}]"`;
   if (typeof name !== 'string') throw new RequestRefusal(400, `"name" of ${place} must be a string, not ${kindOf(name)}`);
   const [unknown] = Object.keys(others);
   if (unknown !== undefined) throw new RequestRefusal(400, `${place} has an unknown field ${JSON.stringify(unknown)}`);
-  const [odd] = Object.keys(withoutBinary(objectOf(`"parameters" of ${place}`, parameters)));
+  const { binary_data: binary, ...more } = objectOf(`"parameters" of ${place}`, parameters);
+  const [odd] = Object.keys(more);
   if (odd !== undefined) throw new RequestRefusal(400, `the parameter "${odd}" of the output ${JSON.stringify(name)} is not supported`);
-  return name;
-}
-
-function objectOf(name: string, value: unknown): Record<string, unknown> {
-  if (value === undefined || value === null) return {};
-  if (kindOf(value) !== 'an object') throw new RequestRefusal(400, `${name} must be an object, not ${kindOf(value)}`);
-  return value as Record<string, unknown>;
-}
-
-/** The parameters without the one that says that the answer shall not be binary. */
-function withoutBinary({ binary_data, binary_data_output = binary_data, ...others }: Record<string, unknown>): Record<string, unknown> {
-  if (binary_data_output !== undefined && binary_data_output !== false)
-    throw new RequestRefusal(400, '"binary_data" must be false: this server has no binary tensors, and answers in JSON');
-  return others;
-}
-
-function objectsOf(field: string, value: unknown): Record<string, unknown>[] {
-  if (value === undefined) throw new RequestRefusal(400, `the field "${field}" is missing; it is a list of tensors`);
-  if (!Array.isArray(value)) throw new RequestRefusal(400, `"${field}" must be a list of tensors, not ${kindOf(value)}`);
-  const odd = value.findIndex((each) => kindOf(each) !== 'an object');
-  if (odd >= 0) throw new RequestRefusal(400, `"${field}[${odd}]" must be an object, not ${kindOf(value[odd])}`);
-  return value;
+  if (binary !== undefined && typeof binary !== 'boolean')
+    throw new RequestRefusal(400, `"binary_data" of the output ${JSON.stringify(name)} must be true or false, not ${kindOf(binary)}`);
+  return { name, binary };
 }
 
 /** The rows of the tensors. */
-function rowsOf(given: Record<string, unknown>[], expected: (TensorMetadata & { optional?: boolean })[]): Input[] {
+function rowsOf(given: GivenTensor[], expected: (TensorMetadata & { optional?: boolean })[]): Input[] {
   const columns = new Map<string, string[]>();
-  for (const [i, tensor] of given.entries()) {
-    const name = tensor.name;
-    if (!expected.some((each) => each.name === name))
+  for (const [i, { tensor, binary }] of given.entries()) {
+    const { name } = tensor;
+    if (typeof name !== 'string' || !expected.some((each) => each.name === name))
       throw new RequestRefusal(
         400,
         `"inputs[${i}]" has the name ${JSON.stringify(name)}; the inputs are ${expected.map((each) => each.name).join(', ')}`,
       );
-    if (columns.has(name as string)) throw new RequestRefusal(400, `the input "${name}" is given twice`);
-    columns.set(name as string, textsOf(tensor));
+    if (columns.has(name)) throw new RequestRefusal(400, `the input "${name}" is given twice`);
+    columns.set(name, textsOf(name, tensor, binary));
   }
   const missing = expected.find(({ name, optional }) => !optional && !columns.has(name));
   if (missing) throw new RequestRefusal(400, `the input "${missing.name}" is missing`);
@@ -258,29 +271,4 @@ function rowsOf(given: Record<string, unknown>[], expected: (TensorMetadata & { 
         `the input "${name}" has ${texts.length} elements, but "${[...columns.keys()][0]}" has ${first!.length}`,
       );
   return first!.map((_, row) => Object.fromEntries([...columns].map(([name, texts]) => [name, texts[row]!])));
-}
-
-/** The elements of a tensor of texts: of any shape with one element per row. */
-function textsOf({ name, datatype, shape, data, parameters, ...others }: Record<string, unknown>): string[] {
-  const refuse = (problem: string) => new RequestRefusal(400, `the input "${name}" ${problem}`);
-  const [unknown] = Object.keys(others);
-  if (unknown !== undefined) throw refuse(`has an unknown field ${JSON.stringify(unknown)}`);
-  if (datatype !== 'BYTES') throw refuse(`has the datatype ${JSON.stringify(datatype)}, but must have BYTES`);
-  // MLServer's clients say that the bytes are text.
-  const { content_type: content, ...more } = objectOf(`"parameters" of the input ${JSON.stringify(name)}`, parameters);
-  const odd = content !== undefined && content !== 'str' ? 'content_type' : Object.keys(more)[0];
-  if (odd !== undefined)
-    throw refuse(
-      `has the parameter ${JSON.stringify(odd)}, which is not supported${odd === 'binary_data_size' ? '; send the data as JSON' : ''}`,
-    );
-  if (!Array.isArray(shape) || shape.length === 0 || shape.some((size) => !Number.isSafeInteger(size) || size < 0))
-    throw refuse(`has the shape ${JSON.stringify(shape)}, but must have a list of sizes, such as [2]`);
-  if (shape.slice(1).some((size) => size !== 1))
-    throw refuse(`has the shape ${JSON.stringify(shape)}, but must have one element per row, such as [2] or [2, 1]`);
-  if (!Array.isArray(data)) throw refuse(`needs a list "data", not ${kindOf(data)}`);
-  const flat = data.flat(shape.length - 1);
-  if (flat.length !== shape[0]) throw refuse(`has ${flat.length} elements, but the shape ${JSON.stringify(shape)}`);
-  const place = flat.findIndex((each) => typeof each !== 'string');
-  if (place >= 0) throw refuse(`has ${kindOf(flat[place])} as element ${place}, but must have strings`);
-  return flat as string[];
 }

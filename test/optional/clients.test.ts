@@ -1,12 +1,13 @@
 /**
- * The server's protocols through the clients of their owners: @huggingface/inference and openai, installed into an empty folder. Needs
- * the npm registry.
+ * The server's protocols through the clients of their owners, installed into an empty folder: @huggingface/inference and openai, and in
+ * Python tritonclient and huggingface_hub. Needs the npm registry and PyPI; TUNESMITH_TEST_PYTHON may name a Python.
  */
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { saveModel, startModel } from '../../steps/ml/models/model-folder.ts';
 import { type RunningServer, startServer } from '../../steps/serving/serve.ts';
@@ -48,7 +49,7 @@ beforeAll(async () => {
   const start = async (name: string, given: string, api: string[]) => {
     servers[name] = await startServer(given, { port: 0, api, apiKeyFile: join(folder, 'keys') });
   };
-  await start('classify', model('classify'), ['huggingface']);
+  await start('classify', model('classify'), ['huggingface', 'kserve']);
   await start('tag', pipeline('tag'), ['huggingface']);
   await start('fill', pipeline('fill'), ['huggingface']);
   await start('gpt2', await write('gpt2', 'causal-lm', (at) => smallGpt2(at, { initializer_range: 0.6 })), ['huggingface', 'openai']);
@@ -133,4 +134,28 @@ describe('openai', () => {
       message: expect.stringContaining('"suffix" is not supported'),
     });
   });
+});
+
+test("Python's tritonclient, with binary tensors, and huggingface_hub, which streams", async () => {
+  const packages = join(folder, 'python');
+  const python = process.env.TUNESMITH_TEST_PYTHON ?? 'python3';
+  const install = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--target', packages];
+  execFileSync(python, [...install, 'tritonclient[http]==2.73.0', 'huggingface_hub==2.4.0'], { stdio: 'pipe' });
+  const script = join(import.meta.dirname, 'protocol-clients.py');
+  // The server runs in this process, which must answer meanwhile.
+  const { stdout } = await promisify(execFile)(python, [script, at('classify'), at('gpt2'), KEY], {
+    env: { ...process.env, PYTHONPATH: packages, NO_PROXY: '*' },
+  });
+  const said = JSON.parse(stdout);
+  const response = await fetch(at('classify', '/predict'), {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', authorization: `Bearer ${KEY}` },
+    body: JSON.stringify({ inputs: said.texts }),
+  });
+  const { predictions } = (await response.json()) as { predictions: { label: string; scores: Record<string, number> }[] };
+  expect(said.labels).toEqual(predictions.map(({ label }) => label));
+  expect(said.scores).toEqual(predictions.map(({ scores }) => Object.values(scores)));
+  expect(said).toMatchObject({ live: true, ready: true, same: true, compressed: expect.stringContaining('must not be compressed') });
+  const [text, reason, logprobs] = said.whole;
+  expect([said.streamed, said.last, said.logprobs]).toEqual([text, [text, reason, 6], logprobs]);
 });

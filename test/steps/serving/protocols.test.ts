@@ -31,7 +31,7 @@ beforeAll(async () => {
   const gpt2 = folder('gpt2');
   smallGpt2(gpt2, { initializer_range: 0.6 });
   await saveModel(gpt2, await startModel(gpt2, { task: 'causal-lm', labels: [], seed: 3, say: () => {} }));
-  await open('gpt2', gpt2, ['huggingface', 'kserve', 'openai', 'vertex']);
+  await open('gpt2', gpt2, ['huggingface', 'kserve', 'openai']);
   const t5 = folder('t5');
   smallT5(t5, ['the', 'cat', 'sat', 'on', 'mat']);
   await saveModel(t5, await startModel(t5, { task: 'seq2seq', labels: [], seed: 3, say: () => {} }));
@@ -210,7 +210,7 @@ function close(value: any): any {
 
 describe("KServe's Open Inference Protocol", () => {
   test('the server, its health and the metadata of the model', async () => {
-    expect((await ask('classify', '/v2')).body).toEqual({ name: 'tunesmith', version: '2', extensions: [] });
+    expect((await ask('classify', '/v2')).body).toEqual({ name: 'tunesmith', version: '2', extensions: ['binary_tensor_data'] });
     expect((await ask('classify', '/v2/health/live')).body).toEqual({ live: true });
     expect((await ask('classify', '/v2/health/ready')).body).toEqual({ ready: true });
     expect((await ask('classify', '/v2/models/tiny/ready')).body).toEqual({ name: 'tiny', ready: true });
@@ -275,9 +275,11 @@ describe("KServe's Open Inference Protocol", () => {
     [{ inputs: [{ ...tensor(['a'], [1]), name: 'x' }] }, '"inputs[0]" has the name "x"'],
     [{ inputs: [tensor(['a'], [1]), tensor(['a'], [1])] }, 'is given twice'],
     [{ inputs: [] }, 'the input "text" is missing'],
-    [{ inputs: [tensor(undefined, [1], { parameters: { binary_data_size: 5 } })] }, '"binary_data_size", which is not supported'],
+    [{ inputs: [tensor(undefined, [1], { parameters: { binary_data_size: 5 } })] }, 'is 5, but 0 bytes are left after the JSON'],
+    [{ inputs: [tensor(undefined, [1], { parameters: { binary_data_size: -1 } })] }, 'must be a number of bytes, not -1'],
+    [{ inputs: [tensor(['a'], [1], { parameters: { binary_data_size: 0 } })] }, 'must be left out if the input has "data"'],
     [{ inputs: [tensor(['a'], [1])], outputs: [{ name: 'x' }] }, 'there is no output "x"'],
-    [{ inputs: [tensor(['a'], [1])], parameters: { binary_data_output: true } }, '"binary_data" must be false'],
+    [{ inputs: [tensor(['a'], [1])], parameters: { binary_data_output: 1 } }, '"parameters.binary_data_output" must be true or false'],
     [{ inputs: [tensor(['a'], [1])], parameters: { priority: 1 } }, '"parameters.priority" is not supported'],
     [{}, 'the field "inputs" is missing'],
     [[], 'the body must be an object'],
@@ -428,7 +430,6 @@ test.each<[string, unknown]>([
     '/v1/completions',
     { model: 'NAME', prompt: ['a'], max_tokens: 2, n: 1, stop: ['x'], seed: 1, echo: false, stream_options: { include_usage: true } },
   ],
-  ['/vertex/predict', { instances: ['a', { prompt: 'b' }], parameters: short }],
 ])('%s: whatever a value of a request to write is, the answer is a result or a refusal', async (path, valid) => {
   const { name, url } = servers.get('gpt2')!;
   const called = (text: string) => text.replaceAll('NAME', name);
