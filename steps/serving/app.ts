@@ -108,7 +108,7 @@ function checkClient(
 ): void {
   app.use(async (c, next) => {
     const { keys, rate } = access;
-    if ((!keys && !rate) || open.has(pathOf(c.req.path))) return next();
+    if ((!keys && !rate) || open.has(pathOf(c.req.path)) || isPage(c.req.path, c.req.method)) return next();
     const key = keyIn(c.req.header('authorization'), c.req.header('x-api-key'));
     const name = key === undefined ? undefined : keys?.nameOf(key);
     if (name !== undefined) infoOf(c.env.incoming).key = name;
@@ -125,6 +125,9 @@ function checkClient(
     return next();
   });
 }
+
+/** The page asks for a key itself. */
+const isPage = (path: string, method: string): boolean => path === '/' && (method === 'GET' || method === 'HEAD');
 
 function addRoute(app: Hono<Bound>, { path, method, accepts, answer }: ProtocolRoute, { room, model: { limits }, late }: Served): void {
   if (method === 'GET') {
@@ -158,22 +161,19 @@ function addRoute(app: Hono<Bound>, { path, method, accepts, answer }: ProtocolR
 /** The time in which a whole answer must be fetched. */
 const fetchMilliseconds = 60_000;
 
-function addPages(app: Hono<Bound>, { model, protocols, room, measurements }: Served, routes: readonly ProtocolRoute[]): void {
+function addPages(app: Hono<Bound>, { model, protocols, room, measurements, access }: Served, routes: readonly ProtocolRoute[]): void {
   const { bundle, limits } = model;
   app.get('/health', (c) => c.json({ status: 'ok', model: bundle.name, task: bundle.task, labels: bundle.labels }));
   app.get('/metrics', (c) => {
-    const now = { queued: model.waiting, waitingBytes: room.taken, mostWaitingBytes: limits.waiting };
+    const now = { queued: model.waiting, running: model.running, waitingBytes: room.taken, mostWaitingBytes: limits.waiting };
     return c.body(measurements.text(now), 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
   });
-  app.get('/openapi.json', (c) => c.json(openApi(model, protocols, routes)));
+  app.get('/openapi.json', (c) => c.json(openApi(model, { protocols, routes, needsKey: access.keys !== undefined })));
   app.get('/', (c) => {
-    // The page needs nothing but itself, and must not reach anything else.
-    const source = "'unsafe-inline'";
-    c.header(
-      'content-security-policy',
-      `default-src 'none'; style-src ${source}; script-src ${source}; connect-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'`,
-    );
-    return c.html(page(bundle, limits.newTokens));
+    const { html, policy } = page(bundle, { newTokens: limits.newTokens, needsKey: access.keys !== undefined });
+    c.header('content-security-policy', policy);
+    c.header('referrer-policy', 'no-referrer');
+    return c.html(html);
   });
 }
 

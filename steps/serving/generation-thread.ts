@@ -26,7 +26,7 @@ const mostBytes = Math.min(512 * 2 ** 20, Math.floor(memoryLimit() / 4));
 const mostRows = 64;
 
 export async function work(): Promise<void> {
-  await answerCalls(async ({ folder }: { folder: string }) => {
+  await answerCalls(async ({ folder, running: count }: { folder: string; running: Int32Array }) => {
     const generator = await openGenerator(folder, await openRuntime('onnx'), { packed: true });
     const running = new Set<Promise<unknown>>();
     const admission = new Admission<GenerationNeed>(
@@ -65,7 +65,12 @@ export async function work(): Promise<void> {
         const { options, stream, limit, predictions } = request;
         // Checked immediately, so that an invalid request does not wait for other texts.
         const { encoded, given, need } = await encode(request);
-        const leave = await admission.enter(need, signal);
+        const end = await admission.enter(need, signal);
+        Atomics.add(count, 0, 1);
+        const leave = () => {
+          Atomics.sub(count, 0, 1);
+          end();
+        };
         // Prompts and options were checked before, so a failure of the model is not the client's fault.
         const watching = { signal, limit, predictions, ...(stream && { onText: onPiece }) };
         const texts = generator.generate(encoded, options, watching).catch((error: Error) => {

@@ -19,6 +19,11 @@ export const huggingface: Protocol = {
   errors: {
     paths: /^\/(models\/|pipeline\/|$)/,
     media: PROBLEM,
+    schema: {
+      type: 'object',
+      required: ['status', 'detail', 'error'],
+      properties: { status: { type: 'integer' }, detail: { type: 'string' }, error: { type: 'string', description: 'As detail.' } },
+    },
     body: (status, message, request) => ({ ...problemOf(status, message, request), error: message }),
   },
   routes(model) {

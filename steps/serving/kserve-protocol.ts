@@ -26,7 +26,12 @@ export const kserve: Protocol = {
   name: 'kserve',
   description: "KServe's Open Inference Protocol v2, which Triton, MLServer and Seldon speak too.",
   routes,
-  errors: { paths: /^\/v2(\/|$)/, media: 'application/json', body: (_, message) => ({ error: message }) },
+  errors: {
+    paths: /^\/v2(\/|$)/,
+    media: 'application/json',
+    schema: { type: 'object', required: ['error'], properties: { error: { type: 'string' } } },
+    body: (_, message) => ({ error: message }),
+  },
 };
 
 function routes(model: ServedModel): ProtocolRoute[] {

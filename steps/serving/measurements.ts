@@ -31,8 +31,8 @@ export function openMeasurements() {
       shadows ??= { same: 0, different: 0, failed: 0, skipped: 0 };
       shadows[outcome] += count;
     },
-    /** The page of /metrics. `queued`: inputs that no thread has yet. `waitingBytes`: of all requests, at most `mostWaitingBytes`. */
-    text({ queued, waitingBytes, mostWaitingBytes }: Record<'queued' | 'waitingBytes' | 'mostWaitingBytes', number>) {
+    /** The page of /metrics. */
+    text({ queued, running, waitingBytes, mostWaitingBytes }: MomentaryValues) {
       return [
         ...heading('tunesmith_requests_total', 'counter', 'Requests answered.'),
         ...[...requests].map(([labels, count]) => `tunesmith_requests_total{${labels}} ${count}`),
@@ -40,8 +40,14 @@ export function openMeasurements() {
         ...seconds.lines('tunesmith_predict_seconds'),
         ...heading('tunesmith_batch_size', 'histogram', 'Inputs per run of the model.'),
         ...batches.lines('tunesmith_batch_size'),
-        ...heading('tunesmith_queue_length', 'gauge', 'Inputs waiting for a free thread.'),
+        ...heading('tunesmith_queue_length', 'gauge', 'Inputs that wait; for models that write, requests.'),
         `tunesmith_queue_length ${queued}`,
+        ...(running === undefined
+          ? []
+          : [
+              ...heading('tunesmith_generations_running', 'gauge', 'Requests whose texts are being generated.'),
+              `tunesmith_generations_running ${running}`,
+            ]),
         ...heading('tunesmith_waiting_bytes', 'gauge', 'Bytes taken by requests that are read, wait or are answered.'),
         `tunesmith_waiting_bytes ${waitingBytes}`,
         ...heading('tunesmith_waiting_bytes_limit', 'gauge', 'The most bytes that requests may take together.'),
@@ -59,6 +65,16 @@ export function openMeasurements() {
       ].join('\n');
     },
   };
+}
+
+interface MomentaryValues {
+  /** Inputs, or requests to write, that wait. */
+  queued: number;
+  /** Requests whose texts are being generated; undefined for models that predict. */
+  running: number | undefined;
+  /** Bytes of all requests, at most `mostWaitingBytes`. */
+  waitingBytes: number;
+  mostWaitingBytes: number;
 }
 
 /** `skipped`: the shadow was busy. */

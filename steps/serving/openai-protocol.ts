@@ -26,6 +26,22 @@ export const openai: Protocol = {
   errors: {
     paths: /^\/v1(\/|$)/,
     media: 'application/json',
+    schema: {
+      type: 'object',
+      required: ['error'],
+      properties: {
+        error: {
+          type: 'object',
+          required: ['message', 'type', 'param', 'code'],
+          properties: {
+            message: { type: 'string' },
+            type: { type: 'string' },
+            param: { type: ['string', 'null'], description: 'The field that is invalid.' },
+            code: { type: ['string', 'null'] },
+          },
+        },
+      },
+    },
     body: (status, message) => ({
       error: {
         message,

@@ -1,11 +1,28 @@
 /** The web page to try the model: one HTML document without further resources. */
 
+import { createHash } from 'node:crypto';
 import type { Bundle } from '../ml/answering/bundle.ts';
 import { isGenerating } from '../ml/models/config.ts';
 import { taskKind } from '../ml/tasks/registry.ts';
 
-/** @param newTokens the maximum number of tokens that the server lets a model generate */
-export function page(bundle: Bundle, newTokens: number): string {
+interface PageOptions {
+  /** The maximum number of tokens that the server lets a model generate. */
+  newTokens: number;
+  /** Requests need an API key, for which the page then asks. It tells no more than /health, which needs no key either. */
+  needsKey: boolean;
+}
+
+/** The page, and the policy (CSP) that lets a browser run only its own script and style, and reach nothing but this server. */
+export function page(bundle: Bundle, { newTokens, needsKey }: PageOptions): { html: string; policy: string } {
+  const { task } = bundle;
+  const code = isGenerating(task) ? `const most = ${Math.min(100, newTokens)};${writing}${script}` : `${answering}${script}`;
+  const hash = (text: string) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
+  const html = htmlOf(bundle, code, needsKey);
+  const policy = `default-src 'none'; style-src ${hash(style)}; script-src ${hash(code)}; connect-src 'self'; img-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'`;
+  return { html, policy };
+}
+
+function htmlOf(bundle: Bundle, code: string, needsKey: boolean): string {
   const { name, task, fields } = bundle;
   const pairs = takesPairs(bundle);
   return `<!doctype html>
@@ -28,14 +45,14 @@ export function page(bundle: Bundle, newTokens: number): string {
     </div>
   </header>
   <form>
-${fields
+${needsKey ? keyField : ''}${fields
   .filter(({ group }) => !group)
   .map(
     (
       field,
       i,
     ) => `    <label for="${field.name}">${pairs && i === 0 ? 'First text' : LABELS[field.name]}${field.optional ? ' <span class="hint">(optional)</span>' : ''}</label>
-    <textarea id="${field.name}" data-field="${field.name}"${field.optional ? ' data-optional' : ''} rows="${field.name === 'question' || (fields.length > 1 && i > 0 && field.optional) ? 2 : 8}" placeholder="${PLACEHOLDERS[field.name]}"${i === 0 ? ' autofocus' : ''}></textarea>`,
+    <textarea id="${field.name}" data-field="${field.name}"${field.optional ? ' data-optional' : ''} rows="${field.name === 'question' || (fields.length > 1 && i > 0 && field.optional) ? 2 : 8}" placeholder="${PLACEHOLDERS[field.name]}"${i === 0 && !needsKey ? ' autofocus' : ''}></textarea>`,
   )
   .join('\n')}
 ${groupField(bundle)}    <div class="row">
@@ -50,15 +67,20 @@ ${groupField(bundle)}    <div class="row">
     <pre id="curl"></pre>
   </details>
   <footer>
-    <a href="openapi.json">OpenAPI</a> <a href="metrics">Metrics</a> <a href="health">Health</a>
+    ${needsKey ? '' : '<a href="openapi.json">OpenAPI</a> <a href="metrics">Metrics</a> '}<a href="health">Health</a>
     <span>Served by tunesmith</span>
   </footer>
 </main>
-<script>${isGenerating(task) ? `const most = ${Math.min(100, newTokens)};${writing}${script}` : `${answering}${script}`}</script>
+<script>${code}</script>
 </body>
 </html>
 `;
 }
+
+/** No browser stores it: the page keeps it for the tab. */
+const keyField = `    <label for="key">API key <span class="hint">(kept until this tab is closed)</span></label>
+    <input id="key" type="password" autocomplete="off" spellcheck="false" placeholder="Paste your key …">
+`;
 
 const LABELS: Record<string, string> = { text: 'Text', text_pair: 'Second text', question: 'Question', context: 'Context' };
 
@@ -148,6 +170,7 @@ const script = `
 const find = (id) => document.getElementById(id);
 const [form, result] = [document.forms[0], find('result')];
 const fields = [...document.querySelectorAll('[data-field]')];
+const key = find('key');
 const make = (name, content, cls) => Object.assign(document.createElement(name), { textContent: content, className: cls ?? '' });
 const percent = (p) => (p > 0 && p < 0.0005 ? '< 0.1' : p < 1 && p > 0.9995 ? '> 99.9' : (100 * p).toFixed(1)) + ' %';
 
@@ -200,13 +223,34 @@ function fail(message) {
   find('took').textContent = '';
 }
 
+function authorization() {
+  const given = key?.value.trim();
+  if (!given) return {};
+  if (/[^\\x21-\\x7e]/.test(given)) throw new Error('The API key contains a space, or a character that a key cannot have.');
+  return { authorization: 'Bearer ' + given };
+}
+
+async function problemOf(response) {
+  if (response.status === 401) {
+    key?.focus();
+    return key?.value ? 'The server does not know this API key. Check it, or ask for a new one.' : 'Enter your API key: the server answers only with one.';
+  }
+  if (response.status === 429) {
+    const seconds = Number(response.headers.get('retry-after')) || 1;
+    return 'Too many requests. Try again in ' + (seconds === 1 ? 'a second.' : seconds + ' seconds.');
+  }
+  const { error } = await response.json().catch(() => ({}));
+  return error?.message ?? 'The server refuses the request with status ' + response.status + '.';
+}
+
 async function ask() {
   const button = form.querySelector('button');
   button.disabled = true;
   const start = performance.now();
   try {
-    const response = await send({ method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(request((text) => text)) });
-    if (!response.ok) throw new Error((await response.json()).error.message);
+    const headers = { 'content-type': 'application/json', ...authorization() };
+    const response = await send({ method: 'POST', headers, body: JSON.stringify(request((text) => text)) });
+    if (!response.ok) throw new Error(await problemOf(response));
     await answer(response, () => Math.max(1, Math.round(performance.now() - start)) + ' ms');
   } catch (error) {
     fail(error instanceof TypeError ? 'The server does not answer. Is it still running?' : error.message);
@@ -218,7 +262,8 @@ async function ask() {
 
 function showCurl() {
   const body = JSON.stringify(request((text) => text.slice(0, 400) || '…')).replaceAll("'", "'\\\\''");
-  find('curl').textContent = command + " -H 'content-type: application/json' \\\\\\n  -d '" + body + "'";
+  const authorized = key ? " -H 'authorization: Bearer KEY'" : '';
+  find('curl').textContent = command + authorized + " -H 'content-type: application/json' \\\\\\n  -d '" + body + "'";
 }
 
 form.addEventListener('submit', (event) => { event.preventDefault(); ask(); });
@@ -227,6 +272,11 @@ for (const field of fields) {
   field.addEventListener('input', showCurl);
 }
 showCurl();
+if (key) {
+  key.value = sessionStorage.getItem('tunesmith-key') ?? '';
+  key.addEventListener('input', () => sessionStorage.setItem('tunesmith-key', key.value));
+  (key.value ? fields[0] : key).focus();
+}
 `;
 
 /** The response of POST /predict, as a whole. */

@@ -14,7 +14,7 @@ export interface Protocol {
   /** Schemas below `components` of the OpenAPI document, to which its routes refer. */
   schemas?(model: ServedModel): Record<string, object>;
   /** Its own form of errors, for its paths. Default: problem documents (problem.ts). */
-  errors?: { paths: RegExp; media: string; body(status: number, message: string, request?: string): object };
+  errors?: { paths: RegExp; media: string; schema: object; body(status: number, message: string, request?: string): object };
 }
 
 export interface ProtocolRoute {

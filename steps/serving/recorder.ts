@@ -137,6 +137,9 @@ export function recorded(model: ServedModel, recorder: RequestRecorder): ServedM
     get waiting() {
       return model.waiting;
     },
+    get running() {
+      return model.running;
+    },
     report: (error, request) => model.report(error, request),
     async predict(inputs, options) {
       const answers = await model.predict(inputs, options);

@@ -27,8 +27,10 @@ export interface ServedModel {
    * @throws StepError for a prompt that the model cannot read; other errors if the model failed, or does not generate texts
    */
   generate(request: GenerationRequest, options: GenerationCallOptions): Promise<WrittenText[]>;
-  /** The number of inputs that wait. */
+  /** The number of inputs that wait; of requests, if it generates texts. */
   readonly waiting: number;
+  /** The number of requests whose texts are being generated; undefined if it generates none. */
+  readonly running?: number | undefined;
   close(): Promise<void>;
 }
 
@@ -114,7 +116,12 @@ function predictionsOf(outcomes: (QueueOutcome | undefined)[], count: number, na
 }
 
 async function generator(bundle: Bundle, { limits, report }: ServingParts): Promise<ServedModel> {
-  const start = () => ModelThread.start('generating', { folder: bundle.folder });
+  let running = new Int32Array(new SharedArrayBuffer(4));
+  const start = () => {
+    // The thread counts in it; one that died can no longer.
+    running = new Int32Array(new SharedArrayBuffer(4));
+    return ModelThread.start('generating', { folder: bundle.folder, running });
+  };
   let thread = await start();
   let starting: Promise<ModelThread> | undefined;
   return {
@@ -134,7 +141,10 @@ async function generator(bundle: Bundle, { limits, report }: ServingParts): Prom
       return thread.call<WrittenText[]>(request, { signal, ...(onPiece && { onPiece }) });
     },
     get waiting() {
-      return thread.length;
+      return Math.max(0, thread.length - Atomics.load(running, 0));
+    },
+    get running() {
+      return Atomics.load(running, 0);
     },
     close: () => thread.end(),
   };

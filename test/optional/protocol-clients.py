@@ -14,10 +14,10 @@ client = triton.InferenceServerClient(urlsplit(classify).netloc)
 texts = ["the cat sat", "", "caf\u00e9s \N{GRINNING FACE}"]
 tensor = triton.InferInput("text", [3], "BYTES")
 tensor.set_data_from_numpy(numpy.array([text.encode() for text in texts], dtype=object))
-binary = client.infer("classify", [tensor], headers=headers)
-plain = client.infer("classify", [tensor], outputs=[triton.InferRequestedOutput(n, binary_data=False) for n in ("label", "scores")], headers=headers)
+binary = client.infer("tiny", [tensor], headers=headers)
+plain = client.infer("tiny", [tensor], outputs=[triton.InferRequestedOutput(n, binary_data=False) for n in ("label", "scores")], headers=headers)
 try:
-    client.infer("classify", [tensor], headers=headers, request_compression_algorithm="gzip")
+    client.infer("tiny", [tensor], headers=headers, request_compression_algorithm="gzip")
     compressed = None
 except Exception as error:
     compressed = str(error)
@@ -30,7 +30,7 @@ json.dump(
     {
         "texts": texts,
         "live": client.is_server_live(),
-        "ready": client.is_model_ready("classify"),
+        "ready": client.is_model_ready("tiny"),
         "labels": [label.decode() for label in binary.as_numpy("label")],
         "scores": binary.as_numpy("scores").tolist(),
         "same": plain.as_numpy("scores").tolist() == binary.as_numpy("scores").tolist(),

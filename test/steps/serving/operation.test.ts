@@ -93,6 +93,17 @@ test('a key is needed for all but health checks, and each key has its rate', asy
     const wrong = await post(url, { authorization: 'Bearer one' });
     expect([wrong.status, wrong.headers.get('www-authenticate')]).toEqual([401, 'Bearer realm="tunesmith", error="invalid_token"']);
     expect((await fetch(`${url}/metrics`)).status).toBe(401);
+    // The page asks for the key itself, and tells no more than /health.
+    const page = await fetch(`${url}/`);
+    expect([page.status, page.headers.get('content-security-policy')]).toEqual([200, expect.not.stringContaining('unsafe-inline')]);
+    expect(await page.text()).toContain('<input id="key" type="password"');
+    expect((await fetch(`${url}/`, { method: 'POST' })).status).toBe(401);
+    const api = (await (await fetch(`${url}/openapi.json`, { headers: { authorization: 'Bearer three' } })).json()) as any;
+    expect(api.security).toEqual([{ bearer: [] }, { apiKey: [] }]);
+    expect(Object.keys(api.components.securitySchemes)).toEqual(['bearer', 'apiKey']);
+    expect(api.paths['/health'].get.security).toEqual([]);
+    for (const status of ['400', '401', '403', '413', '415', '429', '503'])
+      expect(api.paths['/predict'].post.responses).toHaveProperty(status);
     // The client sees the refusal of a body that it is still sending.
     expect((await post(url, {}, 'x'.repeat(5_000_000))).status).toBe(401);
     const preflight = await fetch(`${url}/predict`, { method: 'OPTIONS' });

@@ -1,4 +1,5 @@
 /** The page of each kind of model: what it says, and its script as a browser runs it, with the few parts of a document that it needs. */
+import { createHash } from 'node:crypto';
 import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
 import type { Bundle } from '../../../steps/ml/answering/bundle.ts';
@@ -7,8 +8,10 @@ import { page } from '../../../steps/serving/page.ts';
 
 type Shown = Pick<Bundle, 'task' | 'labels'> & Partial<Bundle>;
 
-const pageOf = (shown: Shown): string =>
-  page({ name: 'demo', problem: 'single_label_classification', fields: taskKind(shown.task).fields, ...shown } as Bundle, 50);
+const bundleOf = (shown: Shown) =>
+  ({ name: 'demo', problem: 'single_label_classification', fields: taskKind(shown.task).fields, ...shown }) as Bundle;
+
+const pageOf = (shown: Shown): string => page(bundleOf(shown), { newTokens: 50, needsKey: false }).html;
 
 /** The text of the element `curl`, once the script of the page has run. */
 function curlOf(html: string): string {
@@ -80,4 +83,19 @@ test.each<[Shown, about: string, curl: string]>([
   expect(curlOf(html)).toContain(curl);
   const labels = Array.from(html.matchAll(/<label for="\w+">([^<]*)/g), ([, label]) => label!.trim());
   expect(labels[0]).toBe(shown.fields === PAIR ? 'First text' : shown.task === 'question-answering' ? 'Question' : 'Text');
+});
+
+test('the policy allows the script and the style of the page by their hashes, and no other', () => {
+  for (const needsKey of [false, true]) {
+    const { html, policy } = page(bundleOf({ task: 'causal-lm', labels: [] }), { newTokens: 50, needsKey });
+    const sources = Object.fromEntries(policy.split('; ').map((one) => [one.split(' ')[0], one.split(' ').slice(1).join(' ')]));
+    for (const name of ['script', 'style']) {
+      const parts = Array.from(html.matchAll(new RegExp(`<${name}>(.*?)</${name}>`, 'gs')), ([, text]) => text!);
+      expect(parts.map((text) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`)).toEqual([sources[`${name}-src`]]);
+    }
+    expect(policy).not.toContain('unsafe');
+    expect(html).not.toMatch(/ style="| on[a-z]+="/);
+    expect(html.includes('<input id="key" type="password"')).toBe(needsKey);
+    expect(html.includes('href="metrics"')).toBe(!needsKey);
+  }
 });
