@@ -20,19 +20,21 @@ const servers: Record<string, RunningServer> = {};
 const KEY = 'a-key-of-the-test';
 let hub: any;
 let OpenAI: any;
+let Validator: any;
 
 beforeAll(async () => {
   writeFileSync(join(folder, 'package.json'), '{"private": true, "type": "module"}');
-  const packages = ['@huggingface/inference@4.13.30', 'openai@7.59.0'];
+  const packages = ['@huggingface/inference@4.13.30', 'openai@7.59.0', '@seriousme/openapi-schema-validator@2.11.0'];
   execFileSync('npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', ...packages], { cwd: folder, stdio: 'pipe' });
   // Not resolved from this file: the packages are there and nowhere else.
   writeFileSync(
     join(folder, 'load.js'),
-    "export { InferenceClient } from '@huggingface/inference';\nexport { default as OpenAI } from 'openai';\n",
+    "export { InferenceClient } from '@huggingface/inference';\nexport { default as OpenAI } from 'openai';\nexport { Validator } from '@seriousme/openapi-schema-validator';\n",
   );
   const clients = await import(/* @vite-ignore */ pathToFileURL(join(folder, 'load.js')).href);
   hub = new clients.InferenceClient(KEY, { retry_on_error: false });
   OpenAI = clients.OpenAI;
+  Validator = clients.Validator;
   writeFileSync(join(folder, 'keys'), `test:${KEY}\n`);
   const model = (name: string) => join(folder, name);
   const pipeline = (name: string) => {
@@ -134,6 +136,15 @@ describe('openai', () => {
       message: expect.stringContaining('"suffix" is not supported'),
     });
   });
+});
+
+test('the OpenAPI documents are valid by the schema of OpenAPI 3.1', async () => {
+  for (const name of Object.keys(servers)) {
+    const document = await (await fetch(at(name, '/openapi.json'), { headers: { authorization: `Bearer ${KEY}` } })).json();
+    expect([name, await new Validator().validate(document)]).toEqual([name, { valid: true }]);
+  }
+  const { security, components } = (await (await fetch(at('gpt2', '/openapi.json'), { headers: { 'x-api-key': KEY } })).json()) as any;
+  expect(security.flatMap(Object.keys)).toEqual(Object.keys(components.securitySchemes));
 });
 
 test("Python's tritonclient, with binary tensors, and huggingface_hub, which streams", async () => {
