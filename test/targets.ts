@@ -8,9 +8,15 @@ import type { TargetName } from '../steps/deploy/targets/targets.ts';
 import type { Started } from './image.ts';
 import { silent } from './steps/rig.ts';
 
-export async function deployFor(target: TargetName, model: string, name = 'Tiny mails'): Promise<string> {
+export async function deployFor(target: TargetName, model: string, name = 'Tiny mails', quantize?: 'int8' | 'fp16'): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), `tunesmith-${target}-`));
-  await deploy({ options: { target, name, license: 'mit' }, inputs: { model }, outputs: { bundle: folder }, threads: 1, ...silent });
+  await deploy({
+    options: { target, name, license: 'mit', ...(quantize && { quantize }) },
+    inputs: { model },
+    outputs: { bundle: folder },
+    threads: 1,
+    ...silent,
+  });
   return folder;
 }
 

@@ -85,6 +85,16 @@ describe('the image', () => {
     expect((await post(`${url}/predict`, { inputs: [] })).json()).toEqual({ predictions: [] });
   });
 
+  test('answers a flood, or says that it is overloaded, and loses no request', async () => {
+    const flood = Array.from({ length: 400 }, () => post(`http://127.0.0.1:${port}/predict`, { inputs: Array(20).fill('Buy <b>now</b>') }));
+    const answers = await Promise.all(flood);
+    const [answered, refused] = [200, 503].map((status) => answers.filter((answer) => answer.status === status));
+    expect(answered!.length + refused!.length).toBe(400);
+    expect(answered!.length).toBeGreaterThan(200);
+    for (const answer of refused!) expect(answer.json()).toMatchObject({ status: 503, detail: expect.stringContaining('overloaded') });
+    expect(image.isHealthy()).toBe(true);
+  });
+
   test('answers a running request after SIGTERM', async () => {
     const many = post(`http://127.0.0.1:${port}/predict`, { inputs: Array(1000).fill('Buy <b>now</b> '.repeat(20)) });
     await new Promise((resolve) => setTimeout(resolve, 100));
@@ -126,6 +136,7 @@ describe('answers 200 texts as serve does', () => {
     /** The folder of the model. */
     make: () => Promise<string>;
     inputs: (text: string, i: number) => unknown;
+    quantize?: 'int8' | 'fp16';
   }
   const madeWith = (labels: string[] | undefined, files: Record<string, object>) => async () => {
     const model = await makeModel(labels);
@@ -168,6 +179,16 @@ describe('answers 200 texts as serve does', () => {
         'calibration.json': { temperature: 0.7, thresholds: { a: 0.4, c: 0.6 }, fitted_on: 'validation', rows: 10, ece: calibration.ece },
       }),
       inputs: (text) => text,
+    },
+    'in int8, where a batch would change the answers': {
+      make: () => folderOf({ config: bert, tokenizer: 'bert-cased', start: classifier }),
+      inputs: (text) => text,
+      quantize: 'int8',
+    },
+    'entities in fp16': {
+      make: () => folderOf({ config: bert, tokenizer: 'bert-cased', start: { task: 'token-classification', labels } }),
+      inputs: (text) => text,
+      quantize: 'fp16',
     },
     numbers: {
       make: madeWith(['score'], { 'config.json': { problem_type: 'regression' }, 'training.json': { max_length: maxLength } }),
@@ -230,9 +251,9 @@ describe('answers 200 texts as serve does', () => {
     },
   };
 
-  test.each(Object.entries(kinds))('%s', async (_, { make, inputs }) => {
+  test.each(Object.entries(kinds))('%s', async (_, { make, inputs, quantize }) => {
     const model = await make();
-    const folder = await deployFor('fastapi', model);
+    const folder = await deployFor('fastapi', model, 'Tiny mails', quantize);
     remove(model);
     onTestFinished(() => remove(folder));
     const url = await serveWithPython(folder);
@@ -244,7 +265,7 @@ describe('answers 200 texts as serve does', () => {
     expect(theirs!.status, theirs!.text).toBe(200);
     const [given, expected] = [theirs!.json().predictions, ours!.json().predictions];
     // Not the same answer to everything.
-    expect(new Set(expected.map((answer: unknown) => JSON.stringify(answer))).size).toBeGreaterThan(50);
+    expect(new Set(expected.map((answer: unknown) => JSON.stringify(answer))).size).toBeGreaterThan(20);
     for (const [i, input] of request.inputs.entries()) expect(given[i], JSON.stringify(input)).toEqual(near(expected[i]));
   });
 
