@@ -5,7 +5,7 @@
  */
 
 import { decodingOf } from '../models/family.ts';
-import type { DescribedModel, Model } from '../models/model-folder.ts';
+import { type DescribedModel, describedOf, type Model } from '../models/model-folder.ts';
 import type { HostTensors, Inference, Runtime } from '../runtime/runtime.ts';
 import { type CacheRow, KeyValueCache } from './kv-cache.ts';
 
@@ -41,9 +41,9 @@ export function openDecoder(model: Model, runtime: Runtime, { startToken, packed
   const { encode, decode } = decodingOf(model)!;
   const inferences = {
     decode: runtime.inference(decode.program, model.weights, decode.axes, { packed }),
-    encode: encode && runtime.inference(encode.program, model.weights, encode.axes),
+    encode: encode && runtime.inference(encode.program, model.weights, encode.axes, { packed }),
   };
-  return decoderOf(model, inferences, startToken);
+  return decoderOf(describedOf(model), inferences, startToken);
 }
 
 export function decoderOf(

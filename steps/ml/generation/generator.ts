@@ -8,7 +8,7 @@ import { type Preprocessing, readPreprocessing } from '../data/preprocessing.ts'
 import { isGenerating } from '../models/config.ts';
 import { decodingOf } from '../models/family.ts';
 import { shown } from '../models/json.ts';
-import { type DescribedModel, describeModel, loadModel, type Model } from '../models/model-folder.ts';
+import { type DescribedModel, describedOf, describeModel, loadModel, type Model } from '../models/model-folder.ts';
 import type { Encoding } from '../models/token-dataset.ts';
 import { checkVocabulary, type Tokenizer } from '../models/tokenizer.ts';
 import { decodingFromFiles } from '../runtime/onnx/decoder-file.ts';
@@ -70,7 +70,7 @@ export interface Folders {
  * `preprocessing`: of prompts; default: that of the tokenizer's folder.
  */
 export async function generatorOf(
-  model: DescribedModel | Model,
+  given: DescribedModel | Model,
   folders: Folders,
   runtime: Runtime,
   {
@@ -79,6 +79,7 @@ export async function generatorOf(
     preprocessing,
   }: { packed?: boolean; usualLength?: number | undefined; preprocessing?: Preprocessing } = {},
 ) {
+  const model = describedOf(given);
   const encoding = await readEncoding(folders.tokenizer);
   const encoder = await promptEncoder(model, folders.tokenizer, encoding, preprocessing ?? (await readPreprocessing(folders.tokenizer)));
   const { tokenizer } = encoder;
@@ -86,7 +87,7 @@ export async function generatorOf(
   const int8 = await int8Files(folders.own);
   const decoder = int8
     ? decoderOf(model, await decodingFromFiles(int8, runtime.threads), startToken)
-    : openDecoder('weights' in model ? model : await loadModel(folders.own), runtime, { startToken, packed });
+    : openDecoder('weights' in given ? given : await loadModel(folders.own), runtime, { startToken, packed });
   const usual = encoding.max_target_length ?? usualLength;
   const configOf = (options: GenerationOptions): GenerationConfig => {
     const config = generationConfig(own, options, decoder.vocabulary);

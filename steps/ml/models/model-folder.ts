@@ -118,6 +118,9 @@ export async function describeModel(folder: string): Promise<DescribedModel> {
   return { file, family, config: family.configure(file), task: taskOf(file, shown(folder)) };
 }
 
+/** The same of an open model: unlike it, this does not keep the weights in memory. */
+export const describedOf = ({ family, task, file, config }: DescribedModel): DescribedModel => ({ family, task, file, config });
+
 /** Opens a trained model with its head; only for `task` if one is given. */
 export async function loadModel(folder: string, wanted?: Task): Promise<Model> {
   const { file, family, config, task } = await describeModel(folder);

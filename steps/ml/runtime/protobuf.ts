@@ -40,6 +40,8 @@ export type OnnxAttribute = number | { float: number } | number[] | string;
 
 export interface OnnxTensor extends RawTensor<OnnxStoredType> {
   name: string;
+  /** Only a reference is written, to a file of this name. */
+  external?: boolean | undefined;
 }
 
 interface RawTensor<T> {
@@ -107,12 +109,21 @@ function writeOnnxNode(w: MessageWriter, { op, domain, inputs, outputs, attribut
   if (domain) w.uint32(tag(7, LENGTH)).string(domain);
 }
 
-function writeTensor(w: MessageWriter, { name, dtype, shape, bytes }: OnnxTensor): void {
+function writeTensor(w: MessageWriter, { name, dtype, shape, bytes, external }: OnnxTensor): void {
   for (const n of shape) w.uint32(tag(1, VARINT)).int64(n);
   w.uint32(tag(2, VARINT)).int32(ELEMENT_TYPE[dtype]);
   w.uint32(tag(8, LENGTH)).string(name);
-  w.uint32(tag(9, LENGTH)).bytes(bytes);
+  if (!external) {
+    w.uint32(tag(9, LENGTH)).bytes(bytes);
+    return;
+  }
+  for (const [key, value] of Object.entries({ location: name, offset: '0', length: `${bytes.byteLength}` }))
+    message(w, 13, (entry) => entry.uint32(tag(1, LENGTH)).string(key).uint32(tag(2, LENGTH)).string(value));
+  w.uint32(tag(14, VARINT)).int32(EXTERNAL);
 }
+
+/** TensorProto.DataLocation. */
+const EXTERNAL = 1;
 
 function writeInterface(w: MessageWriter, { name, dtype, shape }: InterfaceContent): void {
   w.uint32(tag(1, LENGTH)).string(name);

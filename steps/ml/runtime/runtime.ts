@@ -91,7 +91,8 @@ export interface Runtime {
 export interface InferenceOptions {
   /**
    * Copies weights into the layout that is fastest for products with few rows, if the runtime has one. It takes
-   * seconds and as much memory again, and pays off if the program runs often. The weights must not change.
+   * seconds, and pays off if the program runs often. The weights must not change, and are not kept after the first run. All
+   * runs have the same inputs, apart from the lengths of free axes.
    */
   packed?: boolean;
 }

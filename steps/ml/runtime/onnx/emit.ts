@@ -16,6 +16,8 @@ export interface EmitOptions {
   dialect: 'onnxruntime' | 'standard';
   /** Values of inputs that become constants of the model. */
   initializers?: Map<Value, Float32Array>;
+  /** Leave the initializers out of the file, which then only has their names. */
+  external?: boolean;
   /** The free axes of the model, and the twin of the graph. */
   free?: { twin: Graph; axes: FreeAxis[] } | undefined;
   /** How the weights are stored, which are the inputs with values. */
@@ -56,7 +58,7 @@ class Emitter {
   /** The twin of the node that is being emitted, and those of its inputs. */
   #twin!: Node;
   readonly #twins = new Map<Value, Value>();
-  /** Attributes of Reshape: a size of 0 means 0 where axes may be empty, such as those of a cache; by default it copies the input's size. */
+  /** Attributes of Reshape: where axes may be empty, such as those of a cache, a size of 0 means 0; by default it means the input's. */
   readonly #literal: Record<string, OnnxAttribute>;
   #count = 0;
 
@@ -69,14 +71,14 @@ class Emitter {
 
   model(): Uint8Array {
     const { nodes, inputs, outputs } = this.graph;
-    const { free, initializers, quantize } = this.options;
+    const { free, initializers, quantize, external } = this.options;
     const twin = free?.twin ?? this.graph;
     for (const value of [...outputs.values(), ...nodes.flatMap((node) => node.inputs)]) this.#used.add(value);
     const interfaces = { inputs: [] as any[], outputs: [] as any[] };
     for (const [name, value] of inputs) {
       const data = initializers?.get(value);
       this.#names.set(value, name);
-      if (data) this.#initializers.set(name, { name, dtype: value.dtype, shape: value.shape, bytes: bytesOf(data) });
+      if (data) this.#initializers.set(name, { name, dtype: value.dtype, shape: value.shape, bytes: bytesOf(data), external });
       else interfaces.inputs.push(this.#input(name, value, twin.inputs.get(name)!));
     }
     // A computed value has the name of its output.
@@ -173,14 +175,12 @@ class Emitter {
     const [a, b, bias] = node.inputs as [Value, Value, Value?];
     const { transposeA, transposeB } = node.attributes as { transposeA: boolean; transposeB: boolean };
     const names = node.inputs.map((value) => this.#name(value));
-    if (a.shape.length === 2 && b.shape.length === 2) {
+    if (a.shape.length === 2 && b.shape.length === 2)
       return this.#node('Gemm', names, { transA: Number(transposeA), transB: Number(transposeB) }, this.#outputs(node));
-    }
     if (bias) throw new Error('A product with bias must be of two matrices.');
     if (!transposeA && !transposeB) return this.#node('MatMul', names, {}, this.#outputs(node));
-    if (this.options.dialect === 'onnxruntime') {
+    if (this.options.dialect === 'onnxruntime')
       return this.#node('FusedMatMul', names, { transA: Number(transposeA), transB: Number(transposeB) }, this.#outputs(node), MICROSOFT);
-    }
     const turned = (value: Value, turn: boolean) => {
       if (!turn) return this.#name(value);
       const axes = value.shape.map((_, i) => i);
@@ -315,12 +315,12 @@ class Emitter {
   }
 
   #axisLength(axis: string): string {
-    const parts = partsOf(axis);
-    if (!this.#lengths.has(axis) && parts) {
-      const lengths = [this.#axisLength(parts.first), this.#axisLength(parts.second)];
-      this.#lengths.set(axis, this.#node(parts.sign === '+' ? 'Add' : 'Sub', lengths)[0]!);
-    }
-    return this.#lengths.get(axis)!;
+    const known = this.#lengths.get(axis);
+    if (known) return known;
+    const { first, sign, second } = partsOf(axis)!;
+    const [length] = this.#node(sign === '+' ? 'Add' : 'Sub', [this.#axisLength(first), this.#axisLength(second)]) as [string];
+    this.#lengths.set(axis, length);
+    return length;
   }
 
   /** How each kernel that is not one ONNX op of the same inputs is written; each returns the names of the outputs. */

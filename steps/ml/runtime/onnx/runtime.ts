@@ -37,11 +37,15 @@ class OnnxInference implements Inference {
 
   constructor(program: Program, weights: HostTensors, axes: Axes, threads: number, provider: ExecutionProvider, packed = false) {
     this.#weights = packed ? {} : feeds(weights, named.weight);
+    const specs = specsOf(weights);
+    // onnxruntime packs weights that are constants of the model, and then has a copy. Nothing here may keep the others in memory.
+    let constants = packed ? dataOf(weights) : new Map<string, Float32Array>();
     this.#sessions = new OnnxSessions(axes, async (inputs) => {
-      const { traced, free } = traceFor(inputs, axes, (sized, free) => ({ graph: traceInference(program, weights, sized, { free }) }));
-      // onnxruntime packs weights that are constants of the model.
-      const constants = packed ? dataOf(weights) : new Map();
-      return { session: await OnnxSession.open(traced.graph, free, threads, provider, constants) };
+      if (packed && constants.size === 0) throw new Error('Packed weights are for one graph: all inputs must have free axes.');
+      const { traced, free } = traceFor(inputs, axes, (sized, free) => ({ graph: traceInference(program, specs, sized, { free }) }));
+      const session = await OnnxSession.open(traced.graph, free, threads, provider, constants);
+      constants = new Map();
+      return { session };
     });
   }
 
@@ -158,7 +162,12 @@ class OnnxSession {
     const initializers = new Map(
       [...graph.inputs].filter(([name]) => constants.has(name)).map(([name, value]) => [value, constants.get(name)!]),
     );
-    const session = await ort.InferenceSession.create(emitOnnx(graph, { dialect: 'onnxruntime', free, initializers }), {
+    const session = await ort.InferenceSession.create(emitOnnx(graph, { dialect: 'onnxruntime', free, initializers, external: true }), {
+      // Read where they are: a file would hold them two more times.
+      externalData: [...constants].map(([path, { buffer, byteOffset, byteLength }]) => ({
+        path,
+        data: new Uint8Array(buffer, byteOffset, byteLength),
+      })),
       executionProviders: [provider],
       intraOpNumThreads: threads,
       interOpNumThreads: 1,

@@ -46,3 +46,16 @@ test('what the model predicted for each token is as transformers’ logits say, 
   }
   await decoder.close();
 });
+
+test.each(['gpt2/causal-lm', 't5/seq2seq'])(
+  '%s: packed weights are copies, so that nothing needs the others after the first run',
+  async (name) => {
+    const model = await loadModel(join(golden, name, 'checkpoint'));
+    const decoder = openDecoder(model, runtime, { startToken: 0, packed: true });
+    const config = generationConfig({}, { max_new_tokens: 12 }, decoder.vocabulary);
+    const first = await search(decoder, [[5, 6, 7]], { config });
+    for (const { data } of Object.values(model.weights)) data.fill(0);
+    expect(await search(decoder, [[5, 6, 7]], { config })).toEqual(first);
+    await decoder.close();
+  },
+);
