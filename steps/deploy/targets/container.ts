@@ -1,9 +1,9 @@
 /** The image of a target whose server is tunesmith: dependencies are installed in one stage, and the image gets only what they are. */
 
 /**
- * Exact, so that an image is made of the same parts later. The two have the same libraries: Debian 12. Both tags are of Docker's official
- * images (library/node and library/debian of github.com/docker-library/official-images). To pin them to the byte as well, add the digest
- * that `docker buildx imagetools inspect IMAGE` prints: this code cannot reach a registry, and writes no digest that it has not seen.
+ * Exact, so that an image is made of the same parts later. The two have the same libraries: Debian 12. Both tags follow the naming of
+ * Docker's official images, and nobody has pulled them here. To pin them to the byte as well, add the digest that
+ * `docker buildx imagetools inspect IMAGE` prints: this code cannot reach a registry, and writes no digest that it has not seen.
  */
 const BUILD = 'node:24.21.0-bookworm-slim';
 const RUN = 'debian:12.12-slim';
