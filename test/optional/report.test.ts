@@ -1,15 +1,17 @@
 /**
  * A report in Chromium: each section is there, the console is silent, nothing is requested, and the page is as wide as the screen:
- * light, dark, on a phone and on paper. Needs Chromium: TUNESMITH_TEST_CHROMIUM, or `chromium` in the PATH.
+ * light, dark, on a phone and on paper. And the page of a server, which asks for an API key. Needs Chromium: TUNESMITH_TEST_CHROMIUM, or `chromium` in the PATH.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import step from '../../steps/report/step.ts';
+import { startServer } from '../../steps/serving/serve.ts';
 import { file, HISTORY, METRICS, predictionsOf, randomClassifier } from '../steps/report/material.ts';
 import { ranStep } from '../steps/rig.ts';
+import { makeBundle, makeModel, remove } from '../steps/serving/bundle.ts';
 
 const chromium = process.env.TUNESMITH_TEST_CHROMIUM ?? 'chromium';
 const there = spawnSync(chromium, ['--version']).status === 0;
@@ -65,6 +67,52 @@ test.skipIf(!there)('the page in Chromium', async () => {
   expect(Buffer.from(data, 'base64').subarray(0, 5).toString()).toBe('%PDF-');
   expect(browser.problems()).toEqual([]);
   expect(browser.requests().filter((url) => !/^(file|data):/.test(url))).toEqual([]);
+});
+
+test.skipIf(!there)('the page of a server in Chromium: it asks for a key, keeps it in the tab, and runs no other script', async () => {
+  const model = await makeModel();
+  const bundle = await makeBundle(model);
+  const keys = join(bundle, 'keys');
+  writeFileSync(keys, 'one:secret-key\n');
+  const server = await startServer(bundle, { port: 0, apiKeyFile: keys, say: () => {} });
+  onTestFinished(async () => {
+    await server.close();
+    remove(model, bundle);
+  });
+  const browser = await Browser.open();
+  await browser.goto(server.url);
+  const shown = 'document.getElementById("result")';
+  const ask = async (key: string) => {
+    const input = `Object.assign(document.getElementById("key"), { value: ${JSON.stringify(key)} }).dispatchEvent(new Event("input"))`;
+    await browser.value(
+      `${input}, document.getElementById("text").value = "hello", ${shown}.hidden = true, document.forms[0].requestSubmit()`,
+    );
+    await expect.poll(() => browser.value(`!${shown}.hidden`)).toBe(true);
+    return browser.value<string>(`${shown}.textContent`);
+  };
+  expect(await browser.value('document.activeElement.id')).toBe('key');
+  expect(await ask('')).toContain('Enter your API key');
+  expect(await ask('wrong')).toContain('does not know this API key');
+  expect(await ask('s\u00e9cret')).toContain('a character that a key cannot have');
+  expect(await ask('secret-key')).toMatch(/^(ham|spam).* %/);
+  await browser.value('window.fetch = async () => new Response("", { status: 429, headers: { "retry-after": "3" } }), 0');
+  expect(await ask('secret-key')).toBe('Too many requests. Try again in 3 seconds.');
+  for (const width of [1280, 360])
+    for (const scheme of ['light', 'dark']) {
+      await browser.send('Emulation.setDeviceMetricsOverride', { width, height: 800, deviceScaleFactor: 1, mobile: width < 500 });
+      await browser.send('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value: scheme }] });
+      expect(await browser.value('document.documentElement.scrollWidth <= innerWidth'), `${scheme}, ${width}`).toBe(true);
+    }
+  await browser.goto(server.url);
+  expect(await browser.value('[document.getElementById("key").value, document.activeElement.id, localStorage.length]')).toEqual([
+    'secret-key',
+    'text',
+    0,
+  ]);
+  await browser.value('document.body.append(Object.assign(document.createElement("script"), { textContent: "window.foreign = 1" }))');
+  expect(await browser.value('window.foreign ?? null')).toBe(null);
+  const unexpected = browser.problems().filter(({ params }) => !/status of (401|429)|Content Security Policy/.test(JSON.stringify(params)));
+  expect(unexpected).toEqual([]);
 });
 
 /** Charts that do not fit the page, and labels that are outside of their chart or smaller than 9 pixels. */
