@@ -313,7 +313,7 @@ command('push <bundle> <repository>', 'upload a bundle to a model repository on 
   .option('--json', 'print JSON')
   .addHelpText(
     'after',
-    `${otherModels('BUNDLE')}` +
+    `${otherModels('BUNDLE')} It must have a model card, README.md, as the bundles of deploy have.` +
       '\nThe token is HF_TOKEN, or that of `hf auth login`. HF_ENDPOINT is the address of another hub.' +
       '\nA push that ended early can be repeated: large files that have arrived are not sent again.',
   )

@@ -257,6 +257,11 @@ export class HubRepository {
         `${host} has no room for the files, HTTP status ${status}${said}`,
         'Free some space on the hub or raise its limit, then push again.',
       );
+    if (status === 409)
+      return refused(
+        `${host} refuses: another request or an existing name is in the way${said}`,
+        'Push again. If that does not help, choose another name.',
+      );
     if (status === 412) return refused(`${this.name} was changed by somebody else during the push${said}`, 'Push again.');
     if (status === 429) return refused(`${host} still answers 429, too many requests, after several retries`, 'Push again later.');
     if (status >= 500)
