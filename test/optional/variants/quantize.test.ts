@@ -4,6 +4,7 @@ import { beforeAll, expect, test } from 'vitest';
 import deploy from '../../../steps/deploy/step.ts';
 import { entities, every, linesOf, type Options, questions, SMALL, steps } from '../../contract/task-steps.ts';
 import { sharedProject } from '../../rig.ts';
+import { quantizedTexts } from '../../steps/deploy/quantized-texts.ts';
 import { spoilt } from '../../steps/deploy/spoilt.ts';
 import { ranStep } from '../../steps/rig.ts';
 import { modelOf, wordsOf } from '../../steps/small.ts';
@@ -99,3 +100,5 @@ test('of a metric whose lower values are better, `max_loss` limits the rise', as
   const { log } = await ranStep(deploy, { quantize: 'int8', max_loss: 1e6 }, inputs);
   expect(log.join('\n')).toMatch(/int8: mse [\d.]+ → [\d.]+ \(\+[\d.]+\) on \d+ rows of validation/);
 });
+
+test('the quantized files of a seq2seq model, their perplexity, and texts from them', () => quantizedTexts('seq2seq'));

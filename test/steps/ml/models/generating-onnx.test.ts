@@ -43,15 +43,13 @@ test.each(MODELS)('%s: the logits equal those of transformers with past_key_valu
 
 test.each([
   ['gpt2', 'gpt2/causal-lm'],
-  ['gpt2-varied', 'gpt2/varied'],
-  ['t5', 't5/seq2seq'],
   ['t5-gated', 't5/gated'],
 ])('%s: greedy tokens equal those of transformers', async (generated, name) => {
   const model = await loadModel(join(golden, name, 'checkpoint'));
   const files = await open(model);
   const { texts, max_new_tokens } = json(`generation/${generated}.json`);
   const first = (model.config.decoder_start_token_id ?? 0) as number;
-  for (const { prompt, greedy } of texts.slice(0, 12) as { prompt: number[]; greedy: number[][] }[]) {
+  for (const { prompt, greedy } of texts.slice(0, 5) as { prompt: number[]; greedy: number[][] }[]) {
     const source = await files.read([prompt], [prompt.map(() => 1)]);
     let cache = emptyCache(files.decoder, 1);
     let next = source ? [first] : prompt;
