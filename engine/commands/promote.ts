@@ -39,11 +39,11 @@ export default async function promote(
   const bundle = `${current.bundle.slice(0, 12)} (${current.name})`;
   printLines([
     printable(changed ? `${pointer} now names ${bundle}` : `${pointer} names ${bundle} already, so nothing changes`),
-    ...(changed && before
-      ? [printable(`before: ${before.bundle.slice(0, 12)} (${before.name}). To go back: tunesmith promote ${pointer} --rollback`)]
-      : []),
+    ...(changed && before ? [printable(`before: ${before.bundle.slice(0, 12)} (${before.name})${rollback ? '' : wayBack(pointer)}`)] : []),
   ]);
 }
+
+const wayBack = (pointer: string): string => `. To go back: tunesmith promote ${pointer} --rollback`;
 
 async function list({ isPointer, promotionsOf }: Pointers, pointer: string, json: boolean): Promise<void> {
   if (!isPointer(pointer)) throw usage(`${pointer} is not a pointer`, `Promote a bundle first: tunesmith promote BUNDLE ${pointer}`);
