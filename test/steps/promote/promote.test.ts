@@ -23,7 +23,7 @@ test('the command promotes, lists the history and goes back', async () => {
   // The pointer has its own copy.
   p.remove('a');
   p.remove('b');
-  expect((await p.run('promote', 'models/spam', '--rollback')).stdout).toMatch(/ now names \w{12} \(a\)\nbefore: \w{12} \(b\)\./);
+  expect((await p.run('promote', 'models/spam', '--rollback')).stdout).toMatch(/ now names \w{12} \(a\)\nbefore: \w{12} \(b\)\n$/);
   const history = (await p.run('promote', 'models/spam', '--history')).stdout.trimEnd().split('\n');
   expect(history.map((line) => line.replace(/ \d{4}-\S+ \S+ UTC /, '').replace(/ [0-9a-f]{12} /, ''))).toEqual([
     '   3  rollback  a  (current)',
