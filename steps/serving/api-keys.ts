@@ -11,6 +11,11 @@ export class ApiKeys {
     this.#keys = text.split(/\r?\n/).flatMap((line, i) => {
       const entry = line.trim();
       if (entry === '' || entry.startsWith('#')) return [];
+      if (/^[\w.-]+:(sha256:)?$/i.test(entry))
+        throw new StepError(
+          `${file}, line ${i + 1}: there is no key after ${entry}`,
+          'Write NAME:KEY. A variable may be empty where the file is made.',
+        );
       const [, name = `line ${i + 1}`, key] = /^(?:(?!sha256:)([\w.-]+):)?(.+)$/is.exec(entry)!;
       const hex = /^sha256:([0-9a-f]{64})$/i.exec(key!)?.[1];
       if (hex === undefined && /^sha256:/i.test(key!))

@@ -338,9 +338,12 @@ function completionOf(model: ServedModel, body: Buffer): Completion {
     throw refuse('logprobs', 'left out with "echo": the tokens of prompts have no log probabilities here');
   if ((logprobs !== undefined || best_of !== n) && others.num_beams !== undefined && others.num_beams !== 1)
     throw refuse('num_beams', '1 with "logprobs" or "best_of"');
+  refuseOtherNames(others, { max_tokens: given.max_tokens });
+  if (Object.keys(stream_options as object).length > 0 && !stream) throw new RequestRefusal(400, '"stream_options" needs "stream": true');
+  if (others.do_sample === true && temperature === 0) throw refuse('do_sample', 'false with "temperature" 0');
   const options = {
     ...others,
-    max_new_tokens: max_tokens,
+    max_new_tokens: others.max_new_tokens ?? max_tokens,
     num_return_sequences: best_of,
     ...(temperature === 0
       ? { do_sample: false }
@@ -368,6 +371,15 @@ function completionOf(model: ServedModel, body: Buffer): Completion {
 const mostLikely = 5;
 
 const OPENAI_NAMES: Record<string, string> = { max_new_tokens: 'max_tokens', num_return_sequences: 'n', stop_strings: 'stop' };
+
+/** Options of generation that have another name in this protocol: one of them would win silently. */
+function refuseOtherNames(others: Record<string, unknown>, { max_tokens }: { max_tokens: unknown }): void {
+  const name = (field: string, instead: string) => new RequestRefusal(400, `"${field}" is not supported here; write "${instead}"`);
+  if (others.max_new_tokens !== undefined && max_tokens !== undefined && max_tokens !== others.max_new_tokens)
+    throw name('max_new_tokens', 'max_tokens');
+  for (const [option, field] of Object.entries({ max_length: 'max_tokens', num_return_sequences: 'n', stop_strings: 'stop' }))
+    if (others[option] !== undefined) throw name(option, field);
+}
 
 /** The generation options of tunesmith are accepted too, as other servers accept their own. */
 function checkFields(options: Record<string, unknown>): void {

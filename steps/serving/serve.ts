@@ -1,4 +1,5 @@
 /** `tunesmith serve`: serves a bundle over HTTP until it is stopped. */
+import { statSync } from 'node:fs';
 import type { Server as TlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { inspect } from 'node:util';
@@ -229,6 +230,8 @@ async function recorderOf(
   warn: (line: string) => void,
   { record }: Measurements,
 ): Promise<RequestRecorder> {
+  // No record could ever be written there, whereas a missing permission may be given later.
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() === false) throw new StepError(`--record ${folder}: it is not a folder`);
   record('written', 0);
   const recorder = openRecorder({ folder, share, warn, onRecords: record });
   await recorder.check();

@@ -57,7 +57,7 @@ test('one prompt: only the text, with the defaults of the model folder, from the
 
   const options = { target: 'bundle', name: 'writer', license: 'apache-2.0' } as const;
   await deploy({ options, inputs: { model: p.path('model') }, outputs: { bundle: p.path('bundle') }, threads: 1, ...silent });
-  expect(p.exists('bundle/onnx')).toBe(false);
+  expect(p.exists('bundle/onnx/model.onnx')).toBe(true);
   expect(p.read('bundle/README.md')).toContain('npx tunesmith generate .');
   expect((await p.run('generate', 'bundle', 'Hello there')).stdout).toBe(shown.stdout);
   const predicted = await p.run('predict', 'bundle', 'in.jsonl');

@@ -54,10 +54,13 @@ function containerName(title: string): string {
   return /^[a-z]/.test(plain) ? plain : `model-${plain}`.replace(/-$/, '');
 }
 
-/** MiB for a server: Node and its libraries, and the weights several times, because they are read, optimized and used. */
+/**
+ * MiB for a server: Node and its libraries, the requests that it may hold at once (six of the largest took 650 MiB), and the weights
+ * several times, because they are read, optimized and used.
+ */
 async function memoryOf(folder: string): Promise<number> {
   const { size } = await stat(path.join(folder, 'model.safetensors'));
-  return 256 * Math.ceil((512 + (4 * size) / 2 ** 20) / 256);
+  return 256 * Math.ceil((1024 + (4 * size) / 2 ** 20) / 256);
 }
 
 /** Two records that the model can read. */

@@ -43,6 +43,7 @@ test('API keys: a file of keys and hashes; names; mistakes in the file', () => {
   for (const [text, message] of [
     ['# nothing\n', 'keys contains no API key'],
     ['a:one two', 'keys, line 1: a key must contain no spaces'],
+    ['one\nalpha:', 'keys, line 2: there is no key after alpha:'],
     ['\nsha256:abc', 'keys, line 2: sha256: must be followed by 64 hexadecimal digits'],
     ['a:one\na:two', 'the name "a" occurs twice'],
     ['a:one\nb:one', 'the name "b" occurs twice'],

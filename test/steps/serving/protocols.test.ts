@@ -316,6 +316,22 @@ describe("OpenAI's completions", () => {
     expect((await complete({ prompt: ['Hello', 'a'], n: 2, max_tokens: 3, seed: 1 })).choices).toEqual(several.choices);
   });
 
+  test.each([
+    [{ max_length: 4 }, '"max_length" is not supported here; write "max_tokens"'],
+    [{ num_return_sequences: 3 }, 'write "n"'],
+    [{ stop_strings: ['x'] }, 'write "stop"'],
+    [{ max_new_tokens: 3, max_tokens: 4 }, 'write "max_tokens"'],
+    [{ do_sample: true, temperature: 0 }, '"do_sample" is true, but must be false with "temperature" 0'],
+    [{ stream_options: { include_usage: true } }, '"stream_options" needs "stream": true'],
+  ])('%j is refused: nothing is ignored', async (fields, message) => {
+    const { status, body } = await ask('gpt2', '/v1/completions', { prompt: 'a', ...fields });
+    expect([status, body.error.message]).toEqual([400, expect.stringContaining(message)]);
+  });
+
+  test('max_new_tokens is another name of max_tokens', async () => {
+    expect((await complete({ prompt: 'a', max_new_tokens: 3 })).usage.completion_tokens).toBe(3);
+  });
+
   test('log probabilities, the best of several texts, and prompts of tokens', async () => {
     const greedy = { prompt: 'Hello', max_tokens: 5, temperature: 0 };
     const { choices } = await complete({ ...greedy, logprobs: 2 });
@@ -426,10 +442,7 @@ test.each<[string, unknown]>([
   ['/generate', { prompt: ['a'], ...short }],
   ['/', { inputs: ['a'], parameters: { max_new_tokens: 2, return_full_text: false, stop: ['x'], do_sample: true }, options: {} }],
   ['/v2/models/NAME/infer', { inputs: [row], parameters: short, outputs: [{ name: 'text' }] }],
-  [
-    '/v1/completions',
-    { model: 'NAME', prompt: ['a'], max_tokens: 2, n: 1, stop: ['x'], seed: 1, echo: false, stream_options: { include_usage: true } },
-  ],
+  ['/v1/completions', { model: 'NAME', prompt: ['a'], max_tokens: 2, n: 1, stop: ['x'], seed: 1, echo: false }],
 ])('%s: whatever a value of a request to write is, the answer is a result or a refusal', async (path, valid) => {
   const { name, url } = servers.get('gpt2')!;
   const called = (text: string) => text.replaceAll('NAME', name);
