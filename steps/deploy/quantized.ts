@@ -18,6 +18,7 @@ import { fitsOnnx } from '../ml/runtime/onnx/export.ts';
 import { openModelFile } from '../ml/runtime/onnx/model-file.ts';
 import { type OnnxFiles, type Quantization, TRANSFORMERS_JS_DTYPE } from '../ml/runtime/quantization.ts';
 import type { Inference } from '../ml/runtime/runtime.ts';
+import { encodingDifferences } from '../ml/tasks/encoding-differences.ts';
 import { evaluateSplit } from '../ml/tasks/evaluation.ts';
 import { checkFit, intoModel } from '../ml/tasks/fit.ts';
 import { groupOfExamples } from '../ml/tasks/groups.ts';
@@ -66,7 +67,7 @@ export interface ValidationRows {
 }
 
 /** Finds everything that could fail before the long work. Returns what `quantize` compares the models on, if there are tokens. */
-export async function prepareQuantization({ options, inputs }: DeployContext, model: Model): Promise<ValidationRows | undefined> {
+export async function prepareQuantization({ options, inputs, warn }: DeployContext, model: Model): Promise<ValidationRows | undefined> {
   const { quantize, max_loss } = options;
   if (max_loss !== undefined && (quantize === undefined || inputs.tokens === undefined))
     throw new StepError('`max_loss` needs `quantize` and the input `tokens`', 'Give the tokens of a tokenize step.', ['max_loss']);
@@ -84,7 +85,10 @@ export async function prepareQuantization({ options, inputs }: DeployContext, mo
     throw new StepError(`the tokens are for ${info.task}, but the model is for ${model.task}`, 'Use the tokens that it was trained on.', [
       'tokens',
     ]);
-  await checkFit(info, model, { tokens: inputs.tokens, model: inputs.model });
+  const folders = { tokens: inputs.tokens, model: inputs.model };
+  await checkFit(info, model, folders);
+  const differences = await encodingDifferences(info, folders);
+  if (differences !== undefined) warn(differences);
   const split = await openSplit(inputs.tokens, info, SPLIT);
   const calibration = await readCalibration(inputs.model, model);
   return { info, split, calibration, group: await groupOfExamples(split, calibration, inputs.data, 'deploy') };

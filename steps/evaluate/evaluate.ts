@@ -9,7 +9,6 @@ import path from 'node:path';
 import { type ContextOf, type Json, StepError } from '../../engine/contract/step.ts';
 import { quantizationOf } from '../ml/answering/bundle.ts';
 import { int8Files } from '../ml/answering/int8-files.ts';
-import { readPreprocessing } from '../ml/data/preprocessing.ts';
 import { openRuntime } from '../ml/device/open.ts';
 import { type GeneratedTexts, writtenTexts } from '../ml/generation/evaluate-generated.ts';
 import { generatedMetrics } from '../ml/metrics/generated.ts';
@@ -26,7 +25,7 @@ import { evaluationFromFiles } from '../ml/runtime/onnx/decoder-file.ts';
 import { openModelFile } from '../ml/runtime/onnx/model-file.ts';
 import { onnxPath } from '../ml/runtime/quantization.ts';
 import type { Inference, Runtime } from '../ml/runtime/runtime.ts';
-import { cleaningOf, readEncoding } from '../ml/tasks/encoder.ts';
+import { encodingDifferences } from '../ml/tasks/encoding-differences.ts';
 import { evaluateSplit } from '../ml/tasks/evaluation.ts';
 import { checkFit, intoModel } from '../ml/tasks/fit.ts';
 import { groupOfExamples } from '../ml/tasks/groups.ts';
@@ -98,11 +97,8 @@ async function openSubject(context: Context): Promise<Subject> {
   const metrics = metricsOf(info, model, options);
   const units = await readUnits(split, inputs.data, options.intervals);
   await checkCompared(context, comparedIn({ info, split, model, ...metrics }));
-  const differences = await differencesFromTraining(info, inputs);
-  if (differences.length > 0)
-    warn(
-      `these tokens were encoded differently from the training, and from what predict, generate and serve do: ${differences.join('; ')}`,
-    );
+  const differences = await encodingDifferences(info, inputs);
+  if (differences !== undefined) warn(differences);
   const calibration = await readCalibration(inputs.model, model);
   if (calibration) log(`calibrated scores: ${calibrationInWords(calibration)}`);
   const subject = {
@@ -277,37 +273,4 @@ function refusePositive(info: TokensInfo, positive: string | undefined): undefin
   if (positive === undefined) return;
   const { message, hint } = meansNothing(info.task, info.problem_type);
   throw new StepError(message, hint, ['positive']);
-}
-
-/**
- * Compares how the tokens were made with how the model reads raw inputs, and describes each difference; empty for a model
- * that tunesmith did not train. evaluate reads tokens; predict, generate and serve read inputs as in training. If they
- * differ, the metrics do not describe the model's answers.
- */
-async function differencesFromTraining(info: TokensInfo, folders: { tokens: string; model: string }): Promise<string[]> {
-  const trained = await readEncoding(folders.model);
-  if (trained.fields === undefined) return [];
-  const keys = (['pairs', 'max_length', 'truncation', 'stride', 'prefix'] as const).filter(
-    // The block or window length of causal-lm does not limit prompts.
-    (key) => trained[key] !== info[key] && !(info.task === 'causal-lm' && key === 'max_length'),
-  );
-  const differences = keys.map((key) => `${key} was ${inWords(trained[key])} and is ${inWords(info[key])}`);
-  const [before, now] = await Promise.all([readPreprocessing(folders.model), readPreprocessing(folders.tokens)]);
-  for (const field of Object.keys(trained.fields)) {
-    const [trainedWith, tokenizedWith] = [
-      cleaningOf(field, { task: info.task, encoding: trained, preprocessing: before }),
-      cleaningOf(field, { task: info.task, encoding: info, preprocessing: now }),
-    ].map((steps) => JSON.stringify(steps.map(({ columns: _, ...step }) => step)));
-    if (trainedWith !== tokenizedWith) differences.push(`\`${field}\` ${otherCleaning(trainedWith!, tokenizedWith!)}`);
-  }
-  return differences;
-}
-
-const inWords = (value: unknown): string => (value === undefined ? 'not set' : JSON.stringify(value));
-
-function otherCleaning(trainedWith: string, tokenizedWith: string): string {
-  if (tokenizedWith === '[]')
-    return 'was cleaned and is not cleaned (before tokenize, use the clean step of the training with the same options)';
-  if (trainedWith === '[]') return 'was not cleaned and is cleaned (remove the clean step)';
-  return 'was cleaned and is cleaned differently (use the options of the clean step in the training)';
 }

@@ -169,8 +169,12 @@ async function prepare(options: ServeOptions, warn: (line: string) => void) {
     tlsKey,
     accessLog,
     traceEndpoint: endpoint,
+    record,
   } = options;
   checkAccess({ hosts, origins });
+  // No record could ever be written there, whereas a missing permission may be given later.
+  if (record !== undefined && statSync(record, { throwIfNoEntry: false })?.isDirectory() === false)
+    throw new StepError(`--record ${record}: it is not a folder`);
   const access: Access = {
     hosts,
     origins,
@@ -230,8 +234,6 @@ async function recorderOf(
   warn: (line: string) => void,
   { record }: Measurements,
 ): Promise<RequestRecorder> {
-  // No record could ever be written there, whereas a missing permission may be given later.
-  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() === false) throw new StepError(`--record ${folder}: it is not a folder`);
   record('written', 0);
   const recorder = openRecorder({ folder, share, warn, onRecords: record });
   await recorder.check();

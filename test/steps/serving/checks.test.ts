@@ -98,3 +98,10 @@ test('predict rejects a second text if the model was not trained with one', asyn
   expect(code).toBe(1);
   expect(screen).toContain('trained on single texts, and does not accept text_pair');
 });
+
+test('records cannot be written to a file: the command exits with 2', async () => {
+  const p = project({ 'records.csv': 'mine' });
+  const { code, screen } = await p.run('serve', bundle, '--port', '0', '--record', 'records.csv');
+  expect({ code, screen }).toEqual({ code: 2, screen: expect.stringContaining('--record records.csv: it is not a folder') });
+  expect(p.read('records.csv')).toBe('mine');
+});
