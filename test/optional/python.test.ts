@@ -25,6 +25,7 @@ import { project, root } from '../rig.ts';
 import { ranStep, table } from '../steps/rig.ts';
 import { folderOf, small } from '../steps/serving/bundle.ts';
 import { allRows, readRows } from '../table.ts';
+import { testDecoders } from './decoders.ts';
 
 const PACKAGES = [
   'torch==2.13.0',
@@ -402,6 +403,8 @@ import json, sys
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 events = EventAccumulator(sys.argv[1], size_guidance={"scalars": 0}).Reload()
 print(json.dumps({tag: [[e.step, e.value] for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}))`;
+
+testDecoders(runPython);
 
 // step.py makes nothing by itself: other scripts import it.
 const scripts = readdirSync(golden, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.py') && name !== 'step.py');
